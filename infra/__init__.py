@@ -1,0 +1,1 @@
+"""ON WHAT does it stand? Wiring, the command line, the local platform."""

@@ -1,0 +1,1 @@
+"""The local platform: Ray, MLflow and Prefect under one supervisor."""

@@ -1,0 +1,27 @@
+"""What a project may say; all that ``projects`` imports besides Polars and NumPy."""
+
+from karat.declare.base import Declaration, Dtype, Duration
+from karat.declare.features import Feature, FeatureTable, aggregate, from_polars, from_python, from_sql
+from karat.declare.gold import Column, GoldTable
+from karat.declare.load import load_project, project_names
+from karat.declare.models import ModelSpec
+from karat.declare.project import Project, ProjectSpec
+
+__all__ = [
+    "Column",
+    "Declaration",
+    "Dtype",
+    "Duration",
+    "Feature",
+    "FeatureTable",
+    "GoldTable",
+    "ModelSpec",
+    "Project",
+    "ProjectSpec",
+    "aggregate",
+    "from_polars",
+    "from_python",
+    "from_sql",
+    "load_project",
+    "project_names",
+]

@@ -1,0 +1,53 @@
+"""What all declarations share: frozen records that refuse unknown fields, durations, column types."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+Dtype = Literal["string", "int64", "float64", "bool", "date", "timestamp"]
+
+#: The Arrow type of every declared type; times are UTC microseconds.
+ARROW: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "w": "weeks"}
+
+
+def parse_duration(value: object) -> object:
+    """``"7d"``, ``"12h"``, ``"30m"``, ``"90s"``, ``"2w"`` -> timedelta; anything else is left to Pydantic."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)\s*([dhmsw])", value.strip())):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is not a duration: write a whole number and d, h, m, s or w, as in '7d'")
+    return value
+
+
+def format_duration(value: timedelta) -> str:
+    """timedelta -> the shortest of the forms that ``parse_duration`` reads."""
+    seconds = int(value.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s" if seconds else "0d"
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
+
+DAY = timedelta(days=1)
+
+
+class Declaration(BaseModel):
+    """A frozen record that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -1,0 +1,262 @@
+"""Loads a project from its folder and reports all errors of its declarations at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from karat.declare.features import FeatureTable
+from karat.declare.gold import GoldTable
+from karat.declare.models import ModelSpec
+from karat.declare.project import Project, ProjectSpec, Sample
+from karat.errors import DeclarationError, UnknownProject, did_you_mean
+from karat.settings import Settings
+
+
+def project_names(settings: Settings) -> tuple[str, ...]:
+    """The folders under ``settings.projects`` that hold a ``project.yaml``, sorted."""
+    if not settings.projects.is_dir():
+        return ()
+    return tuple(sorted(p.parent.name for p in settings.projects.glob("*/project.yaml")))
+
+
+def load_project(name: str, settings: Settings | None = None) -> Project:
+    """Reads ``projects/NAME``. Raises UnknownProject, or DeclarationError with every error found."""
+    settings = settings or Settings()
+    path = settings.projects / name
+    if name not in project_names(settings):
+        raise UnknownProject(
+            f"there is no project {name!r}",
+            where=str(settings.projects),
+            remedy=did_you_mean(name, project_names(settings))
+            or "set KARAT_PROJECTS to the folder that holds your projects",
+        )
+    errors: list[str] = []
+    spec = _project_spec(path / "project.yaml", settings.environment, errors)
+    gold, sample = _gold(path / "gold.py", name, errors)
+    tables = _feature_tables(path / "features", name, errors)
+    models = _models(path / "models", errors)
+    # Cross-checks against what could not be read would only repeat its error under other names.
+    if not errors:
+        errors.extend(_cross_check(path, gold, tables, models))
+    if errors or spec is None:
+        count = f"{len(errors)} error{'s' if len(errors) != 1 else ''}"
+        raise DeclarationError(
+            f"the declarations of project {name!r} have {count}",
+            where=str(path),
+            remedy=f"mend them and look again with: karat check {name}",
+            errors=errors,
+        )
+    return Project(name, path, settings.environment, spec, gold, tables, models, sample)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``over`` laid on ``base``; a mapping meets a mapping field by field."""
+    out = dict(base)
+    for key, value in over.items():
+        kept = out.get(key)
+        out[key] = _merge(kept, value) if isinstance(kept, dict) and isinstance(value, dict) else value
+    return out
+
+
+def _project_spec(path: Path, environment: str, errors: list[str]) -> ProjectSpec | None:
+    data = _yaml(path, errors)
+    if data is None:
+        return None
+    return _validated(ProjectSpec, _merge(data, data.get("environments", {}).get(environment, {})), path, errors)
+
+
+def _yaml(path: Path, errors: list[str]) -> dict[str, Any] | None:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        errors.append(f"{_short(path)}{f':{mark.line + 1}' if mark else ''}: {getattr(error, 'problem', error)}")
+        return None
+    if not isinstance(data, dict):
+        errors.append(f"{_short(path)}: expected a mapping of fields, found {type(data).__name__}")
+        return None
+    return data
+
+
+def _short(path: Path) -> str:
+    """The path from the project's folder on, as people write it."""
+    parts = path.parts
+    return str(Path(*parts[parts.index("projects") + 1 :])) if "projects" in parts else str(path)
+
+
+def _validated(cls: type[Any], data: dict[str, Any], path: Path, errors: list[str]) -> Any:
+    try:
+        return cls.model_validate(data)
+    except ValidationError as error:
+        for problem in error.errors():
+            field = ".".join(str(p) for p in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                message = (
+                    f"unknown field. {did_you_mean(str(problem['loc'][-1]), _fields_at(cls, problem['loc'][:-1]))}"
+                )
+            line = _line_of(path, problem["loc"])
+            errors.append(f"{_short(path)}:{line}: {field + ': ' if field else ''}{message}")
+        return None
+
+
+def _fields_at(cls: type[Any], loc: tuple[Any, ...]) -> list[str]:
+    """The names of the fields of the record that ``loc`` leads to, for "did you mean"."""
+    for part in loc:
+        found = getattr(cls, "model_fields", {}).get(part)
+        if found is not None:
+            args = getattr(found.annotation, "__args__", ())
+            cls = next((a for a in (found.annotation, *args) if hasattr(a, "model_fields")), cls)
+    return list(getattr(cls, "model_fields", {}))
+
+
+def _line_of(path: Path, loc: tuple[Any, ...]) -> int:
+    """The 1-based line of the YAML node at ``loc``, or of its nearest parent that stands in the file."""
+    node = yaml.compose(path.read_text())
+    line = 1
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _module(path: Path, project: str, errors: list[str]) -> ModuleType | None:
+    """Imports a declaration file by its path, under a name of its own, so that projects may live anywhere."""
+    name = f"karat_projects.{project}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.exists():
+        errors.append(f"{_short(path)}: there is no such file")
+        return None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ValidationError as error:
+        line = _raised_at(error, path)
+        errors.extend(
+            f"{_short(path)}:{line}: {'.'.join(str(p) for p in e['loc'])}{': ' if e['loc'] else ''}"
+            f"{e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        return None
+    except Exception as error:  # whatever a user's file raises is one of its errors
+        errors.append(f"{_short(path)}:{_raised_at(error, path)}: {type(error).__name__}: {error}")
+        return None
+    return module
+
+
+def _raised_at(error: BaseException, path: Path) -> int:
+    line, trace = 1, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return getattr(error, "lineno", None) or line
+
+
+def _gold(path: Path, project: str, errors: list[str]) -> tuple[dict[str, GoldTable], Sample | None]:
+    module = _module(path, project, errors)
+    if module is None:
+        return {}, None
+    tables = {v.name: v for v in vars(module).values() if isinstance(v, GoldTable)}
+    if not tables:
+        errors.append(f"{_short(path)}: declares no GoldTable")
+    return tables, getattr(module, "sample", None)
+
+
+def _feature_tables(folder: Path, project: str, errors: list[str]) -> dict[str, FeatureTable]:
+    found: dict[str, FeatureTable] = {}
+    for path in sorted(folder.glob("*.py")):
+        module = _module(path, f"{project}.features", errors)
+        for table in vars(module).values() if module else ():
+            if isinstance(table, FeatureTable):
+                if table.name in found:
+                    errors.append(f"{_short(path)}: the feature table {table.name!r} is declared twice")
+                found[table.name] = table
+    return found
+
+
+def _models(folder: Path, errors: list[str]) -> dict[str, ModelSpec]:
+    found: dict[str, ModelSpec] = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        data = _yaml(path, errors)
+        if data is None:
+            continue
+        domain = path.parent.name if path.parent != folder else ""
+        spec = _validated(ModelSpec, {**data, "name": path.stem, "domain": domain}, path, errors)
+        if path.stem in found:
+            errors.append(f"{_short(path)}: the model {path.stem!r} is declared twice")
+        if spec is not None:
+            found[path.stem] = spec
+    return found
+
+
+def _cross_check(
+    path: Path, gold: dict[str, GoldTable], tables: dict[str, FeatureTable], models: dict[str, ModelSpec]
+) -> Iterator[str]:
+    """Every name that a declaration uses must be declared."""
+    for table in tables.values():
+        place = f"{path.name}/features: {table.name}"
+        source = gold.get(table.source)
+        if source is None:
+            yield f"{place}: there is no gold table {table.source!r}. {did_you_mean(table.source, gold)}"
+            continue
+        for column in (*table.entity, *([table.event_time] if table.event_time else [])):
+            if column not in source.columns:
+                near = did_you_mean(column, source.columns)
+                yield f"{place}: gold table {source.name!r} has no column {column!r}. {near}"
+        if table.time and not (table.event_time or source.event_time):
+            yield f"{place}: it has a time, but gold table {source.name!r} declares no event_time"
+    for model in models.values():
+        where = next(iter(path.glob(f"models/**/{model.name}.yaml")))
+        yield from _check_model(where, model, gold, tables)
+
+
+def _check_model(
+    path: Path, model: ModelSpec, gold: dict[str, GoldTable], tables: dict[str, FeatureTable]
+) -> Iterator[str]:
+    def at(*loc: Any) -> str:
+        return f"{_short(path)}:{_line_of(path, loc)}"
+
+    if model.label.source not in gold:
+        near = did_you_mean(model.label.source, gold)
+        yield f"{at('label', 'source')}: there is no gold table {model.label.source!r}. {near}"
+    for index, lookup in enumerate(model.lookups):
+        table = tables.get(lookup.table)
+        if table is None:
+            near = did_you_mean(lookup.table, tables)
+            yield f"{at('lookups', index, 'table')}: there is no feature table {lookup.table!r}. {near}"
+            continue
+        known = [f.name for f in table.stored]
+        named = () if lookup.features == "*" else lookup.features
+        for kind, names in (("features", named), ("exclude", lookup.exclude)):
+            for name in names:
+                if name not in known:
+                    near = did_you_mean(name, known)
+                    yield f"{at('lookups', index, kind)}: {lookup.table!r} has no feature {name!r}. {near}"
+    spine = tables.get(model.spine_table)
+    if model.spine and spine is None:
+        yield f"{at('spine')}: there is no feature table {model.spine!r}. {did_you_mean(model.spine, tables)}"
+    if spine is not None and spine.time and model.label.horizon is None:
+        yield f"{at('label')}: {spine.name!r} has a time, so the label needs a horizon, as in 'horizon: 7d'"
+    if model.baseline.feature and spine is not None:
+        known = [f.name for lk in model.lookups if lk.table in tables for f in tables[lk.table].stored]
+        if model.baseline.feature not in known:
+            near = did_you_mean(model.baseline.feature, known)
+            yield f"{at('baseline', 'feature')}: no lookup has a feature {model.baseline.feature!r}. {near}"

@@ -1,0 +1,122 @@
+"""A project: ``project.yaml``, its gold tables, feature tables and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from pydantic import Field, field_validator
+
+from karat.declare.base import Declaration
+from karat.declare.features import FeatureTable
+from karat.declare.gold import GoldTable
+from karat.declare.models import ModelSpec
+from karat.errors import UnknownModel, did_you_mean
+from karat.names import ModelName, TableName, catalog_of
+
+
+class Schedules(Declaration):
+    """Cron lines in the project's time zone, as the documents give them."""
+
+    features: str = "0 2 * * *"
+    inference: str = "0 3 * * *"
+    training: str = "0 4 * * 0"
+    master: str = "0 2 * * *"
+
+
+class Retries(Declaration):
+    """Of every task: how many more tries, and the seconds between them (document 002)."""
+
+    attempts: int = Field(3, ge=0)
+    delay_seconds: float = Field(300, ge=0)
+
+
+class ProjectSpec(Declaration):
+    """The text of ``project.yaml``.
+
+    ``mode`` decides who has schedules: the master deployment alone, or the pipelines each on their own; never both.
+    ``main_domain`` is the domain that ``make run`` runs.
+    """
+
+    description: str
+    owner: str
+    timezone: str = "UTC"
+    mode: Literal["master", "independent"] = "master"
+    approval: Literal["automatic", "manual"] = "automatic"
+    schedules: Schedules = Schedules()
+    retries: Retries = Retries()
+    feature_timeout_seconds: float = Field(7200, gt=0)
+    feature_shards: int | None = Field(None, ge=1, description="pieces by entity; by the rows of gold if unset")
+    environments: dict[str, dict[str, Any]] = {}
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        ZoneInfo(zone)
+        return zone
+
+
+#: ``sample(scale, seed, end)`` -> gold table name to frame, in the contract's columns; ``end`` is the last day.
+Sample = Callable[..., dict[str, pl.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A loaded and checked project in one environment."""
+
+    name: str
+    path: Path
+    environment: str
+    spec: ProjectSpec
+    gold: dict[str, GoldTable] = field(default_factory=dict)
+    tables: dict[str, FeatureTable] = field(default_factory=dict)
+    models: dict[str, ModelSpec] = field(default_factory=dict)
+    sample: Sample | None = None
+
+    @property
+    def catalog(self) -> str:
+        return catalog_of(self.name, self.environment)
+
+    def gold_name(self, table: str) -> TableName:
+        return TableName(self.catalog, "gold", table)
+
+    def table_name(self, table: str) -> TableName:
+        return TableName(self.catalog, "features", table)
+
+    def prediction_name(self, model: str) -> TableName:
+        return TableName(self.catalog, "predictions", model)
+
+    def model_name(self, model: str) -> ModelName:
+        return ModelName(self.catalog, model)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return tuple(sorted({m.domain for m in self.models.values() if m.domain}))
+
+    def select(self, *, domain: str | None = None, models: tuple[str, ...] = ()) -> dict[str, ModelSpec]:
+        """The models of a domain, or those named; all by default. Raises UnknownModel with the nearest name."""
+        if domain is not None and domain not in self.domains:
+            raise UnknownModel(
+                f"project {self.name!r} has no domain {domain!r}", remedy=did_you_mean(domain, self.domains)
+            )
+        for name in models:
+            if name not in self.models:
+                raise UnknownModel(
+                    f"project {self.name!r} has no model {name!r}", remedy=did_you_mean(name, self.models)
+                )
+        return {
+            n: m
+            for n, m in self.models.items()
+            if (domain is None or m.domain == domain) and (not models or n in models)
+        }
+
+    def tables_of(self, models: dict[str, ModelSpec]) -> tuple[str, ...]:
+        """The feature tables that these models read, in the order of their declaration."""
+        read = {lookup.table for m in models.values() for lookup in m.lookups} | {
+            m.spine_table for m in models.values()
+        }
+        return tuple(t for t in self.tables if t in read)

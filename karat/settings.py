@@ -1,0 +1,90 @@
+"""The only reader of the environment. Every setting is ``KARAT_NAME``; nested ones ``KARAT_ONLINE__KIND``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Environment = Literal["rnd", "dev", "uat", "preprod", "prod"]
+ENVIRONMENTS: tuple[str, ...] = ("rnd", "dev", "uat", "preprod", "prod")
+
+
+class OnlineSettings(BaseModel):
+    """The online store: ``kind`` names a file in ``karat/online``."""
+
+    kind: str = "lmdb"
+
+
+class Settings(BaseSettings):
+    """Settings of one process, read when constructed; makes no folder and touches no file."""
+
+    model_config = SettingsConfigDict(env_prefix="KARAT_", env_nested_delimiter="__", extra="ignore")
+
+    home: Path = Field(Path(".karat"), description="state: lake, online store, databases, logs")
+    projects: Path = Field(Path("projects"), description="folder with one folder a project")
+    environment: Environment = Field("dev", description="rnd, dev, uat, preprod or prod")
+    online: OnlineSettings = OnlineSettings()
+
+    host: str = Field("127.0.0.1", description="address that every server of the local platform binds")
+    prefect_port: int = 4200
+    mlflow_port: int = 5000
+    ray_dashboard_port: int = Field(8265, description="Ray dashboard and Jobs API")
+    serve_port: int = Field(8000, description="HTTP inference")
+    console_port: int = 8800
+    ray_gcs_port: int = Field(6389, description="Ray's head (not 6379: that is Redis')")
+    ray_port_base: int = Field(
+        8270, description="the first of 20 ports for Ray's own agents, HAProxy's metrics and statistics"
+    )
+    ray_client_port: int = Field(0, description="Ray client server; 0 leaves it off")
+    ray_cpus: int | None = Field(None, description="CPUs that the local Ray offers; all of them by default")
+
+    retry_attempts: int | None = Field(None, description="overrides a project's retries of a task")
+    retry_delay_seconds: float | None = Field(None, description="overrides a project's delay between retries")
+
+    @field_validator("home", "projects")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @property
+    def lake(self) -> Path:
+        return self.home / "lake"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def prefect_url(self) -> str:
+        """Prefect's pages; its API is at ``prefect_api_url``."""
+        return f"http://{self.host}:{self.prefect_port}"
+
+    @property
+    def prefect_api_url(self) -> str:
+        return f"{self.prefect_url}/api"
+
+    @property
+    def ray_dashboard_url(self) -> str:
+        return f"http://{self.host}:{self.ray_dashboard_port}"
+
+    @property
+    def ray_address(self) -> str:
+        return f"{self.host}:{self.ray_gcs_port}"
+
+    @property
+    def serve_url(self) -> str:
+        return f"http://{self.host}:{self.serve_port}"
+
+    def as_environment(self) -> dict[str, str]:
+        """These settings as environment variables, for a process that must see the same ones."""
+        out: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, BaseModel):
+                out |= {f"KARAT_{name}__{k}".upper(): str(v) for k, v in value.model_dump().items()}
+            elif value is not None:
+                out[f"KARAT_{name}".upper()] = str(value)
+        return out

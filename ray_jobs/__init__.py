@@ -1,0 +1,1 @@
+"""WHERE does it run? Programs for the Ray cluster: they spread karat's functions over it."""

@@ -1,0 +1,1 @@
+"""WHO answers? The HTTP endpoints."""

@@ -1,0 +1,1 @@
+"""Inference over HTTP, on Ray Serve."""

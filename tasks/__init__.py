@@ -1,0 +1,1 @@
+"""WHICH steps are there? Prefect tasks, a few lines each."""
