@@ -5,27 +5,36 @@ from __future__ import annotations
 import json
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
-import click
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from karat.errors import KaratError
 
-#: command -> "module:function"; what is listed here is the command line.
-COMMANDS: dict[str, str] = {
-    "up": "infra.cli.platform:up",
-    "down": "infra.cli.platform:down",
-    "status": "infra.cli.platform:status",
-    "sample": "infra.cli.gold:sample",
-    "ingest": "infra.cli.gold:ingest",
-    "run": "infra.cli.run:run",
-    "runs": "infra.cli.run:runs",
-    "check": "infra.cli.catalog:check",
-    "features": "infra.cli.catalog:features",
-    "models": "infra.cli.catalog:models",
-    "score": "infra.cli.catalog:score",
+
+class Entry(NamedTuple):
+    """Where a command's function is, and its line in ``karat --help`` (its own docstring is its own help)."""
+
+    target: str
+    summary: str
+
+
+#: What is listed here is the command line.
+COMMANDS: dict[str, Entry] = {
+    "up": Entry("infra.cli.platform:up", "Start the local platform: Ray, MLflow, Prefect, Serve."),
+    "down": Entry("infra.cli.platform:down", "Stop the local platform; leaves no process behind."),
+    "status": Entry("infra.cli.platform:status", "Say whether every part of the platform is sound."),
+    "sample": Entry("infra.cli.gold:sample", "Write a project's sample gold tables."),
+    "ingest": Entry("infra.cli.gold:ingest", "Bring CSV, Parquet or Delta into a gold table."),
+    "run": Entry("infra.cli.run:run", "Run a project from gold to served champions, and follow it."),
+    "runs": Entry("infra.cli.run:runs", "List the latest runs."),
+    "check": Entry("infra.cli.catalog:check", "Show all errors of a project's declarations at once."),
+    "features": Entry("infra.cli.catalog:features", "List features with type, source, window and statistics."),
+    "models": Entry("infra.cli.catalog:models", "List models with champion, metrics and baseline."),
+    "score": Entry("infra.cli.catalog:score", "Score a file of keys with a model's champion."),
 }
 
 console = Console()
@@ -37,43 +46,50 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-class Lazy(click.Group):
-    """A group whose commands live in modules that are imported on demand."""
+class Lazy(TyperGroup):
+    """A group that lists names and summaries, and imports a command's module when that command is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name, help=entry.summary) for name, entry in COMMANDS.items()}
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module, function = COMMANDS[name].split(":")
-        app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        app.command(name)(getattr(import_module(module), function))
-        return typer.main.get_command(app)
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)  # names the nearest command where there is none
+        return name, load(name) if name else command, rest
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+def load(name: str) -> Any:
+    """The command ``name`` of its module, as Typer makes it from the function's signature and docstring."""
+    module, function = COMMANDS[name].target.split(":")
+    one = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    one.command(name)(getattr(import_module(module), function))
+    return get_command(one)
+
+
+app = typer.Typer(
+    cls=Lazy,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
 def karat() -> None:
     """Karat takes a team's gold tables to champion models in production, and keeps them there.
 
-    Start with:  karat up;  karat run health_monitor --domain cost;  karat models
+    Start with: `karat up`, then `karat run health_monitor --domain cost`, then `karat models`.
     """
 
 
-def main() -> None:
-    """Entry point: a KaratError becomes its message and its exit status."""
+def main(args: list[str] | None = None) -> None:
+    """Entry point: a KaratError becomes its message and its exit status; a wrong call exits with 2."""
     try:
-        karat(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        get_command(app)(args, prog_name="karat")
     except KaratError as error:
         errors.print(f"[bold red]{type(error).__name__}[/]", highlight=False)
-        errors.print(str(error), markup=False, highlight=False)
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
 
 

@@ -1,0 +1,7 @@
+"""``karat up``, ``down`` and ``status``."""
+
+from __future__ import annotations
+
+
+def up() -> None:
+    """Starts the local platform."""
