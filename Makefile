@@ -1,0 +1,52 @@
+# make run     a fresh machine to a served champion     make test    the tests that CI runs
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PROJECT ?=
+# The main job is the cost domain of health_monitor: small enough to watch.
+RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
+
+.PHONY: help install run down test lint format lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+install: $(VENV)/installed  ## the environment from the lock file
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing $$(grep -c == requirements.lock) pinned packages into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: install  ## starts the platform and runs the main job, or PROJECT=name whole
+	@$(BIN)/karat up
+	@$(BIN)/karat run $(RUN)
+
+down: install  ## stops what `make run` left standing
+	@$(BIN)/karat down
+
+lint: install  ## ruff, mypy and the import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: install  ## ruff's formatter and its safe fixes
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+test: install  ## all tests; needs no server started beforehand
+	@$(BIN)/python -m pytest
+
+lock:  ## writes requirements.lock anew from pyproject.toml
+	@infra/lock.sh $(PYTHON)
+
+clean:  ## removes the environment and the local platform's state
+	@test ! -x $(BIN)/karat || $(BIN)/karat down
+	@rm -rf $(VENV) .karat
