@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
 import pyarrow as pa
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from karat.errors import did_you_mean
 
 Dtype = Literal["string", "int64", "float64", "bool", "date", "timestamp"]
 
@@ -45,6 +48,16 @@ def format_duration(value: timedelta) -> str:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
 
 DAY = timedelta(days=1)
+
+
+def check_zone(zone: str) -> str:
+    """An IANA time zone as it is; ValueError with the nearest name for anything else."""
+    if zone not in (known := available_timezones()):
+        raise ValueError(f"{zone!r} is not an IANA time zone. {did_you_mean(zone, known)}")
+    return zone
+
+
+TimeZone = Annotated[str, AfterValidator(check_zone)]
 
 
 class Declaration(BaseModel):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 import pyarrow as pa
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
-from karat.declare.base import ARROW, Declaration, Dtype
+from karat.declare.base import ARROW, Declaration, Dtype, TimeZone
 
 
 class Column(Declaration):
@@ -34,16 +32,9 @@ class GoldTable(Declaration):
     owner: str = ""
     key: tuple[str, ...]
     event_time: str | None = None
-    timezone: str | None = None
+    timezone: TimeZone | None = None
     columns: dict[str, Column]
     truth: bool = False
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, zone: str | None) -> str | None:
-        if zone is not None:
-            ZoneInfo(zone)
-        return zone
 
     @model_validator(mode="after")
     def _columns_exist(self) -> GoldTable:

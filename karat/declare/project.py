@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from karat.declare.base import Declaration
+from karat.declare.base import Declaration, TimeZone
 from karat.declare.features import FeatureTable
 from karat.declare.gold import GoldTable
 from karat.declare.models import ModelSpec
@@ -44,7 +43,7 @@ class ProjectSpec(Declaration):
 
     description: str
     owner: str
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     mode: Literal["master", "independent"] = "master"
     approval: Literal["automatic", "manual"] = "automatic"
     schedules: Schedules = Schedules()
@@ -52,12 +51,6 @@ class ProjectSpec(Declaration):
     feature_timeout_seconds: float = Field(7200, gt=0)
     feature_shards: int | None = Field(None, ge=1, description="pieces by entity; by the rows of gold if unset")
     environments: dict[str, dict[str, Any]] = {}
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, zone: str) -> str:
-        ZoneInfo(zone)
-        return zone
 
 
 #: ``sample(scale, seed, end)`` -> gold table name to frame, in the contract's columns; ``end`` is the last day.

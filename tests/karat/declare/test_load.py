@@ -1,0 +1,87 @@
+"""A project is loaded by path; all its errors are told at once, with file, line and the nearest name."""
+
+import pytest
+
+from karat.declare import load_project, project_names
+from karat.errors import DeclarationError, UnknownModel, UnknownProject
+from tests.karat.declare.conftest import FEATURES, GOLD, MODEL
+
+
+def test_a_sound_project_loads(shop):
+    project = load_project("shop", shop.settings)
+    assert project.catalog == "shop_dev"
+    assert list(project.models) == ["spend_forecaster"]
+    assert project.models["spend_forecaster"].domain == "sales"
+    assert project.tables["spend"].primary_key == ("customer_id", "day")
+    assert project.tables_of(project.models) == ("spend",)
+    assert project_names(shop.settings) == ("shop",)
+
+
+def test_an_unknown_project_names_the_nearest(shop):
+    with pytest.raises(UnknownProject, match="Did you mean 'shop'"):
+        load_project("shopp", shop.settings)
+
+
+def test_unknown_models_and_domains_name_the_nearest(shop):
+    project = load_project("shop", shop.settings)
+    with pytest.raises(UnknownModel, match="Did you mean 'spend_forecaster'"):
+        project.select(models=("spend_forecast",))
+    with pytest.raises(UnknownModel, match="Did you mean 'sales'"):
+        project.select(domain="sale")
+
+
+def test_all_errors_come_at_once_each_with_its_line(shop):
+    shop.write(
+        "models/sales/spend_forecaster.yaml",
+        MODEL.replace("amount_7d]", "amount_77d]").replace("source: orders", "source: order"),
+    )
+    with pytest.raises(DeclarationError) as caught:
+        load_project("shop", shop.settings)
+    assert len(caught.value.errors) == 2
+    label, feature = caught.value.errors
+    assert label.startswith("shop/models/sales/spend_forecaster.yaml:6:")
+    assert "Did you mean 'orders'" in label
+    assert feature.startswith("shop/models/sales/spend_forecaster.yaml:11:")
+    assert "no feature 'amount_77d'" in feature
+    assert "Did you mean 'amount_7d'" in feature
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("models/sales/spend_forecaster.yaml", MODEL + "thresold: 0.3\n", "Did you mean 'threshold'"),
+        ("models/sales/spend_forecaster.yaml", MODEL + "metric: auc\n", "'auc' is not a metric"),
+        ("models/sales/spend_forecaster.yaml", MODEL.replace("horizon: 7d", "offset: 0d"), "label needs a horizon"),
+        ("models/sales/spend_forecaster.yaml", MODEL.replace("7d\nl", "7d\n  offset: 0d\nl"), "overlaps its features"),
+        ("models/sales/spend_forecaster.yaml", MODEL.replace("horizon: 7d", "horizon: week"), "not a duration"),
+        ("models/sales/spend_forecaster.yaml", "description: [", "spend_forecaster.yaml:1"),
+        ("models/sales/spend_forecaster.yaml", MODEL.replace("table: spend", "table: spent"), "Did you mean 'spend'"),
+        ("project.yaml", "description: A\nowner: b\ntimezone: Europe/Berln\n", "project.yaml:3: timezone"),
+        ("project.yaml", "description: A\n", "owner: Field required"),
+        ("gold.py", GOLD.replace('event_time="day"', 'event_time="date"'), "has no column 'date'"),
+        ("gold.py", "import nothing_of_the_kind\n", "gold.py:1: ModuleNotFoundError"),
+        ("gold.py", "x = (\n", "gold.py:1: SyntaxError"),
+        ("features/spend.py", FEATURES.replace('window="7d"', 'window="36h"'), "not a whole number of grains"),
+        ("features/spend.py", FEATURES.replace("share_1d", "amount_1d"), "declared twice"),
+        ("features/spend.py", FEATURES.replace('("customer_id",)', '("customer",)'), "Did you mean 'customer_id'"),
+        ("features/spend.py", FEATURES.replace('source="orders"', 'source="order"'), "Did you mean 'orders'"),
+    ],
+)
+def test_what_is_wrong_is_said_where_it_stands(shop, name, text, message):
+    shop.write(name, text)
+    with pytest.raises(DeclarationError) as caught:
+        load_project("shop", shop.settings)
+    assert any(message in error for error in caught.value.errors), caught.value.errors
+
+
+def test_an_environment_overrides_field_by_field(shop):
+    shop.write(
+        "project.yaml",
+        "description: A\nowner: b\nschedules: {features: '0 1 * * *'}\n"
+        "environments: {prod: {approval: manual, schedules: {training: '0 5 * * 0'}}}\n",
+    )
+    assert load_project("shop", shop.settings).spec.approval == "automatic"
+    prod = load_project("shop", shop.settings.model_copy(update={"environment": "prod"}))
+    assert prod.catalog == "shop_prod"
+    assert prod.spec.approval == "manual"
+    assert (prod.spec.schedules.features, prod.spec.schedules.training) == ("0 1 * * *", "0 5 * * 0")
