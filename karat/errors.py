@@ -37,6 +37,8 @@
         ├── PortTaken
         ├── ServiceDown
         ├── JobFailed
+        │   ├── JobTimedOut          stopped at the project's time limit
+        │   └── PartlyFailed         some of its tables or models; the others are done
         ├── JobCancelled
         ├── CodeMismatch             nodes run different commits
         └── UnsoundVersions
@@ -194,6 +196,17 @@ class ServiceDown(PlatformError): ...
 
 
 class JobFailed(PlatformError): ...
+
+
+class JobTimedOut(JobFailed): ...
+
+
+class PartlyFailed(JobFailed):
+    """``outcomes`` (of every table or model of the step, the good ones too) go on with the run."""
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "", outcomes: Iterable[object] = ()) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.outcomes = tuple(outcomes)
 
 
 class JobCancelled(PlatformError): ...

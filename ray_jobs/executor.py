@@ -1,0 +1,45 @@
+"""Karat's executor on Ray: each item is a task of one CPU; results come as they finish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+
+
+class RayExecutor:
+    """An ``Executor`` (karat.executors). At most ``in_flight`` tasks are submitted at a time: two a CPU by default.
+
+    Ray runs a task again where its worker or node died (three times): functions must be idempotent.
+    """
+
+    def __init__(self, *, num_cpus: float = 1, in_flight: int | None = None) -> None:
+        self._cpus = num_cpus
+        self._in_flight = in_flight
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Yields (index, result) as they finish. The first exception is raised as it was, and the rest is let go."""
+        name = getattr(function, "__name__", "task")
+        task = ray.remote(num_cpus=self._cpus)(function).options(name=name)
+        bound = self._in_flight or max(2, 2 * int(ray.cluster_resources().get("CPU", 1) / self._cpus))
+        waiting = iter(enumerate(items))
+        running: dict[Any, int] = {}
+        try:
+            while True:
+                while len(running) < bound and (following := next(waiting, None)) is not None:
+                    index, item = following
+                    running[task.remote(item)] = index
+                if not running:
+                    return
+                (ready, *_), _ = ray.wait(list(running), num_returns=1)
+                index = running.pop(ready)
+                try:
+                    result = ray.get(ready)
+                except RayTaskError as error:
+                    raise error.cause or error from None
+                yield index, result
+        finally:
+            for reference in running:
+                ray.cancel(reference)
