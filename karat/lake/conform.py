@@ -1,0 +1,197 @@
+"""Brings a frame into a table's contract, or says why that can't be: types, nulls, duplicate keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow as pa
+
+from karat.errors import (
+    ColumnMissing,
+    DuplicateKeys,
+    KeyColumnNull,
+    NaiveTimestamp,
+    SchemaMismatch,
+    did_you_mean,
+)
+from karat.lake.records import DAY_COLUMN, TableInfo
+
+_POLARS = {
+    pa.string(): pl.String(),
+    pa.int64(): pl.Int64(),
+    pa.float64(): pl.Float64(),
+    pa.bool_(): pl.Boolean(),
+    pa.date32(): pl.Date(),
+    pa.timestamp("us", tz="UTC"): pl.Datetime("us", "UTC"),
+}
+_EXACT_FLOAT = 2**53  # above it a whole number may not be a double
+
+
+def polars_type(kind: pa.DataType) -> pl.DataType:
+    """The Polars type in which rows of an Arrow type are held."""
+    if kind in _POLARS:
+        return _POLARS[kind]
+    return pl.Series(pl.from_arrow(pa.array([], kind))).dtype
+
+
+def as_polars(frame: pl.DataFrame | pl.LazyFrame | pa.Table) -> pl.DataFrame:
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(pl.from_arrow(frame))
+
+
+def conform(frame: pl.DataFrame | pa.Table, info: TableInfo, timezone: str | None = None) -> pl.DataFrame:
+    """``frame`` in the table's columns, order and types, with its hidden columns, its keys checked.
+
+    Raises ColumnMissing, SchemaMismatch (unknown column, or a value that the declared type can't hold without loss),
+    NaiveTimestamp, KeyColumnNull, DuplicateKeys. ``timezone`` (IANA) is what naive timestamps mean.
+    """
+    frame = as_polars(frame)
+    _check_columns(frame, info)
+    frame = frame.select(_cast(frame[f.name], f, info, timezone) for f in info.schema)
+    _check_nulls(frame, info)
+    _check_duplicates(frame, info)
+    if DAY_COLUMN in info.partition_by and info.timeseries:
+        frame = frame.with_columns(pl.col(info.timeseries).dt.date().alias(DAY_COLUMN))
+    return frame
+
+
+def _check_columns(frame: pl.DataFrame, info: TableInfo) -> None:
+    for column in info.schema.names:
+        if column not in frame.columns:
+            raise ColumnMissing(
+                f"the column {column!r} is missing",
+                where=str(info.name),
+                remedy=did_you_mean(column, set(frame.columns) - set(info.schema.names))
+                or f"the table has the columns {', '.join(info.schema.names)}",
+            )
+    for column in frame.columns:
+        if column not in info.schema.names:
+            raise SchemaMismatch(
+                f"the table has no column {column!r}",
+                where=str(info.name),
+                remedy=f"{did_you_mean(column, info.schema.names)} Drop it, or create the table with that column",
+            )
+
+
+def _cast(column: pl.Series, field: pa.Field, info: TableInfo, timezone: str | None) -> pl.Series:
+    wanted = polars_type(field.type)
+    if column.dtype == wanted:
+        return column
+    if isinstance(column.dtype, pl.Datetime) and isinstance(wanted, pl.Datetime):
+        return _to_utc(column, info, timezone)
+    cast = column.cast(wanted, strict=False) if _may_cast(column.dtype, wanted) else None
+    if cast is None or not _lossless(column, cast):
+        raise SchemaMismatch(
+            f"column {column.name!r} is {column.dtype}, and the table's is {wanted}{_example(column, cast)}",
+            where=str(info.name),
+            remedy="cast it before writing; only what loses nothing is cast for you",
+        )
+    return cast
+
+
+def _may_cast(given: pl.DataType, wanted: pl.DataType) -> bool:
+    """Whether a cast keeps the meaning: text is never read as a number, nor a number written as text."""
+    if given == pl.Null:
+        return True
+    if wanted == pl.String:
+        return isinstance(given, pl.Categorical | pl.Enum)
+    if wanted == pl.Date:
+        return isinstance(given, pl.Datetime)
+    if wanted in (pl.Int64, pl.Float64):
+        return given.is_numeric()
+    return wanted.is_nested() and given.is_nested()
+
+
+def _lossless(given: pl.Series, cast: pl.Series) -> bool:
+    if cast.null_count() != given.null_count():
+        return False
+    if given.dtype.is_decimal() or given.dtype in (pl.Float32, pl.Null):
+        return True  # DECIMAL becomes double by rule; the original type stands in the column's metadata
+    if given.dtype.is_integer() and cast.dtype == pl.Float64:
+        return bool((cast.abs() <= _EXACT_FLOAT).all())
+    if given.dtype.is_numeric() or given.dtype.is_temporal():
+        return bool((cast.cast(given.dtype, strict=False) == given).all())
+    return True
+
+
+def _example(given: pl.Series, cast: pl.Series | None) -> str:
+    if cast is None:
+        return ""
+    back = cast.cast(given.dtype, strict=False)
+    lost = given.filter(given.is_not_null() & (back.is_null() | (back != given)))
+    return f", which cannot hold {lost[0]!r}" if len(lost) else ""
+
+
+def _to_utc(column: pl.Series, info: TableInfo, timezone: str | None) -> pl.Series:
+    if column.dtype.time_zone is None:  # type: ignore[attr-defined]
+        if timezone is None:
+            raise NaiveTimestamp(
+                f"column {column.name!r} has timestamps without a time zone",
+                where=str(info.name),
+                remedy="name it: timezone='Europe/Berlin' in the call, or timezone in the gold contract",
+            )
+        column = localize(column, timezone, info)
+    utc = column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    if column.dtype.time_unit == "ns" and not (utc.dt.cast_time_unit("ns") == column.dt.convert_time_zone("UTC")).all():  # type: ignore[attr-defined]
+        raise SchemaMismatch(
+            f"column {column.name!r} has times finer than a microsecond",
+            where=str(info.name),
+            remedy="truncate them: times are UTC microseconds",
+        )
+    return utc
+
+
+def localize(column: pl.Series, timezone: str, info: TableInfo) -> pl.Series:
+    """Naive times as times of ``timezone``; of a time that the clocks show twice, the first is meant."""
+    zoned = column.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
+    if zoned.null_count() > column.null_count():
+        lost = column.filter(zoned.is_null() & column.is_not_null())
+        raise NaiveTimestamp(
+            f"{len(lost)} times of column {column.name!r} do not exist in {timezone}, where the clocks go forward: "
+            f"{', '.join(str(v) for v in lost.head(3))}",
+            where=str(info.name),
+            remedy="correct them, or name the time zone in which they were taken",
+        )
+    return zoned
+
+
+def _check_nulls(frame: pl.DataFrame, info: TableInfo) -> None:
+    for field in info.schema:
+        count = frame[field.name].null_count() if not field.nullable else 0
+        if not count:
+            continue
+        shown = show_rows(frame.filter(pl.col(field.name).is_null()), info.primary_key)
+        if field.name in info.primary_key:
+            raise KeyColumnNull(
+                f"{count} of {frame.height} rows have no value in the key column {field.name!r}:\n{shown}",
+                where=str(info.name),
+                remedy="fill or drop these rows; nothing was written",
+            )
+        raise SchemaMismatch(
+            f"{count} of {frame.height} rows have no value in {field.name!r}, which is NOT NULL:\n{shown}",
+            where=str(info.name),
+            remedy="fill or drop these rows; nothing was written",
+        )
+
+
+def _check_duplicates(frame: pl.DataFrame, info: TableInfo) -> None:
+    keys = list(info.primary_key)
+    if not keys or frame.select(keys).n_unique() == frame.height:
+        return
+    doubled = frame.filter(frame.select(keys).is_duplicated()).sort(keys)
+    raise DuplicateKeys(
+        f"{doubled.height} of {frame.height} rows share their key ({', '.join(keys)}) with another row:\n"
+        f"{show_rows(doubled, keys)}",
+        where=str(info.name),
+        remedy=f"keep one row per key, as in frame.unique({keys!r}, keep='last'); nothing was written",
+    )
+
+
+def show_rows(frame: pl.DataFrame, first: Sequence[str], count: int = 3) -> str:
+    """The first ``count`` rows as text, key columns first, at most eight columns."""
+    columns = [*first, *(c for c in frame.columns if c not in first)][:8]
+    return "\n".join(
+        "    " + ", ".join(f"{k}={v}" for k, v in row.items()) for row in frame.select(columns).head(count).to_dicts()
+    )

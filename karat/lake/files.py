@@ -1,0 +1,118 @@
+"""Parquet files in a table's folder, written before any commit names them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from karat.lake.log import committed_since
+from karat.lake.records import Staged, TableInfo
+
+_PLAIN = re.compile(r"^[A-Za-z0-9._-]+$")
+_STATISTICS_COLUMNS = 32  # as many as Delta's own default
+_LONG_TEXT = 64
+
+
+def write_files(frame: pl.DataFrame, info: TableInfo, label: str) -> list[Staged]:
+    """One file per partition of ``frame``; on any error what was written is removed again."""
+    written: list[Staged] = []
+    try:
+        for values, part in _partitions(frame, info.partition_by):
+            written.append(_write(part, values, info, label))
+    except BaseException:
+        for file in written:
+            (info.path / file.path).unlink(missing_ok=True)
+        raise
+    return written
+
+
+def discard(folder: Path, staged: Sequence[Staged]) -> None:
+    """Removes staged files, but never one that a commit names: an interrupted commit may have come about."""
+    if not staged:
+        return
+    committed = committed_since(folder, min(s.modified for s in staged))
+    for file in staged:
+        if file.path not in committed:
+            (folder / file.path).unlink(missing_ok=True)
+
+
+def _partitions(frame: pl.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, Any], pl.DataFrame]]:
+    if not frame.height:
+        return []
+    if not by:
+        return [({}, frame)]
+    parts = frame.partition_by(*by, as_dict=True, include_key=False)
+    return [(dict(zip(by, key, strict=True)), part) for key, part in parts.items()]
+
+
+def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: str) -> Staged:
+    partition = {k: None if v is None else str(v) for k, v in values.items()}
+    name = f"{label if _PLAIN.match(label) else 'part'}-{uuid.uuid4().hex}.parquet"
+    # The path is free in Delta; a folder per value is a kindness to people who look.
+    folders = [f"{k}={v}" for k, v in partition.items() if v is not None and _PLAIN.match(v)]
+    relative = "/".join([*folders, name])
+    target = info.path / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        part.write_parquet(target, compression="zstd", compression_level=1)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return Staged(
+        path=relative,
+        size=target.stat().st_size,
+        modified=int(time.time() * 1000),
+        partition=partition,
+        rows=part.height,
+        days=days_of(part, values, info),
+        statistics=statistics_of(part),
+    )
+
+
+def days_of(part: pl.DataFrame, values: dict[str, Any], info: TableInfo) -> tuple[date, ...]:
+    """The days of a table's rows by its time column; none without one."""
+    if info.day_column:
+        value = values[info.day_column]
+        return () if value is None else (value,)
+    if info.timeseries is None:
+        return ()
+    return tuple(part[info.timeseries].cast(pl.Date).drop_nulls().unique().sort().to_list())
+
+
+def statistics_of(part: pl.DataFrame) -> str:
+    """Delta's file statistics: rows, and per column nulls, smallest and greatest value."""
+    smallest: dict[str, Any] = {}
+    greatest: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    for column in part.get_columns()[:_STATISTICS_COLUMNS]:
+        nulls[column.name] = column.null_count()
+        if _has_order(column):
+            smallest[column.name], greatest[column.name] = _json(column.min()), _json(column.max())
+    return json.dumps(
+        {"numRecords": part.height, "minValues": smallest, "maxValues": greatest, "nullCount": nulls},
+        separators=(",", ":"),
+    )
+
+
+def _has_order(column: pl.Series) -> bool:
+    if column.null_count() == len(column):
+        return False
+    if column.dtype.is_float():
+        return bool(column.is_finite().all())  # JSON has no NaN, and a range that leaves it out would hide rows
+    if column.dtype == pl.String:
+        return int(column.str.len_chars().max() or 0) <= _LONG_TEXT  # type: ignore[arg-type]
+    return column.dtype.is_integer() or isinstance(column.dtype, pl.Date | pl.Datetime)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.isoformat() if isinstance(value, date) else value

@@ -1,0 +1,196 @@
+"""A table's schema and metadata: into Delta and out of it, and what may change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from karat.errors import ColumnMissing, NaiveTimestamp, SchemaMismatch, did_you_mean
+from karat.lake.records import DAY_COLUMN, TableInfo
+from karat.names import TableName
+
+UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+_KEY_TYPES = (pa.string(), pa.int64(), pa.date32(), UTC_MICROSECONDS)
+
+#: Delta's own settings on every table: automatic log clean-up would make pinned versions unreadable.
+FIXED = {"delta.enableExpiredLogCleanup": "false"}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What ``Lake.create`` was asked for, checked and in the types that the lake stores."""
+
+    schema: pa.Schema
+    primary_key: tuple[str, ...]
+    timeseries: str | None
+    partition_by: tuple[str, ...]
+    description: str
+    properties: dict[str, str]
+
+
+def define(
+    name: TableName,
+    schema: pa.Schema,
+    *,
+    primary_key: Sequence[str],
+    timeseries: str | None,
+    partition_by: Sequence[str] | None,
+    grain: timedelta | None,
+    lag: timedelta,
+    owner: str,
+    description: str,
+    properties: Mapping[str, str],
+) -> Definition:
+    """Checks a table's definition. Raises ColumnMissing, SchemaMismatch or NaiveTimestamp."""
+    stored = stored_schema(name, schema, primary_key)
+    _check_key(name, stored, primary_key, timeseries)
+    columns, partition = _partition(name, stored, timeseries, partition_by)
+    own = {
+        "karat.primary_key": json.dumps(list(primary_key)),
+        "karat.timeseries": timeseries or "",
+        "karat.grain": "" if grain is None else str(grain.total_seconds()),
+        "karat.lag": str(lag.total_seconds()),
+        "karat.owner": owner,
+    }
+    prefixed = {k if "." in k else f"karat.{k}": v for k, v in properties.items()}
+    return Definition(columns, tuple(primary_key), timeseries, partition, description, {**prefixed, **own})
+
+
+def stored_schema(name: TableName, schema: pa.Schema, primary_key: Sequence[str]) -> pa.Schema:
+    """The types the lake keeps: key columns NOT NULL, what had another type has it in ``karat.type``."""
+    fields = []
+    for field in schema:
+        kept = stored_type(name, field)
+        metadata = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+        metadata = {k: v for k, v in metadata.items() if k == "comment" or k.startswith("karat.")}
+        if kept != field.type and not pa.types.is_large_string(field.type):
+            metadata["karat.type"] = str(field.type)
+        fields.append(pa.field(field.name, kept, field.nullable and field.name not in primary_key, metadata or None))
+    return pa.schema(fields)
+
+
+def stored_type(name: TableName, field: pa.Field) -> pa.DataType:
+    """Whole numbers become int64, DECIMAL and floats double, times UTC microseconds."""
+    kind, is_ = field.type, pa.types
+    if is_.is_timestamp(kind):
+        if kind.tz is None:
+            raise NaiveTimestamp(
+                f"column {field.name!r} is a timestamp without a time zone",
+                where=str(name),
+                remedy="declare it as pa.timestamp('us', tz='UTC'); values of another zone are converted",
+            )
+        return UTC_MICROSECONDS
+    if is_.is_integer(kind):
+        return pa.int64()
+    if is_.is_floating(kind) or is_.is_decimal(kind):
+        return pa.float64()
+    if is_.is_dictionary(kind) or is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind):
+        return pa.string()
+    if is_.is_date(kind):
+        return pa.date32()
+    return kind
+
+
+def _check_key(name: TableName, schema: pa.Schema, primary_key: Sequence[str], timeseries: str | None) -> None:
+    if not primary_key:
+        raise SchemaMismatch("a table needs a primary key", where=str(name), remedy="name at least one key column")
+    for column in (*primary_key, *([timeseries] if timeseries else [])):
+        if column not in schema.names:
+            near = did_you_mean(column, schema.names)
+            raise ColumnMissing(f"the key or time column {column!r} is not in the schema", where=str(name), remedy=near)
+    for column in primary_key:
+        if schema.field(column).type not in _KEY_TYPES:
+            raise SchemaMismatch(
+                f"key column {column!r} is of type {schema.field(column).type}",
+                where=str(name),
+                remedy="keys are strings, 64-bit integers, dates or timestamps",
+            )
+    if timeseries and schema.field(timeseries).type not in _KEY_TYPES[2:]:
+        raise SchemaMismatch(f"the time column {timeseries!r} is neither date nor timestamp", where=str(name))
+    if timeseries and name.schema == "features" and timeseries not in primary_key:
+        raise SchemaMismatch(
+            f"the time column {timeseries!r} is not part of the primary key {list(primary_key)}",
+            where=str(name),
+            remedy="a feature table's row is an entity at a time: add the time column to the primary key",
+        )
+
+
+def _partition(
+    name: TableName, schema: pa.Schema, timeseries: str | None, partition_by: Sequence[str] | None
+) -> tuple[pa.Schema, tuple[str, ...]]:
+    """By day where nothing else is said for gold and feature tables with a time; ``()`` leaves it off."""
+    if partition_by is None:
+        by_day = timeseries is not None and name.schema in ("gold", "features")
+        partition_by = [timeseries] if by_day and timeseries is not None else []
+    if timeseries in partition_by and schema.field(timeseries).type == UTC_MICROSECONDS:
+        partition_by = [DAY_COLUMN if c == timeseries else c for c in partition_by]
+        schema = schema.append(pa.field(DAY_COLUMN, pa.date32(), metadata={"comment": f"UTC day of {timeseries}"}))
+    for column in partition_by:
+        if column not in schema.names:
+            raise ColumnMissing(
+                f"partition column {column!r} is not in the schema",
+                where=str(name),
+                remedy=did_you_mean(column, schema.names),
+            )
+    return schema, tuple(partition_by)
+
+
+def changes(info: TableInfo, wanted: Definition) -> list[pa.Field]:
+    """The nullable columns that ``wanted`` adds to a table; any other difference raises SchemaMismatch."""
+    problems = []
+    if wanted.primary_key != info.primary_key:
+        problems.append(f"the primary key is {list(info.primary_key)}, not {list(wanted.primary_key)}")
+    if wanted.timeseries != info.timeseries:
+        problems.append(f"the time column is {info.timeseries!r}, not {wanted.timeseries!r}")
+    if wanted.partition_by != info.partition_by:
+        problems.append(f"it is partitioned by {list(info.partition_by)}, not {list(wanted.partition_by)}")
+    new = {f.name: f for f in wanted.schema if f.name != DAY_COLUMN}
+    for field in info.schema:
+        other = new.pop(field.name, None)
+        if other is None:
+            problems.append(f"column {field.name!r} is in the table and not in the new definition")
+        elif (other.type, other.nullable) != (field.type, field.nullable):
+            problems.append(f"column {field.name!r} is {_typed(field)}, not {_typed(other)}")
+    problems += [f"the new column {f.name!r} is NOT NULL" for f in new.values() if not f.nullable]
+    if problems:
+        raise SchemaMismatch(
+            f"{info.name} exists with another definition: " + "; ".join(problems),
+            where=str(info.path),
+            remedy="a table may only gain nullable columns: use a new name for a new meaning, deprecate a feature "
+            "instead of removing it, or remove the folder to begin anew",
+        )
+    return list(new.values())
+
+
+def _typed(field: pa.Field) -> str:
+    return f"{field.type}{'' if field.nullable else ' NOT NULL'}"
+
+
+def info_of(name: TableName, path: Path, table: DeltaTable) -> TableInfo:
+    """The contract that a Delta table's own metadata hold (a foreign table has no key and no owner)."""
+    metadata = table.metadata()
+    schema = pa.schema(table.schema())
+    properties: dict[str, Any] = dict(metadata.configuration)
+    grain = properties.get("karat.grain")
+    return TableInfo(
+        name=name,
+        version=table.version(),
+        schema=pa.schema([f for f in schema if f.name != DAY_COLUMN]),
+        primary_key=tuple(json.loads(properties.get("karat.primary_key", "[]"))),
+        timeseries=properties.get("karat.timeseries") or None,
+        grain=timedelta(seconds=float(grain)) if grain else None,
+        lag=timedelta(seconds=float(properties.get("karat.lag", 0))),
+        owner=properties.get("karat.owner", ""),
+        description=metadata.description or "",
+        properties={k: v for k, v in properties.items() if not k.startswith("delta.")},
+        comments={f.name: (f.metadata or {}).get(b"comment", b"").decode() for f in schema if f.name != DAY_COLUMN},
+        partition_by=tuple(metadata.partition_columns),
+        path=path,
+    )
