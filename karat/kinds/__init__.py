@@ -1,0 +1,13 @@
+"""Estimator kinds: one file each, found by its name; ``Model`` wraps one with what turns rows into numbers.
+
+A new kind is a file ``karat/kinds/NAME.py`` with one subclass of ``Kind``; ``kind: NAME`` in a model's YAML finds it,
+and the contract suite in tests/contracts tests it. Files that begin with ``_`` are not kinds. Importing this package
+loads no machine-learning library: each kind's file imports its own.
+"""
+
+from karat.kinds._encoder import Encoder
+from karat.kinds._find import KindFacts, check_declared, facts, load_kind, names
+from karat.kinds._kind import Kind, Report
+from karat.kinds._model import Model
+
+__all__ = ["Encoder", "Kind", "KindFacts", "Model", "Report", "check_declared", "facts", "load_kind", "names"]

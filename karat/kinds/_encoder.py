@@ -1,0 +1,209 @@
+"""Rows to numbers: what a model learned about its columns, kept with the model as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from karat.errors import NaiveTimestamp, SchemaMismatch, SignatureError, did_you_mean
+
+#: The most texts that get a code of their own; histogram trees have 255 bins, one of them for missing values.
+MAX_CATEGORIES = 254
+#: Trees compare in 32 bits: what is greater than this is infinite to them.
+LARGEST = float(np.finfo(np.float32).max)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_US = 86_400_000_000
+_NUMBERS = ("int64", "float64", "bool")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature: its name, its type (``karat.declare.Dtype``) and, of texts, the categories in the order of codes."""
+
+    name: str
+    dtype: str
+    categories: tuple[str, ...] = ()
+
+
+def dtype_of(name: str, dtype: pl.DataType) -> str:
+    """The declared type that a Polars column stands for. Raises SchemaMismatch or NaiveTimestamp."""
+    if dtype.is_integer():
+        return "int64"
+    if dtype.is_float() or dtype.is_decimal() or dtype == pl.Null:
+        return "float64"
+    if dtype == pl.Datetime and dtype.time_zone is None:  # type: ignore[attr-defined]
+        raise NaiveTimestamp(f"feature {name!r} is a timestamp without a time zone", remedy="cast it to UTC")
+    for polars, ours in ((pl.Boolean, "bool"), (pl.Date, "date"), (pl.Datetime, "timestamp")):
+        if dtype == polars:
+            return ours
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return "string"
+    raise SchemaMismatch(
+        f"feature {name!r} has the type {dtype}, which no model takes",
+        remedy="features are numbers, texts, switches, dates or timestamps",
+    )
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Columns to a float64 matrix: numbers as they are, switches 0 and 1, dates and timestamps as days since 1970,
+    texts as codes. Null, NaN, infinite (beyond 32 bits) and unseen texts are NaN: missing."""
+
+    columns: tuple[Column, ...]
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def fit(cls, frame: pl.DataFrame) -> Encoder:
+        """Learns the types and categories of every column of ``frame``, in its order."""
+        columns, warnings = [], []
+        for series in frame:
+            dtype = dtype_of(series.name, series.dtype)
+            categories: tuple[str, ...] = ()
+            if dtype == "string":
+                counts = series.cast(pl.String).drop_nulls().value_counts().rows()
+                kept = sorted(counts, key=lambda r: (-r[1], r[0]))[:MAX_CATEGORIES]
+                categories = tuple(sorted(text for text, _ in kept))
+                if len(counts) > MAX_CATEGORIES:
+                    warnings.append(
+                        f"feature {series.name!r} has {len(counts)} different texts: the {MAX_CATEGORIES} most "
+                        "frequent are kept, the others count as missing"
+                    )
+            columns.append(Column(series.name, dtype, categories))
+        return cls(tuple(columns), tuple(warnings))
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+    @property
+    def categorical(self) -> list[bool]:
+        return [c.dtype == "string" for c in self.columns]
+
+    def encode(self, frame: pl.DataFrame) -> np.ndarray:
+        """``frame`` with at least the encoder's columns -> (n, f) float64, row by row in memory.
+
+        Raises SignatureError for a column that is missing or of another type.
+        """
+        self._check(frame)
+        out = np.empty((frame.height, len(self.columns)))
+        for index, column in enumerate(self.columns):
+            out[:, index] = _values(frame[column.name], column)
+        return _finite(out)
+
+    def _check(self, frame: pl.DataFrame) -> None:
+        missing = [c.name for c in self.columns if c.name not in frame.columns]
+        if missing:
+            raise SignatureError(
+                f"{len(missing)} of the model's {len(self.columns)} features are missing: {', '.join(missing[:5])}",
+                remedy=did_you_mean(missing[0], frame.columns),
+            )
+        for column in self.columns:
+            given = frame.schema[column.name]
+            dtype = dtype_of(column.name, given)
+            numbers = dtype in _NUMBERS and column.dtype in _NUMBERS
+            if dtype != column.dtype and not numbers and given != pl.Null:
+                raise _other_type(column, str(given))
+
+    def encode_row(self, values: Sequence[Any]) -> np.ndarray:
+        """Plain values in the order of ``names`` -> (1, f); equal to ``encode`` of a frame of that row."""
+        if len(values) != len(self.columns):
+            raise SignatureError(f"the model has {len(self.columns)} features, but {len(values)} values were given")
+        readers = self._readers()
+        return _finite(np.array([[read(value) for read, value in zip(readers, values, strict=True)]]))
+
+    def _readers(self) -> tuple[Callable[[Any], float], ...]:
+        found = self.__dict__.get("_cached")
+        if found is None:
+            found = tuple(_reader(c) for c in self.columns)
+            self.__dict__["_cached"] = found
+        return found
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [{"name": c.name, "dtype": c.dtype, "categories": list(c.categories)} for c in self.columns]
+
+    @classmethod
+    def from_json(cls, data: list[dict[str, Any]]) -> Encoder:
+        return cls(tuple(Column(c["name"], c["dtype"], tuple(c["categories"])) for c in data))
+
+
+def _other_type(column: Column, given: str) -> SignatureError:
+    return SignatureError(
+        f"feature {column.name!r} was learned as {column.dtype}, but {given} was given",
+        remedy=f"give {column.dtype}, as the model's signature says",
+    )
+
+
+def _finite(X: np.ndarray) -> np.ndarray:
+    X[np.abs(X) > LARGEST] = np.nan
+    return X
+
+
+def _values(series: pl.Series, column: Column) -> np.ndarray:
+    if column.dtype == "string":
+        if series.dtype == pl.Null or not column.categories:
+            return np.full(len(series), np.nan)
+        codes = range(len(column.categories))
+        return (
+            series.cast(pl.String)
+            .replace_strict(column.categories, codes, default=None, return_dtype=pl.Float64)
+            .to_numpy()
+        )
+    if column.dtype == "timestamp":
+        series = series.cast(pl.Null) if series.dtype == pl.Null else series.dt.cast_time_unit("us").cast(pl.Int64)
+        return series.cast(pl.Float64).to_numpy() / _DAY_US
+    return series.cast(pl.Int32 if column.dtype == "date" else pl.Float64).cast(pl.Float64).to_numpy()
+
+
+def _reader(column: Column) -> Callable[[Any], float]:
+    """The fast way from one plain value to a number."""
+    if column.dtype == "string":
+        return _category_reader(column)
+    if column.dtype == "date":
+        return lambda v: float("nan") if v is None else _days(column, v)
+    if column.dtype == "timestamp":
+        return lambda v: float("nan") if v is None else _timestamp(column, v)
+
+    def number(value: Any) -> float:
+        if value is None:
+            return float("nan")
+        if isinstance(value, str):
+            raise _other_type(column, f"the text {value!r}")
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise _other_type(column, repr(value)) from error
+
+    return number
+
+
+def _category_reader(column: Column) -> Callable[[Any], float]:
+    codes: dict[Any, float] = {text: float(code) for code, text in enumerate(column.categories)}
+
+    def category(value: Any) -> float:
+        code = codes.get(value)
+        if code is None:
+            if value is not None and not isinstance(value, str):
+                raise _other_type(column, repr(value))
+            return float("nan")
+        return code
+
+    return category
+
+
+def _days(column: Column, value: Any) -> float:
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise _other_type(column, repr(value))
+    return float((value - _EPOCH.date()).days)
+
+
+def _timestamp(column: Column, value: Any) -> float:
+    if not isinstance(value, datetime):
+        raise _other_type(column, repr(value))
+    if value.tzinfo is None:
+        raise NaiveTimestamp(f"feature {column.name!r}: {value} has no time zone", remedy="give it in UTC")
+    return ((value - _EPOCH) // timedelta(microseconds=1)) / _DAY_US

@@ -1,0 +1,78 @@
+"""Kinds by their file's name, and what they take, without loading their libraries."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from karat.errors import DeclarationError, did_you_mean
+from karat.kinds._kind import Kind, problems
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class KindFacts:
+    """What a declaration needs to know of a kind: its tasks and its parameters' defaults."""
+
+    name: str
+    description: str
+    tasks: frozenset[str]
+    defaults: dict[str, Any]
+
+
+def names() -> tuple[str, ...]:
+    """Every kind there is, sorted."""
+    return tuple(sorted(p.stem for p in _FOLDER.glob("*.py") if not p.stem.startswith("_")))
+
+
+def _known(name: str) -> str:
+    if name not in names():
+        raise DeclarationError(
+            f"there is no kind {name!r}",
+            remedy=f"{did_you_mean(name, names())} A new kind is a file karat/kinds/{name}.py",
+        )
+    return name
+
+
+@cache
+def load_kind(name: str) -> type[Kind]:
+    """The class in ``karat/kinds/NAME.py``, loaded now. Raises DeclarationError with the nearest name."""
+    module = import_module(f"karat.kinds.{_known(name)}")
+    found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Kind)]
+    own = [c for c in found if c.__module__ == module.__name__]
+    if len(own) != 1:
+        raise DeclarationError(f"karat/kinds/{name}.py must define one subclass of Kind; it defines {len(own)}")
+    return own[0]
+
+
+@cache
+def facts(name: str) -> KindFacts:
+    """Read from the text of the kind's file: loading scikit-learn for a spelling check would cost a second."""
+    tree = ast.parse((_FOLDER / f"{_known(name)}.py").read_text())
+    found = dict(_assigned(tree))
+    return KindFacts(name, ast.get_docstring(tree) or "", frozenset(found["tasks"]), found["defaults"])
+
+
+def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
+    for node in ast.walk(tree):
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        if isinstance(node, ast.Assign):
+            target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id in ("tasks", "defaults"):
+            value = node.value  # type: ignore[attr-defined]
+            # frozenset({...}) is a call; its argument is the literal.
+            yield target.id, ast.literal_eval(value.args[0] if isinstance(value, ast.Call) else value)
+
+
+def check_declared(kind: str, task: str, parameters: dict[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong with a declaration's kind, task and parameters: (field, text) of each error, without loading."""
+    if kind not in names():
+        return [(("kind",), f"there is no kind {kind!r}. {did_you_mean(kind, names())}")]
+    known = facts(kind)
+    return problems(kind, known.tasks, known.defaults, task, parameters)

@@ -1,0 +1,164 @@
+"""What every estimator kind offers."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from karat.errors import DeclarationError, UntrustedModel, did_you_mean
+
+#: ``report(iteration, metrics)``: called by kinds that learn in rounds, after each round.
+Report = Callable[[int, dict[str, float]], None]
+
+
+class Kind(ABC):
+    """An estimator behind one interface for all tasks; subclasses live in one file each, named after the kind.
+
+    ``tasks`` and ``defaults`` are written as literals, because declarations are checked against the text of the file
+    without loading its library. ``defaults`` names every parameter that the kind takes.
+
+    ``parameters`` are the given ones over the defaults. ``curve`` holds one list a part of the rows ("train",
+    "validation") with the loss after each round, in ``curve_metric``; empty where a kind does not learn in rounds.
+    ``threshold`` is set by a kind that learns its own decision threshold.
+    """
+
+    tasks: ClassVar[frozenset[str]]
+    defaults: ClassVar[dict[str, Any]]
+
+    def __init__(
+        self, task: str, parameters: dict[str, Any] | None = None, *, seed: int = 0, class_weight: str | None = None
+    ) -> None:
+        """Raises DeclarationError for a task or a parameter that the kind does not take."""
+        check(type(self).__module__.rpartition(".")[2], self.tasks, self.defaults, task, parameters or {})
+        self.task, self.seed, self.class_weight = task, seed, class_weight
+        self.parameters: dict[str, Any] = {**self.defaults, **(parameters or {})}
+        self.curve: dict[str, list[float]] = {}
+        self.curve_metric = ""
+        self.threshold: float | None = None
+        self.classes = 0
+
+    @abstractmethod
+    def fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None = None,
+    ) -> None:
+        """Learns from ``X`` (n, f) float64, NaN where missing, categories as codes 0..k-1.
+
+        ``y`` (n,): values for a regression, class codes 0..k-1 for a classification, None for an anomaly detector.
+        Rows used to stop early are taken from these rows.
+        """
+
+    @abstractmethod
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """(n, f) -> regression (n,) value; binary (n,) probability of class 1; multiclass (n, k) probabilities;
+        anomaly (n,) score, greater is more anomalous. A row's answer never depends on the other rows, to the bit."""
+
+    def importance(self) -> np.ndarray | None:
+        """(f,) shares that sum to 1, or None where the estimator has no importance of its own."""
+        return None
+
+    @abstractmethod
+    def _save_estimator(self, folder: Path) -> None: ...
+
+    @abstractmethod
+    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None: ...
+
+    def _state(self) -> dict[str, Any]:
+        """What ``_load_estimator`` needs besides the estimator's own file, as JSON."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Writes ``kind.json`` and the estimator's file into ``folder``; no pickle."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save_estimator(folder)
+        described = {
+            "task": self.task,
+            "parameters": self.parameters,
+            "seed": self.seed,
+            "class_weight": self.class_weight,
+            "threshold": self.threshold,
+            "classes": self.classes,
+            "state": self._state(),
+        }
+        (folder / "kind.json").write_text(json.dumps(described, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises UntrustedModel where a file is not what ``save`` writes."""
+        described = read_json(folder / "kind.json")
+        try:
+            kind = cls(
+                described["task"],
+                described["parameters"],
+                seed=described["seed"],
+                class_weight=described["class_weight"],
+            )
+            kind.threshold, kind.classes = described["threshold"], described["classes"]
+            kind._load_estimator(folder, described["state"])
+        except (KeyError, TypeError, AttributeError, DeclarationError) as error:
+            raise UntrustedModel(
+                f"the model's files do not describe a {cls.__name__}: {error!r}",
+                where=str(folder),
+                remedy="load a folder that Model.save has written, or train the model again",
+            ) from error
+        return kind
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from ``path``. Raises UntrustedModel where it is missing or something else."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UntrustedModel(
+            f"no readable {path.name}: {error}",
+            where=str(path.parent),
+            remedy="load a folder that Model.save has written",
+        ) from error
+    if not isinstance(data, dict):
+        raise UntrustedModel(f"{path.name} holds no object", where=str(path.parent))
+    return data
+
+
+def check(kind: str, tasks: frozenset[str], defaults: dict[str, Any], task: str, parameters: dict[str, Any]) -> None:
+    """Raises DeclarationError, all its errors at once."""
+    errors = [text for _, text in problems(kind, tasks, defaults, task, parameters)]
+    if errors:
+        raise DeclarationError(f"a model of kind {kind!r} can't be made so", errors=errors)
+
+
+def problems(
+    kind: str, tasks: frozenset[str], defaults: dict[str, Any], task: str, parameters: dict[str, Any]
+) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong: the field of the declaration, and a line of text."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    if task not in tasks:
+        found.append((("task",), f"kind {kind!r} does no {task!r}; it does {', '.join(sorted(tasks))}"))
+    for name, value in parameters.items():
+        if name not in defaults:
+            text = f"kind {kind!r} has no parameter {name!r}. {did_you_mean(name, defaults)}"
+            found.append((("parameters", name), text))
+        elif not _fits(value, defaults[name]):
+            text = f"parameter {name!r} of {kind!r} is {value!r}, but wants a value like {defaults[name]!r}"
+            found.append((("parameters", name), text))
+    return found
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Numbers for numbers, text for text, a switch for a switch; a default of None takes any plain value."""
+    if value is None or default is None:
+        return value is None or isinstance(value, bool | int | float | str)
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, int | float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, type(default) | int | float) and not isinstance(value, bool)

@@ -1,0 +1,104 @@
+"""Isolation forest (scikit-learn) for anomalies. The score is the paper's: near 1 anomalous, under 0.5 normal.
+
+Texts enter as the share of training rows that have them, since what is rare is what is to be found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import IsolationForest as Forest
+
+from karat.kinds import _skops
+from karat.kinds._kind import Kind, Report
+from karat.kinds._trees import check_forest
+
+
+class IsolationForest(Kind):
+    tasks = frozenset({"anomaly"})
+    defaults = {
+        "n_estimators": 100,
+        "max_samples": "auto",
+        "contamination": "auto",  # a share sets the threshold so that this share of the training rows is anomalous
+        "max_features": 1.0,
+        "bootstrap": False,
+        "n_jobs": 1,
+    }
+
+    def fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None = None,
+    ) -> None:
+        self._shares = {j: _shares(X[:, j]) for j in np.flatnonzero(categorical).tolist()}
+        self._forest = Forest(**self.parameters, random_state=self.seed)
+        self._forest.fit(self._numbers(X))
+        self._prepare()
+        if self.parameters["contamination"] != "auto":
+            self.threshold = -float(self._forest.offset_)
+
+    def _numbers(self, X: np.ndarray) -> np.ndarray:
+        """Codes replaced by their shares; 32 bits, as trees compare."""
+        if self._shares:
+            X = X.copy()
+        for j, shares in self._shares.items():
+            codes = X[:, j]
+            known = (codes >= 0) & (codes < len(shares) - 1)
+            X[:, j] = shares[np.where(known, codes, len(shares) - 1).astype(np.intp)]
+        return X.astype(np.float32)
+
+    def _prepare(self) -> None:
+        forest = self._forest
+        # The depth that a row adds by ending in a leaf: the leaf's own, and what its training rows would still need.
+        self._depths = [
+            (e.tree_, None if len(columns) == forest.n_features_in_ else columns, path + average - 1.0)
+            for e, columns, path, average in zip(
+                forest.estimators_,
+                forest.estimators_features_,
+                forest._decision_path_lengths,
+                forest._average_path_length_per_tree,
+                strict=True,
+            )
+        ]
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        # What the forest's own score_samples does, less 3 ms of checks and thread pools for each call.
+        X = self._numbers(X)
+        total = np.zeros(len(X))
+        for tree, columns, depths in self._depths:
+            total += depths[tree.apply(X if columns is None else X[:, columns])]
+        usual = len(self._depths) * _average_path(self._forest._max_samples)
+        return np.ones(len(X)) if usual == 0 else 2 ** -(total / usual)
+
+    def _state(self) -> dict[str, Any]:
+        return {"shares": [[j, s.tolist()] for j, s in self._shares.items()]}
+
+    def _save_estimator(self, folder: Path) -> None:
+        _skops.save(self._forest, folder)
+
+    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+        self._shares = {j: np.array(s) for j, s in state["shares"]}
+        self._forest = _skops.load(folder, Forest, ("sklearn.tree._tree.Tree",))
+        self._prepare()
+        for tree, columns, _ in self._depths:
+            check_forest([tree], self._forest.n_features_in_ if columns is None else len(columns), 1)
+
+
+def _shares(codes: np.ndarray) -> np.ndarray:
+    """Code -> share of the rows that have it; the last entry is that of missing and unseen ones."""
+    known = codes[~np.isnan(codes)].astype(np.intp)
+    counts = np.bincount(known) if len(known) else np.zeros(0)
+    return np.append(counts, len(codes) - len(known)) / max(len(codes), 1)
+
+
+def _average_path(n: int) -> float:
+    """The mean depth of ``n`` rows in a random binary tree (Liu, Ting and Zhou, 2008, equation 1)."""
+    if n <= 1:
+        return 0.0
+    return 1.0 if n == 2 else 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n

@@ -1,0 +1,74 @@
+"""A random forest (scikit-learn). Texts enter as codes in alphabetical order; missing values go their own way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+from karat.kinds import _skops
+from karat.kinds._kind import Kind, Report
+from karat.kinds._trees import check_forest
+
+
+class RandomForest(Kind):
+    tasks = frozenset({"regression", "binary", "multiclass"})
+    defaults = {
+        "n_estimators": 100,
+        "max_depth": None,
+        "min_samples_leaf": 3,
+        "min_samples_split": 2,
+        "max_features": None,  # a third of the features for a regression, their square root otherwise
+        "max_samples": None,
+        "max_leaf_nodes": None,
+        "criterion": None,
+        "n_jobs": 1,
+    }
+
+    def fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None = None,
+    ) -> None:
+        regression = self.task == "regression"
+        given = {k: v for k, v in self.parameters.items() if not (k == "criterion" and v is None)}
+        if given["max_features"] is None:
+            given["max_features"] = 1 / 3 if regression else "sqrt"
+        if regression:
+            self._forest: Any = RandomForestRegressor(**given, random_state=self.seed)
+        else:
+            self._forest = RandomForestClassifier(**given, random_state=self.seed, class_weight=self.class_weight)
+        self._forest.fit(X.astype(np.float32), y)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._trees = [e.tree_ for e in self._forest.estimators_]
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        # What the forest's own predict does, in the same order, less 3 ms of checks and thread pools for each call.
+        X = X.astype(np.float32)
+        total = np.zeros((len(X), max(self.classes, 1)))
+        for tree in self._trees:
+            total += tree.predict(X).reshape(total.shape)
+        total /= len(self._trees)
+        if self.task == "multiclass":
+            return total
+        return total[:, 1] if self.task == "binary" else total[:, 0]
+
+    def importance(self) -> np.ndarray:
+        return self._forest.feature_importances_
+
+    def _save_estimator(self, folder: Path) -> None:
+        _skops.save(self._forest, folder)
+
+    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+        expected = RandomForestRegressor if self.task == "regression" else RandomForestClassifier
+        self._forest = _skops.load(folder, expected, ("sklearn.tree._tree.Tree",))
+        self._prepare()
+        check_forest(self._trees, self._forest.n_features_in_, max(self.classes, 1))
