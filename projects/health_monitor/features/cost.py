@@ -1,0 +1,325 @@
+"""Cost features: what a workspace has consumed and paid up to the end of each day."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from karat.declare import Feature, FeatureTable, aggregate, from_polars, from_python, from_sql
+
+CATEGORIES = {
+    "compute": "service_category = 'Compute'",
+    "databases": "service_category = 'Databases'",
+    "analytics": "service_category = 'Analytics'",
+    "ai": "service_category = 'AI and Machine Learning'",
+    "storage": "service_category = 'Storage'",
+    "networking": "service_category = 'Networking'",
+}
+TAGGED = "cost_center IS NOT NULL"
+ON_DEMAND_COMPUTE = "service_category = 'Compute' AND pricing_category = 'Standard' AND charge_category = 'Usage'"
+UNUSED = "commitment_status = 'Unused'"
+WEEKEND = "isodow(usage_date) >= 6"
+# Prod is what says so; what bears no environment tag counts as not prod, since nobody has claimed that it must run.
+LEFT_RUNNING = f"service_category = 'Compute' AND environment IS DISTINCT FROM 'prod' AND {WEEKEND}"
+
+
+def _sum(name: str, column: str, days: int, what: str, where: str | None = None, *, shown: bool = True) -> Feature:
+    when = "the day" if days == 1 else f"the last {days} days"
+    return aggregate(
+        name, "sum", column, window=f"{days}d", where=where, intermediate=not shown, description=f"{what} of {when}"
+    )
+
+
+def _per(part: str, whole: str) -> pl.Expr:
+    """``part / whole``; null where the whole is nothing."""
+    return pl.when(pl.col(whole).abs() > 1e-9).then(pl.col(part) / pl.col(whole))
+
+
+def _day_back(days: int) -> pl.Expr:
+    """DBU of the day ``days`` before: what a window one day longer holds more."""
+    return pl.col(f"dbu_{days + 1}d") - pl.col(f"dbu_{days}d" if days > 1 else "daily_dbu")
+
+
+def mix_entropy(*costs: pl.Series) -> pl.Series:
+    """Shannon entropy in nats of the shares of the positive ``costs``; null where none is positive."""
+    positive = np.clip(np.column_stack([c.to_numpy() for c in costs]), 0, None)
+    total = positive.sum(1, keepdims=True)
+    shares = np.divide(positive, total, out=np.zeros_like(positive), where=total > 0)
+    entropy = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(1)
+    return pl.Series(entropy).set(pl.Series(total[:, 0] <= 0), None)
+
+
+def mix_shift(*costs: pl.Series) -> pl.Series:
+    """Half the sum of the differences between two lists of shares, 0 to 1; null where either list sums to nothing."""
+    both = np.clip(np.column_stack([c.to_numpy() for c in costs]), 0, None)
+    half = both.shape[1] // 2
+    totals = both[:, :half].sum(1), both[:, half:].sum(1)
+    known = (totals[0] > 0) & (totals[1] > 0)
+    now, usual = (
+        np.divide(part, total[:, None], out=np.zeros_like(part), where=known[:, None])
+        for part, total in ((both[:, :half], totals[0]), (both[:, half:], totals[1]))
+    )
+    return pl.Series(np.abs(now - usual).sum(1) / 2).set(pl.Series(~known), None)
+
+
+CONSUMPTION = (
+    _sum("daily_dbu", "dbus", 1, "DBU"),
+    *(_sum(f"dbu_{d}d", "dbus", d, "DBU", shown=False) for d in (2, 3, 4, 5, 6, 8, 15, 21, 22)),
+    *(_sum(f"dbu_{d}d", "dbus", d, "DBU") for d in (7, 14, 30)),
+    from_polars("avg_dbu_7d", pl.col("dbu_7d") / 7, description="DBU a day over the last 7 days, idle days counted"),
+    from_polars(
+        "avg_dbu_30d", pl.col("dbu_30d") / 30, description="DBU a day over the last 30 days, idle days counted"
+    ),
+    from_polars(
+        "std_dbu_7d",
+        pl.concat_list("daily_dbu", *(_day_back(d) for d in range(1, 7))).list.std(),
+        description="Standard deviation (n - 1) of the DBU of the last 7 days, day by day",
+    ),
+    from_polars(
+        "z_score_7d",
+        pl.when(pl.col("std_dbu_7d") > 1e-6 * pl.col("avg_dbu_7d").abs()).then(
+            (pl.col("daily_dbu") - pl.col("avg_dbu_7d")) / pl.col("std_dbu_7d")
+        ),
+        description="How many std_dbu_7d the day lies above avg_dbu_7d, itself one of the 7 days; null where all are equal",
+    ),
+    from_polars(
+        "variation_7d", _per("std_dbu_7d", "avg_dbu_7d"), description="std_dbu_7d over avg_dbu_7d: unsteadiness"
+    ),
+    from_polars("dbu_yesterday", _day_back(1), description="DBU of the day before"),
+    from_polars("dbu_last_week", _day_back(7), description="DBU of the same weekday a week before"),
+    from_polars(
+        "dbu_weekday_mean",
+        (_day_back(7) + _day_back(14) + _day_back(21)) / 3,
+        description="Mean DBU of the same weekday in the last three weeks",
+    ),
+    from_sql(
+        "log_ratio_weekday",
+        "ln((greatest(daily_dbu, 0) + 1) / (greatest(dbu_weekday_mean, 0) + 1))",
+        description="Natural logarithm of the day's DBU over dbu_weekday_mean, 1 added to both",
+    ),
+    from_sql(
+        "log_ratio_yesterday",
+        "ln((greatest(daily_dbu, 0) + 1) / (greatest(dbu_yesterday, 0) + 1))",
+        description="Natural logarithm of the day's DBU over the day before, 1 added to both",
+    ),
+    from_polars(
+        "growth_7d",
+        pl.col("dbu_7d")
+        / pl.when((pl.col("dbu_14d") - pl.col("dbu_7d")) > 1e-6).then(pl.col("dbu_14d") - pl.col("dbu_7d"))
+        - 1,
+        description="DBU of the last 7 days over the 7 before them, less 1; null where those had none",
+    ),
+    from_polars("trend_30d", _per("avg_dbu_7d", "avg_dbu_30d") - 1, description="avg_dbu_7d over avg_dbu_30d, less 1"),
+    aggregate(
+        "active_days_7d", "count_distinct", "usage_date", window="7d", description="Days with a line, of the last 7"
+    ),
+    aggregate(
+        "active_days_30d", "count_distinct", "usage_date", window="30d", description="Days with a line, of the last 30"
+    ),
+)
+
+SPEND = (
+    _sum("daily_cost", "effective_cost", 1, "Effective cost"),
+    *(_sum(f"cost_{d}d", "effective_cost", d, "Effective cost") for d in (7, 14, 30)),
+    _sum("list_cost_7d", "list_cost", 7, "Cost at list price"),
+    _sum("list_cost_30d", "list_cost", 30, "Cost at list price"),
+    from_polars("avg_cost_30d", pl.col("cost_30d") / 30, description="Effective cost a day over the last 30 days"),
+    from_polars(
+        "cost_per_dbu_7d", _per("cost_7d", "dbu_7d"), description="Effective cost of a DBU over the last 7 days"
+    ),
+    from_sql(
+        "discount_rate_30d",
+        "CASE WHEN list_cost_30d > 1e-9 THEN 1 - cost_30d / list_cost_30d END",
+        description="Share of list_cost_30d that was not paid; negative where unused commitments cost more",
+    ),
+    aggregate("lines_1d", "count", window="1d", description="Lines of the bill on the day"),
+    aggregate("lines_7d", "count", window="7d", description="Lines of the bill in the last 7 days"),
+    aggregate("max_line_cost_1d", "max", "effective_cost", window="1d", description="Dearest line of the day"),
+    aggregate("max_line_cost_7d", "max", "effective_cost", window="7d", description="Dearest line of the last 7 days"),
+    aggregate(
+        "min_line_cost_30d",
+        "min",
+        "effective_cost",
+        window="30d",
+        description="Cheapest line of the last 30 days, negative for a credit",
+    ),
+    aggregate(
+        "avg_line_cost_7d", "mean", "effective_cost", window="7d", description="Mean cost of a line in the last 7 days"
+    ),
+    aggregate(
+        "std_line_cost_7d",
+        "std",
+        "effective_cost",
+        window="7d",
+        description="Standard deviation of the cost of a line in the last 7 days",
+    ),
+    _sum("credits_30d", "effective_cost", 30, "Credits (negative cost)", "charge_category = 'Credit'"),
+    aggregate(
+        "correction_share_30d",
+        "share",
+        "charge_class IS NOT DISTINCT FROM 'Correction'",
+        window="30d",
+        description="Share of the lines of the last 30 days that mend an earlier one",
+    ),
+)
+
+ALLOCATION = (
+    *(
+        _sum(f"tagged_cost_{d}d", "effective_cost", d, "Effective cost with a cost centre", TAGGED)
+        for d in (1, 7, 14, 30)
+    ),
+    from_polars(
+        "tagged_share_7d", _per("tagged_cost_7d", "cost_7d"), description="Share of cost_7d that has a cost centre"
+    ),
+    from_polars(
+        "tagged_share_30d", _per("tagged_cost_30d", "cost_30d"), description="Share of cost_30d that has a cost centre"
+    ),
+    aggregate(
+        "tagged_line_share_30d",
+        "share",
+        TAGGED,
+        window="30d",
+        description="Share of the lines of the last 30 days that have a cost centre",
+    ),
+    aggregate(
+        "owned_line_share_30d",
+        "share",
+        "owner IS NOT NULL",
+        window="30d",
+        description="Share of the lines of the last 30 days that have an owner",
+    ),
+    _sum("prod_cost_30d", "effective_cost", 30, "Effective cost tagged prod", "environment = 'prod'", shown=False),
+    from_polars(
+        "prod_share_30d", _per("prod_cost_30d", "cost_30d"), description="Share of cost_30d that is tagged prod"
+    ),
+)
+
+COMMITMENT = (
+    _sum("compute_list_cost_14d", "list_cost", 14, "Compute at list price", CATEGORIES["compute"], shown=False),
+    _sum("on_demand_compute_7d", "list_cost", 7, "Compute bought on demand, at list price,", ON_DEMAND_COMPUTE),
+    _sum("on_demand_compute_14d", "list_cost", 14, "Compute bought on demand, at list price,", ON_DEMAND_COMPUTE),
+    from_polars(
+        "on_demand_share_14d",
+        _per("on_demand_compute_14d", "compute_list_cost_14d"),
+        description="Share of the compute of the last 14 days, at list price, that was bought on demand",
+    ),
+    aggregate(
+        "on_demand_days_7d",
+        "count_distinct",
+        "usage_date",
+        window="7d",
+        where=ON_DEMAND_COMPUTE,
+        description="Days of the last 7 on which compute was bought on demand",
+    ),
+    aggregate(
+        "on_demand_days_14d",
+        "count_distinct",
+        "usage_date",
+        window="14d",
+        where=ON_DEMAND_COMPUTE,
+        description="Days of the last 14 on which compute was bought on demand",
+    ),
+    _sum(
+        "committed_cost_30d",
+        "effective_cost",
+        30,
+        "Effective cost under commitments",
+        "pricing_category = 'Committed'",
+        shown=False,
+    ),
+    from_polars(
+        "committed_share_30d",
+        _per("committed_cost_30d", "cost_30d"),
+        description="Share of cost_30d that is under a commitment, used or not",
+    ),
+    *(_sum(f"unused_commitment_{d}d", "effective_cost", d, "Cost of unused commitments", UNUSED) for d in (7, 14, 30)),
+)
+
+WASTE = (
+    _sum("left_running_7d", "effective_cost", 7, "Cost of weekend compute that is not prod", LEFT_RUNNING),
+    _sum("left_running_28d", "effective_cost", 28, "Cost of weekend compute that is not prod", LEFT_RUNNING),
+    _sum("compute_cost_7d", "effective_cost", 7, "Effective cost of compute", CATEGORIES["compute"]),
+    _sum("compute_cost_28d", "effective_cost", 28, "Effective cost of compute", CATEGORIES["compute"]),
+    from_polars(
+        "left_running_share_7d",
+        _per("left_running_7d", "compute_cost_7d"),
+        description="left_running_7d over compute_cost_7d",
+    ),
+    from_polars(
+        "left_running_share_28d",
+        _per("left_running_28d", "compute_cost_28d"),
+        description="left_running_28d over compute_cost_28d",
+    ),
+    from_polars(
+        "avoidable_cost_7d",
+        pl.col("left_running_7d") + pl.col("unused_commitment_7d"),
+        description="left_running_7d and unused_commitment_7d together",
+    ),
+    from_polars(
+        "avoidable_cost_28d",
+        (pl.col("left_running_28d") + pl.col("unused_commitment_30d") * 28 / 30) / 4,
+        description="The same a week over the last four weeks",
+    ),
+)
+
+MIX = (
+    aggregate(
+        "distinct_skus_7d", "count_distinct", "sku", window="7d", description="Different SKUs in the last 7 days"
+    ),
+    aggregate(
+        "distinct_skus_30d", "count_distinct", "sku", window="30d", description="Different SKUs in the last 30 days"
+    ),
+    *(
+        _sum(f"{c}_{d}d", "list_cost", d, f"List cost of {c}", where, shown=False)
+        for d in (1, 7, 30)
+        for c, where in CATEGORIES.items()
+    ),
+    from_polars(
+        "top_category_share_30d",
+        pl.max_horizontal(f"{c}_30d" for c in CATEGORIES)
+        / pl.when(pl.col("list_cost_30d") > 1e-9).then(pl.col("list_cost_30d")),
+        description="Share of the dearest service category in list_cost_30d",
+    ),
+    from_polars("compute_share_7d", _per("compute_7d", "list_cost_7d"), description="Share of compute in list_cost_7d"),
+    from_polars(
+        "ai_share_7d", _per("ai_7d", "list_cost_7d"), description="Share of AI and machine learning in list_cost_7d"
+    ),
+    from_python(
+        "mix_entropy_30d",
+        mix_entropy,
+        tuple(f"{c}_30d" for c in CATEGORIES),
+        description="Entropy in nats of the shares of the service categories over 30 days: 0 where all is one",
+    ),
+    from_python(
+        "mix_shift_1d",
+        mix_shift,
+        (*(f"{c}_1d" for c in CATEGORIES), *(f"{c}_30d" for c in CATEGORIES)),
+        description="How far the day's shares of service categories are from those of 30 days: 0 the same, 1 apart",
+    ),
+)
+
+CALENDAR = (
+    from_sql("day_of_week", "isodow(usage_date)", dtype="int64", description="1 Monday to 7 Sunday"),
+    from_sql(
+        "is_weekend", "isodow(usage_date) >= 6", dtype="bool", description="Whether the day is a Saturday or Sunday"
+    ),
+    from_sql("day_of_month", "day(usage_date)", dtype="int64", description="1 to 31"),
+    from_sql(
+        "days_to_month_end",
+        "date_diff('day', usage_date, last_day(usage_date))",
+        dtype="int64",
+        description="Days left in the month, 0 on its last day",
+    ),
+)
+
+cost_features = FeatureTable(
+    name="cost_features",
+    description="Consumption, spend, allocation, commitments and waste of each workspace, as known at the end of a day",
+    owner="finops",
+    source="fact_usage",
+    entity=("workspace_id",),
+    time="usage_date",
+    # A workspace that falls silent has days of nothing, not no days: its sums must go down.
+    rows="window",
+    features=(*CONSUMPTION, *SPEND, *ALLOCATION, *COMMITMENT, *WASTE, *MIX, *CALENDAR),
+)
