@@ -1,0 +1,60 @@
+"""DuckDB, shut off from files and network: a declared expression can read the rows it is given and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+import polars as pl
+
+#: What one connection holds before it spills to disk; several shards run on one node.
+MEMORY_LIMIT = "2GB"
+
+
+@contextmanager
+def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory connection without external access; its spill folder goes when it closes.
+
+    A Ray worker is told by OMP_NUM_THREADS how many cores it may use; DuckDB would take all of them.
+    """
+    spill = tempfile.mkdtemp(prefix="karat-spill-")
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "memory_limit": MEMORY_LIMIT,
+        "temp_directory": spill,
+    }
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdigit() and int(threads) > 0:
+        config["threads"] = threads
+    connection = duckdb.connect(":memory:", config=config)
+    try:
+        connection.sql("SET lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def quote(name: str) -> str:
+    """``na"me`` -> ``"na""me"``: an SQL identifier, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """An SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def plain_times(frame: pl.DataFrame) -> pl.DataFrame:
+    """Zoned timestamps as plain UTC ones: DuckDB's zoned functions need its time-zone extension."""
+    zoned = [n for n, t in frame.schema.items() if isinstance(t, pl.Datetime) and t.time_zone]
+    return frame.with_columns(pl.col(zoned).dt.convert_time_zone("UTC").dt.replace_time_zone(None)) if zoned else frame
+
+
+def why(error: Exception) -> str:
+    """DuckDB's first line, without the name of its exception class."""
+    return str(error).splitlines()[0].split("Error: ", 1)[-1].strip()

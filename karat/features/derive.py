@@ -1,0 +1,105 @@
+"""Columns derived from the features before them, in the order of their declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+import polars as pl
+
+from karat.declare import Feature, FeatureTable
+from karat.errors import DeclarationError
+from karat.features.connection import connect, plain_times
+from karat.features.expressions import Place, check_row_sql
+from karat.features.schema import POLARS, to_declared
+
+_PROBE_ROWS = 16
+
+
+def derive(table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
+    """``frame`` (keys and aggregated features) with the derived features, each in its declared type.
+
+    Raises DeclarationError naming the feature that fails, gives another number of rows, or reads other rows.
+    """
+    visible = list(table.primary_key)
+    for feature in table.features:
+        if not feature.function:
+            column = _evaluate(table, feature, frame.select(visible))
+            frame = frame.with_columns(column.alias(feature.name))
+        visible.append(feature.name)
+    return frame
+
+
+def _evaluate(table: FeatureTable, feature: Feature, frame: pl.DataFrame) -> pl.Series:
+    place = Place(table.name, feature.name)
+    compute = _computation(feature, place)
+    try:
+        column = compute(frame)
+        _check_rowwise(compute, frame, column, place)
+    except DeclarationError:
+        raise
+    except Exception as error:  # whatever a declared expression raises is that declaration's error
+        raise place.error(
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
+            remedy=f"mend its definition: {feature.definition.strip()[:200]}",
+        ) from error
+    return to_declared(column, feature.dtype, place)
+
+
+def _computation(feature: Feature, place: Place) -> Callable[[pl.DataFrame], pl.Series]:
+    if feature.polars is not None:
+        expression = feature.polars
+        return lambda frame: frame.select(expression.alias("v")).to_series()
+    if feature.sql is not None:
+        sql = feature.sql
+        return lambda frame: _by_sql(sql, frame, place)
+    function = feature.python
+    assert function is not None
+    inputs, empty = feature.inputs, pl.Series("v", [], dtype=POLARS[feature.dtype])
+
+    def by_python(frame: pl.DataFrame) -> pl.Series:
+        if frame.is_empty():
+            return empty
+        result = function(*(frame[i] for i in inputs))
+        return result if isinstance(result, pl.Series) else pl.Series("v", result)
+
+    return by_python
+
+
+def _by_sql(sql: str, frame: pl.DataFrame, place: Place) -> pl.Series:
+    with connect() as connection:
+        connection.register("block", plain_times(frame))
+        check_row_sql(connection, "block", sql, place)
+        try:
+            return connection.sql(f"SELECT ({sql}\n) AS v FROM block").pl().to_series()
+        except duckdb.Error as error:
+            raise place.error(f"{sql!r}: {str(error).splitlines()[0]}") from error
+
+
+def _check_rowwise(
+    compute: Callable[[pl.DataFrame], pl.Series], frame: pl.DataFrame, column: pl.Series, place: Place
+) -> None:
+    """A derived value must not depend on which rows happen to stand beside it: a few are computed again, reversed."""
+    if len(column) != frame.height:
+        raise place.error(
+            f"it gave {len(column)} values for {frame.height} rows",
+            remedy="give one value a row; what is over several rows belongs in an aggregation with a window",
+        )
+    if frame.height < 2:
+        return
+    start = max(0, frame.height // 2 - _PROBE_ROWS // 2)
+    again = compute(frame.slice(start, _PROBE_ROWS).reverse())
+    before = column.slice(start, _PROBE_ROWS).reverse()
+    if len(again) != len(before) or not _same(before, again):
+        raise place.error(
+            "its values change with the rows beside them (a mean, rank, shift, or something random)",
+            remedy="give one value a row from that row alone; what is over several rows belongs in an aggregation",
+        )
+
+
+def _same(one: pl.Series, other: pl.Series) -> bool:
+    """Equal, floats to nine digits: engines may add up a long and a short block differently."""
+    if not (one.dtype.is_float() and other.dtype.is_float()):
+        return one.eq_missing(other).all()
+    near = (one - other).abs() <= 1e-9 * one.abs().clip(lower_bound=1e-300)
+    return (near.fill_null(False) | one.eq_missing(other)).all()

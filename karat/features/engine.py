@@ -1,0 +1,149 @@
+"""The pure function from gold rows to feature rows: what every shard runs, wherever it runs."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import duckdb
+import polars as pl
+
+from karat.declare import FeatureTable, GoldTable
+from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
+from karat.features.connection import connect, plain_times, why
+from karat.features.derive import derive
+from karat.features.expressions import Place, check_row_sql, columns_read, typed_value
+from karat.features.schema import POLARS, to_declared
+from karat.features.windows import DAY, Aggregation, Query, render
+
+_EPOCH = date(1970, 1, 1)
+
+#: The first and the last day to compute, both included.
+Days = tuple[date, date]
+
+
+def compute_frame(
+    table: FeatureTable, gold: pl.DataFrame | pl.LazyFrame, days: Days | None = None, *, source: GoldTable | None = None
+) -> pl.DataFrame:
+    """The feature rows of ``days`` (all days of ``gold`` by default), sorted by key, in the declared schema.
+
+    ``gold`` holds at least the rows of the days and of the lookback before them; others are left unread. ``source``
+    gives the event time where the table names none, and the gold key, which decides first and last among rows of one
+    time. Values that are not finite count as missing; rows without an entity or a time make no feature row.
+    Raises ColumnMissing and DeclarationError before any row is aggregated.
+    """
+    rows = _gold_rows(table, gold.lazy(), days, source)
+    order = tuple(c for c in _order(table, source) if c in rows.columns)
+    if table.time and days is None:
+        days = _extent(rows)
+    with connect() as connection:
+        connection.register("gold", plain_times(rows))
+        query = _query(connection, table, order)
+        try:
+            frame = connection.sql(render(query, "gold", *_numbers(days))).pl()
+        except duckdb.Error as error:
+            if is_disk_full(error):
+                raise DiskFull(
+                    "no space left while features were computed",
+                    where=table.name,
+                    remedy="free some space in the temporary folder, or set TMPDIR to a larger one",
+                ) from error
+            raise Place(table.name).error(why(error), remedy="mend the expression that does this") from error
+    return _in_schema(table, frame, rows)
+
+
+def event_time(table: FeatureTable, source: GoldTable | None) -> str | None:
+    """The gold column by which rows fall into days; None for a table without time."""
+    if not table.time:
+        return None
+    return table.event_time or (source.event_time if source else None) or table.time
+
+
+def _order(table: FeatureTable, source: GoldTable | None) -> tuple[str, ...]:
+    """Event time, then the gold key: what comes first and last among an entity's rows."""
+    time = table.event_time or (source.event_time if source else None) or table.time
+    return tuple(dict.fromkeys([*([time] if time else []), *(source.key if source else ())]))
+
+
+def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, source: GoldTable | None) -> pl.DataFrame:
+    """The columns and days that the table reads, each row with its day as a whole number."""
+    available = gold.collect_schema()
+    time, ordered = event_time(table, source), any(f.function in ("first", "last") for f in table.features)
+    order = [c for c in _order(table, source) if c in available] if ordered else []
+    for column in (*table.entity, *([time] if time else [])):
+        if column not in available:
+            raise ColumnMissing(
+                f"gold has no column {column!r}",
+                where=f"feature table {table.name!r}, source {table.source!r}",
+                remedy=did_you_mean(column, available),
+            )
+    wanted = dict.fromkeys([*columns_read(table, list(available)), *order, *([time] if time else [])])
+    if time is None:
+        return gold.select(*wanted).collect(engine="streaming")
+    if days is not None:
+        gold = gold.filter(between(time, available[time], days[0] - table.lookback + timedelta(days=1), days[1]))
+    day = pl.col(time).dt.date().cast(pl.Int32).alias(DAY)
+    return gold.select(*wanted, day).filter(pl.col(DAY).is_not_null()).collect(engine="streaming")
+
+
+def between(column: str, dtype: pl.DataType, first: date, last: date) -> pl.Expr:
+    """Rows of the UTC days ``first`` to ``last``, as bounds on the column itself, which file statistics can answer."""
+    if dtype == pl.Date:
+        return pl.col(column).is_between(pl.lit(first), pl.lit(last))
+    zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    low, high = (pl.lit(d).cast(pl.Datetime("us")).dt.replace_time_zone(zone and "UTC") for d in (first, last + _DAY))
+    if zone and zone != "UTC":
+        low, high = low.dt.convert_time_zone(zone), high.dt.convert_time_zone(zone)
+    return (pl.col(column) >= low) & (pl.col(column) < high)
+
+
+_DAY = timedelta(days=1)
+
+
+def _extent(rows: pl.DataFrame) -> Days | None:
+    if rows.is_empty():
+        return None
+    low, high = rows.select(pl.col(DAY).min().alias("low"), pl.col(DAY).max().alias("high")).row(0)
+    return _EPOCH + timedelta(days=low), _EPOCH + timedelta(days=high)
+
+
+def _numbers(days: Days | None) -> tuple[int, int]:
+    return ((days[0] - _EPOCH).days, (days[1] - _EPOCH).days) if days else (0, -1)
+
+
+def _query(connection: duckdb.DuckDBPyConnection, table: FeatureTable, order: tuple[str, ...]) -> Query:
+    """Checks every declared expression over gold, then puts them into one query."""
+    if table.where:
+        check_row_sql(connection, "gold", table.where, Place(table.name))
+    query = Query(table, order)
+    for feature in table.features:
+        if feature.function is None:
+            continue
+        place = Place(table.name, feature.name)
+        if feature.where:
+            check_row_sql(connection, "gold", feature.where, place)
+        value, dtype = None, None
+        if feature.column is not None:
+            dtype = check_row_sql(connection, "gold", feature.column, place)
+            value = typed_value(feature.column, dtype)
+        elif feature.function != "count":
+            raise place.error(f"{feature.function} needs a column", remedy="name the gold column to aggregate")
+        query.add(Aggregation(feature, value, dtype))
+    return query
+
+
+def _in_schema(table: FeatureTable, frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Days as dates, every feature in its declared type, derived columns added, intermediate ones dropped."""
+    columns = [frame[e].cast(rows.schema[e]) if frame.schema[e] != rows.schema[e] else frame[e] for e in table.entity]
+    if table.time:
+        columns.append(frame[DAY].cast(pl.Int32).cast(pl.Date).alias(table.time))
+    for feature in table.features:
+        if feature.function:
+            columns.append(to_declared(frame[feature.name], feature.dtype, Place(table.name, feature.name)))
+    full = derive(table, pl.DataFrame(columns).sort(table.primary_key))
+    return full.select(*table.primary_key, *(f.name for f in table.stored))
+
+
+def check_table(table: FeatureTable, source: GoldTable) -> None:
+    """Computes the table from no rows at all, so that a wrong declaration fails before any work is done."""
+    empty = pl.DataFrame(schema={n: POLARS[c.dtype] for n, c in source.columns.items()})
+    compute_frame(table, empty, source=source)

@@ -1,0 +1,84 @@
+"""Declared SQL is checked before any row is read: it binds, and it is about one row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from karat.declare import FeatureTable
+from karat.errors import DeclarationError, did_you_mean
+from karat.features.connection import literal, quote, why
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a declared expression stands, for its error."""
+
+    table: str
+    feature: str | None = None
+
+    def error(self, what: str, *, remedy: str = "") -> DeclarationError:
+        subject = f"feature {self.feature!r} of {self.table!r}" if self.feature else f"feature table {self.table!r}"
+        return DeclarationError(f"{subject}: {what}", where=f"feature table {self.table!r}", remedy=remedy)
+
+
+def check_row_sql(connection: duckdb.DuckDBPyConnection, relation: str, sql: str, place: Place) -> str:
+    """The type of ``sql`` as DuckDB names it. DeclarationError unless it binds and reads one row at a time.
+
+    Shards hold some entities and some days only, so an expression that looks at other rows would depend on how the
+    work was cut.
+    """
+    if _has_subquery(connection, sql):
+        raise place.error(f"{sql!r} has a subquery", remedy="write an expression over the columns of one row")
+    try:
+        # WHERE takes neither aggregates nor window functions: what binds there is about one row.
+        connection.sql(f"SELECT 1 FROM {relation} WHERE ({sql}\n) IS NULL")
+        return str(connection.sql(f"SELECT ({sql}\n) AS v FROM {relation}").types[0])
+    except duckdb.Error as error:
+        raise place.error(f"{sql!r}: {why(error)}", remedy=_nearest(connection, relation, error)) from error
+
+
+def _has_subquery(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
+    parsed = connection.sql(f"SELECT json_serialize_sql({literal(f'SELECT ({sql}{chr(10)})')})").fetchall()
+    return _mentions_subquery(json.loads(parsed[0][0]))
+
+
+def _mentions_subquery(node: Any) -> bool:
+    if isinstance(node, dict):
+        return node.get("class") == "SUBQUERY" or any(_mentions_subquery(v) for v in node.values())
+    return isinstance(node, list) and any(_mentions_subquery(v) for v in node)
+
+
+def _nearest(connection: duckdb.DuckDBPyConnection, relation: str, error: Exception) -> str:
+    text = str(error)
+    if "not found in FROM clause" not in text or '"' not in text:
+        return "mend the expression; it is SQL as DuckDB speaks it"
+    missing = text.split('"')[1]
+    columns = connection.sql(f"SELECT * FROM {relation}").columns
+    return did_you_mean(missing, [c for c in columns if not c.startswith("__")])
+
+
+def columns_read(table: FeatureTable, available: list[str]) -> list[str]:
+    """The columns of ``available`` that the table's keys and gold expressions may name.
+
+    By substring, so that it can only err towards reading a column too many.
+    """
+    texts = [table.where or "", *(f.column or "" for f in table.features), *(f.where or "" for f in table.features)]
+    text = "\n".join(texts).lower().replace('""', '"')
+    return [c for c in available if c in table.entity or c.lower() in text]
+
+
+def typed_value(sql: str, dtype: str) -> str:
+    """A gold expression ready to aggregate: decimals become doubles, and what is not finite is missing."""
+    if dtype.startswith("DECIMAL"):
+        return f"({sql}\n)::DOUBLE"
+    if dtype in ("DOUBLE", "FLOAT"):
+        return f"CASE WHEN isfinite(({sql}\n)) THEN ({sql}\n)::DOUBLE END"
+    return f"({sql}\n)"
+
+
+def key_list(columns: tuple[str, ...], prefix: str = "") -> str:
+    return ", ".join(prefix + quote(c) for c in columns)

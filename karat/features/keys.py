@@ -1,0 +1,76 @@
+"""Keys and times of a spine, brought to the types of a feature table: compared as typed columns, never as text."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from karat.errors import LookupKeyMismatch, NaiveTimestamp
+
+_MICROSECONDS_A_DAY = 86_400_000_000
+
+
+def aligned(column: pl.Series, wanted: pl.DataType, *, of: str) -> pl.Series:
+    """``column`` as ``wanted``, where that loses nothing: 3.0 is the key 3, a NaN no key, "3" is not the key 3.
+
+    Raises LookupKeyMismatch, NaiveTimestamp.
+    """
+    given = column.dtype
+    if given == wanted or given == pl.Null:
+        return column.cast(wanted)
+    if isinstance(given, pl.Datetime):
+        refuse_naive(column)
+        if isinstance(wanted, pl.Datetime):
+            # A time finer than a microsecond is no key of the table, so it must match none: it becomes null below.
+            cast = column.dt.convert_time_zone("UTC").cast(wanted)
+            return _exactly(column, cast, cast.dt.convert_time_zone(given.time_zone or "UTC").cast(given))
+    if given.is_float() and wanted.is_integer():
+        column = column.fill_nan(None)
+    if not _may_become(given, wanted):
+        raise LookupKeyMismatch(
+            f"the key column {column.name!r} is {given}, and {of} has {wanted}",
+            where=of,
+            remedy="cast the column; text is never compared with numbers",
+        )
+    if given == pl.Date and isinstance(wanted, pl.Datetime):
+        return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    cast = column.cast(wanted, strict=False)
+    return cast if wanted == pl.String else _exactly(column, cast, cast.cast(given, strict=False))
+
+
+def _may_become(given: pl.DataType, wanted: pl.DataType) -> bool:
+    if wanted == pl.String:
+        return isinstance(given, pl.Categorical | pl.Enum)
+    if wanted.is_integer():
+        return given.is_numeric()
+    return wanted.is_temporal() and given.is_temporal()
+
+
+def _exactly(column: pl.Series, cast: pl.Series, back: pl.Series) -> pl.Series:
+    """Values that the wanted type can't hold are keys that no row of the table has: null."""
+    same = (back == column).fill_null(False)
+    return cast if same.all() else cast.to_frame().select(pl.when(pl.Series(same)).then(pl.first())).to_series()
+
+
+def refuse_naive(column: pl.Series) -> None:
+    if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None:
+        raise NaiveTimestamp(
+            f"the time column {column.name!r} has no time zone",
+            where="the spine",
+            remedy="say which one is meant: frame.with_columns(pl.col(...).dt.replace_time_zone('UTC'))",
+        )
+
+
+def microseconds(column: pl.Series) -> pl.Series:
+    """A date (00:00 UTC) or a zoned time as microseconds since 1970; finer times are cut down."""
+    if column.dtype == pl.Null:
+        return column.cast(pl.Int64)
+    if column.dtype == pl.Date:
+        return column.cast(pl.Int64) * _MICROSECONDS_A_DAY
+    if not isinstance(column.dtype, pl.Datetime):
+        raise LookupKeyMismatch(
+            f"the time column {column.name!r} is {column.dtype}, not a date or timestamp",
+            where="the as-of join",
+            remedy="cast it to a date, or to a timestamp with a time zone",
+        )
+    refuse_naive(column)
+    return column.dt.epoch("us")

@@ -1,0 +1,202 @@
+"""Aggregations as SQL: gold rows -> daily tiles per entity -> windows over tiles.
+
+A tile is what one entity's rows of one day come down to, so that a wide window reads at most one tile a day, however
+many gold rows there are. Sums, counts, minima and maxima of tiles add up to those of the rows; variances travel as
+DuckDB's aggregate states (count, mean, squared deviations), which merge without cancellation. Distinct values don't
+add up: they have a path of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from karat.declare import Feature, FeatureTable
+from karat.features.connection import quote
+from karat.features.expressions import key_list
+
+DAY = "__day"
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BOOLEAN", "U")
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """One aggregated feature with its typed gold expression."""
+
+    feature: Feature
+    value: str | None
+    dtype: str | None
+
+    @property
+    def filter(self) -> str:
+        return f" FILTER (WHERE ({self.feature.where}\n))" if self.feature.where else ""
+
+    @property
+    def integral(self) -> bool:
+        return bool(self.dtype) and str(self.dtype).startswith(_INTEGERS)
+
+
+@dataclass
+class Query:
+    """The SQL of one table: tiles that features share, one output expression a feature."""
+
+    table: FeatureTable
+    order: tuple[str, ...]
+    tiles: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    distinct: dict[str, str] = field(default_factory=dict)
+    windows: dict[str, str] = field(default_factory=dict)
+
+    def tile(self, sql: str) -> str:
+        """The column of this aggregate of a day's rows."""
+        return self.tiles.setdefault(sql, f"__t{len(self.tiles)}")
+
+    def over(self, function: str, tile: str, window: timedelta | None, *, ignore_nulls: bool = False) -> str:
+        """``function`` of the tiles in the window; a window of one day, and no window, is the tile itself."""
+        days = window.days if window else 1
+        if days == 1:
+            return tile
+        name = f"__w{days}"
+        self.windows[name] = (
+            f"{name} AS (PARTITION BY {key_list(self.table.entity)} ORDER BY {DAY} "
+            f"RANGE BETWEEN {days - 1} PRECEDING AND CURRENT ROW)"
+        )
+        return f"{function}({tile}{' IGNORE NULLS' if ignore_nulls else ''}) OVER {name}"
+
+    def add(self, aggregation: Aggregation) -> None:
+        name, function = aggregation.feature.name, aggregation.feature.function
+        assert function is not None
+        self.outputs[name] = _OUTPUT[function](self, aggregation)
+
+
+def _summed(query: Query, a: Aggregation, *, exact: bool) -> str:
+    """Whole numbers stay whole where the feature wants them so; all else adds up as doubles."""
+    kind = "BIGINT" if exact else "DOUBLE"
+    return query.over("sum", query.tile(f"(sum({a.value}){a.filter})::{kind}"), a.feature.window)
+
+
+def _sum(query: Query, a: Aggregation) -> str:
+    return f"coalesce({_summed(query, a, exact=a.integral and a.feature.dtype == 'int64')}, 0)"
+
+
+def _counted(query: Query, a: Aggregation) -> str:
+    tile = query.tile(f"count({a.value or '*'}){a.filter}")
+    return f"coalesce({query.over('sum', tile, a.feature.window)}, 0)"
+
+
+def _mean(query: Query, a: Aggregation) -> str:
+    return f"{_summed(query, a, exact=False)} / nullif({_counted(query, a)}, 0)"
+
+
+def _share(query: Query, a: Aggregation) -> str:
+    truth = Aggregation(a.feature, f"CASE WHEN {a.value} THEN 1 WHEN NOT {a.value} THEN 0 END", "INTEGER")
+    return _mean(query, truth)
+
+
+def _extreme(query: Query, a: Aggregation) -> str:
+    function = str(a.feature.function)
+    return query.over(function, query.tile(f"{function}({a.value}){a.filter}"), a.feature.window)
+
+
+def _spread(query: Query, a: Aggregation) -> str:
+    tile = query.tile(f"var_samp({a.value}::DOUBLE) EXPORT_STATE{a.filter}")
+    variance = f"finalize({query.over('combine_aggr', tile, a.feature.window)})"
+    return f"sqrt({variance})" if a.feature.function == "std" else variance
+
+
+def _ordered(query: Query, a: Aggregation) -> str:
+    """The first or last value that is not null, by event time, then the gold key."""
+    function = str(a.feature.function)
+    order = ", ".join([*(quote(c) for c in query.order), str(a.value)])
+    where = f"{a.value} IS NOT NULL" + (f" AND ({a.feature.where}\n)" if a.feature.where else "")
+    tile = query.tile(f"{function}({a.value} ORDER BY {order}) FILTER (WHERE {where})")
+    return query.over(f"{function}_value", tile, a.feature.window, ignore_nulls=True)
+
+
+def _distinct(query: Query, a: Aggregation) -> str:
+    if a.feature.window is None or a.feature.window.days == 1:
+        return f"coalesce({query.tile(f'count(DISTINCT {a.value}){a.filter}')}, 0)"
+    name = f"__d{len(query.distinct)}"
+    query.distinct[name] = _distinct_sql(query.table, a, a.feature.window.days)
+    return name
+
+
+def _distinct_sql(table: FeatureTable, a: Aggregation, days: int) -> str:
+    """Running count of distinct values: each value counts from its day until its window ends or it comes again.
+
+    Whole numbers, so the running sum is exact; linear in the distinct (entity, day, value), whatever the window.
+    """
+    keys = key_list(table.entity)
+    where = f"__v IS NOT NULL{f' AND ({a.feature.where}{chr(10)})' if a.feature.where else ''}"
+    return f"""
+    SELECT {keys}, {DAY}, sum(sum(__c)) OVER (PARTITION BY {keys} ORDER BY {DAY})::BIGINT AS __n FROM (
+      SELECT {keys}, unnest([{DAY}, least({DAY} + {days}, __again)]) AS {DAY}, unnest([1, -1]) AS __c FROM (
+        SELECT {keys}, {DAY}, lead({DAY}) OVER (PARTITION BY {keys}, __v ORDER BY {DAY}) AS __again FROM (
+          SELECT DISTINCT {keys}, {DAY}, __v FROM (SELECT *, {a.value} AS __v FROM rows) WHERE {where})))
+    GROUP BY {keys}, {DAY}"""
+
+
+_OUTPUT = {
+    "sum": _sum,
+    "count": _counted,
+    "mean": _mean,
+    "share": _share,
+    "min": _extreme,
+    "max": _extreme,
+    "std": _spread,
+    "variance": _spread,
+    "first": _ordered,
+    "last": _ordered,
+    "count_distinct": _distinct,
+}
+
+
+def render(query: Query, relation: str, first: int | None, last: int | None) -> str:
+    """One SELECT of keys, day and aggregated features, for the days ``first`` to ``last`` (days since 1970)."""
+    table, keys = query.table, key_list(query.table.entity)
+    known = " AND ".join(f"{quote(e)} IS NOT NULL" for e in table.entity)
+    where = f" AND ({table.where}\n)" if table.where else ""
+    day = [DAY] if table.time else []
+    aggregates = [f"{sql} AS {name}" for sql, name in query.tiles.items()]
+    ctes = [
+        f"rows AS (SELECT * FROM {relation} WHERE {known}{where})",
+        f"tiles AS (SELECT {', '.join([keys, *day, *aggregates])} FROM rows GROUP BY {', '.join([keys, *day])})",
+    ]
+    source = "tiles"
+    if table.time and table.rows == "window":
+        ctes += _idle_days(table, first, last)
+        source = "spine"
+    if query.distinct:
+        ctes += [f"{name} AS ({sql})" for name, sql in query.distinct.items()]
+        ctes.append(_joined(query, source))
+        source = "joined"
+    outputs = [f"{sql} AS {quote(name)}" for name, sql in query.outputs.items()]
+    windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
+    body = f"SELECT {', '.join([keys, *day, *outputs])} FROM {source}{windows}"
+    if table.time and first is not None and last is not None:
+        body = f"SELECT * FROM ({body}) WHERE {DAY} BETWEEN {first} AND {last}"
+    return f"WITH {', '.join(ctes)} {body}"
+
+
+def _idle_days(table: FeatureTable, first: int | None, last: int | None) -> list[str]:
+    """Days without gold rows on which the widest window still reaches back to a day with some."""
+    keys, days = key_list(table.entity), table.lookback.days
+    begin = f"greatest({DAY} + 1, {first})" if first is not None else f"{DAY} + 1"
+    end = f"least({DAY} + {days}, coalesce(__upcoming, {DAY} + {days}), {last} + 1)"
+    return [
+        f"gaps AS (SELECT {keys}, {DAY}, lead({DAY}) OVER (PARTITION BY {keys} ORDER BY {DAY}) AS __upcoming FROM tiles)",
+        f"idle AS (SELECT {keys}, unnest(range({begin}, {end}))::INTEGER AS {DAY} FROM gaps)",
+        "spine AS (SELECT * FROM tiles UNION ALL BY NAME SELECT * FROM idle)",
+    ]
+
+
+def _joined(query: Query, source: str) -> str:
+    """The counts of distinct values beside the tiles, as each stands on the tile's day."""
+    entity = query.table.entity
+    counts = ", ".join(f"coalesce({name}.__n, 0) AS {name}" for name in query.distinct)
+    joins = "".join(
+        f" ASOF LEFT JOIN {name} ON {' AND '.join(f'{source}.{quote(e)} = {name}.{quote(e)}' for e in entity)}"
+        f" AND {source}.{DAY} >= {name}.{DAY}"
+        for name in query.distinct
+    )
+    return f"joined AS (SELECT {source}.*, {counts} FROM {source}{joins})"
