@@ -1,0 +1,237 @@
+"""Labels: an SQL expression over gold rows, for every row of the spine whose horizon is over."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+import duckdb
+import polars as pl
+
+from karat.declare.base import DAY, format_duration
+from karat.declare.features import FeatureTable
+from karat.declare.gold import GoldTable
+from karat.declare.models import ModelSpec
+from karat.declare.project import Project
+from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
+from karat.lake import Lake
+
+
+def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
+    """The keys of ``spec.spine_table`` and the label, one row per row of that table whose label is known, sorted by key.
+
+    With a time, the row of day D aggregates the gold rows of the same entity in [D + offset, D + offset + horizon);
+    days whose horizon is not over by the last day of gold are left out. A row without gold rows takes the label's
+    default; a row whose label is null is left out (an anomaly model keeps it: its label only serves evaluation).
+    Raises TableNotFound, LabelNotFound for an expression that does not bind, EmptyTrainingSet and UnusableLabel.
+    """
+    table, gold = project.tables[spec.spine_table], project.gold[spec.label.source]
+    check_label(project, spec)
+    keys = lake.read(project.table_name(table.name), columns=list(table.primary_key))
+    keys = keys.select(table.primary_key).sort(table.primary_key)
+    if keys.is_empty():
+        raise EmptyTrainingSet(
+            f"the feature table {table.name!r} has no rows",
+            where=str(project.table_name(table.name)),
+            remedy=f"compute the features: karat run {project.name}",
+        )
+    rows = _gold_rows(project, spec, gold, lake)
+    if rows is None:  # the planted truth of a sample, which real data don't have
+        return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.label.name))
+    if table.time is None:
+        return _kept(spec, _static(spec, table, gold, keys, rows))
+    end = _last_day(project, spec, table, gold, lake, rows)
+    mature = keys.filter(pl.col(table.time) <= end + DAY - spec.horizon_end)
+    if mature.is_empty():
+        raise EmptyTrainingSet(
+            f"no row of {table.name!r} has a label yet: its horizon of {format_duration(spec.horizon_end)} is not over",
+            where=f"days {keys[table.time].min()} to {keys[table.time].max()}; gold ends on {end}",
+            remedy="shorten label.horizon, or wait for more days of gold",
+        )
+    return _kept(spec, _timed(spec, table, gold, mature, rows))
+
+
+def check_label(project: Project, spec: ModelSpec) -> None:
+    """Binds the label's expression to the contract of its gold table, without data. Raises LabelNotFound."""
+    gold = project.gold[spec.label.source]
+    empty = pl.from_arrow(gold.schema.empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    entity = [spec.label.columns.get(c, c) for c in project.tables[spec.spine_table].entity]
+    for column in entity:
+        if column not in gold.columns:
+            raise LabelNotFound(
+                f"gold table {gold.name!r} has no column {column!r}, by which the label is joined",
+                where=f"model {spec.name!r}, label.columns",
+                remedy=did_you_mean(column, gold.columns),
+            )
+    if project.tables[spec.spine_table].time and gold.event_time is None:
+        raise LabelNotFound(
+            f"gold table {gold.name!r} declares no event_time, so no horizon can be counted",
+            where=f"model {spec.name!r}, label.source",
+            remedy="declare event_time in gold.py",
+        )
+    if spec.label.where:
+        _bind(spec, gold, empty, f"SELECT ({spec.label.where}) FROM gold")
+    _static_query(spec, gold, empty, entity)
+
+
+def _bind(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, query: str) -> None:
+    with duckdb.connect() as connection:
+        connection.register("gold", empty)
+        try:
+            connection.sql(query)
+        except duckdb.Error as error:
+            raise _unbound(spec, gold, error) from error
+
+
+def _unbound(spec: ModelSpec, gold: GoldTable, error: duckdb.Error) -> KaratError:
+    unknown = re.search(r'column "([^"]+)" not found', str(error))
+    return LabelNotFound(
+        f"the label of {spec.name!r} cannot be computed: {str(error).splitlines()[0]}",
+        where=f"label.expression {spec.label.expression!r} over gold table {gold.name!r}",
+        remedy=did_you_mean(unknown[1], gold.columns) if unknown else "write it as DuckDB reads it",
+    )
+
+
+def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -> pl.DataFrame | None:
+    """The gold rows with those columns that the label names; None for a truth table that is not there."""
+    name = project.gold_name(gold.name)
+    if not lake.exists(name):
+        if gold.truth and spec.task == "anomaly":
+            return None
+        raise TableNotFound(
+            f"gold table {gold.name!r}, from which the label of {spec.name!r} comes, has no data",
+            where=str(name),
+            remedy=f"karat ingest {project.name} {gold.name} FILE, or karat sample {project.name}",
+        )
+    words = set(re.findall(r"\w+", f"{spec.label.expression} {spec.label.where or ''}"))
+    entity = {spec.label.columns.get(c, c) for c in project.tables[spec.spine_table].entity}
+    needed = words | entity | {gold.event_time}
+    return lake.read(name, columns=[c for c in gold.columns if c in needed])
+
+
+def _last_day(
+    project: Project, spec: ModelSpec, table: FeatureTable, gold: GoldTable, lake: Lake, rows: pl.DataFrame
+) -> date:
+    """The last day that gold covers. A truth table lists only what was planted, so the spine's own gold decides."""
+    if gold.truth:
+        source = project.gold[table.source]
+        column = table.event_time or source.event_time
+        assert column is not None
+        days = lake.scan(project.gold_name(source.name)).select(pl.col(column).max()).collect().to_series()
+    else:
+        days = rows.select(pl.col(str(gold.event_time)).max()).to_series()
+    last = days.cast(pl.Date).item()
+    if last is None:
+        raise EmptyTrainingSet(
+            f"gold table {gold.name!r} has no rows, so no row has a label",
+            where=str(project.gold_name(gold.name)),
+            remedy=f"karat ingest {project.name} {gold.name} FILE, or karat sample {project.name}",
+        )
+    assert isinstance(last, date)
+    return last
+
+
+def _timed(
+    spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
+) -> pl.DataFrame:
+    """Each gold row is copied to the days whose horizon holds it; then an equal join, linear in rows x horizon."""
+    assert spec.label.horizon is not None
+    names = {c: spec.label.columns.get(c, c) for c in table.entity}
+    spine = keys.select(
+        pl.int_range(pl.len()).alias("_row"),
+        pl.col(str(table.time)).alias("_day"),
+        *(pl.col(c).alias(f"_key_{i}") for i, c in enumerate(table.entity)),
+    )
+    on = " AND ".join(f'e."{names[c]}" = s._key_{i}' for i, c in enumerate(table.entity))
+    query = f"""
+        WITH kept AS (SELECT * FROM gold WHERE {spec.label.where or "true"}),
+        dated AS (SELECT *, "{gold.event_time}"::TIMESTAMP AS _time FROM kept),
+        bounded AS (SELECT * EXCLUDE (_time),
+            ((_time - INTERVAL '{_seconds(spec.label.offset + spec.label.horizon)} seconds')::DATE + 1) AS _from,
+            (_time - INTERVAL '{_seconds(spec.label.offset)} seconds')::DATE AS _until FROM dated),
+        e AS (SELECT * EXCLUDE (_from, _until),
+            _from + unnest(range(0, (_until - _from + 1)::BIGINT))::INTEGER AS _day FROM bounded),
+        labelled AS (SELECT s._row, ({spec.label.expression}) AS _label
+            FROM spine s JOIN e ON e._day = s._day AND {on} GROUP BY s._row)
+        SELECT s._row, l._label, l._row IS NOT NULL AS _found FROM spine s LEFT JOIN labelled l USING (_row) ORDER BY 1
+    """
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("gold", rows)
+        connection.register("spine", spine)
+        try:
+            labels = connection.sql(query).pl()
+        except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:
+            raise _unbound(spec, gold, error) from error
+    return keys.with_columns(_defaulted(spec, labels))
+
+
+def _static(
+    spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
+) -> pl.DataFrame:
+    """The label of a key without a time: of its one gold row, or an aggregate over its rows."""
+    entity = [spec.label.columns.get(c, c) for c in table.entity]
+    query = _static_query(spec, gold, rows.clear(), entity)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("gold", rows)
+        try:
+            found = connection.sql(query).pl()
+        except duckdb.Error as error:
+            raise _unbound(spec, gold, error) from error
+    doubled = found.select(entity).is_duplicated().sum()
+    if doubled:
+        raise UnusableLabel(
+            f"{doubled} gold rows share their key with another, and the label of {spec.name!r} is no aggregate",
+            where=f"label.expression {spec.label.expression!r}",
+            remedy="write an aggregate, such as max(...)",
+        )
+    joined = keys.join(
+        found, left_on=list(table.entity), right_on=entity, how="left", maintain_order="left", coalesce=True
+    )
+    return keys.with_columns(_defaulted(spec, joined.with_columns(pl.col("_found").is_not_null())))
+
+
+def _static_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity: list[str]) -> str:
+    """The query that binds: grouped by the key if the expression is an aggregate, row by row if not."""
+    columns = ", ".join(f'"{c}"' for c in entity)
+    base = f"SELECT {columns}, ({spec.label.expression}) AS _label, true AS _found FROM gold"
+    base += f" WHERE {spec.label.where}" if spec.label.where else ""
+    grouped = f"{base} GROUP BY {columns}"
+    try:
+        _bind(spec, gold, empty, grouped)
+    except LabelNotFound as error:
+        if "GROUP BY" not in error.what:
+            raise
+        _bind(spec, gold, empty, base)
+        return base
+    # An expression of key columns alone binds both ways; it is the same value either way.
+    return grouped
+
+
+def _defaulted(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
+    value = pl.col("_label")
+    if spec.label.default is not None:
+        value = pl.when(pl.col("_found")).then(value).otherwise(pl.lit(spec.label.default))
+    series = labels.select(value.alias(spec.label.name)).to_series()
+    if series.dtype.is_decimal() or isinstance(series.dtype, pl.Int128 | pl.Float32):
+        return series.cast(pl.Float64)  # DuckDB sums integers into HUGEINT, and MLflow knows no DECIMAL
+    return series
+
+
+def _kept(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
+    if spec.task == "anomaly":
+        return labelled
+    kept = labelled.filter(pl.col(spec.label.name).is_not_null())
+    if kept.is_empty():
+        raise UnusableLabel(
+            f"the label of {spec.name!r} is null in all {labelled.height} rows",
+            where=f"label.expression {spec.label.expression!r} over {spec.label.source!r}",
+            remedy="mend the expression, or give label.default for rows without gold rows in the horizon",
+        )
+    return kept
+
+
+def _seconds(value: timedelta) -> int:
+    return int(value.total_seconds())

@@ -1,0 +1,46 @@
+"""The leakage report: of every looked-up feature, how old its values are and what was missing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+SCHEMA: dict[str, Any] = {
+    "feature": pl.String,
+    "table": pl.String,
+    "rows": pl.Int64,
+    "null_share": pl.Float64,
+    "present": pl.Int64,
+    "null": pl.Int64,
+    "not_found": pl.Int64,
+    "expired": pl.Int64,
+    "defaulted": pl.Int64,
+    "age_min": pl.Duration("us"),
+    "age_median": pl.Duration("us"),
+    "age_max": pl.Duration("us"),
+    "younger": pl.Int64,
+}
+
+
+def describe(name: str, table: str, values: pl.Series, statuses: pl.Series, age: pl.Series) -> dict[str, Any]:
+    """One line of the report. ``age`` is the spine row's time less the time of the row used, null where none was;
+    ``younger`` counts values whose row is of a later time than their spine row: each of them is a leak."""
+    counts = dict(statuses.cast(pl.String).value_counts().iter_rows())
+    rows = len(values)
+    return {
+        "feature": name,
+        "table": table,
+        "rows": rows,
+        "null_share": values.null_count() / rows if rows else 0.0,
+        **{s.lower(): counts.get(s, 0) for s in ("PRESENT", "NULL", "NOT_FOUND", "EXPIRED", "DEFAULTED")},
+        "age_min": age.min(),
+        "age_median": age.median(),
+        "age_max": age.max(),
+        "younger": int((age < timedelta(0)).sum()),
+    }
+
+
+def report(lines: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(lines, schema=SCHEMA)

@@ -1,0 +1,224 @@
+"""FeatureLookup: which features of which table, by which keys; checked and pinned against the lake before any read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from karat.declare.models import Lookup, ModelSpec
+from karat.declare.project import Project
+from karat.errors import ColumnMissing, FeatureNotFound, LabelOverlapsFeatures, LookupKeyMismatch, did_you_mean
+from karat.lake import Lake, TableInfo
+from karat.names import TableName
+
+
+@dataclass(frozen=True)
+class FeatureLookup:
+    """Features of one table, found by the spine's ``lookup_key`` columns.
+
+    Without a ``timestamp_lookup_key`` the match is exact on the whole primary key. With one, ``lookup_key`` names the
+    other key columns and the row taken is the latest known at that time, not older than ``lookback_window``.
+    Key columns are matched by name, or by their order where the names differ. ``feature_names`` None takes every
+    feature of the table. ``default_values`` replace what is not found or expired; ``rename_outputs`` maps a feature's
+    name to that of its column.
+    """
+
+    table_name: str
+    feature_names: str | Sequence[str] | None = None
+    lookup_key: str | Sequence[str] = ()
+    timestamp_lookup_key: str | None = None
+    lookback_window: timedelta | None = None
+    default_values: Mapping[str, Any] = field(default_factory=dict)
+    rename_outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PinnedLookup:
+    """A FeatureLookup as it was resolved: what a model keeps, and what batch and online inference read.
+
+    ``keys`` maps spine columns to the table's; ``time`` is that pair of an as-of join; ``columns`` maps each feature
+    to its output's name, in order; ``schema`` gives the Arrow type of every column that is read.
+    """
+
+    table: TableName
+    version: int
+    keys: dict[str, str]
+    time: tuple[str, str] | None
+    lag: timedelta
+    lookback: timedelta | None
+    columns: dict[str, str]
+    defaults: dict[str, Any]
+    schema: dict[str, str]
+    definition_hash: str = ""
+
+    @property
+    def spine_columns(self) -> tuple[str, ...]:
+        """What a frame must bring so that this lookup can be made."""
+        return (*self.keys, *([self.time[0]] if self.time else []))
+
+    @property
+    def table_columns(self) -> list[str]:
+        return [*self.keys.values(), *([self.time[1]] if self.time else []), *self.columns]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "table": str(self.table),
+            "version": self.version,
+            "keys": self.keys,
+            "time": list(self.time) if self.time else None,
+            "lag_seconds": self.lag.total_seconds(),
+            "lookback_seconds": self.lookback.total_seconds() if self.lookback is not None else None,
+            "columns": self.columns,
+            "defaults": self.defaults,
+            "schema": self.schema,
+            "definition_hash": self.definition_hash,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> PinnedLookup:
+        lookback = record["lookback_seconds"]
+        return cls(
+            table=TableName.parse(record["table"]),
+            version=record["version"],
+            keys=dict(record["keys"]),
+            time=(record["time"][0], record["time"][1]) if record["time"] else None,
+            lag=timedelta(seconds=record["lag_seconds"]),
+            lookback=timedelta(seconds=lookback) if lookback is not None else None,
+            columns=dict(record["columns"]),
+            defaults=dict(record["defaults"]),
+            schema=dict(record["schema"]),
+            definition_hash=record.get("definition_hash", ""),
+        )
+
+
+def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str | None = None) -> PinnedLookup:
+    """Checks a lookup against its table and the spine's columns; reads metadata only.
+
+    Raises TableNotFound, FeatureNotFound, ColumnMissing and LookupKeyMismatch, each with the nearest known name.
+    """
+    info = lake.info(TableName.parse(lookup.table_name, catalog=catalog))
+    features = _features(lookup, info)
+    keys, time = _keys(lookup, info)
+    for column in (*keys, *([time[0]] if time else [])):
+        if column not in spine.columns:
+            raise ColumnMissing(
+                f"the frame has no column {column!r}, which the lookup of {info.name} needs",
+                where=f"columns: {', '.join(spine.columns)}",
+                remedy=did_you_mean(column, spine.columns),
+            )
+    columns = {name: lookup.rename_outputs.get(name, name) for name in features}
+    read = [*keys.values(), *([time[1]] if time else []), *features]
+    return PinnedLookup(
+        table=info.name,
+        version=info.version,
+        keys=keys,
+        time=time,
+        lag=info.lag,
+        lookback=lookup.lookback_window,
+        columns=columns,
+        defaults=dict(lookup.default_values),
+        schema={name: str(info.schema.field(name).type) for name in read},
+        definition_hash=info.properties.get("karat.definition_hash", ""),
+    )
+
+
+def _features(lookup: FeatureLookup, info: TableInfo) -> list[str]:
+    """The features asked for, in the order asked; every name that the lookup uses must be a feature."""
+    known = [name for name in info.schema.names if name not in info.primary_key]
+    names = [lookup.feature_names] if isinstance(lookup.feature_names, str) else lookup.feature_names
+    chosen = list(known if names is None else names)
+    for name in (*chosen, *lookup.default_values, *lookup.rename_outputs):
+        if name not in known:
+            raise FeatureNotFound(
+                f"feature {name!r} is not in {info.name}", where=str(info.name), remedy=did_you_mean(name, known)
+            )
+    for name in (*lookup.default_values, *lookup.rename_outputs):
+        if name not in chosen:
+            raise FeatureNotFound(
+                f"feature {name!r} has a default or another name, but the lookup does not take it",
+                where=str(info.name),
+                remedy="add it to feature_names",
+            )
+    return list(dict.fromkeys(chosen))
+
+
+def _keys(lookup: FeatureLookup, info: TableInfo) -> tuple[dict[str, str], tuple[str, str] | None]:
+    """Spine column -> key column, and the pair of time columns of an as-of join."""
+    given = [lookup.lookup_key] if isinstance(lookup.lookup_key, str) else list(lookup.lookup_key)
+    wanted = list(info.primary_key)
+    time: tuple[str, str] | None = None
+    if lookup.timestamp_lookup_key is not None:
+        if info.timeseries is None:
+            raise LookupKeyMismatch(
+                f"{info.name} has no timeseries column, so timestamp_lookup_key={lookup.timestamp_lookup_key!r} "
+                "has nothing to be compared with",
+                where=f"primary key: {', '.join(info.primary_key)}",
+                remedy="leave timestamp_lookup_key out, or name the table's timeseries column when it is created",
+            )
+        time = (lookup.timestamp_lookup_key, info.timeseries)
+        wanted.remove(info.timeseries)
+    elif info.timeseries is not None and len(given) < len(wanted):
+        raise LookupKeyMismatch(
+            f"lookup_key={given} does not name the timeseries column {info.timeseries!r} of {info.name}",
+            where=f"primary key: {', '.join(info.primary_key)}",
+            remedy=f"for an exact match add {info.timeseries!r} to lookup_key; for the latest row known at a time give "
+            "timestamp_lookup_key",
+        )
+    if len(given) != len(wanted) or len(set(given)) != len(given):
+        raise LookupKeyMismatch(
+            f"lookup_key={given} does not match the primary key of {info.name}",
+            where=f"primary key: {', '.join(info.primary_key)}",
+            remedy=f"give one column for each of: {', '.join(wanted)}",
+        )
+    if set(given) == set(wanted):
+        return {name: name for name in wanted}, time
+    return dict(zip(given, wanted, strict=True)), time
+
+
+def lookups_of(project: Project, spec: ModelSpec) -> list[FeatureLookup]:
+    """A declared model's lookups. A table that shares the spine's whole key is matched exactly (its row of a day ends
+    where the label begins); any other table with a time is joined as of the spine's day."""
+    spine = project.tables[spec.spine_table]
+    return [_declared(project, lookup, spine.primary_key, spine.time, spec) for lookup in spec.lookups]
+
+
+def _declared(
+    project: Project, lookup: Lookup, spine_key: tuple[str, ...], spine_time: str | None, spec: ModelSpec
+) -> FeatureLookup:
+    table = project.tables[lookup.table]
+    names = [f.name for f in table.stored] if lookup.features == "*" else list(lookup.features)
+    taken = [name for name in names if name not in lookup.exclude]
+    name = str(project.table_name(table.name))
+    if not set(table.entity) <= set(spine_key):
+        raise LookupKeyMismatch(
+            f"{table.name!r} has the key {', '.join(table.entity)}, which the rows of {spec.spine_table!r} do not have",
+            where=f"model {spec.name!r} of project {project.name!r}",
+            remedy=f"name as spine a table whose key holds {', '.join(table.entity)}",
+        )
+    if set(table.primary_key) <= set(spine_key):
+        # An exact match ignores the lag: row D is complete at D + grain, and the label must not begin before.
+        if table.time and spec.task != "anomaly" and spec.label.horizon and spec.label.offset < table.grain:
+            raise LabelOverlapsFeatures(
+                f"the label of {spec.name!r} begins before the features of {table.name!r} end",
+                where=f"label.offset {spec.label.offset}, grain {table.grain}",
+                remedy="set label.offset to at least one grain",
+            )
+        return FeatureLookup(name, taken, lookup_key=list(table.primary_key))
+    if spine_time is None:
+        raise LookupKeyMismatch(
+            f"{table.name!r} has a time, and the rows of {spec.spine_table!r} have none",
+            where=f"model {spec.name!r} of project {project.name!r}",
+            remedy="name a spine with a time",
+        )
+    return FeatureLookup(name, taken, lookup_key=list(table.entity), timestamp_lookup_key=spine_time)
+
+
+def arrow_type(text: str) -> pa.DataType:
+    """The Arrow type that ``str(type)`` wrote into a pin."""
+    aliases = {"date32[day]": pa.date32(), "timestamp[us, tz=UTC]": pa.timestamp("us", tz="UTC")}
+    return aliases[text] if text in aliases else pa.type_for_alias(text)

@@ -1,0 +1,208 @@
+"""Training sets: a spine, its lookups filled in, frozen, pinned and digested."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from karat.errors import DataError, EmptyTrainingSet, LabelNotFound, SchemaMismatch, WrongCall, did_you_mean
+from karat.features import lookup as join
+from karat.lake import Lake
+from karat.training.digest import digest
+from karat.training.frames import Frame, like, to_polars
+from karat.training.leakage import describe, report
+from karat.training.lookups import FeatureLookup, PinnedLookup, pin
+
+#: The stored row number by which a training set's rows keep their order.
+ROW = "karat_row"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What lookups gave for a spine, row for row: values and statuses by output name, and each lookup's report."""
+
+    values: pl.DataFrame
+    statuses: pl.DataFrame
+    report: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A frozen training set; ``load_df`` gives its rows in the kind of frame that it was made from.
+
+    ``features`` are the columns that a model reads, in order: those of the frame that are neither the label nor
+    excluded, then the looked-up ones. ``pins`` name every table with its Delta version and schema; ``digest`` is over
+    the data in the order of the spine.
+    """
+
+    features: tuple[str, ...]
+    label: str | None
+    exclude_columns: tuple[str, ...]
+    lookups: tuple[PinnedLookup, ...]
+    spine: pl.DataFrame = field(repr=False)
+    data: pl.DataFrame = field(repr=False)
+    report: pl.DataFrame = field(repr=False)
+    pins: dict[str, Any] = field(repr=False)
+    digest: str
+    given: Frame = field(default=None, repr=False)
+
+    def load_df(self) -> Frame:
+        """Features and label, less the excluded columns: one row per row of the spine, in its order."""
+        out = self.data.drop(self.exclude_columns)
+        return out if self.given is None else like(out, self.given)
+
+
+def create_training_set(
+    lake: Lake,
+    df: Frame,
+    feature_lookups: Sequence[FeatureLookup],
+    label: str | None,
+    exclude_columns: Sequence[str] = (),
+    *,
+    catalog: str | None = None,
+    sources: Mapping[str, int] | None = None,
+) -> TrainingSet:
+    """Checks every name, then joins. ``sources`` are further tables (with version) that the spine came from.
+
+    Raises EmptyTrainingSet, TableNotFound, FeatureNotFound, LookupKeyMismatch, ColumnMissing and LabelNotFound before
+    anything is read.
+    """
+    spine = to_polars(df)
+    if spine.is_empty():
+        raise EmptyTrainingSet(
+            "no data in the training set: the frame of keys and labels has no rows",
+            where=f"columns: {', '.join(spine.columns)}",
+            remedy="look at the filter that made it",
+        )
+    _check_columns(spine, label, exclude_columns)
+    pinned = tuple(pin(lookup, lake, spine, catalog=catalog) for lookup in feature_lookups)
+    _check_outputs(spine, pinned)
+    filled = fill(lake, spine, pinned, pinned=True)
+    data = pl.concat([spine, filled.values], how="horizontal") if pinned else spine
+    _check_found(spine, filled, pinned)
+    out = [c for c in data.columns if c != label and c not in exclude_columns]
+    stored = digest(spine)
+    return TrainingSet(
+        features=tuple(out),
+        label=label,
+        exclude_columns=tuple(exclude_columns),
+        lookups=pinned,
+        spine=spine,
+        data=data,
+        report=filled.report,
+        pins={
+            "spine": {"digest": stored, "rows": spine.height, "schema": _schema(spine)},
+            "lookups": [p.as_json() for p in pinned],
+            "sources": dict(sources or {}),
+        },
+        digest=digest(data),
+        given=df,
+    )
+
+
+def fill(
+    lake: Lake,
+    spine: pl.DataFrame,
+    lookups: Sequence[PinnedLookup],
+    *,
+    pinned: bool = False,
+    given: Collection[str] = (),
+) -> Filled:
+    """Every lookup's columns for every row of ``spine``; at the pinned Delta versions, or at those of now.
+
+    Outputs in ``given`` are not looked up: the frame brings them itself.
+    """
+    values: list[pl.Series] = []
+    statuses: list[pl.Series] = []
+    lines: list[dict[str, Any]] = []
+    for lookup in lookups:
+        columns = [name for name, out in lookup.columns.items() if out not in given]
+        if not columns:
+            continue
+        read = [*lookup.keys.values(), *([lookup.time[1]] if lookup.time else []), *columns]
+        features = lake.read(lookup.table, version=lookup.version if pinned else None, columns=read)
+        looked = join(
+            spine.select(lookup.spine_columns),
+            features,
+            keys=lookup.keys,
+            time=lookup.time,
+            lag=lookup.lag,
+            lookback=lookup.lookback,
+            columns=columns,
+            defaults=lookup.defaults,
+        )
+        for name in columns:
+            out = lookup.columns[name]
+            values.append(looked.values.get_column(name).alias(out))
+            statuses.append(looked.statuses.get_column(name).alias(out))
+            lines.append(describe(out, str(lookup.table), values[-1], statuses[-1], looked.age))
+    return Filled(pl.DataFrame(values), pl.DataFrame(statuses), report(lines))
+
+
+def _check_columns(spine: pl.DataFrame, label: str | None, exclude_columns: Sequence[str]) -> None:
+    if label is not None and label not in spine.columns:
+        raise LabelNotFound(
+            f"the frame has no label column {label!r}",
+            where=f"columns: {', '.join(spine.columns)}",
+            remedy=did_you_mean(label, spine.columns),
+        )
+    if label is not None and label in exclude_columns:
+        raise WrongCall(f"the label {label!r} is among exclude_columns", remedy="leave it out of exclude_columns")
+
+
+def _check_outputs(spine: pl.DataFrame, lookups: Sequence[PinnedLookup]) -> None:
+    """No two columns of the training set bear the same name."""
+    taken = dict.fromkeys(spine.columns, "the frame")
+    for lookup in lookups:
+        for out in lookup.columns.values():
+            if out in taken:
+                raise SchemaMismatch(
+                    f"two columns of the training set would be named {out!r}",
+                    where=f"{taken[out]} and {lookup.table}",
+                    remedy=f"rename one: FeatureLookup(..., rename_outputs={{{out!r}: '...'}})",
+                )
+            taken[out] = str(lookup.table)
+
+
+def _check_found(spine: pl.DataFrame, filled: Filled, lookups: Sequence[PinnedLookup]) -> None:
+    """A join that found nothing at all is no training set: say which one, and show both sides' keys."""
+    for lookup in lookups:
+        names = list(lookup.columns.values())
+        missing = filled.statuses.select(
+            pl.all_horizontal(pl.col(names).cast(pl.String).is_in(["NOT_FOUND", "EXPIRED", "DEFAULTED"])).all()
+        )
+        if names and missing.item():
+            keys = spine.select(lookup.spine_columns).head(3).rows()
+            raise EmptyTrainingSet(
+                f"no data in the training set: not one of {spine.height} rows has a row in {lookup.table}",
+                where=f"join on {', '.join(lookup.spine_columns)}; the first keys: {', '.join(map(str, keys))}",
+                remedy="compare these keys and times with the table's, or widen the lookback_window",
+            )
+
+
+def _schema(frame: pl.DataFrame) -> dict[str, str]:
+    return {name: str(dtype) for name, dtype in frame.schema.items()}
+
+
+def numeric(frame: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
+    """The features as models read them: numbers and flags as float64, text as text, in the frozen order.
+
+    Raises DataError for a type that no model can read (a list, a struct); times are no features either.
+    """
+    out: list[pl.Expr] = []
+    for name in features:
+        dtype = frame.schema[name]
+        if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
+            out.append(pl.col(name).cast(pl.Float64))
+        elif dtype in (pl.String, pl.Categorical, pl.Enum):
+            out.append(pl.col(name).cast(pl.String))
+        else:
+            raise DataError(
+                f"the feature {name!r} is a {dtype}, which no model reads",
+                where="training set",
+                remedy=f"add {name!r} to exclude_columns, or make a number of it in its feature table",
+            )
+    return frame.select(out)
