@@ -16,6 +16,7 @@ class OnlineSettings(BaseModel):
     """The online store: ``kind`` names a file in ``karat/online``."""
 
     kind: str = "lmdb"
+    map_size: int = Field(64 << 30, description="LMDB: bytes that its sparse map may grow to; alike in every process")
 
 
 class Settings(BaseSettings):
@@ -77,6 +78,11 @@ class Settings(BaseSettings):
     @property
     def serve_url(self) -> str:
         return f"http://{self.host}:{self.serve_port}"
+
+    @property
+    def loopback(self) -> bool:
+        """True where the servers can be reached from this machine alone."""
+        return self.host == "localhost" or self.host.startswith("127.")
 
     def as_environment(self) -> dict[str, str]:
         """These settings as environment variables, for a process that must see the same ones."""

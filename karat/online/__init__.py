@@ -1,0 +1,54 @@
+"""The online store: the latest row of every entity, ready in microseconds. One file per backend, found by its name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from karat.errors import WrongCall, did_you_mean
+from karat.online._keys import KeyCodec, coerce_key, dtype_of
+from karat.online._publish import Published, publish_table
+from karat.online._reader import Reader, Row
+from karat.online._store import Index, OnlineStore, Space, State
+from karat.settings import Settings
+
+__all__ = [
+    "Index",
+    "KeyCodec",
+    "OnlineStore",
+    "Published",
+    "Reader",
+    "Row",
+    "Space",
+    "State",
+    "backends",
+    "coerce_key",
+    "dtype_of",
+    "open_store",
+    "publish_table",
+]
+
+
+def backends() -> tuple[str, ...]:
+    """The kinds of online store that there are: the files of this folder that do not begin with an underscore."""
+    return tuple(sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py")))
+
+
+def load_backend(kind: str) -> type[OnlineStore]:
+    """The class ``Store`` of ``karat/online/KIND.py``. Raises WrongCall with the nearest kind."""
+    if kind not in backends():
+        raise WrongCall(
+            f"there is no online store of kind {kind!r}",
+            where="KARAT_ONLINE__KIND",
+            remedy=did_you_mean(kind, backends()),
+        )
+    store: type[OnlineStore] = import_module(f"karat.online.{kind}").Store
+    return store
+
+
+def open_store(settings: Settings) -> OnlineStore:
+    """The online store of these settings; within one process the same store each time.
+
+    Raises WrongCall for an unknown kind, StoreUnreachable where it can't be opened.
+    """
+    return load_backend(settings.online.kind).open(settings)

@@ -1,0 +1,179 @@
+"""Typed keys as bytes: order-preserving and self-delimiting, so that no two keys of any types share one encoding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from karat.errors import LookupKeyMismatch, SchemaMismatch
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_MICROSECOND = timedelta(microseconds=1)
+
+# LMDB takes keys of up to 511 bytes. A longer one keeps its beginning, for the order, and ends in its digest.
+_LONGEST, _HEAD, _DIGEST = 480, 440, 32
+_STRING, _INT64, _DATE, _TIMESTAMP, _HASHED = b"\x02", b"\x10", b"\x11", b"\x12", b"\xff"
+
+
+def microseconds(value: date | datetime) -> int:
+    """Microseconds since 1970 UTC; a date means its 00:00 UTC."""
+    if isinstance(value, datetime):
+        return (value - EPOCH) // _MICROSECOND
+    return (value.toordinal() - _EPOCH_DAY) * 86_400_000_000
+
+
+def days(value: date) -> int:
+    return value.toordinal() - _EPOCH_DAY
+
+
+def dtype_of(kind: pa.DataType) -> str:
+    """The declared type that holds an Arrow type; ``other`` for lists, structs and the like."""
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "float64"
+    if pa.types.is_integer(kind):
+        return "int64"
+    if pa.types.is_boolean(kind):
+        return "bool"
+    if pa.types.is_date(kind):
+        return "date"
+    if pa.types.is_timestamp(kind):
+        return "timestamp"
+    if pa.types.is_dictionary(kind):
+        return dtype_of(kind.value_type)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return "string" if text else "other"
+
+
+def _encode_string(value: str) -> bytes:
+    return _STRING + value.encode().replace(b"\x00", b"\x00\xff") + b"\x00"
+
+
+def _encode_int(value: int) -> bytes:
+    return _INT64 + (value + (1 << 63)).to_bytes(8, "big")
+
+
+def _encode_date(value: date) -> bytes:
+    return _DATE + (days(value) + (1 << 31)).to_bytes(4, "big")
+
+
+def _encode_timestamp(value: datetime) -> bytes:
+    return _TIMESTAMP + (microseconds(value) + (1 << 63)).to_bytes(8, "big")
+
+
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {
+    "string": _encode_string,
+    "int64": _encode_int,
+    "date": _encode_date,
+    "timestamp": _encode_timestamp,
+}
+
+
+def _take_string(key: bytes, start: int) -> tuple[str, int]:
+    end = key.index(b"\x00", start)
+    while key[end + 1 : end + 2] == b"\xff":
+        end = key.index(b"\x00", end + 2)
+    return key[start:end].replace(b"\x00\xff", b"\x00").decode(), end + 1
+
+
+def _take(key: bytes, at: int) -> tuple[Any, int]:
+    """The value that begins at ``at`` with its tag, and where the next begins."""
+    tag, start = key[at : at + 1], at + 1
+    if tag == _STRING:
+        return _take_string(key, start)
+    if tag == _DATE:
+        ordinal = int.from_bytes(key[start : start + 4], "big") - (1 << 31) + _EPOCH_DAY
+        return date.fromordinal(ordinal), start + 4
+    number = int.from_bytes(key[start : start + 8], "big") - (1 << 63)
+    return (EPOCH + number * _MICROSECOND if tag == _TIMESTAMP else number), start + 8
+
+
+class KeyCodec:
+    """Encodes the values of some key columns; ``dtypes`` are string, int64, date or timestamp.
+
+    The bytes sort as the tuples of values do (but for keys of more than 480 bytes, which are cut and end in their
+    digest). Raises SchemaMismatch for another type.
+    """
+
+    def __init__(self, columns: Sequence[str], dtypes: Sequence[str]) -> None:
+        for column, dtype in zip(columns, dtypes, strict=True):
+            if dtype not in _ENCODERS:
+                raise SchemaMismatch(
+                    f"key column {column!r} is of type {dtype}",
+                    remedy="a key is made of strings, 64-bit integers, dates or timestamps",
+                )
+        self.columns, self.dtypes = tuple(columns), tuple(dtypes)
+        self._encoders = tuple(_ENCODERS[d] for d in dtypes)
+
+    def encode(self, values: Sequence[Any]) -> bytes:
+        """Values of the declared types, none of them None, to bytes."""
+        key = b"".join([encoder(value) for encoder, value in zip(self._encoders, values, strict=True)])
+        if len(key) <= _LONGEST:
+            return key
+        return _HASHED + key[:_HEAD] + hashlib.blake2b(key, digest_size=_DIGEST).digest()
+
+    def decode(self, key: bytes) -> tuple[Any, ...] | None:
+        """The values again; None where the key was so long that only its digest was kept."""
+        if key[:1] == _HASHED:
+            return None
+        values, at = [], 0
+        for _ in self.columns:
+            value, at = _take(key, at)
+            values.append(value)
+        return tuple(values)
+
+
+def _coerce_int(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and value.strip().lstrip("-").isdigit() and str(int(value)) == value.strip():
+        value = int(value)
+    return value if isinstance(value, int) and -(1 << 63) <= value < (1 << 63) else None
+
+
+def _coerce_date(value: Any) -> date | None:
+    if isinstance(value, datetime):
+        return value.date() if value.timetz().replace(tzinfo=None) == datetime.min.time() else None
+    if isinstance(value, str):
+        return date.fromisoformat(value)
+    return value if isinstance(value, date) else None
+
+
+def _coerce_timestamp(value: Any) -> datetime | None:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)
+    return None
+
+
+def _coerce_string(value: Any) -> str | None:
+    if not isinstance(value, int | str):
+        return None
+    text = str(value)
+    text.encode()  # JSON can carry half a character, which is no text: a ValueError
+    return text
+
+
+_COERCERS: dict[str, Callable[[Any], Any]] = {
+    "string": _coerce_string,
+    "int64": _coerce_int,
+    "date": _coerce_date,
+    "timestamp": _coerce_timestamp,
+}
+
+
+def coerce_key(value: Any, dtype: str, column: str) -> Any:
+    """``value`` as the key column's declared type where that loses nothing. Raises LookupKeyMismatch otherwise."""
+    try:
+        out = None if isinstance(value, bool) else _COERCERS[dtype](value)
+    except ValueError:
+        out = None
+    if out is None:
+        kind = "a timestamp with its time zone" if dtype == "timestamp" else f"of type {dtype}"
+        raise LookupKeyMismatch(f"{value!r} is not {kind}", where=f"key column {column}", remedy="give such a value")
+    return out

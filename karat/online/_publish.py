@@ -1,0 +1,192 @@
+"""Follows an offline table by Delta version: what differs is copied, in small transactions that can be resumed.
+
+A plan is the difference between what the store holds and what it should hold, so a second try after a kill finds what
+the first one wrote and goes on behind it. The published version is set in the transaction that writes the last piece.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+
+from karat.errors import LookupKeyMismatch
+from karat.executors import Progress, silent
+from karat.lake import Lake, TableInfo
+from karat.names import TableName
+from karat.online._keys import dtype_of, microseconds
+from karat.online._rows import same_values, split_rows
+from karat.online._source import Source
+from karat.online._store import Index, OnlineStore, Space, State
+
+_CHUNK = 10_000
+_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Published:
+    """``version`` is the Delta version that is online now; ``written`` and ``deleted`` count keys."""
+
+    table: TableName
+    index: Index
+    version: int
+    changed: bool
+    written: int = 0
+    deleted: int = 0
+    whole: bool = False
+
+
+def publish_table(
+    lake: Lake,
+    store: OnlineStore,
+    name: TableName,
+    progress: Progress = silent,
+    *,
+    index: Index = "latest",
+    at: datetime | None = None,
+) -> Published:
+    """Brings the online rows of ``name`` to the table's current Delta version.
+
+    ``latest`` keeps, per entity, the newest row that is known ``at`` (now by default) and those known later; ``exact``
+    keeps every row under its whole primary key. Copies the days that differ from the published version, the whole table
+    the first time, or when its columns changed. Entities and rows that the table no longer has are deleted.
+
+    Raises TableNotFound, LookupKeyMismatch where the table has no entity, DiskFull and StoreUnreachable.
+    """
+    info = lake.info(name)
+    space = Space(str(name), index)
+    with store.lock(space):
+        info = lake.info(name)  # again: another process may have published while we waited
+        known = store.state(space)
+        state = _next_state(info, known, index)
+        if state is known and state.version == info.version and state.pending is None:
+            return Published(name, index, info.version, changed=False)
+        if known is not None and known.key != state.key:
+            store.drop(space)
+        source = Source(lake, info, state, at or datetime.now(UTC))
+        days = _days(lake, info, known) if state is known else None
+        plan = _plan(store, source, space, days)
+        _write(store, replace(state, pending=info.version), plan, progress)
+        return Published(name, index, info.version, True, len(plan.puts), len(plan.deletes), whole=days is None)
+
+
+def _next_state(info: TableInfo, known: State | None, index: Index) -> State:
+    """``known`` itself where the table still has its columns, else a state with one more layout."""
+    key = info.primary_key
+    if index == "latest":
+        key = tuple(k for k in key if k != info.timeseries)
+    if not key:
+        raise LookupKeyMismatch(
+            f"the table {info.name} has no key beside its time, so there is nothing to look up by",
+            remedy="publish it with index='exact'",
+        )
+    dtypes = {f.name: dtype_of(f.type) for f in info.schema}
+    columns = tuple((n, d) for n, d in dtypes.items() if n not in info.primary_key)
+    typed, lag = tuple((k, dtypes[k]) for k in key), round(info.lag.total_seconds() * 1_000_000)
+    if known is not None and (known.key, known.time, known.lag, known.columns) == (
+        typed,
+        info.timeseries,
+        lag,
+        columns,
+    ):
+        return known
+    layouts = dict(known.layouts) if known is not None else {}
+    number = max(layouts, default=0) + 1  # never used before: a reader may still hold the older ones
+    return State(str(info.name), index, typed, info.timeseries, lag, {**layouts, number: columns}, number)
+
+
+def _days(lake: Lake, info: TableInfo, known: State | None) -> frozenset[date] | None:
+    """The days whose rows may differ from what is online; None for all of them."""
+    if known is None or known.time is None or known.version is None:
+        return None
+    begun = [v for v in (known.version, known.pending) if v is not None]
+    if max(begun) > info.version:  # the table was made anew
+        return None
+    # A publication that was broken off may have copied rows that its version alone had.
+    return frozenset(d for since in begun for d in lake.changed_days(info.name, known.time, since, info.version))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Records to put, keys to delete, and how many keys the space has afterwards."""
+
+    puts: list[tuple[bytes, bytes]]
+    deletes: list[bytes]
+    total: int
+
+
+def _plan(store: OnlineStore, source: Source, space: Space, days: frozenset[date] | None) -> _Plan:
+    """The difference between what is online and what should be. ``days`` None compares every row."""
+    wanted = source.records(days)
+    changed = None if days is None else {microseconds(d) for d in days}
+    puts: list[tuple[bytes, bytes]] = []
+    deletes: list[bytes] = []
+    orphans: dict[bytes, bytes] = {}
+    total = 0
+    for key, record in store.scan(space):
+        total += 1
+        merged = fresh = wanted.pop(key, None)
+        if changed is not None:
+            rows = list(split_rows(record))
+            kept = [(t, r) for t, r in rows if t - t % _DAY not in changed]
+            if fresh is None and len(kept) == len(rows):
+                continue
+            merged = _merge(kept, fresh, source)
+            if space.index == "latest" and _lost(rows, kept, merged, source):
+                orphans[key] = record
+                continue
+        _compare(key, record, merged, puts, deletes)
+    found = source.records_of(list(orphans))
+    for key, record in orphans.items():
+        _compare(key, record, found.get(key), puts, deletes)
+    puts.extend(wanted.items())
+    return _Plan(puts, deletes, total + len(wanted) - len(deletes))
+
+
+def _compare(
+    key: bytes, record: bytes, wanted: bytes | None, puts: list[tuple[bytes, bytes]], deletes: list[bytes]
+) -> None:
+    if wanted is None:
+        deletes.append(key)
+    elif not same_values(wanted, record):
+        puts.append((key, wanted))
+
+
+def _merge(kept: list[tuple[int, bytes]], fresh: bytes | None, source: Source) -> bytes | None:
+    """The rows that stay online with those that the changed days have: newest first, down to the first known one."""
+    rows = sorted([*kept, *(split_rows(fresh) if fresh else ())], key=lambda r: r[0], reverse=True)
+    out = []
+    for time, row in rows:
+        out.append(row)
+        if time <= source.known_until:
+            break
+    return b"".join(out) or None
+
+
+def _lost(rows: list[tuple[int, bytes]], kept: list[tuple[int, bytes]], merged: bytes | None, source: Source) -> bool:
+    """True where the oldest online row has gone and nothing at its height took its place: an older row of a day that
+    did not change may now be the latest, and only the table knows."""
+    oldest = rows[-1][0]
+    if any(time == oldest for time, _ in kept):
+        return False
+    known = (t for t, _ in split_rows(merged or b"") if t <= source.known_until)
+    return not any(time >= oldest for time in known)
+
+
+def _write(store: OnlineStore, state: State, plan: _Plan, progress: Progress) -> None:
+    """Piece by piece, each with the state as it stands; the last says that the version is online."""
+    puts, done, total = sorted(plan.puts), 0, len(plan.puts) + len(plan.deletes)
+    pieces: list[tuple[list[tuple[bytes, bytes]], list[bytes]]]
+    pieces = [(puts[at : at + _CHUNK], []) for at in range(0, len(puts), _CHUNK)]
+    pieces += [([], plan.deletes[at : at + _CHUNK]) for at in range(0, len(plan.deletes), _CHUNK)]
+    ended = replace(
+        state,
+        version=state.pending,
+        pending=None,
+        layouts={state.layout: state.columns},
+        rows=plan.total,
+        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    for number, (some, gone) in enumerate(pieces or [([], [])], start=1):
+        store.apply(ended if number >= len(pieces) else state, some, gone)
+        done += len(some) + len(gone)
+        progress(done, total, f"publish {state.table}")

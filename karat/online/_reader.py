@@ -1,0 +1,184 @@
+"""Reads one table's features by key, with a status each: prepared once, then microseconds a read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from karat.errors import FeatureNotFound, StoreUnreachable, did_you_mean
+from karat.features import Status
+from karat.online._keys import EPOCH
+from karat.online._rows import HEADER, NO_TIME, Layout, unpack_rest
+from karat.online._store import OnlineStore, Space, State
+
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_CONVERT: dict[str, Callable[[int], Any]] = {
+    "timestamp": lambda us: EPOCH + us * _MICROSECOND,
+    "date": lambda day: date.fromordinal(day + _EPOCH_DAY),
+}
+
+
+class Row(NamedTuple):
+    """``values`` and ``statuses`` in the order of the reader's columns; ``time`` (microseconds UTC) and the Delta
+    ``version`` of the row that was taken, None where there is none."""
+
+    values: tuple[Any, ...]
+    statuses: tuple[Status, ...]
+    time: int | None
+    version: int | None
+
+
+class _Picker:
+    """How the wanted columns are taken from a row of one layout."""
+
+    def __init__(self, layout: Layout, columns: Sequence[str]) -> None:
+        self.layout = layout
+        self.whole = layout.unpack
+        order = {name: i for i, name in enumerate(layout.order)}
+        # A column that this layout does not have yet is read from the place after the last, which holds a None.
+        self.places = tuple(order.get(name, len(order)) for name in columns)
+        self.pick: Callable[[Any], tuple[Any, ...]] = _tuple_getter(self.places)
+        dtypes = dict(layout.columns)
+        self.convert = [(i, _CONVERT[dtypes[n]]) for i, n in enumerate(columns) if dtypes.get(n) in _CONVERT]
+        self.plain = not layout.rest and all(p < len(order) for p in self.places) and not self.convert
+        count, self.float_start = layout.floats
+        self.float_count = count
+        all_floats = self.plain and all(p < count for p in self.places)
+        self.float_places = np.array(self.places, dtype=np.intp) if all_floats else None
+        self.in_order = self.places == tuple(range(count))
+
+    def null_places(self, bitmap: bytes) -> list[int]:
+        """Which of the wanted columns are null in the row."""
+        bits = int.from_bytes(bitmap, "little") | (1 << len(self.layout.columns))
+        return [i for i, place in enumerate(self.places) if bits >> place & 1]
+
+
+def _tuple_getter(places: tuple[int, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(places) == 1:
+        (only,) = places
+        return lambda values: (values[only],)
+    return itemgetter(*places) if places else lambda values: ()
+
+
+class Reader:
+    """The features ``columns`` of one space. ``lookback``: a row older than that at the time of reading is EXPIRED.
+
+    Raises StoreUnreachable where the table was never published, FeatureNotFound where it has no such feature.
+    """
+
+    def __init__(
+        self, store: OnlineStore, space: Space, columns: Sequence[str], *, lookback: timedelta | None = None
+    ) -> None:
+        self.columns = tuple(columns)
+        self._store, self._space, self._get = store, space, store.getter(space)
+        self._lookback = None if lookback is None else lookback // _MICROSECOND
+        self._pickers: dict[int, _Picker] = {}
+        self.state = self._load()
+        self._all = (Status.PRESENT,) * len(columns)
+        nothing = (None,) * len(columns)
+        self._missing = Row(nothing, (Status.NOT_FOUND,) * len(columns), None, None)
+        self._expired = Row(nothing, (Status.EXPIRED,) * len(columns), None, None)
+
+    def _load(self) -> State:
+        state = self._store.state(self._space)
+        if state is None:
+            raise StoreUnreachable(
+                f"the table {self._space.table} is not in the online store",
+                where=f"index {self._space.index}",
+                remedy="publish it: publish_table, or the project's inference pipeline",
+            )
+        known = [name for name, _ in state.columns]
+        for column in self.columns:
+            if column not in known:
+                raise FeatureNotFound(
+                    f"the online table {self._space.table} has no feature {column!r}",
+                    remedy=did_you_mean(column, known),
+                )
+        self._pickers = {n: _Picker(layout, self.columns) for n, layout in state.compiled().items()}
+        self._codec, self._lag = state.codec, state.lag if self._space.index == "latest" else None
+        self.state = state
+        return state
+
+    def _picker(self, number: int) -> _Picker:
+        if number not in self._pickers:  # published anew since, with other columns
+            self._load()
+        return self._pickers[number]
+
+    def _known(self, record: bytes, at: int) -> int:
+        """Where the newest row begins that is known at ``at``; -1 where none is."""
+        if self._lag is None:
+            return 0
+        start, end, latest = 0, len(record), at - self._lag
+        while start < end:
+            size, time, _, _ = HEADER.unpack_from(record, start)
+            if time <= latest:
+                return start
+            start += size
+        return -1
+
+    def _find(self, key: Sequence[Any], at: int) -> tuple[bytes, int, int, int, int] | Row:
+        """(record, start, time, version, layout) of the row to take, or the Row that says why there is none."""
+        record = self._get(self._codec.encode(key))
+        if record is None:
+            return self._missing
+        start = self._known(record, at)
+        if start < 0:
+            return self._missing
+        _, time, version, number = HEADER.unpack_from(record, start)
+        if self._lookback is not None and time != NO_TIME and time < at - self._lookback:
+            return self._expired._replace(time=time, version=version)
+        return record, start, time, version, number
+
+    def read(self, key: Sequence[Any], at: int) -> Row:
+        """The row of ``key`` (values of the declared types, in the order of ``state.key``) known at ``at``
+        (microseconds UTC)."""
+        found = self._find(key, at)
+        if isinstance(found, Row):
+            return found
+        record, start, time, version, number = found
+        picker = self._picker(number)
+        bitmap, *fixed = picker.whole.unpack_from(record, start)
+        if picker.plain and bitmap == picker.layout.no_nulls:
+            return Row(picker.pick(fixed), self._all, time, version)
+        if picker.layout.rest:
+            fixed += unpack_rest(record, picker.layout, start)
+        return Row(*self._marked(picker, bitmap, fixed), time, version)
+
+    def _marked(self, picker: _Picker, bitmap: bytes, stored: list[Any]) -> tuple[tuple[Any, ...], tuple[Status, ...]]:
+        """Values and statuses of a row with nulls, texts or dates."""
+        values, statuses = list(picker.pick([*stored, None])), list(self._all)
+        for i, convert in picker.convert:
+            values[i] = convert(values[i])
+        for i in picker.null_places(bitmap):
+            values[i], statuses[i] = None, Status.NULL
+        return tuple(values), tuple(statuses)
+
+    def read_array(self, key: Sequence[Any], at: int) -> tuple[np.ndarray, tuple[Status, ...]]:
+        """Like ``read`` for columns that are all numbers: float64 (n,), NaN where there is no value."""
+        found = self._find(key, at)
+        if isinstance(found, Row):
+            return np.full(len(self.columns), np.nan), found.statuses
+        record, start, _, _, number = found
+        picker = self._picker(number)
+        bitmap_start = start + HEADER.size
+        bitmap = record[bitmap_start : bitmap_start + len(picker.layout.no_nulls)]
+        if picker.float_places is None or bitmap != picker.layout.no_nulls:
+            row = self.read(key, at)
+            return np.array([np.nan if v is None else v for v in row.values], dtype=np.float64), row.statuses
+        floats = np.frombuffer(record, "<f8", picker.float_count, start + picker.float_start)
+        return (floats if picker.in_order else floats[picker.float_places]), self._all
+
+    def read_dict(self, key: Sequence[Any], at: int) -> dict[str, tuple[Any, Status]]:
+        """Like ``read``, as feature name -> (value, status)."""
+        row = self.read(key, at)
+        return dict(zip(self.columns, zip(row.values, row.statuses, strict=True), strict=True))
+
+
+def now() -> int:
+    """This moment in microseconds UTC, as ``read`` takes it."""
+    return int(datetime.now(EPOCH.tzinfo).timestamp() * 1_000_000)

@@ -1,0 +1,128 @@
+"""What every online store offers: typed spaces of keys and records, written atomically with their published state."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+import msgpack
+
+from karat.online._keys import KeyCodec
+from karat.online._rows import Layout
+from karat.settings import Settings
+
+#: ``latest``: one record per entity, for as-of lookups; ``exact``: one per full primary key.
+Index = Literal["latest", "exact"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The online rows of one feature table under one index."""
+
+    table: str
+    index: Index = "latest"
+
+    @property
+    def prefix(self) -> bytes:
+        """Eight bytes that stand for the space in a backend's keys."""
+        return hashlib.blake2b(f"{self.table}\x00{self.index}".encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True)
+class State:
+    """What a space holds. ``version``: the Delta version that is published whole, None before the first;
+    ``pending``: the one that a publication has begun with and not ended. ``lag`` in microseconds."""
+
+    table: str
+    index: Index
+    key: tuple[tuple[str, str], ...]
+    time: str | None
+    lag: int
+    layouts: dict[int, tuple[tuple[str, str], ...]]
+    layout: int
+    version: int | None = None
+    pending: int | None = None
+    rows: int = 0
+    published_at: str = ""
+    codec: KeyCodec = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        columns, dtypes = zip(*self.key, strict=True)
+        object.__setattr__(self, "codec", KeyCodec(columns, dtypes))
+
+    @property
+    def space(self) -> Space:
+        return Space(self.table, self.index)
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """(name, dtype) of the features in the table's order."""
+        return self.layouts[self.layout]
+
+    def compiled(self) -> dict[int, Layout]:
+        return {number: Layout(columns) for number, columns in self.layouts.items()}
+
+    def dump(self) -> bytes:
+        fields = {k: v for k, v in asdict(self).items() if k != "codec"}
+        packed: bytes = msgpack.packb(fields)
+        return packed
+
+    @classmethod
+    def load(cls, raw: bytes) -> State:
+        fields: dict[str, Any] = msgpack.unpackb(raw, strict_map_key=False)
+        fields["key"] = tuple(map(tuple, fields["key"]))
+        fields["layouts"] = {n: tuple(map(tuple, c)) for n, c in fields["layouts"].items()}
+        return cls(**fields)
+
+
+class OnlineStore(ABC):
+    """Keys and records are bytes (``_keys.py``, ``_rows.py``); a backend only keeps them.
+
+    Every method raises StoreUnreachable where the store can't be reached, writes DiskFull where there is no room.
+    """
+
+    kind: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def open(cls, settings: Settings) -> Self:
+        """The store of these settings; within one process the same object each time."""
+
+    @abstractmethod
+    def getter(self, space: Space) -> Callable[[bytes], bytes | None]:
+        """A function from key to record, None where there is none: the fast path of a single read."""
+
+    @abstractmethod
+    def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The records of ``keys`` in order, all as of one moment."""
+
+    @abstractmethod
+    def scan(self, space: Space) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and record of the space, as of one moment."""
+
+    @abstractmethod
+    def state(self, space: Space) -> State | None:
+        """The published state, None where nothing was ever published."""
+
+    @abstractmethod
+    def states(self) -> list[State]:
+        """The states of all spaces, sorted by table and index."""
+
+    @abstractmethod
+    def apply(self, state: State, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
+        """Writes records, deletes keys and stores the state, all or nothing."""
+
+    @abstractmethod
+    def drop(self, space: Space) -> None:
+        """Forgets the space, its state included."""
+
+    @abstractmethod
+    def lock(self, space: Space) -> AbstractContextManager[None]:
+        """Held by the one process that publishes the space; let go of when that process dies."""
+
+    @abstractmethod
+    def close(self) -> None: ...

@@ -1,0 +1,148 @@
+"""LMDB: one memory-mapped file, read without a lock by any number of processes while one of them writes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Self
+
+import lmdb
+
+from karat.errors import DiskFull, StoreError, StoreUnreachable
+from karat.online._store import OnlineStore, Space, State
+from karat.settings import Settings
+
+_STATES, _RECORDS = b"\x00", b"\x01"
+_READERS = 1024
+# A process may open an LMDB environment only once, and a forked child may not use its parent's.
+_open: dict[tuple[Path, int], Store] = {}
+_opening = threading.Lock()
+
+
+class Store(OnlineStore):
+    """The environment at ``path`` with a sparse map of ``map_size`` bytes, which every process must name alike:
+    a map that grows makes readers fail, so it is as large as it may ever become."""
+
+    kind: ClassVar[str] = "lmdb"
+
+    def __init__(self, path: Path, map_size: int) -> None:
+        self.path = path
+        with _typed(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._env = lmdb.open(str(path), map_size=map_size, max_readers=_READERS, readahead=False)
+            self._env.reader_check()  # frees the slots of readers that were killed
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        place = (settings.home / "online" / "lmdb", os.getpid())
+        with _opening:
+            store = _open.get(place)
+            if not isinstance(store, cls):
+                store = cls(place[0], settings.online.map_size)
+                _open[place] = store
+            return store
+
+    def getter(self, space: Space) -> Callable[[bytes], bytes | None]:
+        begin, prefix, path = self._env.begin, _RECORDS + space.prefix, self.path
+
+        def get(key: bytes) -> bytes | None:
+            try:
+                with begin() as txn:
+                    return txn.get(prefix + key)
+            except lmdb.Error as error:
+                raise _unreachable(path, error) from error
+
+        return get
+
+    def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+        prefix = _RECORDS + space.prefix
+        with _typed(self.path), self._env.begin() as txn:
+            return [txn.get(prefix + key) for key in keys]
+
+    def scan(self, space: Space) -> Iterator[tuple[bytes, bytes]]:
+        prefix = _RECORDS + space.prefix
+        with _typed(self.path), self._env.begin() as txn:
+            cursor = txn.cursor()
+            if not cursor.set_range(prefix):
+                return
+            for key, record in cursor:
+                if not key.startswith(prefix):
+                    return
+                yield key[len(prefix) :], record
+
+    def state(self, space: Space) -> State | None:
+        with _typed(self.path), self._env.begin() as txn:
+            raw = txn.get(_STATES + space.prefix)
+        return State.load(raw) if raw is not None else None
+
+    def states(self) -> list[State]:
+        with _typed(self.path), self._env.begin() as txn:
+            cursor = txn.cursor()
+            cursor.first()
+            raw = [bytes(value) for key, value in cursor if key.startswith(_STATES)]
+        return sorted((State.load(r) for r in raw), key=lambda s: (s.table, s.index))
+
+    def apply(self, state: State, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
+        prefix = _RECORDS + state.space.prefix
+        with _typed(self.path), self._env.begin(write=True) as txn:
+            for key in deletes:
+                txn.delete(prefix + key)
+            for key, record in puts:
+                txn.put(prefix + key, record)
+            txn.put(_STATES + state.space.prefix, state.dump())
+
+    def drop(self, space: Space) -> None:
+        prefix = _RECORDS + space.prefix
+        with _typed(self.path), self._env.begin(write=True) as txn:
+            cursor = txn.cursor()
+            found = cursor.set_range(prefix)
+            while found and cursor.key().startswith(prefix):
+                found = cursor.delete()
+            txn.delete(_STATES + space.prefix)
+
+    @contextmanager
+    def lock(self, space: Space) -> Iterator[None]:
+        with (self.path / f"publish-{space.prefix.hex()}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # let go of by the kernel when the process dies
+            yield
+
+    def close(self) -> None:
+        with _opening:
+            _open.pop((self.path, os.getpid()), None)
+            self._env.close()
+
+
+def _unreachable(path: Path, error: Exception) -> StoreError:
+    return StoreUnreachable(
+        f"the online store can't be read or written: {error}",
+        where=str(path),
+        remedy="see that the folder is there, is this user's and is not on a network drive; "
+        "a store that is damaged can be removed and published again",
+    )
+
+
+@contextmanager
+def _typed(path: Path) -> Iterator[None]:
+    """LMDB's errors as Karat's."""
+    try:
+        yield
+    except lmdb.MapFullError as error:
+        raise DiskFull(
+            "the online store's map is full; what was published before is untouched",
+            where=str(path),
+            remedy="raise KARAT_ONLINE__MAP_SIZE (bytes) for every process, restart the platform and publish again",
+        ) from error
+    except (lmdb.Error, OSError) as error:
+        full = isinstance(error, lmdb.DiskError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or "no space left" in str(error).lower():
+            raise DiskFull(
+                "no space is left for the online store; what was published before is untouched",
+                where=str(path),
+                remedy="make room on that volume and publish again",
+            ) from error
+        raise _unreachable(path, error) from error
