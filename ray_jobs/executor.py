@@ -22,7 +22,7 @@ class RayExecutor:
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """Yields (index, result) as they finish. The first exception is raised as it was, and the rest is let go."""
         name = getattr(function, "__name__", "task")
-        task = ray.remote(num_cpus=self._cpus)(function).options(name=name)
+        task = _call.options(num_cpus=self._cpus, name=name)
         bound = self._in_flight or max(2, 2 * int(ray.cluster_resources().get("CPU", 1) / self._cpus))
         waiting = iter(enumerate(items))
         running: dict[Any, int] = {}
@@ -30,7 +30,7 @@ class RayExecutor:
             while True:
                 while len(running) < bound and (following := next(waiting, None)) is not None:
                     index, item = following
-                    running[task.remote(item)] = index
+                    running[task.remote(function, item)] = index
                 if not running:
                     return
                 (ready, *_), _ = ray.wait(list(running), num_returns=1)
@@ -43,3 +43,8 @@ class RayExecutor:
         finally:
             for reference in running:
                 ray.cancel(reference)
+
+
+@ray.remote
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    return function(item)

@@ -1,0 +1,76 @@
+"""master-orchestrator: the whole road, from gold to champions that answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import flow, get_run_logger
+
+from flows.feature_pipeline import feature_pipeline
+from flows.hooks import HOOKS
+from flows.inference_pipeline import inference_pipeline
+from flows.outcomes import candidates_of, champions_of, failures, gathered, sound
+from flows.promotion import promotion
+from flows.training_pipeline import promotes_itself, training_pipeline
+from infra.job_records import Outcome
+from tasks.artifacts import model_row, show_models
+from tasks.jobs import settled
+from tasks.scope import Scope, open_scope
+from tasks.steps import Train, serve_champions
+
+
+@flow(name="master-orchestrator", flow_run_name="master-{project}", **HOOKS)
+def master_orchestrator(
+    project: str,
+    domain: str | None = None,
+    models: list[str] | None = None,
+    *,
+    full: bool = False,
+    train: Train = "when-due",
+    sample: bool = True,
+) -> tuple[Outcome, ...]:
+    """Features, training where it is due, promotion, batch inference, serving; the pipelines run in this process.
+
+    ``sample`` makes sample gold where there is none, ``full`` recomputes all features, ``train`` is as in
+    training-pipeline. A table or model that fails leaves the others; the run then ends Failed and names it.
+    """
+    scope = open_scope(project, domain, models)
+    chosen = list(scope.models)
+    computed = gathered(feature_pipeline, project=project, models=chosen, full=full, sample=sample)
+    ready = _with_features(scope, failures(computed))
+    trained = gathered(training_pipeline, project=project, models=ready, train=train, promote=False) if ready else ()
+    decided = _promoted(scope, trained)
+    champions = champions_of(trained) | champions_of(decided)
+    scored: tuple[Outcome, ...] = ()
+    if champions:
+        scored = gathered(inference_pipeline, project=project, models=list(champions))
+        scope.retried(serve_champions)(scope, champions)
+    rows = [model_row(scope, m, _of(trained, m), _of(decided, m)) for m in ready]
+    show_models(scope, rows)
+    return settled(_all(scope, computed, trained, decided, scored))
+
+
+def _with_features(scope: Scope, failed: dict[str, Outcome]) -> list[str]:
+    """The models none of whose feature tables failed."""
+    return [m for m in scope.models if not failed.keys() & set(scope.project.tables_of({m: scope.models[m]}))]
+
+
+def _promoted(scope: Scope, trained: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    versions = candidates_of(trained)
+    if not versions or not promotes_itself(scope):
+        return ()
+    return gathered(promotion, project=scope.project.name, models=list(versions), versions=versions, serve=False)
+
+
+def _of(outcomes: Sequence[Outcome], name: str) -> Outcome | None:
+    return next((o for o in outcomes if o.name == name), None)
+
+
+def _all(scope: Scope, *steps: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """One outcome a table or model: its first failure, else its last word."""
+    last: dict[str, Outcome] = {}
+    for outcome in (o for step in steps for o in step):
+        if outcome.name not in last or last[outcome.name].error is None:
+            last[outcome.name] = outcome
+    get_run_logger().info("%d sound, %d failed", len(sound(list(last.values()))), len(failures(list(last.values()))))
+    return tuple(last.values())

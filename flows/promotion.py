@@ -1,0 +1,35 @@
+"""promotion: candidates against their gates, and the champions into the HTTP application."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.hooks import HOOKS
+from flows.outcomes import champions_of, gathered
+from infra.job_records import Outcome
+from tasks.artifacts import model_row, show_models
+from tasks.jobs import settled
+from tasks.scope import open_scope
+from tasks.steps import promote_models, serve_champions
+
+
+@flow(name="promotion", flow_run_name="promotion-{project}", **HOOKS)
+def promotion(
+    project: str,
+    domain: str | None = None,
+    models: list[str] | None = None,
+    *,
+    versions: dict[str, int] | None = None,
+    serve: bool = True,
+) -> tuple[Outcome, ...]:
+    """Makes each model's candidate champion if it passes: the version named, or else its challenger.
+
+    A first version must beat its baseline, a later one the champion by the declared margin on the same rows. With
+    ``serve`` the HTTP application has loaded the champions when the run ends.
+    """
+    scope = open_scope(project, domain, models)
+    decided = gathered(scope.retried(promote_models), scope, versions or {})
+    show_models(scope, [model_row(scope, o.name, None, o) for o in decided])
+    if serve and (champions := champions_of(decided)):
+        scope.retried(serve_champions)(scope, champions)
+    return settled(decided)

@@ -1,0 +1,57 @@
+"""training-pipeline: candidate versions, registered; then their promotion, where that needs nobody's approval."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import flow, get_run_logger
+
+from flows.hooks import HOOKS
+from flows.outcomes import candidates_of, failures, gathered
+from flows.promotion import promotion
+from infra.job_records import Outcome
+from tasks.artifacts import model_row, show_models
+from tasks.jobs import settled
+from tasks.schedule import training_is_due
+from tasks.scope import Scope, open_scope
+from tasks.steps import Train, train_models
+
+
+@flow(name="training-pipeline", flow_run_name="training-{project}", **HOOKS)
+def training_pipeline(
+    project: str,
+    domain: str | None = None,
+    models: list[str] | None = None,
+    *,
+    train: Train = "always",
+    promote: bool = True,
+) -> tuple[Outcome, ...]:
+    """Trains each model on the current features; the same data and definition give the version that is there.
+
+    ``train``: ``always``; ``when-due`` on the project's training day, else only models without a valid champion;
+    ``never`` reports what stands. ``promote`` decides on the candidates at once (unless approval is manual).
+    """
+    scope = open_scope(project, domain, models)
+    trained = gathered(scope.retried(train_models), scope, _mode(scope, train))
+    show_models(scope, [model_row(scope, o.name, o, None) for o in trained])
+    decided: tuple[Outcome, ...] = ()
+    versions = candidates_of(trained)
+    if promote and versions and promotes_itself(scope):
+        decided = gathered(promotion, project=project, models=list(versions), versions=versions)
+    return settled((*trained, *failures(decided).values()))
+
+
+def promotes_itself(scope: Scope) -> bool:
+    """False, and a line in the log, where a person has to approve."""
+    if scope.project.spec.approval == "manual":
+        get_run_logger().warning(
+            "candidates wait for approval: prefect deployment run 'promotion/%s'", scope.project.name
+        )
+        return False
+    return True
+
+
+def _mode(scope: Scope, train: Train) -> Train:
+    if train == "when-due" and training_is_due(scope.project, datetime.now(UTC)):
+        return "always"
+    return train

@@ -1,0 +1,59 @@
+"""Feature tables from gold; with `sample`, gold tables that do not exist are sampled first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from infra.job_records import Outcome
+from karat.features import FeatureResult, compute_table, statistics
+from karat.quality import write_sample
+from ray_jobs.executor import RayExecutor
+from ray_jobs.program import Job, attempt, logged, main
+
+log = logging.getLogger("karat.jobs.features")
+
+
+def work(job: Job) -> Iterator[Outcome]:
+    if job.parameters.get("sample"):
+        sample_missing(job)
+    for table in job.parameters["tables"]:
+        yield attempt(table, lambda table=table: compute(job, table))
+
+
+def sample_missing(job: Job) -> None:
+    """Sample gold where a source of these tables is not there; what was ingested is never touched."""
+    project, lake = job.project, job.lake
+    sources = {project.tables[t].source for t in job.parameters["tables"]}
+    missing = sorted(s for s in sources if not lake.exists(project.gold_name(s)))
+    if missing and project.sample is not None:
+        log.info("no gold table %s yet: writing sample data", ", ".join(missing))
+        for table in write_sample(project, lake):
+            log.info("%s: %d rows (version %d)", table.table, table.rows, table.version)
+
+
+def compute(job: Job, table: str) -> Outcome:
+    full = bool(job.parameters.get("full"))
+    shards = job.project.spec.feature_shards
+    result = compute_table(
+        job.project, table, job.lake, executor=RayExecutor(), progress=logged(table), full=full, shards=shards
+    )
+    log.info("%s: %s, version %d", table, _said(result), result.version)
+    return Outcome(name=table, state="done" if result.changed else "kept", reference=_reference(job, result))
+
+
+def _said(result: FeatureResult) -> str:
+    if not result.changed:
+        return "up to date"
+    return f"{result.rows} rows written" + (f" for {len(result.days)} days" if result.days else "")
+
+
+def _reference(job: Job, result: FeatureResult) -> dict[str, Any]:
+    found = asdict(result) | {"table": str(result.table), "days": len(result.days)}
+    return found | {"statistics": statistics(job.lake, result.table, result.version).to_dicts()}
+
+
+if __name__ == "__main__":
+    main(work)

@@ -1,0 +1,136 @@
+"""What every program does around its work: spec in, code checked on every node, result and exit status out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from infra.code import CodeVersion, check_code
+from infra.job_logs import FORMAT
+from infra.job_records import JobError, JobResult, JobSpec, Outcome
+from karat.declare import Project, load_project
+from karat.errors import KaratError
+from karat.executors import Progress
+from karat.lake import Lake
+from karat.settings import Settings
+
+log = logging.getLogger("karat.jobs")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the work of a program has at hand."""
+
+    settings: Settings
+    project: Project
+    parameters: dict[str, Any]
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake, self.settings.environment)
+
+    def models(self) -> tuple[str, ...]:
+        """The models that the flow named, checked against the declarations."""
+        return tuple(self.project.select(models=tuple(self.parameters["models"])))
+
+
+#: The work of a program: an outcome for every table or model.
+Work = Callable[[Job], Iterable[Outcome]]
+
+
+def main(work: Work) -> None:
+    """Entry point of a program. Exit status 1 where the job or one of its outcomes failed."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--spec", type=Path, required=True, help="the job's spec.json; result.json comes beside it")
+    path: Path = parser.parse_args().spec
+    configure_logging()
+    began = time.monotonic()
+    outcomes: tuple[Outcome, ...] = ()
+    error = None
+    try:
+        outcomes = tuple(work(_begin(JobSpec.model_validate_json(path.read_bytes()))))
+    except Exception as caught:
+        _report(caught, "the job")
+        error = JobError.of(caught)
+    result = JobResult(outcomes=outcomes, error=error, seconds=round(time.monotonic() - began, 3))
+    # Before the result: who has seen it may go on, and nothing of this job may still be at work then.
+    ray.shutdown()
+    result.write(path.parent / "result.json")
+    sys.exit(1 if error or any(o.error for o in outcomes) else 0)
+
+
+def _begin(spec: JobSpec) -> Job:
+    settings = Settings()
+    ray.init(address="auto", logging_level="WARNING", log_to_driver=True)
+    check_nodes(spec.code, settings)
+    return Job(settings, load_project(spec.project, settings), spec.parameters)
+
+
+def check_nodes(expected: CodeVersion, settings: Settings) -> None:
+    """The same code here and on every other node; raises CodeMismatch naming the first that differs."""
+    here = ray.get_runtime_context().get_node_id()
+    check_code(expected, settings, where="the node of the job's driver")
+    others = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["NodeID"] != here]
+    checks = [
+        _check_node.options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+        ).remote(expected, node)
+        for node in others
+    ]
+    for found in ray.get(checks):
+        if found is not None:
+            raise found
+
+
+@ray.remote
+def _check_node(expected: CodeVersion, node: str) -> KaratError | None:
+    try:
+        check_code(expected, Settings(), where=f"node {node[:12]}")
+    except KaratError as error:
+        return error
+    return None
+
+
+def configure_logging() -> None:
+    """Records on standard output, in the form that the flow reads levels from; libraries only when they warn."""
+    logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format=FORMAT, force=True)
+    logging.getLogger("karat").setLevel(logging.INFO)
+
+
+def attempt(name: str, function: Callable[[], Outcome]) -> Outcome:
+    """``function``'s outcome; an exception becomes a failed one, so that the others go on."""
+    try:
+        return function()
+    except Exception as error:
+        _report(error, name)
+        return Outcome(name=name, state="failed", error=JobError.of(error))
+
+
+def _report(error: Exception, what: str) -> None:
+    # A KaratError says what to do; anything else needs its traceback.
+    if isinstance(error, KaratError):
+        log.error("%s failed: %s: %s", what, type(error).__name__, error)
+    else:
+        log.exception("%s failed", what)
+
+
+def logged(what: str) -> Progress:
+    """A Progress that writes a line for each step (at most one in two seconds, and the last)."""
+    last = 0.0
+
+    def progress(done: int, total: int, step: str) -> None:
+        nonlocal last
+        if done >= total or time.monotonic() - last > 2:
+            last = time.monotonic()
+            log.info("%s: %s %d/%d", what, step, done, total)
+
+    return progress

@@ -1,0 +1,101 @@
+"""What a run shows on Prefect's pages: tables of features and models, links to MLflow and Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from infra.job_records import Outcome
+from tasks.scope import Scope
+
+
+def show_features(scope: Scope, outcomes: Sequence[Outcome]) -> None:
+    """The state of every table, and the statistics of its features."""
+    rows = [
+        {
+            "table": o.name,
+            "state": o.state,
+            "version": o.reference.get("version"),
+            "rows written": o.reference.get("rows"),
+            "days": o.reference.get("days"),
+            "error": str(o.error or ""),
+        }
+        for o in outcomes
+    ]
+    create_table_artifact(key=_key(scope, "feature-tables"), table=rows, description="Feature tables of this run")
+    for outcome in outcomes:
+        if statistics := outcome.reference.get("statistics"):
+            create_table_artifact(
+                key=_key(scope, outcome.name, "statistics"),
+                table=[{k: _shown(v) for k, v in row.items()} for row in statistics],
+                description=f"Features of {outcome.reference['table']}, Delta version {outcome.reference['version']}",
+            )
+
+
+def show_models(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One row a model, as ``model_row`` makes it; a link to MLflow for each run."""
+    create_table_artifact(
+        key=_key(scope, "models"), table=[dict(r) for r in rows], description="Models, on their test split"
+    )
+    for row in rows:
+        if row.get("mlflow"):
+            create_link_artifact(
+                key=_key(scope, str(row["model"]), "mlflow"),
+                link=str(row["mlflow"]),
+                link_text=f"{row['model']} in MLflow",
+                description="Plots, parameters, training set and files of the run",
+            )
+
+
+def show_predictions(scope: Scope, outcomes: Sequence[Outcome]) -> None:
+    """The prediction table of every model."""
+    rows = [
+        {
+            "model": o.name,
+            "state": o.state,
+            "table": o.reference.get("table"),
+            "version": o.reference.get("version"),
+            "rows": o.reference.get("rows"),
+            "model version": o.reference.get("model_version"),
+            "error": str(o.error or ""),
+        }
+        for o in outcomes
+    ]
+    create_table_artifact(key=_key(scope, "predictions"), table=rows, description="Batch predictions of this run")
+
+
+def model_row(scope: Scope, model: str, trained: Outcome | None, decided: Outcome | None) -> dict[str, Any]:
+    """Metrics and baseline on the same test rows, promoted or why not."""
+    spec = scope.models[model]
+    known: dict[str, Any] = (trained.reference if trained else {}) | (decided.reference if decided else {})
+    failed = next((o.error for o in (trained, decided) if o is not None and o.error), None)
+    metric = spec.primary_metric
+    return {
+        "model": model,
+        "kind": spec.kind,
+        "state": "failed" if failed else (trained.state if trained else ""),
+        "version": known.get("version"),
+        "champion": known.get("champion_version"),
+        "metric": metric,
+        "value": _shown(known.get("metrics", {}).get(metric)),
+        "baseline": _shown(known.get("baseline", {}).get(metric)),
+        "why": str(failed or known.get("reason", "")),
+        "mlflow": run_address(scope, known),
+    }
+
+
+def run_address(scope: Scope, reference: Mapping[str, Any]) -> str:
+    """The run's page, by its experiment; "" for a model without a run."""
+    run, experiment = reference.get("run_id"), reference.get("experiment_id")
+    return f"{scope.settings.mlflow_url}/#/experiments/{experiment}/runs/{run}" if run and experiment else ""
+
+
+def _key(scope: Scope, *parts: str) -> str:
+    """Prefect takes lower-case letters, digits and dashes."""
+    return "-".join([scope.project.name, *parts]).replace("_", "-").lower()
+
+
+def _shown(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value

@@ -1,0 +1,70 @@
+"""The heavy steps, one Prefect task each: the plain function runs the job, the wrapper is put on by assignment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from infra.serving import load_champions
+from prefect import task
+
+from infra.job_records import Outcome
+from tasks.jobs import run_job
+from tasks.scope import Scope
+
+#: Whether to train: always; on the project's day, else only where there is no valid champion; not at all.
+Train = Literal["always", "when-due", "never"]
+
+
+def _compute_features(scope: Scope, *, full: bool = False, sample: bool = False) -> tuple[Outcome, ...]:
+    """Feature tables, one commit each; stopped at the project's time limit."""
+    deadline = datetime.now(UTC) + timedelta(seconds=scope.project.spec.feature_timeout_seconds)
+    parameters = {"tables": scope.tables, "full": full, "sample": sample}
+    return run_job("features", "ray_jobs.compute_features", scope.project.name, parameters, deadline)
+
+
+def _publish_online(scope: Scope) -> tuple[Outcome, ...]:
+    """What changed in the feature tables, into the online store."""
+    tables = tuple(t for t in scope.tables if scope.project.tables[t].online)
+    return run_job("publish", "ray_jobs.publish_online", scope.project.name, {"tables": tables})
+
+
+def _train_models(scope: Scope, train: Train) -> tuple[Outcome, ...]:
+    """Candidate versions; ``when-due`` stands for a day that is not: only models without a valid champion."""
+    return run_job(
+        "train", "ray_jobs.train_models", scope.project.name, {"models": tuple(scope.models), "train": train}
+    )
+
+
+def _promote_models(scope: Scope, versions: dict[str, int]) -> tuple[Outcome, ...]:
+    """Champions, where a candidate passes its gates; ``versions`` names candidates, the challenger is the default."""
+    parameters = {"models": tuple(scope.models), "versions": versions}
+    return run_job("promote", "ray_jobs.promote_models", scope.project.name, parameters)
+
+
+def _score_models(scope: Scope) -> tuple[Outcome, ...]:
+    """Prediction tables of the champions."""
+    return run_job("score", "ray_jobs.score_models", scope.project.name, {"models": tuple(scope.models)})
+
+
+def _serve_champions(scope: Scope, champions: dict[str, int]) -> None:
+    """The HTTP application answers with these versions when this returns."""
+    load_champions(scope.settings, {str(scope.project.model_name(m)): v for m, v in champions.items()})
+
+
+compute_features = task(name="compute-features")(_compute_features)
+publish_online = task(name="publish-online")(_publish_online)
+train_models = task(name="train-models")(_train_models)
+promote_models = task(name="promote-models")(_promote_models)
+score_models = task(name="score-models")(_score_models)
+serve_champions = task(name="serve-champions")(_serve_champions)
+
+__all__ = [
+    "Train",
+    "compute_features",
+    "promote_models",
+    "publish_online",
+    "score_models",
+    "serve_champions",
+    "train_models",
+]
