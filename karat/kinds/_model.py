@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from karat.errors import SignatureError, UnusableLabel, UntrustedModel
+from karat.errors import SignatureError, UntrustedModel, UnusableLabel
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import load_kind, names
 from karat.kinds._kind import Kind, Report, read_json

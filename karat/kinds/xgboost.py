@@ -40,7 +40,7 @@ class XGBoost(Kind):
         "max_leaves": 0,
         "grow_policy": "depthwise",
         "max_cat_to_onehot": 4,
-        "scale_pos_weight": 1.0,
+        "scale_pos_weight": None,  # of a binary model: the weight of its positive rows
         "objective": None,
         "eval_metric": None,
         "early_stopping_rounds": 20,  # null trains every round
@@ -97,7 +97,7 @@ class XGBoost(Kind):
         objective, metric = _OBJECTIVES[self.task]
         own = ("n_estimators", "early_stopping_rounds", "validation_fraction", "n_jobs", "objective", "eval_metric")
         return {
-            **{k: v for k, v in self.parameters.items() if k not in own},
+            **{k: v for k, v in self.parameters.items() if k not in own and v is not None},
             "objective": self.parameters["objective"] or objective,
             "eval_metric": self.parameters["eval_metric"] or metric,
             **({"num_class": self.classes} if self.task == "multiclass" else {}),

@@ -1,0 +1,111 @@
+"""The naive answer that a model must beat, on the same test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from karat.declare.models import ModelSpec
+from karat.errors import DeclarationError
+from karat.training.evaluate import evaluate, ranking
+
+_DEFAULT = {"regression": "mean", "binary": "prior", "multiclass": "prior", "anomaly": "random"}
+STRATEGIES = {
+    "regression": ("mean", "median", "random", "feature"),
+    "binary": ("prior", "random", "feature"),
+    "multiclass": ("prior", "random"),
+    "anomaly": ("random", "feature"),
+}
+
+
+@dataclass(frozen=True)
+class Naive:
+    """The baseline's ``name``, its ``prediction`` for each test row and its ``metrics``."""
+
+    name: str
+    prediction: np.ndarray
+    metrics: dict[str, float]
+
+
+def naive(
+    spec: ModelSpec,
+    y_train: pl.Series | None,
+    test: pl.DataFrame,
+    y_test: pl.Series | np.ndarray,
+    *,
+    classes: list[Any],
+    threshold: float,
+) -> Naive:
+    """``spec.baseline`` fitted on ``y_train``, on the test rows.
+
+    - mean, median: of the training labels. prior: the classes' shares of the training labels.
+    - random: for a regression a training label drawn for each row; else every row the same chance, which is what
+      ranking at random comes to: roc_auc 0.5 and average_precision the share of positives.
+    - feature: its value times ``scale`` (persistence), the training rows' mean where it is missing. As a score it may
+      have any range; the metrics that need a probability are left out where it leaves 0 to 1.
+
+    Raises DeclarationError for a strategy that the task has not, or that has no primary metric.
+    """
+    strategy = spec.baseline.strategy or _DEFAULT[spec.task]
+    if strategy not in STRATEGIES[spec.task]:
+        raise DeclarationError(
+            f"model {spec.name!r}: a {spec.task} model has no baseline {strategy!r}",
+            remedy=f"choose one of {', '.join(STRATEGIES[spec.task])}",
+        )
+    name = strategy
+    if strategy == "feature":
+        prediction = _of_feature(spec, y_train, test, classes)
+        name = f"{spec.baseline.feature} x {spec.baseline.scale:g}"
+    elif spec.task == "regression":
+        prediction = _of_numbers(strategy, y_train, test.height, spec.seed)
+    else:
+        prediction = _of_classes(strategy, spec.task, y_train, classes, test.height)
+    metrics = _metrics(spec, y_test, prediction, classes, threshold)
+    if spec.primary_metric not in metrics:
+        raise DeclarationError(
+            f"model {spec.name!r}: the baseline {name!r} has no {spec.primary_metric}, so nothing could be compared",
+            remedy="choose a metric that it has, or a scale that brings the feature between 0 and 1. "
+            f"It has: {', '.join(metrics)}",
+        )
+    return Naive(name, prediction, metrics)
+
+
+def _metrics(
+    spec: ModelSpec, y: pl.Series | np.ndarray, prediction: np.ndarray, classes: list[Any], threshold: float
+) -> dict[str, float]:
+    score_only = spec.task == "binary" and (prediction.min() < 0 or prediction.max() > 1)
+    if score_only:
+        return ranking(np.asarray(y) == classes[1], prediction)
+    return evaluate(spec.task, y, prediction, threshold=threshold, classes=classes or None)
+
+
+def _of_feature(spec: ModelSpec, y_train: pl.Series | None, test: pl.DataFrame, classes: list[Any]) -> np.ndarray:
+    values = test[str(spec.baseline.feature)].cast(pl.Float64).to_numpy() * spec.baseline.scale
+    usual = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+    if spec.task == "regression" and y_train is not None:
+        usual = float(y_train.cast(pl.Float64).to_numpy().mean())
+    if spec.task == "binary" and y_train is not None:
+        usual = float((y_train == classes[1]).to_numpy().mean())
+    return np.where(np.isfinite(values), values, usual)
+
+
+def _of_numbers(strategy: str, y_train: pl.Series | None, rows: int, seed: int) -> np.ndarray:
+    assert y_train is not None
+    known = y_train.cast(pl.Float64).to_numpy()
+    if strategy == "random":
+        return np.random.default_rng(seed).choice(known, rows)
+    return np.full(rows, np.mean(known) if strategy == "mean" else np.median(known))
+
+
+def _of_classes(strategy: str, task: str, y_train: pl.Series | None, classes: list[Any], rows: int) -> np.ndarray:
+    if task == "anomaly":
+        return np.full(rows, 0.5)
+    assert y_train is not None
+    if strategy == "prior":
+        shares = np.array([float((y_train == c).to_numpy().mean()) for c in classes])
+    else:
+        shares = np.full(len(classes), 1 / len(classes))
+    return np.full(rows, shares[1]) if task == "binary" else np.tile(shares, (rows, 1))

@@ -1,0 +1,232 @@
+"""From a training set to a model that is trained and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from karat.declare.models import ModelSpec
+from karat.errors import (
+    EmptyTrainingSet,
+    FeatureNotFound,
+    LabelNotFound,
+    LabelOverlapsFeatures,
+    TooFewRows,
+    UnusableLabel,
+    did_you_mean,
+)
+from karat.kinds import Model, Report
+from karat.training.baseline import naive
+from karat.training.evaluate import evaluate
+from karat.training.importance import importances
+from karat.training.planted import plant
+from karat.training.split import TEST, TRAIN, describe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and what was found out about it.
+
+    ``metrics`` and ``baseline`` are of the same test rows, ``train_metrics`` of the rows learned from. ``test`` holds
+    the features of the test rows and ``test_labels`` their labels, as they were judged: of a detector without labels
+    with its planted anomalies, and ``planted`` is True. ``test_predictions`` and ``baseline_predictions`` are in
+    their order. ``curve`` is the loss ``curve_metric`` after each round, by part; empty without rounds.
+    """
+
+    spec: ModelSpec
+    model: Model
+    metrics: dict[str, float]
+    train_metrics: dict[str, float]
+    baseline: dict[str, float]
+    baseline_name: str
+    importance: dict[str, float]
+    curve: dict[str, list[float]]
+    curve_metric: str
+    parameters: dict[str, Any]
+    rows: dict[str, int]
+    test: pl.DataFrame = field(repr=False)
+    test_labels: pl.Series = field(repr=False)
+    test_predictions: np.ndarray = field(repr=False)
+    baseline_predictions: np.ndarray = field(repr=False)
+    planted: bool
+    warnings: list[str]
+
+
+def train(
+    spec: ModelSpec,
+    frame: pl.DataFrame,
+    *,
+    features: Sequence[str],
+    label: str | None,
+    split: pl.Series,
+    evaluation_label: str | None = None,
+    report: Report | None = None,
+) -> Trained:
+    """Fits ``spec``'s model on the rows that ``split`` marks "train", and judges it on those marked "test".
+
+    ``label`` is what the model learns; an anomaly detector learns from none, and is judged by ``evaluation_label`` (or
+    ``label``) where there is one, else by anomalies planted into the test rows. Rows without a label are left out.
+    Raises, before any fit: FeatureNotFound, LabelNotFound, LabelOverlapsFeatures, EmptyTrainingSet, TooFewRows,
+    UnusableLabel; DeclarationError where the kind refuses the task or a parameter.
+    """
+    model = Model(
+        spec.kind,
+        spec.task,
+        spec.parameters,
+        seed=spec.seed,
+        class_weight=spec.class_weight,
+        threshold=spec.threshold,
+    )
+    target = (evaluation_label or label) if spec.task == "anomaly" else label
+    _check_columns(spec, frame, features, target)
+    rows, parts, warnings = _usable(spec, frame, target, split)
+    learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
+    _check_label(spec, learned, test, target)
+    warnings += _oddities(learned.select(features))
+    X_train, X_test = learned.select(features), test.select(features)
+    y_train = learned[target] if target else None
+    model.fit(X_train, y_train, report=report)
+    warnings += [*model.encoder.warnings, *_positive_class(model)]
+    planted = target is None
+    y_test = test[target] if target else None
+    if y_test is None:
+        X_test, y_test = plant(X_test, seed=spec.seed)
+        X_judged, y_judged = plant(X_train, seed=spec.seed)
+    else:
+        X_judged, y_judged = X_train, y_train
+    prediction = model.predict(X_test)
+    judged = {"threshold": model.threshold, "classes": model.classes or None}
+    metrics = evaluate(spec.task, y_test, prediction, **judged)
+    against = naive(spec, y_train, X_test, y_test, classes=model.classes, threshold=model.threshold)
+    return Trained(
+        spec=spec,
+        model=model,
+        metrics=metrics,
+        train_metrics=evaluate(spec.task, y_judged, model.predict(X_judged), **judged),
+        baseline=against.metrics,
+        baseline_name=against.name,
+        importance=importances(model, spec, X_test, y_test),
+        curve=model.kind.curve,
+        curve_metric=model.kind.curve_metric,
+        parameters=model.parameters,
+        rows={"train": learned.height, "test": test.height},
+        test=X_test,
+        test_labels=y_test,
+        test_predictions=prediction,
+        baseline_predictions=against.prediction,
+        planted=planted,
+        warnings=warnings + _too_good(spec, metrics),
+    )
+
+
+def _check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], target: str | None) -> None:
+    if not features:
+        raise FeatureNotFound(f"model {spec.name!r} has no features", remedy="name some in its lookups")
+    for name in features:
+        if name not in frame.columns:
+            raise FeatureNotFound(f"the training set has no feature {name!r}", remedy=did_you_mean(name, frame.columns))
+    if target is None and spec.task != "anomaly":
+        raise LabelNotFound(f"model {spec.name!r} is a {spec.task} model, and no label was given")
+    if target is not None and target not in frame.columns:
+        raise LabelNotFound(f"the training set has no label {target!r}", remedy=did_you_mean(target, frame.columns))
+    if target in features:
+        raise LabelOverlapsFeatures(
+            f"{target!r} is the label of {spec.name!r} and one of its features",
+            remedy="take it out of the lookup's features with 'exclude'",
+        )
+
+
+def _usable(
+    spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
+) -> tuple[pl.DataFrame, pl.Series, list[str]]:
+    """The rows that have a label, and their parts. Raises where too few are left."""
+    warnings: list[str] = []
+    if frame.is_empty():
+        raise EmptyTrainingSet(
+            f"the training set of {spec.name!r} has no rows",
+            remedy="look at its label's expression and horizon, and at the spine table's rows",
+        )
+    if target:
+        labelled = frame[target].is_not_null()
+        if frame[target].dtype.is_float():
+            labelled &= frame[target].is_not_nan().fill_null(False)
+            if frame[target].is_infinite().any():
+                raise UnusableLabel(
+                    f"the label of {spec.name!r} is infinite in {int(frame[target].is_infinite().sum())} rows",
+                    remedy="guard the divisions in its expression, as in x / nullif(y, 0)",
+                )
+        if not labelled.any():
+            raise UnusableLabel(
+                f"the label of {spec.name!r} is null in all {frame.height} rows",
+                remedy="look at its expression, and whether its horizon is over for any row",
+            )
+        if not labelled.all():
+            warnings.append(f"{int((~labelled).sum())} of {frame.height} rows have no label and were left out")
+        frame, split = frame.filter(labelled), split.filter(labelled)
+    if frame.height < spec.minimum_rows:
+        raise TooFewRows(
+            f"model {spec.name!r} has {frame.height} rows with a label, fewer than its minimum of {spec.minimum_rows}",
+            remedy="gather more rows, or lower 'minimum_rows' in its declaration",
+        )
+    if not (split == TRAIN).any():
+        raise EmptyTrainingSet(
+            f"the split of {spec.name!r} leaves no rows to learn from: {describe(split, spec)}",
+            remedy="shorten the label's horizon, take a smaller 'split.test', or gather more days",
+        )
+    if not (split == TEST).any():
+        raise TooFewRows(
+            f"the split of {spec.name!r} leaves no rows for the test: {describe(split, spec)}",
+            remedy="take a larger 'split.test', or gather more rows",
+        )
+    return frame, split, warnings
+
+
+def _check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, target: str | None) -> None:
+    """What can be learned from, and what the primary metric can be computed on."""
+    if target is None:
+        return
+    ranked = spec.primary_metric in ("roc_auc", "average_precision") and spec.task in ("binary", "anomaly")
+    parts = [("test rows", test)] if ranked else []
+    if spec.task != "anomaly":
+        parts.insert(0, ("rows to learn from", learned))
+    for what, rows in parts:
+        if rows[target].n_unique() == 1:
+            raise UnusableLabel(
+                f"the label of {spec.name!r} has a single value, {rows[target][0]!r}, in all {rows.height} {what}",
+                remedy="look at its expression; or gather more rows, or split them otherwise ('split: {by: entity}')",
+            )
+
+
+def _oddities(X: pl.DataFrame) -> list[str]:
+    """Columns that can teach nothing, and values that are taken as missing."""
+    found = []
+    for series in X:
+        if series.dtype.is_float() and (infinite := int(series.is_infinite().sum())):
+            found.append(f"feature {series.name!r} is infinite in {infinite} rows, which count as missing")
+        known = series.drop_nulls()
+        if series.dtype.is_float():
+            known = known.drop_nans()
+        if not len(known):
+            found.append(f"feature {series.name!r} is missing in every row")
+        elif len(known) == X.height and known.n_unique() == 1:
+            found.append(f"feature {series.name!r} is constant: {known[0]!r} in every row")
+    return found
+
+
+def _positive_class(model: Model) -> list[str]:
+    if model.task != "binary" or not isinstance(model.classes[1], str):
+        return []
+    return [
+        f"the positive class is {model.classes[1]!r}, the last in order of {model.classes}; write the label as a "
+        "condition to choose the other"
+    ]
+
+
+def _too_good(spec: ModelSpec, metrics: dict[str, float]) -> list[str]:
+    perfect = {"roc_auc": 1.0, "average_precision": 1.0, "accuracy": 1.0, "r2": 1.0}
+    found = [name for name, best in perfect.items() if metrics.get(name, 0.0) >= best - 1e-9]
+    return [f"{', '.join(found)} of the test rows is perfect: does a feature hold the label?"] if found else []
