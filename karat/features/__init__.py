@@ -2,5 +2,18 @@
 
 from karat.features.asof import Looked, Status, lookup
 from karat.features.engine import compute_frame
+from karat.features.freshness import Freshness, is_fresh
+from karat.features.statistics import statistics
+from karat.features.table import FeatureResult, compute_table
 
-__all__ = ["Looked", "Status", "compute_frame", "lookup"]
+__all__ = [
+    "FeatureResult",
+    "Freshness",
+    "Looked",
+    "Status",
+    "compute_frame",
+    "compute_table",
+    "is_fresh",
+    "lookup",
+    "statistics",
+]

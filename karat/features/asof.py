@@ -61,7 +61,7 @@ def lookup(
     Raises ColumnMissing, FeatureNotFound, LookupKeyMismatch, NaiveTimestamp, DuplicateKeys, SchemaMismatch.
     """
     defaults = defaults or {}
-    _check_names(spine, features, keys, time, columns, defaults)
+    _check_names(spine, features, [*keys.items(), *([time] if time else [])], columns, defaults)
     left = pl.DataFrame(
         [aligned(spine[s], features.schema[f], of="the feature table").alias(f"k{i}") for i, (s, f) in _each(keys)]
     )
@@ -162,28 +162,19 @@ def _ages(age: np.ndarray | None, used: np.ndarray, height: int) -> pl.Series:
 def _check_names(
     spine: pl.DataFrame,
     features: pl.DataFrame,
-    keys: Mapping[str, str],
-    time: tuple[str, str] | None,
+    pairs: Sequence[tuple[str, str]],
     columns: Sequence[str],
     defaults: Mapping[str, Any],
 ) -> None:
-    pairs = [*keys.items(), *([time] if time else [])]
-    for frame, names, where in (
-        (spine, [p[0] for p in pairs], "the spine"),
-        (features, [p[1] for p in pairs], "the feature table"),
-    ):
-        for name in names:
-            if name not in frame.columns:
-                raise ColumnMissing(
-                    f"there is no column {name!r}", where=where, remedy=did_you_mean(name, frame.columns)
-                )
+    asked, stored = {p[0] for p in pairs}, {p[1] for p in pairs}
+    for frame, names, where in ((spine, asked, "the spine"), (features, stored, "the feature table")):
+        for name in sorted(names - set(frame.columns)):
+            near = did_you_mean(name, frame.columns)
+            raise ColumnMissing(f"there is no column {name!r}", where=where, remedy=near)
     for name in columns:
         if name not in features.columns:
-            raise FeatureNotFound(
-                f"there is no feature {name!r}",
-                where="the feature table",
-                remedy=did_you_mean(name, set(features.columns) - {p[1] for p in pairs}),
-            )
+            near = did_you_mean(name, set(features.columns) - stored)
+            raise FeatureNotFound(f"there is no feature {name!r}", where="the feature table", remedy=near)
     for name in defaults:
         if name not in columns:
             raise FeatureNotFound(

@@ -15,7 +15,7 @@ def aligned(column: pl.Series, wanted: pl.DataType, *, of: str) -> pl.Series:
     Raises LookupKeyMismatch, NaiveTimestamp.
     """
     given = column.dtype
-    if given == wanted or given == pl.Null:
+    if given in (wanted, pl.Null):
         return column.cast(wanted)
     if isinstance(given, pl.Datetime):
         refuse_naive(column)

@@ -184,7 +184,8 @@ def _idle_days(table: FeatureTable, first: int | None, last: int | None) -> list
     begin = f"greatest({DAY} + 1, {first})" if first is not None else f"{DAY} + 1"
     end = f"least({DAY} + {days}, coalesce(__upcoming, {DAY} + {days}), {last} + 1)"
     return [
-        f"gaps AS (SELECT {keys}, {DAY}, lead({DAY}) OVER (PARTITION BY {keys} ORDER BY {DAY}) AS __upcoming FROM tiles)",
+        f"gaps AS (SELECT {keys}, {DAY}, lead({DAY}) OVER (PARTITION BY {keys} ORDER BY {DAY}) AS __upcoming "
+        "FROM tiles)",
         f"idle AS (SELECT {keys}, unnest(range({begin}, {end}))::INTEGER AS {DAY} FROM gaps)",
         "spine AS (SELECT * FROM tiles UNION ALL BY NAME SELECT * FROM idle)",
     ]

@@ -16,7 +16,15 @@ from deltalake.exceptions import DeltaError
 from deltalake.exceptions import TableNotFoundError as NoDeltaTable
 from deltalake.schema import Field
 
-from karat.errors import ColumnMissing, DataError, ForeignCatalog, SchemaMismatch, TableNotFound, did_you_mean
+from karat.errors import (
+    ColumnMissing,
+    CommitConflict,
+    DataError,
+    ForeignCatalog,
+    SchemaMismatch,
+    TableNotFound,
+    did_you_mean,
+)
 from karat.lake import log
 from karat.lake.changes import merge_plan, replace_plan, rows_of
 from karat.lake.conform import as_polars, conform
@@ -244,21 +252,28 @@ class Lake:
         *,
         replace: Literal["all"] | Sequence[date],
         work: Work,
+        base: Work | Literal["any"] | None = "any",
     ) -> Commit:
         """One commit of what many ``stage`` calls wrote; ``replace`` says which rows they stand for.
 
         That two workers never stage the same key is theirs to see to. ``work`` done already: nothing is written, and
-        the staged files are removed. Raises DataError, CommitConflict, DiskFull.
+        the staged files are removed. ``base`` is the last work of this kind (None: there was none) on which this one
+        was planned: where another was committed since, CommitConflict. Raises DataError, CommitConflict, DiskFull.
         """
         self._check_environment(name)
-        return self._replace(name, staged, None if isinstance(replace, str) else replace, work)
+        return self._replace(name, staged, None if isinstance(replace, str) else replace, work, base)
 
     def discard(self, name: TableName, staged: Sequence[Staged]) -> None:
         """Removes staged files that will never be committed."""
         discard(self.path(name), staged)
 
     def _replace(
-        self, name: TableName, staged: Sequence[Staged], days: Sequence[date] | None, work: Work | None
+        self,
+        name: TableName,
+        staged: Sequence[Staged],
+        days: Sequence[date] | None,
+        work: Work | None,
+        base: Work | Literal["any"] | None = "any",
     ) -> Commit:
         info = self.info(name)
         _check_staged(info, staged, days)
@@ -270,6 +285,12 @@ class Lake:
             if done:
                 discard(info.path, staged)
                 return done
+            if work is not None and base != "any" and self.last_work(name, work.kind) != base:
+                raise CommitConflict(
+                    f"other {work.kind} were committed while these were made",
+                    where=str(name),
+                    remedy="plan it anew on the table as it stands now",
+                )
             plan = replace_plan(table, contract, days)
             plan.add.extend(staged)
             plan.rows, plan.work, plan.days = sum(s.rows for s in staged), work, touched

@@ -1,0 +1,66 @@
+"""Which days of a feature table a change of gold touches, and what the table was last computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from karat.declare import FeatureTable
+from karat.features.engine import Days
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a feature table's rows stand for; kept in the detail of its last commit of features.
+
+    ``last_day`` is gold's last day (ISO): up to it rows are made for idle entities too.
+    """
+
+    gold_version: int
+    definition: str
+    origin: str
+    last_day: str | None
+
+    def as_detail(self, *, full: bool) -> dict[str, Any]:
+        return {**asdict(self), "full": full}
+
+    @classmethod
+    def from_detail(cls, detail: dict[str, Any]) -> Computed:
+        return cls(detail["gold_version"], detail["definition"], detail["origin"], detail["last_day"])
+
+
+def affected_days(table: FeatureTable, changed: Iterable[date], before: date | None, now: date | None) -> list[date]:
+    """The days whose rows a change of gold's ``changed`` days can touch, sorted.
+
+    A gold row of day d is in the windows of d to d + w - 1. No row lies after gold's last day (``before`` the change,
+    or ``now``); where that has moved, idle entities gain or lose the days in between.
+    """
+    ends = [day for day in (before, now) if day is not None]
+    if not ends:
+        return []
+    last, reach = max(ends), max(table.lookback, DAY) - DAY
+    found: set[date] = set()
+    for day in changed:
+        found.update(_each_day(day, min(day + reach, last)))
+    if len(ends) == 2 and before != now and table.rows == "window":
+        found.update(_each_day(min(ends) + DAY, last))
+    return sorted(found)
+
+
+def _each_day(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def stretches(days: Sequence[date], *, bridge: timedelta) -> list[Days]:
+    """Sorted days as (first, last) pairs; gaps no longer than ``bridge`` are read anyway, so they are not cut."""
+    found: list[Days] = []
+    for day in days:
+        if found and day - found[-1][1] <= bridge:
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found

@@ -1,0 +1,62 @@
+"""Whether a feature table stands for gold as it is now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from karat.declare import Project
+from karat.errors import TableNotFound, did_you_mean
+from karat.features.affected import Computed
+from karat.features.table import KIND, make_plan
+from karat.lake import Lake
+from karat.names import TableName
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """``fresh``: computing the table now would change nothing; else ``reason`` says what it would.
+
+    ``last_day`` is gold's last day when the table was computed; None without time, or before the first time.
+    """
+
+    table: TableName
+    fresh: bool
+    reason: str
+    gold_version: int | None
+    computed_gold_version: int | None
+    last_day: date | None
+
+
+def is_fresh(project: Project, table: str, lake: Lake) -> Freshness:
+    """Compares gold with what the table was computed from; reads no rows of features.
+
+    Raises TableNotFound where the project declares no such table; gold or features that are missing are an answer.
+    """
+    if table not in project.tables:
+        raise TableNotFound(
+            f"project {project.name!r} declares no feature table {table!r}",
+            where=str(project.path / "features"),
+            remedy=did_you_mean(table, project.tables),
+        )
+    declared, name = project.tables[table], project.table_name(table)
+    gold = project.gold_name(declared.source)
+    work = lake.last_work(name, KIND) if lake.exists(name) else None
+    before = Computed.from_detail(work.detail) if work else None
+    last = date.fromisoformat(before.last_day) if before and before.last_day else None
+    version = lake.version(gold) if lake.exists(gold) else None
+    plan = make_plan(project, declared, lake, version) if version is not None else None
+    if version is None:
+        reason = f"there is no gold table {gold}"
+    elif before is None:
+        reason = f"{name} has never been computed"
+    elif plan is None:
+        reason = ""
+    elif before.definition != plan.target.definition:
+        reason = "its definition has changed"
+    elif before.origin != plan.target.origin:
+        reason = f"gold was {before.origin or 'unknown'} and is {plan.target.origin or 'unknown'}"
+    else:
+        reason = f"gold changed for {len(plan.days)} days" if plan.days else "gold changed"
+    computed = before.gold_version if before else None
+    return Freshness(name, not reason, reason, version, computed, last)

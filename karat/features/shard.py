@@ -1,0 +1,102 @@
+"""One shard of a feature table: the entities of one hash value, computed and staged wherever there is room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from karat.declare import FeatureTable, GoldTable, load_project
+from karat.errors import CodeMismatch
+from karat.features.engine import Days, between, compute_frame, event_time
+from karat.lake import Lake, Staged
+from karat.names import TableName
+from karat.settings import Settings
+
+
+@dataclass(frozen=True)
+class Shard:
+    """References only: the worker reads the declaration and the rows itself.
+
+    ``stretches`` are the (first, last) days that are read and computed together, ``days`` those of them that are to be
+    written; both None for a table without time.
+    """
+
+    project: str
+    projects: Path
+    environment: str
+    lake: Path
+    table: str
+    gold_version: int
+    definition: str
+    number: int
+    of: int
+    stretches: tuple[Days, ...] | None
+    days: frozenset[date] | None
+    probe: int
+
+
+def hash_probe() -> int:
+    """A fixed key's hash: where it differs between two processes, they would cut the shards differently."""
+    return int(pl.select(_hash(pl.lit("karat").alias("k"))).item())
+
+
+def _hash(*keys: pl.Expr) -> pl.Expr:
+    return pl.struct(*keys).hash(seed=0)
+
+
+def compute_shard(shard: Shard) -> list[Staged]:
+    """Computes the shard's feature rows and writes them into the table's folder; nothing is visible yet.
+
+    Raises CodeMismatch where this process has another declaration, or another hash, than the one that sent it.
+    """
+    settings = Settings(projects=shard.projects, environment=shard.environment)
+    project = load_project(shard.project, settings)
+    table = project.tables.get(shard.table)
+    if table is None or table.definition_hash != shard.definition or hash_probe() != shard.probe:
+        raise CodeMismatch(
+            f"a worker has another {shard.table!r} than the process that started it",
+            where=str(shard.projects / shard.project),
+            remedy="bring every node to the same commit and the same versions, then run again",
+        )
+    lake, source = Lake(shard.lake, shard.environment), project.gold[table.source]
+    name, gold = project.table_name(table.name), project.gold_name(table.source)
+    label = f"features-{shard.number}"
+    staged: list[Staged] = []
+    try:
+        for days in shard.stretches if shard.stretches is not None else (None,):
+            rows = gold_rows(lake, gold, shard.gold_version, days, table=table, source=source)
+            frame = compute_frame(table, _of_shard(rows, table, shard), days, source=source)
+            staged += lake.stage(name, _to_write(frame, table, shard), label=label)
+    except BaseException:
+        lake.discard(name, staged)
+        raise
+    return staged
+
+
+def _of_shard(rows: pl.LazyFrame, table: FeatureTable, shard: Shard) -> pl.LazyFrame:
+    if shard.of == 1:
+        return rows
+    return rows.filter(_hash(*(pl.col(e) for e in table.entity)) % shard.of == shard.number)
+
+
+def _to_write(frame: pl.DataFrame, table: FeatureTable, shard: Shard) -> pl.DataFrame:
+    if shard.days is None or table.time is None:
+        return frame
+    return frame.filter(pl.col(table.time).is_in(sorted(shard.days)))
+
+
+def gold_rows(
+    lake: Lake, gold: TableName, version: int, days: Days | None, *, table: FeatureTable, source: GoldTable
+) -> pl.LazyFrame:
+    """The gold rows that ``days`` read, lookback included; files of other days are not opened."""
+    time = event_time(table, source)
+    if time is None or days is None:
+        return lake.scan(gold, version)
+    read = (days[0] - max(table.lookback - timedelta(days=1), timedelta(0)), days[1])
+    if lake.info(gold, version).timeseries == time:
+        return lake.scan(gold, version, days=read)
+    rows = lake.scan(gold, version)
+    return rows.filter(between(time, rows.collect_schema()[time], *read))

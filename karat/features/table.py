@@ -1,0 +1,254 @@
+"""Brings a feature table up to date with gold: exactly the days that changed, in one commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from karat.declare import FeatureTable, Project
+from karat.errors import CommitConflict, DeclarationError, TableNotFound, did_you_mean
+from karat.executors import Executor, LocalExecutor, Progress, silent
+from karat.features.affected import Computed, affected_days, stretches
+from karat.features.engine import compute_frame, event_time
+from karat.features.schema import feature_schema
+from karat.features.shard import Shard, compute_shard, gold_rows, hash_probe
+from karat.lake import Lake, Staged, Work
+from karat.names import TableName
+
+KIND = "features"
+#: Gold rows that one shard holds in memory at a time.
+ROWS_A_SHARD = 4_000_000
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class FeatureResult:
+    """The outcome: ``days`` were recomputed (all of gold's if ``full``), ``rows`` written; unless not ``changed``."""
+
+    table: TableName
+    version: int
+    changed: bool
+    days: tuple[date, ...]
+    rows: int
+    gold_version: int
+    definition_hash: str
+    full: bool
+
+
+def compute_table(
+    project: Project,
+    table: str,
+    lake: Lake,
+    *,
+    executor: Executor | None = None,
+    progress: Progress = silent,
+    full: bool = False,
+    shards: int | None = None,
+) -> FeatureResult:
+    """Computes what gold's changes since the last time touch; all of it after a changed definition or origin of gold.
+
+    One commit, or none where nothing changed; run again after a kill it leaves the same table. ``full`` recomputes
+    regardless. Raises TableNotFound (gold, or the declaration), ColumnMissing, DeclarationError, SchemaMismatch before
+    anything is written, and what the lake raises.
+    """
+    declared = _declared(project, table)
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _placed(project, declared):
+                return _compute(
+                    project, declared, lake, executor or LocalExecutor(), progress, forced=full, shards=shards
+                )
+        except CommitConflict:
+            # Somebody computed this table meanwhile: what is left to do depends on what they did.
+            if attempt + 1 == _ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be computed. ``days`` None: the whole table. ``base`` is the work on which it builds."""
+
+    target: Computed
+    base: Work | None
+    days: tuple[date, ...] | None
+    first: date | None
+    last: date | None
+
+    @property
+    def full(self) -> bool:
+        return self.days is None
+
+    @property
+    def key(self) -> str:
+        text = json.dumps([self.target.as_detail(full=self.full), [str(d) for d in self.days or ()]])
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _compute(
+    project: Project,
+    table: FeatureTable,
+    lake: Lake,
+    executor: Executor,
+    progress: Progress,
+    *,
+    forced: bool,
+    shards: int | None,
+) -> FeatureResult:
+    name = project.table_name(table.name)
+    version = _gold_version(project, table, lake)
+    plan = make_plan(project, table, lake, version, forced=forced)
+    if plan is None:
+        return FeatureResult(name, lake.version(name), False, (), 0, version, table.definition_hash, False)
+    compute_frame(table, lake.scan(project.gold_name(table.source), version).head(0), source=project.gold[table.source])
+    define(project, table, lake)
+    work = Work(KIND, uuid.uuid4().hex if forced else plan.key, plan.target.as_detail(full=plan.full))
+    pieces = _shards(project, table, lake, plan, shards or project.spec.feature_shards)
+    staged: list[Staged] = []
+    try:
+        for done, (_, files) in enumerate(executor.map(compute_shard, pieces), start=1):
+            staged += files
+            progress(done, len(pieces), f"features {table.name}")
+        commit = lake.commit(name, staged, replace="all" if plan.days is None else plan.days, work=work, base=plan.base)
+    except BaseException:
+        lake.discard(name, staged)
+        raise
+    days = plan.days if plan.days is not None else commit.days
+    return FeatureResult(
+        name, commit.version, commit.changed, days, commit.rows, version, table.definition_hash, plan.full
+    )
+
+
+def make_plan(project: Project, table: FeatureTable, lake: Lake, version: int, *, forced: bool = False) -> Plan | None:
+    """What brings the table to gold's ``version``; None where it is there already."""
+    name, gold = project.table_name(table.name), project.gold_name(table.source)
+    base = lake.last_work(name, KIND) if lake.exists(name) else None
+    origin = lake.info(gold, version).properties.get("karat.origin", "")
+    before = Computed.from_detail(base.detail) if base else None
+    current = before and (before.definition, before.origin) == (table.definition_hash, origin) and not forced
+    if before and current and before.gold_version == version:
+        return None
+    time = event_time(table, project.gold[table.source])
+    first, last = _extent(lake, gold, version, time) if time else (None, None)
+    target = Computed(version, table.definition_hash, origin, last.isoformat() if last else None)
+    if not before or not current or time is None:
+        return Plan(target, base, None, first, last)
+    changed = lake.changed_days(gold, time, before.gold_version, version)
+    ended = date.fromisoformat(before.last_day) if before.last_day else None
+    days = affected_days(table, changed, ended, last)
+    return Plan(target, base, tuple(days), first, last) if days else None
+
+
+def define(project: Project, table: FeatureTable, lake: Lake) -> None:
+    """The table in the lake as it is declared: made, or given what the declaration gained."""
+    lake.create(
+        project.table_name(table.name),
+        feature_schema(table, project.gold[table.source]),
+        primary_key=table.primary_key,
+        timeseries=table.time,
+        grain=table.grain if table.time else None,
+        lag=table.lag if table.time else timedelta(0),
+        owner=table.owner or project.spec.owner,
+        description=table.description,
+        properties={"karat.definition_hash": table.definition_hash, "karat.source": table.source},
+    )
+
+
+def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, count: int | None) -> list[Shard]:
+    """The pieces of the work; none where gold has no rows for it."""
+    source, gold = project.gold[table.source], project.gold_name(table.source)
+    spans, days = None, None
+    if table.time:
+        computed = [d for d in plan.days if plan.last and d <= plan.last] if plan.days is not None else None
+        whole = [(plan.first, plan.last)] if plan.first and plan.last else []
+        spans = tuple(whole if computed is None else stretches(computed, bridge=table.lookback))
+        days = None if computed is None else frozenset(computed)
+        if not spans:
+            return []
+    extent = (spans[0][0], spans[-1][1]) if spans else None
+    rows = (
+        gold_rows(lake, gold, plan.target.gold_version, extent, table=table, source=source)
+        .select(pl.len())
+        .collect()
+        .item()
+    )
+    of = count or max(1, math.ceil(rows / ROWS_A_SHARD))
+    return [
+        Shard(
+            project=project.name,
+            projects=project.path.parent,
+            environment=project.environment,
+            lake=lake.root,
+            table=table.name,
+            gold_version=plan.target.gold_version,
+            definition=table.definition_hash,
+            number=number,
+            of=of,
+            stretches=spans,
+            days=days,
+            probe=hash_probe(),
+        )
+        for number in range(of)
+    ]
+
+
+def _extent(lake: Lake, gold: TableName, version: int, time: str) -> tuple[date | None, date | None]:
+    """Gold's first and last UTC day."""
+    column = pl.col(time)
+    low, high = (
+        lake.scan(gold, version)
+        .select(column.min().dt.date().alias("low"), column.max().dt.date().alias("high"))
+        .collect()
+        .row(0)
+    )
+    return low, high
+
+
+def _declared(project: Project, table: str) -> FeatureTable:
+    found = project.tables.get(table)
+    if found is None:
+        raise TableNotFound(
+            f"project {project.name!r} declares no feature table {table!r}",
+            where=str(project.path / "features"),
+            remedy=did_you_mean(table, project.tables),
+        )
+    return found
+
+
+def _gold_version(project: Project, table: FeatureTable, lake: Lake) -> int:
+    gold = project.gold_name(table.source)
+    if not lake.exists(gold):
+        raise TableNotFound(
+            f"there is no gold table {gold}, which {table.name!r} reads",
+            where=str(lake.root),
+            remedy=f"make sample rows: karat sample {project.name}; or bring your own: "
+            f"karat ingest {project.name} {table.source} FILE",
+        )
+    return lake.version(gold)
+
+
+@contextmanager
+def _placed(project: Project, table: FeatureTable) -> Iterator[None]:
+    """An error of the declaration says in which file that stands."""
+    try:
+        yield
+    except DeclarationError as error:
+        error.where = declared_in(project, table.name)
+        raise
+
+
+def declared_in(project: Project, table: str) -> str:
+    """``health_monitor/features/cost.py``: the file that names the table."""
+    for path in sorted((project.path / "features").glob("*.py")):
+        if f'"{table}"' in path.read_text() or f"'{table}'" in path.read_text():
+            return str(Path(project.name, "features", path.name))
+    return f"feature table {table!r}"
