@@ -1,0 +1,95 @@
+"""Follows a run of Prefect's on the terminal: its lines as they come, its pipelines below; plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from infra.prefect_api import Prefect, Run
+
+POLL_SECONDS = 0.7
+#: Lines reach Prefect in batches and out of order: so far back is looked again for those that came late.
+LATE = timedelta(seconds=15)
+# What Prefect says about its own doings, line after line.
+_CHATTER = ("Beginning ", "Finished in state", "Created task run", "Created subflow", "Running hook", "Hook ")
+_MARKS = {"COMPLETED": "[green]done[/]", "FAILED": "[red]failed[/]", "CRASHED": "[red]crashed[/]"}
+_STYLES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
+
+
+@dataclass
+class Follower:
+    """One run on one console."""
+
+    api: Prefect
+    console: Console
+    seen: set[str] = field(default_factory=set)
+    since: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=1))
+
+    def follow(self, run: Run) -> Run:
+        """Returns when the run has ended and its last lines are shown; KeyboardInterrupt passes through."""
+        with self._steps() as show:
+            while True:
+                run = self.api.run(run.id)
+                children = self.api.children(run.id)
+                show(run, children)
+                self._lines(run, children)
+                if run.is_final:
+                    return run
+                time.sleep(POLL_SECONDS)
+
+    def _lines(self, run: Run, children: list[Run]) -> None:
+        for line in self.api.logs([run.id, *(c.id for c in children)], self.since - LATE):
+            if line.id in self.seen:
+                continue
+            self.seen.add(line.id)
+            self.since = max(self.since, line.timestamp)
+            if line.level >= logging.INFO and not line.message.startswith(_CHATTER):
+                shown = f"{line.timestamp.astimezone():%H:%M:%S} {line.message}"
+                self.console.print(Text(shown, style=_STYLES.get(line.level, "")), soft_wrap=True)
+
+    @contextmanager
+    def _steps(self) -> Iterator[Callable[[Run, list[Run]], None]]:
+        """What shows the state of the pipelines: a live table on a terminal, a line for each change elsewhere."""
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            with Live(console=self.console, refresh_per_second=4, transient=True) as live:
+                yield lambda run, children: live.update(_table(run, children))
+        else:
+            yield Changes(self.console)
+
+
+class Changes:
+    """A line whenever a run or one of its pipelines enters another state."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: dict[str, str | None] = {}
+
+    def __call__(self, run: Run, children: list[Run]) -> None:
+        for one in (run, *children):
+            if self._last.get(one.id) != one.state_name:
+                self._last[one.id] = one.state_name
+                self._console.print(f"{datetime.now():%H:%M:%S} {one.name}: {one.state_name}", highlight=False)
+
+
+def _table(run: Run, children: list[Run]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for one in (run, *children):
+        mark = _MARKS.get(one.state_type or "", f"[cyan]{escape((one.state_name or '').lower())}[/]")
+        table.add_row(escape(one.name), mark, f"{_seconds(one):.0f} s")
+    return table
+
+
+def _seconds(run: Run) -> float:
+    if run.start_time is None:
+        return 0.0
+    return ((run.end_time or datetime.now(UTC)) - run.start_time).total_seconds()

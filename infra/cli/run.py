@@ -1,0 +1,106 @@
+"""``karat run`` and ``karat runs``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from infra.cli.app import console, errors, print_json
+from infra.cli.follow import Follower
+from infra.cli.summary import addresses, models_table
+from infra.prefect_api import Prefect, Run
+from infra.services import require_mlflow, require_prefect, require_ray, require_worker
+from karat.declare import load_project
+from karat.settings import Settings
+
+FLOW = "master-orchestrator"
+
+
+def run(
+    project: Annotated[str, typer.Argument(help="a folder under projects/")],
+    domain: Annotated[str | None, typer.Option(help="only the models of this domain")] = None,
+    models: Annotated[str | None, typer.Option(help="only these models: A,B")] = None,
+    full: Annotated[bool, typer.Option("--full", help="recompute every day of the features")] = False,
+    train: Annotated[
+        Literal["when-due", "always", "never"],
+        typer.Option(help="when-due: on the project's day, and models without a valid champion"),
+    ] = "when-due",
+) -> None:
+    """Runs a project: features, training, promotion, batch inference, serving; follows it to its end.
+
+    Sample gold is made where there is none. Exit status 1 if the run failed, 2 for an unknown project or model.
+    """
+    settings = Settings()
+    loaded = load_project(project, settings)
+    chosen = loaded.select(
+        domain=domain, models=tuple(m.strip() for m in models.split(",") if m.strip()) if models else ()
+    )
+    for required in (require_prefect, require_worker, require_ray, require_mlflow):
+        required(settings)
+    api = Prefect(settings)
+    parameters = {"project": project, "domain": domain, "models": list(chosen) if models else None}
+    started = api.start(FLOW, project, parameters | {"full": full, "train": train})
+    console.print(f"{FLOW}/{project}: run {started.name}, {api.address(started.id)}", highlight=False, soft_wrap=True)
+    ended = _followed(api, started)
+    if (table := models_table(api, ended, project)) is not None:
+        console.print(table)
+    if ended.state_type != "COMPLETED":
+        _say_why(api, ended, settings)
+        sys.exit(1)
+    console.print(addresses(settings, api, ended, loaded, tuple(chosen)))
+
+
+def _followed(api: Prefect, started: Run) -> Run:
+    """Ctrl-C leaves the run to the platform, or cancels it where a person says so."""
+    try:
+        return Follower(api, console).follow(started)
+    except KeyboardInterrupt:
+        if sys.stdin.isatty() and typer.confirm("\nCancel the run, too? Otherwise it goes on", default=False):
+            api.cancel(started.id)
+            errors.print("cancelled: its jobs are being stopped")
+        else:
+            errors.print(f"the run goes on: {api.address(started.id)}", soft_wrap=True)
+        sys.exit(130)
+
+
+def _say_why(api: Prefect, ended: Run, settings: Settings) -> None:
+    errors.print(f"[bold red]{escape(ended.state_name or 'Failed')}[/]: {escape(ended.message)}", highlight=False)
+    errors.print(f"log: {api.address(ended.id)}  jobs: {settings.ray_dashboard_url}/#/jobs", soft_wrap=True)
+
+
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=200, help="how many")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Lists the latest runs of all flows, the newest first."""
+    settings = Settings()
+    api = Prefect(settings)
+    found = api.recent(limit)
+    names = api.flow_names(sorted({r.flow_id for r in found}))
+    rows = [_row(api, r, names) for r in found]
+    if json:
+        print_json(rows)
+        return
+    table = Table("run", "flow", "project", "state", "started", "seconds", title="Runs", title_justify="left")
+    for row in rows:
+        table.add_row(*(escape(str(row[k] or "")) for k in ("name", "flow", "project", "state", "started", "seconds")))
+    console.print(table)
+
+
+def _row(api: Prefect, run: Run, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "flow": names.get(run.flow_id, ""),
+        "project": run.parameters.get("project"),
+        "parameters": run.parameters,
+        "state": run.state_name,
+        "message": run.message,
+        "started": f"{run.start_time.astimezone():%Y-%m-%d %H:%M:%S}" if run.start_time else None,
+        "seconds": round(run.total_run_time, 1),
+        "address": api.address(run.id),
+    }

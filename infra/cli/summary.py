@@ -1,0 +1,77 @@
+"""The end of ``karat run``: what the models are worth, and where to look."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from infra.prefect_api import Prefect, Run
+from karat.declare import Project
+from karat.declare.models import HIGHER_IS_BETTER
+from karat.lake import Lake
+from karat.settings import Settings
+
+
+def models_table(api: Prefect, run: Run, project: str) -> Table | None:
+    """The run's table of models; None where it did not come so far."""
+    rows = api.table(run.id, f"{project}-models".replace("_", "-"))
+    if not rows:
+        return None
+    table = Table(title="Models, on their test split", title_justify="left")
+    for column in ("model", "kind", "metric", "value", "baseline", "version", "champion", "state"):
+        table.add_column(column, justify="right" if column in ("value", "baseline", "version", "champion") else "left")
+    for row in rows:
+        table.add_row(*(_cell(row, c) for c in ("model", "kind", "metric")), *_figures(row), *_standing(row))
+    return table
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, str]:
+    """The value, green where it is better than the baseline."""
+    value, baseline = row.get("value"), row.get("baseline")
+    if value is None or baseline is None:
+        return _cell(row, "value"), _cell(row, "baseline")
+    better = value > baseline if HIGHER_IS_BETTER.get(row["metric"], True) else value < baseline
+    return f"[{'green' if better else 'red'}]{value:.4g}[/]", f"{baseline:.4g}"
+
+
+def _standing(row: dict[str, Any]) -> tuple[str, str, str]:
+    state = _cell(row, "state")
+    if row.get("champion") is None and row.get("why"):
+        state = f"{state}: {escape(str(row['why']).splitlines()[0])}"
+    return _cell(row, "version"), _cell(row, "champion"), state
+
+
+def _cell(row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    return "-" if value is None else escape(str(value))
+
+
+def addresses(settings: Settings, api: Prefect, run: Run, project: Project, models: tuple[str, ...]) -> Table:
+    """Pages to look at, and a request to try."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("run", api.address(run.id))
+    grid.add_row("models", f"{settings.mlflow_url}/#/models")
+    grid.add_row("jobs", f"{settings.ray_dashboard_url}/#/jobs")
+    grid.add_row("HTTP", f"{settings.serve_url}/docs")
+    if example := _example(settings, project, models):
+        grid.add_row("try", escape(example))
+    return grid
+
+
+def _example(settings: Settings, project: Project, models: tuple[str, ...]) -> str:
+    """A prediction for an entity that there is."""
+    online = [m for m in models if project.models[m].online]
+    if not online:
+        return ""
+    table = project.tables[project.models[online[0]].spine_table]
+    entity = list(table.entity)
+    lake = Lake(settings.lake, settings.environment)
+    keys = lake.scan(project.table_name(table.name)).select(entity).head(1).collect().to_dicts()
+    if not keys:
+        return ""
+    address = f"{settings.serve_url}/v1/predict/{project.name}.{online[0]}"
+    body = json.dumps({"keys": keys[0]}, default=str)
+    return f"curl -s {address} -H 'content-type: application/json' -d '{body}'"

@@ -1,0 +1,152 @@
+"""Prefect's REST API, as far as the command line needs it: it starts and follows runs without importing Prefect."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import httpx
+from pydantic import BaseModel
+
+from karat.errors import NotFound, ServiceDown, did_you_mean
+from karat.settings import Settings
+
+#: States of which no other follows.
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+_PAGE = 200
+
+
+class Run(BaseModel):
+    """A flow run, as Prefect tells it."""
+
+    id: str
+    name: str
+    flow_id: str = ""
+    state_type: str | None = None
+    state_name: str | None = None
+    state: dict[str, Any] | None = None
+    parameters: dict[str, Any] = {}
+    created: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    total_run_time: float = 0.0
+
+    @property
+    def message(self) -> str:
+        return (self.state or {}).get("message") or ""
+
+    @property
+    def is_final(self) -> bool:
+        return self.state_type in FINAL
+
+
+class Line(BaseModel):
+    """A log line of a run."""
+
+    id: str
+    level: int
+    message: str
+    timestamp: datetime
+
+
+class Prefect:
+    """One server. Every call raises ServiceDown where it does not answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        headers = {}
+        if secret := os.environ.get("PREFECT_API_AUTH_STRING"):
+            headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
+        self._http = httpx.Client(
+            base_url=settings.prefect_api_url,
+            headers=headers,
+            timeout=30,
+            trust_env=False,
+            transport=httpx.HTTPTransport(retries=3),
+        )
+
+    def start(self, flow: str, deployment: str, parameters: dict[str, Any]) -> Run:
+        """A run of the deployment as soon as its worker takes it. Raises NotFound for an unknown deployment."""
+        answer = self._call("GET", f"/deployments/name/{flow}/{deployment}", missing=True)
+        if answer is None:
+            known = [d["name"] for d in self._call("POST", "/deployments/filter", {}) or []]
+            raise NotFound(
+                f"there is no deployment {flow}/{deployment}",
+                where=self._settings.prefect_url,
+                remedy=f"karat up registers it. {did_you_mean(deployment, known)}".strip(),
+            )
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return Run.model_validate(self._call("POST", f"/deployments/{answer['id']}/create_flow_run", body))
+
+    def run(self, run: str) -> Run:
+        return Run.model_validate(self._call("GET", f"/flow_runs/{run}"))
+
+    def children(self, run: str) -> list[Run]:
+        """The pipelines that ran within a run, in their order."""
+        body = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}, "sort": "START_TIME_ASC"}
+        return [Run.model_validate(r) for r in self._call("POST", "/flow_runs/filter", body)]
+
+    def recent(self, limit: int) -> list[Run]:
+        """The last runs that somebody or a schedule started, the newest first."""
+        body = {
+            "flow_runs": {"parent_task_run_id": {"is_null_": True}, "state": {"type": {"not_any_": ["SCHEDULED"]}}},
+            "sort": "START_TIME_DESC",
+            "limit": limit,
+        }
+        return [Run.model_validate(r) for r in self._call("POST", "/flow_runs/filter", body)]
+
+    def flow_names(self, flows: Sequence[str]) -> dict[str, str]:
+        """id -> name."""
+        if not flows:
+            return {}
+        body = {"flows": {"id": {"any_": list(flows)}}}
+        return {f["id"]: f["name"] for f in self._call("POST", "/flows/filter", body)}
+
+    def logs(self, runs: Sequence[str], since: datetime) -> Iterator[Line]:
+        """The log lines of these runs from ``since`` on, in the order of their times."""
+        chosen = {"flow_run_id": {"any_": list(runs)}, "timestamp": {"after_": since.isoformat()}}
+        for offset in itertools.count(0, _PAGE):
+            body = {"logs": chosen, "sort": "TIMESTAMP_ASC", "offset": offset, "limit": _PAGE}
+            found = self._call("POST", "/logs/filter", body)
+            yield from (Line.model_validate(line) for line in found)
+            if len(found) < _PAGE:
+                return
+
+    def table(self, run: str, key: str) -> list[dict[str, Any]] | None:
+        """The last table artifact of that key in that run."""
+        body = {
+            "artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}},
+            "sort": "CREATED_DESC",
+            "limit": 1,
+        }
+        found = self._call("POST", "/artifacts/filter", body)
+        if not found:
+            return None
+        data = found[0]["data"]
+        return list(json.loads(data) if isinstance(data, str) else data)
+
+    def cancel(self, run: str) -> None:
+        """The worker then ends the flow's process and calls its hook, which stops the jobs."""
+        self._call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+
+    def address(self, run: str) -> str:
+        return f"{self._settings.prefect_url}/runs/flow-run/{run}"
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, *, missing: bool = False) -> Any:
+        try:
+            answer = self._http.request(method, path, json=body)
+            if missing and answer.status_code == 404:
+                return None
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise ServiceDown(
+                f"the Prefect server does not answer: {error}",
+                where=self._settings.prefect_api_url,
+                remedy="start the platform with: karat up",
+            ) from error
+        return answer.json() if answer.content else None
