@@ -53,6 +53,6 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def lake(settings: Settings):
     """An empty lake of the environment ``dev``."""
-    from karat.lake import Lake  # noqa: PLC0415
+    from karat.lake import Lake
 
     return Lake(settings.lake, settings.environment)

@@ -2,6 +2,99 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from infra.cli.app import console, errors, print_json
+from infra.local.environment import token_file
+from infra.local.parts import parts
+from infra.local.platform import down as stop
+from infra.local.platform import up as start
+from infra.local.status import Status
+from infra.local.status import status as look
+from karat.settings import Settings
+
 
 def up() -> None:
-    """Starts the local platform."""
+    """Starts what does not run yet of Ray, MLflow, Prefect and Serve, and waits until each answers.
+
+    Safe to call at any time: it repairs what is broken and leaves alone what is sound. State is kept in `.karat/`, or
+    in `KARAT_HOME`; settings such as `KARAT_PREFECT_PORT` move the ports.
+    """
+    settings = Settings()
+    with _bar() as bar:
+        task = bar.add_task("looking at what runs")
+        started = start(
+            settings, lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+        )
+    table = Table(title="The platform runs" if started.fresh else "The platform runs already", title_justify="left")
+    table.add_column("part")
+    table.add_column("address")
+    for part in parts(settings).values():
+        if part.address:
+            table.add_row(part.title, part.address)
+    console.print(table)
+    console.print(f"{len(started.deployments)} deployments are registered with Prefect.")
+    console.print(f"Ray's pages ask for the token in {token_file(settings)}", soft_wrap=True)
+    for problem in started.problems:
+        errors.print(f"[yellow]not registered:[/] {problem}", soft_wrap=True)
+
+
+def down() -> None:
+    """Stops the local platform, with whatever it runs; leaves no process behind, and all data in place."""
+    with _bar() as bar:
+        task = bar.add_task("looking at what runs")
+        ended = stop(
+            Settings(), lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+        )
+    console.print(f"{ended} processes were ended." if ended else "Nothing was running.")
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON on standard output.")] = False,
+) -> None:
+    """Says whether every part answers, and whether versions, schedules, databases, nodes and disk are sound.
+
+    Exits with 1 when something is not.
+    """
+    found = look(Settings())
+    if as_json:
+        print_json(found.model_dump())
+    else:
+        _show(found)
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+def _show(found: Status) -> None:
+    table = Table(title=f"Platform of {found.home}", title_justify="left")
+    for column in ("part", "state", "process", "up for", "address", "problem"):
+        table.add_column(column, overflow="fold")
+    for part in found.parts:
+        uptime = f"{part.uptime_seconds:.0f} s" if part.uptime_seconds is not None else ""
+        problem = f"{part.problem}\nlog: {part.log}" if part.problem else ""
+        state = f"[{'red' if part.problem else 'green'}]{part.state}[/]"
+        table.add_row(part.title, state, str(part.pid or ""), uptime, part.address, problem)
+    console.print(table)
+    for check in found.checks:
+        console.print(
+            f"[{'red' if check.problems else 'green'}]{'not sound' if check.problems else 'sound'}[/]: {check.name}"
+        )
+        for problem in check.problems:
+            console.print(f"  {problem}", markup=False, soft_wrap=True)
+    if not found.running:
+        console.print("Nothing runs; start it with: karat up")
+
+
+def _bar() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+    )

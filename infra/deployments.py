@@ -1,0 +1,190 @@
+"""Deployments: one of each flow for each project, on its schedule. Flows are read as text, never imported."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.utilities.callables import parameter_schema_from_entrypoint
+
+from infra.code import ROOT
+from infra.local.parts import WORK_POOL
+from infra.local.probes import prefect
+from infra.zombies import register_zombie_automation
+from karat.declare import Project, load_project, project_names
+from karat.errors import DeclarationError, KaratError, ServiceDown
+from karat.settings import Settings
+
+#: Deployments that bear it are ours to change and to remove.
+TAG = "karat"
+#: flow -> the field of a project's ``schedules``; the others run when they are called.
+SCHEDULED = {
+    "feature-pipeline": "features",
+    "inference-pipeline": "inference",
+    "training-pipeline": "training",
+    "master-orchestrator": "master",
+}
+MASTER = "master-orchestrator"
+
+
+@dataclass
+class Registered:
+    """``deployments`` as ``flow/project``; ``problems``: one text for each project that could not be read."""
+
+    deployments: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def register_deployments(settings: Settings) -> list[str]:
+    """Brings the server's deployments to what the projects declare; gives their names, ``flow/project``.
+
+    Called twice it changes nothing; a schedule that somebody has paused stays paused. Raises ServiceDown.
+    """
+    return register(settings).deployments
+
+
+def register(settings: Settings) -> Registered:
+    """As ``register_deployments``; a broken project keeps the deployments it has, and is told of."""
+    done, kept = Registered(), set()
+    with _client(settings) as client:
+        _ensure_pool(client)
+        register_zombie_automation(client)
+        known = _known(client)
+        for name in project_names(settings):
+            try:
+                project = load_project(name, settings)
+            except DeclarationError as error:
+                done.problems.append(str(error))
+                kept.add(name)
+                continue
+            for flow, entrypoint in flows().items():
+                _deploy(client, flow, entrypoint, project, known.get(f"{flow}/{name}"))
+                done.deployments.append(f"{flow}/{name}")
+        _remove_stale(client, known, done.deployments, kept)
+    return done
+
+
+def flows() -> dict[str, str]:
+    """Every flow's name and its entry point, ``flows/FILE.py:FUNCTION``, from the text of the files."""
+    found = {}
+    for file in sorted((ROOT / "flows").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (name := _flow_name(node)):
+                found[name] = f"flows/{file.name}:{node.name}"
+    return found
+
+
+def _flow_name(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
+    for decorator in function.decorator_list:
+        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "flow":
+            return next((ast.literal_eval(k.value) for k in decorator.keywords if k.arg == "name"), None)
+    return None
+
+
+@contextlib.contextmanager
+def _client(settings: Settings) -> Iterator[SyncPrefectClient]:
+    try:
+        auth = os.environ.get("PREFECT_API_AUTH_STRING")
+        with SyncPrefectClient(settings.prefect_api_url, auth_string=auth) as client:
+            yield client
+    except (httpx.HTTPError, RuntimeError) as error:
+        raise ServiceDown(
+            f"the Prefect server took no deployments: {error}", where=settings.prefect_url, remedy="karat up"
+        ) from error
+
+
+def _ensure_pool(client: SyncPrefectClient) -> None:
+    with contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_pool(
+            WorkPoolCreate(name=WORK_POOL, type="process", description="Karat's flow runs, as processes of this host")
+        )
+
+
+def _known(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+    """Our deployments on the server, by ``flow/name``."""
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    found: dict[str, DeploymentResponse] = {}
+    while page := client.read_deployments(deployment_filter=ours, limit=100, offset=len(found)):
+        for deployment in page:
+            found[f"{client.read_flow(deployment.flow_id).name}/{deployment.name}"] = deployment
+    return found
+
+
+def _deploy(
+    client: SyncPrefectClient, flow: str, entrypoint: str, project: Project, known: DeploymentResponse | None
+) -> None:
+    definition = _definition(flow, entrypoint, project)
+    digest = hashlib.blake2b(json.dumps(definition, sort_keys=True).encode(), digest_size=8).hexdigest()
+    if known is not None and known.version == digest:
+        return
+    cron = definition.pop("cron")
+    schedule = CronSchedule(cron=cron, timezone=project.spec.timezone) if cron else None
+    client.create_deployment(
+        flow_id=client.create_flow_from_name(flow),
+        version=digest,
+        schedules=[DeploymentScheduleCreate(schedule=schedule, slug=SCHEDULED[flow])] if schedule else [],
+        enforce_parameter_schema=True,
+        **definition,
+    )
+
+
+def _definition(flow: str, entrypoint: str, project: Project) -> dict[str, Any]:
+    schema = parameter_schema_from_entrypoint(f"{ROOT}/{entrypoint}")
+    return {
+        "name": project.name,
+        "entrypoint": entrypoint,
+        "parameters": {"project": project.name},
+        "parameter_openapi_schema": schema.model_dump_for_openapi(),
+        "description": f"{flow} of {project.name}: {project.spec.description}",
+        "tags": [TAG, project.name, project.environment],
+        "work_pool_name": WORK_POOL,
+        "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
+        "job_variables": {"working_dir": str(ROOT)},
+        "cron": cron_of(flow, project),
+    }
+
+
+def cron_of(flow: str, project: Project) -> str | None:
+    """The flow's cron line in this project: under a master only the master has one, else all the others."""
+    if flow not in SCHEDULED or (flow == MASTER) != (project.spec.mode == "master"):
+        return None
+    return getattr(project.spec.schedules, SCHEDULED[flow])
+
+
+def _remove_stale(
+    client: SyncPrefectClient, known: dict[str, DeploymentResponse], wanted: list[str], kept: set[str]
+) -> None:
+    for name, deployment in known.items():
+        if name not in wanted and deployment.name not in kept:
+            client.delete_deployment(deployment.id)
+
+
+def main() -> None:
+    """Waits for the server, registers, and writes what it did as one line of JSON."""
+    settings = Settings()
+    try:
+        while prefect(settings):
+            time.sleep(0.3)
+        done = register(settings)
+    except KaratError as error:
+        sys.exit(str(error))
+    print(json.dumps({"deployments": done.deployments, "problems": done.problems}))
+
+
+if __name__ == "__main__":
+    main()

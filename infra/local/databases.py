@@ -1,0 +1,52 @@
+"""Are the servers' SQLite databases whole, and migrated to what the installed programs expect?"""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib.util import find_spec
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+
+from infra.local.parts import mlflow_database, prefect_database
+from karat.settings import Settings
+
+#: Where each program keeps its migrations: package, folder, folders of the versions within it.
+MIGRATIONS = {
+    "mlflow": ("mlflow", "store/db_migrations", "versions"),
+    "prefect": ("prefect", "server/database/_migrations", "versions/sqlite"),
+}
+
+
+def unsound(settings: Settings) -> list[str]:
+    """One line for each database that is missing, damaged or of another schema."""
+    files = {"mlflow": mlflow_database(settings), "prefect": prefect_database(settings)}
+    return [line for name, file in files.items() if (line := _problem(name, file))]
+
+
+def _problem(name: str, file: Path) -> str:
+    if not file.is_file():
+        return f"{file} does not exist"
+    try:
+        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)
+        try:
+            said = connection.execute("PRAGMA quick_check(3)").fetchall()
+            found = {row[0] for row in connection.execute("SELECT version_num FROM alembic_version")}
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return f"{file}: {error}"
+    if said != [("ok",)]:
+        return f"{file} is damaged: {said[0][0]}"
+    wanted = heads(name)
+    return "" if found == wanted else f"{file} has the schema {found}, the installed {name} needs {wanted}"
+
+
+def heads(name: str) -> set[str]:
+    """The newest revision of the program's own migrations."""
+    package, folder, versions = MIGRATIONS[name]
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    root = Path(spec.submodule_search_locations[0]) / folder
+    return set(ScriptDirectory(str(root), version_locations=[str(root / versions)]).get_heads())

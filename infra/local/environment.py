@@ -1,0 +1,124 @@
+"""The environment in which every client and every child of the local platform runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from infra.local.ports import ray_port
+from karat.errors import PlatformError
+from karat.settings import Settings
+
+
+def runtime_folder(settings: Settings) -> Path:
+    """Where sockets live: a short path of its own for each home, as a Unix socket's path ends at 107 bytes."""
+    digest = hashlib.blake2b(str(settings.home.resolve()).encode(), digest_size=4).hexdigest()
+    return Path(f"/tmp/karat-{os.getuid()}-{digest}")
+
+
+def make_folders(settings: Settings) -> None:
+    """Makes the home's folders and the runtime folder, which nobody else may enter."""
+    for name in ("supervisor", "logs", "mlflow/artifacts", "prefect", "ray", "serve", "jobs", "lake"):
+        (settings.home / name).mkdir(parents=True, exist_ok=True)
+    runtime = runtime_folder(settings)
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    state = runtime.stat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o077:
+        raise PlatformError(
+            f"{runtime} belongs to somebody else, or others may enter it",
+            where=str(runtime),
+            remedy=f"remove it, or make it yours alone: chmod 700 {runtime}",
+        )
+
+
+def token_file(settings: Settings) -> Path:
+    return settings.home / "ray" / "token"
+
+
+def make_token(settings: Settings) -> None:
+    """Writes Ray's token once, readable by its owner alone."""
+    path = token_file(settings)
+    if path.is_file() and path.stat().st_size:
+        path.chmod(0o600)
+        return
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(secrets.token_hex(32))
+
+
+def platform_environment(settings: Settings) -> dict[str, str]:
+    """What a client or child of the platform must find in its environment; no secret is among it."""
+    return {
+        **settings.as_environment(),
+        **_prefect(settings),
+        **_ray(settings),
+        "MLFLOW_TRACKING_URI": settings.mlflow_url,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+        # A proxy for the outside world must not be asked for what runs here.
+        "NO_PROXY": _no_proxy(settings),
+        "no_proxy": _no_proxy(settings),
+    }
+
+
+def _prefect(settings: Settings) -> dict[str, str]:
+    out = {
+        "PREFECT_API_URL": settings.prefect_api_url,
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+        # Killed flow processes are found by the heartbeats that they no longer send; 30 s is the least there is.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    }
+    # The server checks what the clients send: one string, given once.
+    if auth := os.environ.get("PREFECT_API_AUTH_STRING"):
+        out["PREFECT_SERVER_API_AUTH_STRING"] = auth
+    return out
+
+
+def _ray(settings: Settings) -> dict[str, str]:
+    haproxy = runtime_folder(settings) / "haproxy"
+    out = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_file(settings)),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "AUTOSCALER_METRIC_PORT": str(ray_port(settings, "autoscaler_metrics")),
+        "DASHBOARD_METRIC_PORT": str(ray_port(settings, "dashboard_metrics")),
+        # Both must be there before Ray starts: ten times the requests a second (docs/decisions).
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ray_port(settings, "haproxy_metrics")),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ray_port(settings, "haproxy_statistics")),
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics.sock"),
+    }
+    if settings.loopback:
+        # Ray then takes 127.0.0.1 for the node's address and binds nothing else. On Linux, too.
+        out["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    return out
+
+
+def _no_proxy(settings: Settings) -> str:
+    known = [h for h in os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")).split(",") if h]
+    return ",".join(dict.fromkeys([*known, "127.0.0.1", "localhost", settings.host]))
+
+
+#: What a caller's environment may hold that would lead a client elsewhere.
+MISLEADING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "PREFECT_PROFILE", "PREFECT_API_KEY")
+
+
+def use_platform(settings: Settings) -> None:
+    """Makes this process a client of the platform: its ``os.environ`` is filled in, what misleads is taken out.
+
+    Call it before Prefect or Ray are imported: both read the environment then.
+    """
+    for name in MISLEADING:
+        os.environ.pop(name, None)
+    os.environ.update(platform_environment(settings))

@@ -1,0 +1,191 @@
+"""``up`` and ``down``: both may be called at any time, twice, and at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from infra.code import ROOT
+from infra.local.environment import make_folders, make_token
+from infra.local.parts import log_file, parts
+from infra.local.ports import check_ports
+from infra.local.probes import PROBES
+from infra.local.processes import end, is_flow, ours, part_of
+from infra.local.supervisor import State, Supervisor
+from infra.local.versions import check_versions
+from karat.errors import DiskFull, PlatformError, ServiceDown, is_disk_full
+from karat.executors import Progress, silent
+from karat.settings import Settings
+
+UP_SECONDS = 180.0
+#: So many instances of a part have died while it was awaited: it will not come.
+DEATHS = 3
+
+
+@dataclass
+class Started:
+    """What ``up`` has done: ``deployments`` that are registered, and ``problems`` that did not stop it."""
+
+    fresh: bool
+    deployments: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def up(settings: Settings, progress: Progress = silent) -> Started:
+    """Starts what does not run, and returns when each part answers. Does nothing to a platform that is sound.
+
+    Raises UnsoundVersions, PortTaken, DiskFull; ServiceDown where a part does not come, with the end of its log.
+    """
+    check_versions()
+    try:
+        make_folders(settings)
+        make_token(settings)
+        with _locked(settings, progress):
+            fresh = _supervise(settings, progress)
+            registering = _register(settings)
+            try:
+                _await(settings, progress)
+            except BaseException:
+                registering.kill()
+                raise
+            return _registered(settings, registering, fresh)
+    except OSError as error:
+        if is_disk_full(error):
+            raise DiskFull("no space is left for the platform's state", where=str(settings.home)) from error
+        raise PlatformError(
+            f"the platform's state cannot be written: {error}",
+            where=str(settings.home),
+            remedy="make that folder writable, or set KARAT_HOME to one that is",
+        ) from error
+
+
+def down(settings: Settings, progress: Progress = silent) -> int:
+    """Ends every process of the platform, orphans included; gives how many. What it holds on disk stays."""
+    if not (settings.home / "supervisor").is_dir():
+        return 0
+    with _locked(settings, progress):
+        return _stop(settings, progress)
+
+
+def _supervise(settings: Settings, progress: Progress) -> bool:
+    """Sees to it that a supervisor runs under these settings; True where it was started now."""
+    supervisor = Supervisor(settings)
+    if supervisor.up_to_date():
+        supervisor.begin()
+        return False
+    if supervisor.pid() is not None:
+        progress(0, len(PROBES), "stopping what runs under other settings")
+        _stop(settings, silent)
+    # A supervisor that was killed leaves its children. A running flow goes on: it will find the services again.
+    end(ours(settings, lambda process: not is_flow(process)), grace=3)
+    check_ports(settings)
+    supervisor.start()
+    return True
+
+
+def _await(settings: Settings, progress: Progress) -> None:
+    supervisor, waiting = Supervisor(settings), list(PROBES)
+    seen: dict[str, set[int]] = {name: set() for name in waiting}
+    deadline, missing = time.monotonic() + UP_SECONDS, dict.fromkeys(waiting, "")
+    while waiting:
+        progress(len(PROBES) - len(waiting), len(PROBES), f"waiting for {', '.join(waiting)}")
+        states = supervisor.states()
+        for name in list(waiting):
+            state = states.get(name, State("GONE", 0, 0, "the supervisor does not answer"))
+            seen[name].add(state.pid)
+            if state.name == "FATAL" or len(seen[name] - {0}) > DEATHS:
+                raise _failed(settings, name, f"keeps dying: {state.said}")
+            missing[name] = PROBES[name](settings) if state.pid else state.said
+            if not missing[name]:
+                waiting.remove(name)
+        if waiting and time.monotonic() > deadline:
+            raise _failed(settings, waiting[0], f"does not answer after {UP_SECONDS:.0f} s: {missing[waiting[0]]}")
+        time.sleep(0.2 if waiting else 0)
+    progress(len(PROBES), len(PROBES), "every part answers")
+
+
+def _failed(settings: Settings, name: str, how: str) -> ServiceDown:
+    part, log = parts(settings)[name], log_file(settings, name)
+    with contextlib.suppress(OSError):
+        lines = log.read_text(errors="replace").splitlines()[-12:]
+        how += "".join(f"\n    | {line[:200]}" for line in lines)
+    return ServiceDown(
+        f"{part.title} {how}", where=str(log), remedy="read its log, mend the cause, and call again: karat up"
+    )
+
+
+def _register(settings: Settings) -> subprocess.Popen[str]:
+    """Registers the deployments in a process of its own: Prefect reads its settings when it is imported."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "infra.deployments"],
+        env=Supervisor(settings).environment(),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _registered(settings: Settings, registering: subprocess.Popen[str], fresh: bool) -> Started:
+    out, errors = registering.communicate(timeout=UP_SECONDS)
+    if registering.returncode:
+        raise PlatformError(
+            "the deployments could not be registered:\n" + "\n".join(errors.strip().splitlines()[-6:]),
+            where=settings.prefect_url,
+            remedy="mend the cause, and call again: karat up",
+        )
+    told = json.loads(out.splitlines()[-1])
+    return Started(fresh, told["deployments"], told["problems"])
+
+
+def _stop(settings: Settings, progress: Progress) -> int:
+    """Clients first, while the servers can still note how they ended; then everything else at once."""
+    supervisor, known = Supervisor(settings), parts(settings).values()
+    count = len(ours(settings))
+    progress(0, 2, "stopping the worker and its runs")
+    clients = [part for part in known if part.client]
+    supervisor.stop(part.name for part in clients)
+    end(ours(settings, is_flow), grace=4)
+    _await_stopped(supervisor, {part.name for part in clients}, max(part.stop_seconds for part in clients))
+    progress(1, 2, "stopping the servers")
+    servers = [part for part in known if not part.client]
+    supervisor.stop(part.name for part in servers)
+    _await_stopped(supervisor, {part.name for part in servers}, max(part.stop_seconds for part in servers) + 1)
+    supervisor.shutdown()
+    # The supervisor itself needs a moment; whatever else still lives has lost its parent.
+    left = end(ours(settings, lambda process: part_of(process) != ""), grace=1)
+    left += end(ours(settings), grace=5)
+    if left:
+        raise PlatformError(
+            f"{len(left)} processes do not end: {', '.join(str(process.pid) for process in left)}",
+            remedy="look at what they wait for, as in: cat /proc/PID/stack",
+        )
+    progress(2, 2, "nothing is left running")
+    return count
+
+
+def _await_stopped(supervisor: Supervisor, names: set[str], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not any(state.pid for name, state in supervisor.states().items() if name in names):
+            return
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings, progress: Progress) -> Iterator[None]:
+    """One ``up`` or ``down`` of a home at a time; the kernel lets go of the lock when its holder dies."""
+    with open(settings.home / "supervisor" / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(0, 1, "waiting for another karat up or down")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,105 @@
+"""Does a part answer? Each probe gives "" when it does, and otherwise what is missing, in words; quickly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from infra.local.environment import token_file
+from infra.local.parts import WORK_POOL
+from karat.settings import Settings
+
+SECONDS = 3.0
+#: A worker sends one every 30 seconds.
+HEARTBEAT_SECONDS = 90.0
+
+Probe = Callable[[Settings], str]
+
+
+class NoAnswer(Exception):
+    """Nobody answers, or not as expected; says who and what."""
+
+
+def call(url: str, *, body: Any = None, headers: dict[str, str] | None = None, auth: Any = None) -> Any:
+    """The JSON (or text) of an answer; POST where there is a body. Raises NoAnswer."""
+    try:
+        with httpx.Client(trust_env=False, timeout=SECONDS, auth=auth) as client:
+            answer = client.get(url, headers=headers) if body is None else client.post(url, json=body, headers=headers)
+    except httpx.ConnectError as error:
+        raise NoAnswer(f"nobody listens at {url}") from error
+    except httpx.HTTPError as error:
+        raise NoAnswer(f"{url}: {error or type(error).__name__}") from error
+    if answer.status_code >= 400:
+        raise NoAnswer(f"{url} answers {answer.status_code}: {answer.text[:200]}")
+    return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+
+
+def call_prefect(settings: Settings, path: str, body: Any = None) -> Any:
+    """Prefect's API, with the user and password that it asks for, if any. Raises NoAnswer."""
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    return call(f"{settings.prefect_api_url}{path}", body=body, auth=(user, password) if user else None)
+
+
+def call_ray(settings: Settings, path: str) -> Any:
+    """The API of Ray's dashboard, with its token. Raises NoAnswer."""
+    try:
+        token = token_file(settings).read_text()
+    except OSError as error:
+        raise NoAnswer(f"Ray's token is not in {token_file(settings)}") from error
+    return call(f"{settings.ray_dashboard_url}{path}", headers={"Authorization": f"Bearer {token}"})
+
+
+def mlflow(settings: Settings) -> str:
+    return _missing(lambda: call(f"{settings.mlflow_url}/health"))
+
+
+def prefect(settings: Settings) -> str:
+    return _missing(lambda: call_prefect(settings, "/ready"))
+
+
+def worker(settings: Settings) -> str:
+    return _missing(lambda: _worker(settings))
+
+
+def ray(settings: Settings) -> str:
+    return _missing(lambda: _node(settings))
+
+
+def serve(settings: Settings) -> str:
+    return _missing(lambda: call(f"{settings.serve_url}/health"))
+
+
+PROBES: dict[str, Probe] = {"ray": ray, "mlflow": mlflow, "prefect": prefect, "worker": worker, "keeper": serve}
+
+
+def _missing(ask: Callable[[], Any]) -> str:
+    try:
+        ask()
+    except NoAnswer as silence:
+        return str(silence)
+    return ""
+
+
+def _worker(settings: Settings) -> None:
+    found = call_prefect(settings, f"/work_pools/{WORK_POOL}/workers/filter", {})
+    ages = [(datetime.now(UTC) - datetime.fromisoformat(w["last_heartbeat_time"])).total_seconds() for w in found]
+    if not ages or min(ages) > HEARTBEAT_SECONDS:
+        raise NoAnswer(f"no worker of the pool {WORK_POOL!r} has given a sign of life in {HEARTBEAT_SECONDS:.0f} s")
+
+
+def _node(settings: Settings) -> None:
+    """The head accepts jobs only once its raylet and its agent are there."""
+    states = node_states(settings)
+    if "ALIVE" not in states:
+        raise NoAnswer(f"Ray has no living node ({', '.join(states) or 'none has registered'})")
+    call_ray(settings, "/api/jobs/")
+
+
+def node_states(settings: Settings) -> list[str]:
+    """The state of every node that Ray's dashboard knows."""
+    summary = call_ray(settings, "/nodes?view=summary")["data"]["summary"]
+    return [node.get("raylet", {}).get("state", "UNKNOWN") for node in summary]

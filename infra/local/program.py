@@ -1,0 +1,66 @@
+"""What supervisord starts: ends what a killed instance has left, prepares, and becomes the part's program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+from infra.local.environment import runtime_folder
+from infra.local.parts import executable, mlflow_database, parts
+from infra.local.probes import prefect
+from infra.local.processes import end, ours, part_of
+from karat.settings import Settings
+
+
+def main(name: str) -> None:
+    settings = Settings()
+    part = parts(settings)[name]
+    if part.alone:
+        # Killed, as the instance whose remains these are has been: they hold its ports.
+        end(ours(settings, lambda process: part_of(process) == name), grace=0)
+    if name in PREPARE:
+        PREPARE[name](settings)
+    os.execv(part.command[0], part.command)
+
+
+def upgrade_mlflow(settings: Settings) -> None:
+    """Brings the database to the schema of the installed MLflow, once for each version of it, before it has users."""
+    database, stamp = mlflow_database(settings), mlflow_database(settings).with_name("upgraded_to")
+    installed = version("mlflow")
+    if database.is_file() and stamp.is_file() and stamp.read_text() == installed:
+        return
+    subprocess.run([executable("mlflow"), "db", "upgrade", f"sqlite:///{database}"], check=True)
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # readers and the writer no longer wait for one another
+    stamp.write_text(installed)
+
+
+def prepare_ray(settings: Settings) -> None:
+    """Keeps the logs of the last session beside those of the one to come."""
+    folder = runtime_folder(settings) / "ray"
+    folder.mkdir(exist_ok=True)
+    (folder.parent / "haproxy").mkdir(exist_ok=True)
+    sessions = sorted((p for p in folder.glob("session_2*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    for session in sessions[:-1]:
+        shutil.rmtree(session, ignore_errors=True)
+    shown = settings.home / "logs" / "ray"
+    shown.unlink(missing_ok=True)
+    shown.symlink_to(folder / "session_latest" / "logs")
+
+
+def await_prefect(settings: Settings) -> None:
+    """A worker that finds no server gives up; one that waits here starts as soon as it can."""
+    while prefect(settings):
+        time.sleep(0.3)
+
+
+PREPARE = {"mlflow": upgrade_mlflow, "ray": prepare_ray, "worker": await_prefect}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,17 @@
+"""``ray start`` without its client server: nobody here uses it, and it would run whatever it is sent."""
+
+from __future__ import annotations
+
+import sys
+
+from ray.scripts import scripts
+
+
+def main() -> None:
+    if not any(argument.startswith("--ray-client-server-port") for argument in sys.argv):
+        scripts.get_ray_client_dependency_error = lambda: ImportError("left off")
+    scripts.main()
+
+
+if __name__ == "__main__":
+    main()

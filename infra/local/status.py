@@ -1,0 +1,137 @@
+"""``status``: not only whether the parts run, but whether what they do is sound."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel
+
+from infra.local import databases, versions
+from infra.local.parts import log_file, parts
+from infra.local.probes import PROBES, NoAnswer, call_prefect, call_ray, node_states
+from infra.local.supervisor import State, Supervisor
+from karat.settings import Settings
+
+#: Prefect's scheduler looks at new deployments every few seconds, at all of them once a minute.
+SCHEDULER_SECONDS = 90
+LEAST_FREE = 2**30
+
+
+class PartStatus(BaseModel):
+    name: str
+    title: str
+    state: str
+    pid: int | None
+    uptime_seconds: float | None
+    address: str
+    log: str
+    problem: str
+
+
+class Check(BaseModel):
+    """``problems`` is empty where it holds."""
+
+    name: str
+    problems: list[str]
+
+
+class Status(BaseModel):
+    """The platform of one home. ``sound`` where every part answers and every check holds."""
+
+    home: str
+    running: bool
+    sound: bool
+    parts: list[PartStatus]
+    checks: list[Check]
+
+
+def status(settings: Settings) -> Status:
+    """Looks at everything, changes nothing, and takes a few seconds at most where parts hang."""
+    supervisor = Supervisor(settings)
+    states = supervisor.states()
+    shown = [_part(settings, name, states.get(name)) for name in parts(settings)]
+    checks = [Check(name="versions", problems=versions.unsound()), Check(name="disk", problems=_disk(settings))]
+    if states:
+        checks += [_check(name, look, settings) for name, look in LIVE_CHECKS.items()]
+    sound = bool(states) and not any(p.problem for p in shown) and not any(c.problems for c in checks)
+    return Status(home=str(settings.home), running=bool(states), sound=sound, parts=shown, checks=checks)
+
+
+def _part(settings: Settings, name: str, state: State | None) -> PartStatus:
+    part = parts(settings)[name]
+    if state is None:
+        problem = "the supervisor does not run"
+    elif not state.pid:
+        problem = state.said or state.name
+    else:
+        problem = PROBES[name](settings)
+    return PartStatus(
+        name=name,
+        title=part.title,
+        state=state.name if state else "DOWN",
+        pid=(state.pid or None) if state else None,
+        uptime_seconds=round(time.time() - state.started, 1) if state and state.pid else None,
+        address=part.address,
+        log=str(log_file(settings, name)),
+        problem=problem,
+    )
+
+
+def _check(name: str, look: Callable[[Settings], list[str]], settings: Settings) -> Check:
+    try:
+        return Check(name=name, problems=look(settings))
+    except NoAnswer as silence:
+        return Check(name=name, problems=[str(silence)])
+
+
+def _disk(settings: Settings) -> list[str]:
+    home = next(p for p in (settings.home, *settings.home.parents) if p.is_dir())
+    free = shutil.disk_usage(home).free
+    return [] if free >= LEAST_FREE else [f"only {free / 2**20:.0f} MiB are free where {home} lies"]
+
+
+def _nodes(settings: Settings) -> list[str]:
+    """A node that died stays listed, so only the living count."""
+    states = node_states(settings)
+    return [] if "ALIVE" in states else [f"no node of Ray lives: {states}"]
+
+
+def _applications(settings: Settings) -> list[str]:
+    found = call_ray(settings, "/api/serve/applications/").get("applications", {})
+    wrong = [
+        f"application {n!r} is {a['status']}: {a['message']}" for n, a in found.items() if a["status"] != "RUNNING"
+    ]
+    return wrong or ([] if found else ["Serve has no application"])
+
+
+def _schedules(settings: Settings) -> list[str]:
+    """Every active schedule must have a run waiting: Prefect's scheduler can stop without a word."""
+    deployments = call_prefect(settings, "/deployments/filter", {"limit": 200})
+    settled = datetime.now(UTC) - timedelta(seconds=SCHEDULER_SECONDS)
+    due = {
+        d["id"]: d["name"]
+        for d in deployments
+        if not d["paused"]
+        and any(schedule["active"] for schedule in d["schedules"])
+        and datetime.fromisoformat(d["updated"]) < settled
+    }
+    if not due:
+        return []
+    waiting = {
+        "deployments": {"id": {"any_": list(due)}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "limit": 200,
+    }
+    scheduled = {run["deployment_id"] for run in call_prefect(settings, "/flow_runs/filter", waiting)}
+    return [f"deployment {name!r} has a schedule and no scheduled run" for i, name in due.items() if i not in scheduled]
+
+
+LIVE_CHECKS: dict[str, Callable[[Settings], list[str]]] = {
+    "databases": databases.unsound,
+    "schedules": _schedules,
+    "Ray's nodes": _nodes,
+    "Serve's applications": _applications,
+}

@@ -1,0 +1,41 @@
+"""A flow run whose process was killed says nothing more; Prefect ends it when its heartbeats stop."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+NAME = "karat: flow runs without heartbeat"
+HEARTBEAT = "prefect.flow-run.heartbeat"
+#: Three heartbeats missed: one may be late on a busy machine.
+PATIENCE = timedelta(seconds=100)
+OVER = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended", "Retrying", "AwaitingRetry")
+
+
+def automation() -> AutomationCore:
+    """After a heartbeat, neither another one nor an end: the run is set to Crashed."""
+    return AutomationCore(
+        name=NAME,
+        description="Sets a flow run to Crashed when its process is gone.",
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in OVER)},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=PATIENCE,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="The process of this run sends no heartbeats.")],
+    )
+
+
+def register_zombie_automation(client: SyncPrefectClient) -> None:
+    """Creates the automation, once."""
+    if not client.read_automations_by_name(NAME):
+        client.create_automation(automation())
