@@ -17,6 +17,7 @@ from karat.declare.gold import GoldTable
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project, ProjectSpec, Sample
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
+from karat.kinds import check_declared
 from karat.settings import Settings
 
 
@@ -204,6 +205,8 @@ def _models(folder: Path, errors: list[str]) -> dict[str, ModelSpec]:
             errors.append(f"{_short(path)}: the model {path.stem!r} is declared twice")
         if spec is not None:
             found[path.stem] = spec
+            for loc, text in check_declared(spec.kind, spec.task, spec.parameters):
+                errors.append(f"{_short(path)}:{_line_of(path, loc)}: {'.'.join(loc)}: {text}")
     return found
 
 

@@ -32,6 +32,21 @@ DEFAULT_METRIC: dict[str, str] = {
     "anomaly": "average_precision",
 }
 
+#: The metrics of each task, and the naive baselines; the first is the one where none is named.
+_TWO_CLASSES = ("roc_auc", "average_precision", "precision", "recall", "f1")
+METRICS: dict[str, tuple[str, ...]] = {
+    "regression": ("rmse", "mae", "r2", "mape"),
+    "binary": (*_TWO_CLASSES, "accuracy", "log_loss"),
+    "multiclass": ("log_loss", "accuracy", "precision", "recall", "f1", "roc_auc"),
+    "anomaly": _TWO_CLASSES,
+}
+BASELINES: dict[str, tuple[str, ...]] = {
+    "regression": ("mean", "median", "random", "feature"),
+    "binary": ("prior", "random", "feature"),
+    "multiclass": ("prior", "random"),
+    "anomaly": ("random", "feature"),
+}
+
 
 class Label(Declaration):
     """What is to be predicted, as an SQL (DuckDB) expression over gold rows.
@@ -127,6 +142,13 @@ class ModelSpec(Declaration):
         for metric in (*([self.metric] if self.metric else []), *self.gates.floors):
             if metric not in HIGHER_IS_BETTER:
                 raise ValueError(f"{metric!r} is not a metric; there are {', '.join(HIGHER_IS_BETTER)}")
+            if metric not in METRICS[self.task]:
+                raise ValueError(f"a {self.task} model has no {metric!r}; it has {', '.join(METRICS[self.task])}")
+        if self.baseline.strategy and self.baseline.strategy not in BASELINES[self.task]:
+            known = ", ".join(BASELINES[self.task])
+            raise ValueError(f"a {self.task} model has no baseline {self.baseline.strategy!r}; it has {known}")
+        if self.class_weight and self.task not in ("binary", "multiclass"):
+            raise ValueError(f"class_weight is for classes, and a {self.task} model has none")
         if self.task != "anomaly" and self.label.horizon is not None and self.label.offset < DAY:
             raise ValueError("the label overlaps its features: its offset must be at least one grain (1d)")
         return self

@@ -61,13 +61,12 @@ def facts(name: str) -> KindFacts:
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
-        target = node.target if isinstance(node, ast.AnnAssign) else None
-        if isinstance(node, ast.Assign):
-            target = node.targets[0]
-        if isinstance(target, ast.Name) and target.id in ("tasks", "defaults"):
-            value = node.value  # type: ignore[attr-defined]
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            continue
+        if node.targets[0].id in ("tasks", "defaults"):
             # frozenset({...}) is a call; its argument is the literal.
-            yield target.id, ast.literal_eval(value.args[0] if isinstance(value, ast.Call) else value)
+            value = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
+            yield node.targets[0].id, ast.literal_eval(value)
 
 
 def check_declared(kind: str, task: str, parameters: dict[str, Any]) -> list[tuple[tuple[str, ...], str]]:

@@ -67,6 +67,12 @@ class Kind(ABC):
         """(f,) shares that sum to 1, or None where the estimator has no importance of its own."""
         return None
 
+    def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str] | None:
+        """For one row ``X`` (1, f): what each feature adds, as (outputs, f + 1) whose last column is the base, and the
+        unit in which a line of it adds up to the prediction: "value", "log-odds" or "margin". One output stands for
+        the value or for class 1. None where this is not exact, or takes much longer than the prediction."""
+        return None
+
     @abstractmethod
     def _save_estimator(self, folder: Path) -> None: ...
 

@@ -84,19 +84,27 @@ class Linear(Kind):
                 self._missing[:, column] = block[:, missing][:, 0]
             self._weight[column] = np.abs(block).max(initial=0)
 
+    def _terms(self, X: np.ndarray, output: int) -> np.ndarray:
+        """(n, f): what each feature adds to an output, beside the intercept."""
+        terms = (X - self._mean) * self._slope[output]
+        for column, tables in self._tables.items():
+            codes, table = X[:, column], tables[output]
+            known = (codes >= 0) & (codes < len(table))
+            terms[:, column] = np.where(known, table[np.where(known, codes, 0).astype(np.intp)], 0.0)
+        np.copyto(terms, self._missing[output], where=np.isnan(X))
+        return terms
+
     def _sums(self, X: np.ndarray) -> np.ndarray:
         """(n, outputs): the linear predictor. Sums run along each row alone, so that a row's never depends on n."""
-        absent = np.isnan(X)
         out = np.empty((len(X), len(self._slope)))
         for k in range(len(self._slope)):
-            terms = (X - self._mean) * self._slope[k]
-            for column, tables in self._tables.items():
-                codes, table = X[:, column], tables[k]
-                known = (codes >= 0) & (codes < len(table))
-                terms[:, column] = np.where(known, table[np.where(known, codes, 0).astype(np.intp)], 0.0)
-            np.copyto(terms, self._missing[k], where=absent)
-            out[:, k] = terms.sum(axis=1) + self._intercept[k]
+            out[:, k] = self._terms(X, k).sum(axis=1) + self._intercept[k]
         return out
+
+    def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str]:
+        """Coefficient times distance from the training rows' mean; the base is the prediction at that mean."""
+        terms = [np.append(self._terms(X, k)[0], base) for k, base in enumerate(self._intercept)]
+        return np.array(terms), "value" if self.task == "regression" else "log-odds"
 
     def importance(self) -> np.ndarray:
         """Shares of the absolute coefficients, on the scaled columns."""

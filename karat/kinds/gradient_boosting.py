@@ -65,7 +65,7 @@ class GradientBoosting(Kind):
         learned[:, empty] = 0.0
         # Codes beyond the bins are taken as numbers.
         self._categorical = np.array(categorical) & (np.nan_to_num(X).max(0, initial=0) < self.parameters["max_bins"])
-        self._estimator = self._new(aside.any())
+        self._estimator = self._new(bool(aside.any()))
         validation = {"X_val": X[aside], "y_val": y[aside]} if aside.any() else {}
         self._estimator.fit(learned, y[~aside], **validation)
         self._prepare(_tables(self._estimator, self._categorical, X))

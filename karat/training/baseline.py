@@ -8,17 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from karat.declare.models import ModelSpec
+from karat.declare.models import BASELINES, ModelSpec
 from karat.errors import DeclarationError
 from karat.training.evaluate import evaluate, ranking
-
-_DEFAULT = {"regression": "mean", "binary": "prior", "multiclass": "prior", "anomaly": "random"}
-STRATEGIES = {
-    "regression": ("mean", "median", "random", "feature"),
-    "binary": ("prior", "random", "feature"),
-    "multiclass": ("prior", "random"),
-    "anomaly": ("random", "feature"),
-}
 
 
 @dataclass(frozen=True)
@@ -47,14 +39,9 @@ def naive(
     - feature: its value times ``scale`` (persistence), the training rows' mean where it is missing. As a score it may
       have any range; the metrics that need a probability are left out where it leaves 0 to 1.
 
-    Raises DeclarationError for a strategy that the task has not, or that has no primary metric.
+    Raises DeclarationError where the baseline has no primary metric.
     """
-    strategy = spec.baseline.strategy or _DEFAULT[spec.task]
-    if strategy not in STRATEGIES[spec.task]:
-        raise DeclarationError(
-            f"model {spec.name!r}: a {spec.task} model has no baseline {strategy!r}",
-            remedy=f"choose one of {', '.join(STRATEGIES[spec.task])}",
-        )
+    strategy = spec.baseline.strategy or BASELINES[spec.task][0]
     name = strategy
     if strategy == "feature":
         prediction = _of_feature(spec, y_train, test, classes)

@@ -45,9 +45,9 @@ def _by_time(times: pl.Series, share: float, horizon: timedelta) -> pl.Series:
     if not len(distinct):
         return pl.Series("split", [], dtype=PARTS)
     first = distinct[len(distinct) - min(max(round(len(distinct) * share), 1), len(distinct))]
-    part = pl.when(pl.col("day") >= first).then(pl.lit(TEST))
     # A label that covers days of the test would teach what the test asks.
-    part = part.when(pl.col("day").cast(pl.Datetime("us")) + horizon > first).then(pl.lit(GAP)).otherwise(pl.lit(TRAIN))
+    overlaps = pl.col("day").cast(pl.Datetime("us")) + horizon > first
+    part = pl.when(pl.col("day") >= first).then(pl.lit(TEST)).when(overlaps).then(pl.lit(GAP)).otherwise(pl.lit(TRAIN))
     return days.alias("day").to_frame().select(part.cast(PARTS).alias("split")).to_series()
 
 

@@ -86,41 +86,50 @@ def train(
     rows, parts, warnings = _usable(spec, frame, target, split)
     learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
     _check_label(spec, learned, test, target)
-    warnings += _oddities(learned.select(features))
-    X_train, X_test = learned.select(features), test.select(features)
-    y_train = learned[target] if target else None
-    model.fit(X_train, y_train, report=report)
+    X, y = learned.select(features), learned[target] if target else None
+    warnings += _oddities(X)
+    model.fit(X, y, report=report)
     warnings += [*model.encoder.warnings, *_positive_class(model)]
-    planted = target is None
-    y_test = test[target] if target else None
-    if y_test is None:
-        X_test, y_test = plant(X_test, seed=spec.seed)
-        X_judged, y_judged = plant(X_train, seed=spec.seed)
-    else:
-        X_judged, y_judged = X_train, y_train
-    prediction = model.predict(X_test)
-    judged = {"threshold": model.threshold, "classes": model.classes or None}
-    metrics = evaluate(spec.task, y_test, prediction, **judged)
-    against = naive(spec, y_train, X_test, y_test, classes=model.classes, threshold=model.threshold)
+    return _judge(spec, model, (X, y), (test.select(features), test[target] if target else None), warnings)
+
+
+_Rows = tuple[pl.DataFrame, pl.Series | None]
+
+
+def _judge(spec: ModelSpec, model: Model, learned: _Rows, test: _Rows, warnings: list[str]) -> Trained:
+    X, y = _labelled(test, spec.seed)
+    prediction = model.predict(X)
+    metrics = _metrics(model, y, prediction)
+    against = naive(spec, learned[1], X, y, classes=model.classes, threshold=model.threshold)
+    X_learned, y_learned = _labelled(learned, spec.seed)
     return Trained(
         spec=spec,
         model=model,
         metrics=metrics,
-        train_metrics=evaluate(spec.task, y_judged, model.predict(X_judged), **judged),
+        train_metrics=_metrics(model, y_learned, model.predict(X_learned)),
         baseline=against.metrics,
         baseline_name=against.name,
-        importance=importances(model, spec, X_test, y_test),
+        importance=importances(model, spec, X, y),
         curve=model.kind.curve,
         curve_metric=model.kind.curve_metric,
         parameters=model.parameters,
-        rows={"train": learned.height, "test": test.height},
-        test=X_test,
-        test_labels=y_test,
+        rows={"train": X_learned.height, "test": X.height},
+        test=X,
+        test_labels=y,
         test_predictions=prediction,
         baseline_predictions=against.prediction,
-        planted=planted,
+        planted=test[1] is None,
         warnings=warnings + _too_good(spec, metrics),
     )
+
+
+def _labelled(rows: _Rows, seed: int) -> tuple[pl.DataFrame, pl.Series]:
+    X, y = rows
+    return (X, y) if y is not None else plant(X, seed=seed)
+
+
+def _metrics(model: Model, y: pl.Series, prediction: np.ndarray) -> dict[str, float]:
+    return evaluate(model.task, y, prediction, threshold=model.threshold, classes=model.classes or None)
 
 
 def _check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], target: str | None) -> None:
