@@ -45,12 +45,15 @@ def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """on_failure, on_crashed: of the run that was started, not of each pipeline within it."""
     if flow_run.parent_task_run_id is not None:
         return
-    subject = f"Karat: {flow.name} of {flow_run.parameters.get('project', '?')} {state.name.lower()}"
+    subject = f"Karat: {flow.name} of {flow_run.parameters.get('project', '?')}: {state.name}"
+    message = state.message or subject
     for block in _blocks():
         if isinstance(block, NotificationBlock):
-            block.notify(state.message or state.name, subject)
+            told = block.notify(message, subject)
+            if told is not None:
+                run_coro_as_sync(told)
         elif isinstance(block, Webhook):
-            run_coro_as_sync(block.call({"subject": subject, "flow_run": str(flow_run.id), "message": state.message}))
+            run_coro_as_sync(block.call({"subject": subject, "flow_run": str(flow_run.id), "message": message}))
 
 
 def _blocks() -> Iterator[Block]:

@@ -12,10 +12,11 @@ Log = Callable[[int, str], None]
 #: How programs write their records; ``parse_level`` reads it back.
 FORMAT = "%(levelname)s %(name)s: %(message)s"
 
-_LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
-_OURS = re.compile(rf"^({_LEVELS}) ([\w.]+): (.*)$")
+_LEVELS = logging.getLevelNamesMapping()
+_NAMES = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
+_OURS = re.compile(rf"^({_NAMES}) ([\w.]+): (.*)$")
 # Ray's own lines: 2026-11-20 23:03:45,666<TAB>INFO job_manager.py:581 -- text
-_RAYS = re.compile(rf"^\d{{4}}-\d\d-\d\d \S+\s+({_LEVELS}) (\S+:\d+ -- .*)$")
+_RAYS = re.compile(rf"^\d{{4}}-\d\d-\d\d \S+\s+({_NAMES}) (\S+:\d+ -- .*)$")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # A line that a worker wrote bears its task's name and process: (train_one pid=123, ip=10.0.0.2) text
 _WORKER = re.compile(r"^\([^()]*\bpid=\d+[^()]*\) ")
@@ -53,9 +54,9 @@ def parse_level(raw: str) -> tuple[int | None, str]:
     """The level that a line states (None where it states none), and the line without colours and worker's prefix."""
     line = _WORKER.sub("", _COLOUR.sub("", raw.rstrip("\r")))
     if match := _OURS.match(line):
-        return logging.getLevelName(match[1]), f"{match[2].removeprefix('karat.')}: {match[3]}"
+        return _LEVELS[match[1]], f"{match[2].removeprefix('karat.')}: {match[3]}"
     if match := _RAYS.match(line):
-        return logging.getLevelName(match[1]), match[2]
+        return _LEVELS[match[1]], match[2]
     # What follows a traceback's head belongs to the record before it, at that record's level or worse.
     if line.startswith("Traceback (most recent call last)"):
         return logging.ERROR, line

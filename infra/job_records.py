@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 import karat.errors
 from infra.code import CodeVersion
@@ -51,7 +51,7 @@ class Record(BaseModel):
 class JobSpec(Record):
     """One job: the program, its project and parameters, and the code that every node must have."""
 
-    entrypoint: Program
+    entrypoint: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)*$")
     project: str
     parameters: dict[str, Any] = {}
     code: CodeVersion

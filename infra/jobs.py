@@ -27,7 +27,7 @@ POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 60.0
 
 
-def spec_of(settings: Settings, entrypoint: Program, project: str, **parameters: object) -> JobSpec:
+def spec_of(settings: Settings, entrypoint: str, project: str, **parameters: object) -> JobSpec:
     """A spec with the code version of this moment."""
     return JobSpec(entrypoint=entrypoint, project=project, parameters=parameters, code=code_version(settings))
 

@@ -20,7 +20,7 @@ def work(job: Job) -> Iterator[Outcome]:
     if job.parameters.get("sample"):
         sample_missing(job)
     for table in job.parameters["tables"]:
-        yield attempt(table, lambda table=table: compute(job, table))
+        yield attempt(table, compute, job, table)
 
 
 def sample_missing(job: Job) -> None:

@@ -11,6 +11,7 @@ from infra.job_records import Outcome
 from karat.declare import ModelSpec, Project, load_project
 from karat.lake import Lake
 from karat.registry import ModelVersion, Registry
+from karat.registry.origin import void_reason
 from karat.settings import Settings
 from ray_jobs.executor import RayExecutor
 from ray_jobs.program import Job, attempt, configure_logging, log
@@ -39,9 +40,8 @@ class ModelWork:
     def valid_champion(self) -> ModelVersion | None:
         """The champion, unless it learnt from sample data that real data have replaced since."""
         champion = self.registry.champion(self.project.model_name(self.spec.name))
-        if champion is None or champion.origin != "sample":
-            return champion
-        return champion if data_origin(self.project, self.spec, self.lake) == "sample" else None
+        void = champion is not None and void_reason(champion, self.project, self.spec, self.lake)
+        return None if void else champion
 
 
 Step = Callable[[ModelWork], Outcome]
@@ -58,7 +58,11 @@ def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
 def run_step(step: Step, item: ModelItem) -> Outcome:
     """In the worker."""
     configure_logging()
-    return attempt(item.model, lambda: step(_open(item)))
+    return attempt(item.model, _opened, step, item)
+
+
+def _opened(step: Step, item: ModelItem) -> Outcome:
+    return step(_open(item))
 
 
 def _open(item: ModelItem) -> ModelWork:
@@ -83,5 +87,6 @@ def version_reference(version: ModelVersion, champion: ModelVersion | None) -> d
         "metrics": version.metrics,
         "baseline": version.baseline,
         "champion_version": champion.version if champion else None,
-        "undecided": champion is None or champion.version != version.version,
+        # A promotion leaves its decision with the version: it is not asked again.
+        "undecided": "karat.decision" not in version.tags,
     }

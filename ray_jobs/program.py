@@ -70,7 +70,7 @@ def main(work: Work) -> None:
 
 def _begin(spec: JobSpec) -> Job:
     settings = Settings()
-    ray.init(address="auto", logging_level="WARNING", log_to_driver=True)
+    ray.init(address="auto", logging_level=logging.WARNING, log_to_driver=True)
     check_nodes(spec.code, settings)
     return Job(settings, load_project(spec.project, settings), spec.parameters)
 
@@ -106,10 +106,10 @@ def configure_logging() -> None:
     logging.getLogger("karat").setLevel(logging.INFO)
 
 
-def attempt(name: str, function: Callable[[], Outcome]) -> Outcome:
+def attempt(name: str, function: Callable[..., Outcome], *args: Any) -> Outcome:
     """``function``'s outcome; an exception becomes a failed one, so that the others go on."""
     try:
-        return function()
+        return function(*args)
     except Exception as error:
         _report(error, name)
         return Outcome(name=name, state="failed", error=JobError.of(error))

@@ -13,7 +13,7 @@ from ray_jobs.program import Job, attempt, log, logged, main
 def work(job: Job) -> Iterator[Outcome]:
     store = open_store(job.settings)
     for table in job.parameters["tables"]:
-        yield attempt(table, lambda table=table: publish(job, store, table))
+        yield attempt(table, publish, job, store, table)
 
 
 def publish(job: Job, store: OnlineStore, table: str) -> Outcome:

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import Task, get_run_logger
 from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import flow_run
-from prefect.states import State, get_state_exception
+from prefect.states import State
 
 from infra.job_records import Outcome, Program, is_transient
 from infra.jobs import Jobs, spec_of
@@ -55,4 +55,5 @@ def settled(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
 
 def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Prefect's retry condition: a wrong call or wrong data stay wrong, what was out of reach may come back."""
-    return is_transient(get_state_exception(state))
+    error: Any = state.data
+    return isinstance(error, BaseException) and is_transient(error)
