@@ -68,8 +68,9 @@ def train(
 ) -> Trained:
     """Fits ``spec``'s model on the rows that ``split`` marks "train", and judges it on those marked "test".
 
-    ``label`` is what the model learns; an anomaly detector learns from none, and is judged by ``evaluation_label`` (or
-    ``label``) where there is one, else by anomalies planted into the test rows. Rows without a label are left out.
+    ``label`` is what the model learns; rows without one are left out. An anomaly detector learns from every row
+    without it, and is judged by ``evaluation_label`` (or ``label``: 0 or 1, null where not known) where the test rows
+    have both; else by anomalies planted into the test rows.
     Raises, before any fit: FeatureNotFound, LabelNotFound, LabelOverlapsFeatures, EmptyTrainingSet, TooFewRows,
     UnusableLabel; DeclarationError where the kind refuses the task or a parameter.
     """
@@ -81,9 +82,13 @@ def train(
         class_weight=spec.class_weight,
         threshold=spec.threshold,
     )
-    target = (evaluation_label or label) if spec.task == "anomaly" else label
+    target = label
+    warnings: list[str] = []
+    if spec.task == "anomaly":
+        target, warnings = _known_anomalies(spec, frame, evaluation_label or label, split)
     _check_columns(spec, frame, features, target)
-    rows, parts, warnings = _usable(spec, frame, target, split)
+    rows, parts, left_out = _usable(spec, frame, target, split)
+    warnings += left_out
     learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
     _check_label(spec, learned, test, target)
     X, y = learned.select(features), learned[target] if target else None
@@ -149,6 +154,27 @@ def _check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str]
         )
 
 
+def _known_anomalies(
+    spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
+) -> tuple[str | None, list[str]]:
+    """The label to judge by, or None where the test rows don't tell normal from anomalous; with a warning."""
+    if target is None or target not in frame.columns:
+        return target, []
+    known = frame[target].drop_nulls()
+    if not (known.dtype.is_numeric() or known.dtype == pl.Boolean) or not known.cast(pl.Float64).is_in([0, 1]).all():
+        raise UnusableLabel(
+            f"the label of {spec.name!r} must be 1 for an anomaly and 0 for a normal row; it is {known.dtype}, with "
+            f"values such as {', '.join(map(repr, known.unique().sort().head(3).to_list()))}",
+            remedy="write it as a condition, as in max(incident::int)",
+        )
+    if frame.filter(split == TEST)[target].drop_nulls().n_unique() > 1:
+        return target, []
+    return None, [
+        f"the label {target!r} knows no anomaly (or no normal row) among the test rows; the model was judged by "
+        "anomalies planted into them"
+    ]
+
+
 def _usable(
     spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
 ) -> tuple[pl.DataFrame, pl.Series, list[str]]:
@@ -160,15 +186,17 @@ def _usable(
             remedy="look at its label's expression and horizon, and at the spine table's rows",
         )
     if target:
-        labelled = frame[target].is_not_null()
+        # A detector learns without labels; only where it is judged does it need them.
+        needed = split == TEST if spec.task == "anomaly" else pl.repeat(True, frame.height, eager=True)
+        labelled = ~needed | frame[target].is_not_null()
         if frame[target].dtype.is_float():
-            labelled &= frame[target].is_not_nan().fill_null(False)
+            labelled &= ~needed | frame[target].is_not_nan().fill_null(False)
             if frame[target].is_infinite().any():
                 raise UnusableLabel(
                     f"the label of {spec.name!r} is infinite in {int(frame[target].is_infinite().sum())} rows",
                     remedy="guard the divisions in its expression, as in x / nullif(y, 0)",
                 )
-        if not labelled.any():
+        if not (labelled & needed).any():
             raise UnusableLabel(
                 f"the label of {spec.name!r} is null in all {frame.height} rows",
                 remedy="look at its expression, and whether its horizon is over for any row",
@@ -196,12 +224,11 @@ def _usable(
 
 def _check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, target: str | None) -> None:
     """What can be learned from, and what the primary metric can be computed on."""
-    if target is None:
+    if target is None or spec.task == "anomaly":
         return
-    ranked = spec.primary_metric in ("roc_auc", "average_precision") and spec.task in ("binary", "anomaly")
-    parts = [("test rows", test)] if ranked else []
-    if spec.task != "anomaly":
-        parts.insert(0, ("rows to learn from", learned))
+    parts = [("rows to learn from", learned)]
+    if spec.task == "binary" and spec.primary_metric in ("roc_auc", "average_precision"):
+        parts.append(("test rows", test))
     for what, rows in parts:
         if rows[target].n_unique() == 1:
             raise UnusableLabel(

@@ -1,0 +1,220 @@
+"""Pictures of a trained model. Figures are made as objects, without pyplot's global state, so that threads and Ray
+tasks can draw side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from sklearn import metrics as sk
+
+from karat.training.train import Trained
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#7F7F7F", "#009E73"
+MOST_POINTS, MOST_BARS, MOST_CLASSES = 3000, 20, 12
+
+
+def draw(trained: Trained, folder: Path) -> list[Path]:
+    """Writes the PNG files that suit the model's task into ``folder``; returns their paths.
+
+    binary, anomaly: roc_pr.png; binary, multiclass: confusion_matrix.png; anomaly: scores.png; regression:
+    predictions.png (predicted against actual, and residuals); all: feature_importance.png; models that learn in
+    rounds: learning_curve.png.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: list[tuple[str, Callable[[Trained], Figure]]] = [*_DRAWN[trained.model.task]]
+    drawn.append(("feature_importance", _importance))
+    if trained.curve:
+        drawn.append(("learning_curve", _curve))
+    paths = []
+    for name, make in drawn:
+        paths.append(folder / f"{name}.png")
+        make(trained).savefig(paths[-1], dpi=110)
+    return paths
+
+
+def _figure(trained: Trained, title: str, panels: int = 1, size: tuple[float, float] = (10, 4.6)) -> list[Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    name = trained.spec.name or trained.model.kind_name
+    figure.suptitle(f"{name}: {title}", fontsize=12, fontweight="bold")
+    axes = np.atleast_1d(figure.subplots(1, panels)).tolist()
+    for axis in axes:
+        axis.grid(True, alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_axisbelow(True)
+    return axes
+
+
+def _of(axis: Axes) -> Figure:
+    figure = axis.get_figure()
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def _judged(trained: Trained) -> str:
+    return f"{trained.rows['test']:,} test rows" + (", planted anomalies" if trained.planted else "")
+
+
+def _positive(trained: Trained) -> np.ndarray:
+    y = trained.test_labels.to_numpy()
+    return y == trained.model.classes[1] if trained.model.classes else y.astype(float) == 1
+
+
+def _roc_pr(trained: Trained) -> Figure:
+    left, right = _figure(trained, f"ROC and precision-recall, {_judged(trained)}", panels=2)
+    positive, score = _positive(trained), trained.test_predictions
+    for axis in (left, right):
+        axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
+    if positive.any() and not positive.all():
+        false, true, _ = sk.roc_curve(positive, score)
+        left.plot(false, true, color=BLUE, lw=2, label=f"model, AUC {trained.metrics['roc_auc']:.3f}")
+        precision, recall, _ = sk.precision_recall_curve(positive, score)
+        area = trained.metrics["average_precision"]
+        right.step(recall, precision, where="post", color=BLUE, lw=2, label=f"model, average precision {area:.3f}")
+        decided = score >= trained.model.threshold
+        at = f"threshold {trained.model.threshold:.3g}"
+        left.plot(decided[~positive].mean(), decided[positive].mean(), "o", color=ORANGE, ms=7, label=at, zorder=3)
+        if decided.any():
+            right.plot(decided[positive].mean(), positive[decided].mean(), "o", color=ORANGE, ms=7, label=at, zorder=3)
+    _naive_curves(trained, positive, left, right)
+    left.set(xlabel="false positive rate", ylabel="true positive rate (recall)", title="ROC")
+    right.set(xlabel="recall", ylabel="precision", title="Precision-recall")
+    left.legend(loc="lower right", frameon=False)
+    right.legend(loc="best", frameon=False)
+    return _of(left)
+
+
+def _naive_curves(trained: Trained, positive: np.ndarray, left: Axes, right: Axes) -> None:
+    """The baseline: a curve where it ranks the rows, else chance."""
+    score = trained.baseline_predictions
+    style: dict[str, Any] = {"color": GREY, "lw": 1.5, "ls": "--"}
+    if np.ptp(score) > 0 and positive.any() and not positive.all():
+        false, true, _ = sk.roc_curve(positive, score)
+        left.plot(false, true, **style, label=f"{trained.baseline_name}, AUC {trained.baseline['roc_auc']:.3f}")
+        precision, recall, _ = sk.precision_recall_curve(positive, score)
+        area = trained.baseline["average_precision"]
+        right.step(recall, precision, where="post", **style, label=f"{trained.baseline_name}, {area:.3f}")
+        return
+    left.plot([0, 1], [0, 1], **style, label="chance, AUC 0.500")
+    share = positive.mean()
+    right.plot([0, 1], [share, share], **style, label=f"chance, average precision {share:.3f}")
+
+
+def _predictions(trained: Trained) -> Figure:
+    left, right = _figure(trained, f"predictions of {_judged(trained)}", panels=2)
+    actual, predicted = trained.test_labels.cast(float).to_numpy(), trained.test_predictions
+    shown = np.random.default_rng(0).permutation(len(actual))[:MOST_POINTS]
+    style: dict[str, Any] = {"s": 12, "alpha": 0.35, "color": BLUE, "edgecolors": "none"}
+    left.scatter(actual[shown], predicted[shown], **style)
+    ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
+    left.plot(ends, ends, color=GREY, lw=1.2, ls="--", label="predicted = actual")
+    left.set(xlabel=f"actual {trained.test_labels.name}", ylabel="predicted", title=_short(trained))
+    right.scatter(predicted[shown], (actual - predicted)[shown], **style)
+    right.axhline(0, color=GREY, lw=1.2, ls="--")
+    right.set(xlabel="predicted", ylabel="residual (actual - predicted)", title="Residuals")
+    if _is_wide(actual):
+        width = float(np.median(np.abs(actual[actual != 0])))
+        left.set_xscale("symlog", linthresh=width)
+        left.set_yscale("symlog", linthresh=width)
+        right.set_xscale("symlog", linthresh=width)
+        right.set_yscale("symlog", linthresh=width)
+    left.legend(loc="upper left", frameon=False)
+    return _of(left)
+
+
+def _is_wide(values: np.ndarray) -> bool:
+    """Whether a few large values would squeeze all others into a corner."""
+    size = np.abs(values[values != 0])
+    return len(size) > 0 and size.max() > 50 * np.median(size)
+
+
+def _short(trained: Trained) -> str:
+    name = trained.spec.primary_metric
+    theirs = trained.baseline.get(name, float("nan"))
+    return f"{name} {trained.metrics[name]:.4g}; naive ({trained.baseline_name}) {theirs:.4g}"
+
+
+def _confusion(trained: Trained) -> Figure:
+    labels = trained.test_labels.to_list()
+    decided = trained.model.outputs(trained.test_predictions)["prediction"].tolist()
+    names = sorted({*trained.model.classes, *labels}, key=lambda c: (c not in trained.model.classes, str(c)))
+    names = [*trained.model.classes, *[n for n in names if n not in trained.model.classes]]
+    counts = sk.confusion_matrix([names.index(v) for v in labels], [names.index(v) for v in decided])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(4.4 + 0.5 * len(names), 11.0)
+    at = f" at threshold {trained.model.threshold:.3g}" if trained.model.task == "binary" else ""
+    (axis,) = _figure(trained, f"confusion{at}, {_judged(trained)}", size=(side + 1.6, side))
+    axis.grid(False)
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks, text = range(len(names)), [str(n) for n in names]
+    axis.set(
+        xticks=ticks, yticks=ticks, yticklabels=text, xlabel="predicted", ylabel=f"actual {trained.test_labels.name}"
+    )
+    axis.set_xticklabels(
+        text, rotation=45 if max(map(len, text)) > 6 else 0, ha="right" if max(map(len, text)) > 6 else "center"
+    )
+    for row, column in np.ndindex(*counts.shape) if len(names) <= MOST_CLASSES else ():
+        colour = "white" if shares[row, column] > 0.55 else "black"
+        told = f"{counts[row, column]:,}\n{shares[row, column]:.0%}"
+        axis.text(column, row, told, ha="center", va="center", color=colour, fontsize=9)
+    bar = _of(axis).colorbar(image, ax=axis, shrink=0.8, format=PercentFormatter(1.0))
+    bar.set_label("share of the actual class")
+    return _of(axis)
+
+
+def _scores(trained: Trained) -> Figure:
+    (axis,) = _figure(trained, f"anomaly scores, {_judged(trained)}", size=(8, 4.4))
+    positive, score = _positive(trained), trained.test_predictions
+    edges = np.linspace(score.min(), score.max() + 1e-9, 40)
+    for rows, colour, name in ((~positive, BLUE, "normal"), (positive, ORANGE, "anomalous")):
+        if rows.any():
+            weights = np.full(int(rows.sum()), 1 / rows.sum())
+            label = f"{name} ({int(rows.sum()):,})"
+            axis.hist(score[rows], bins=edges.tolist(), weights=weights, color=colour, alpha=0.55, label=label)
+    axis.axvline(trained.model.threshold, color=GREY, ls="--", lw=1.5, label=f"threshold {trained.model.threshold:.3g}")
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axis.set(xlabel="score (greater: more anomalous)", ylabel="share of its rows", ylim=(0, axis.get_ylim()[1] * 1.12))
+    axis.legend(frameon=False, ncols=3, loc="upper center")
+    return _of(axis)
+
+
+def _importance(trained: Trained) -> Figure:
+    top = list(trained.importance.items())[:MOST_BARS][::-1]
+    own = trained.model.importance() is not None
+    how = "the model's own" if own else f"of what {trained.spec.primary_metric} loses when it is shuffled"
+    of = f"top {len(top)} of {len(trained.importance)}" if len(top) < len(trained.importance) else f"{len(top)}"
+    (axis,) = _figure(trained, f"feature importance, {of} features", size=(8, 1.5 + 0.27 * max(len(top), 4)))
+    bars = axis.barh([name for name, _ in top], [share for _, share in top], color=BLUE, height=0.7)
+    axis.bar_label(bars, labels=[f"{share:.1%}" for _, share in top], padding=3, fontsize=8)
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.set_xlim(0, max([share for _, share in top], default=0) * 1.12 or 1)
+    axis.set_xlabel(f"share ({how})")
+    axis.grid(False, axis="y")
+    return _of(axis)
+
+
+def _curve(trained: Trained) -> Figure:
+    (axis,) = _figure(trained, "learning curve", size=(8, 4.4))
+    for (part, losses), colour in zip(trained.curve.items(), (BLUE, ORANGE, GREEN), strict=False):
+        axis.plot(range(1, len(losses) + 1), losses, color=colour, lw=2, label=part)
+    if held_out := trained.curve.get("validation"):
+        best = int(np.argmin(held_out))
+        axis.axvline(best + 1, color=GREY, ls="--", lw=1.2, label=f"best: round {best + 1}, {held_out[best]:.4g}")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set(xlabel="boosting round", ylabel=trained.curve_metric)
+    axis.legend(frameon=False)
+    return _of(axis)
+
+
+_DRAWN: dict[str, tuple[tuple[str, Callable[[Trained], Figure]], ...]] = {
+    "regression": (("predictions", _predictions),),
+    "binary": (("roc_pr", _roc_pr), ("confusion_matrix", _confusion)),
+    "multiclass": (("confusion_matrix", _confusion),),
+    "anomaly": (("roc_pr", _roc_pr), ("scores", _scores)),
+}
