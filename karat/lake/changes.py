@@ -64,7 +64,7 @@ def merge_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Wo
     if not changed.height:
         return Commit(info.name, table.version(), False, 0)
     files = active_files(table)
-    rewritten = _rewritten(files, by, matched.join(changed, on=keys, how="semi").select(by), changed.select(by))
+    rewritten = _rewritten(files, by, matched.join(changed, on=keys, how="semi"), changed)
     rest = _rest(rows_of(table), by, rewritten, changed.select(keys))
     written = write_files(pl.concat([rest, changed.select(rest.columns)]), info, "merge")
     touched = _touched(matched.join(changed, on=keys, how="semi"), changed, info)
@@ -83,13 +83,14 @@ def _other_than(frame: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
 def _rewritten(files: pl.DataFrame, by: list[str], replaced: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame | None:
     """The partitions to write anew: those with replaced rows, and those of the frame that hold too many files.
 
-    None: none of an unpartitioned table; an unpartitioned table has the one partition without columns.
+    None: none of an unpartitioned table; an unpartitioned table has the one partition without columns. (A frame
+    without columns has no height, so whole rows are passed.)
     """
     if not by:
         return pl.DataFrame() if replaced.height or files.height >= MANY_FILES else None
     counted = files.rename({f"partition.{c}": c for c in by}).group_by(by).len().filter(pl.col("len") >= MANY_FILES)
-    crowded = given.unique().join(counted.select(by), on=by, how="semi", nulls_equal=True)
-    return pl.concat([replaced, crowded]).unique()
+    crowded = given.select(by).unique().join(counted.select(by), on=by, how="semi", nulls_equal=True)
+    return pl.concat([replaced.select(by), crowded]).unique()
 
 
 def _rest(stored: pl.LazyFrame, by: list[str], partitions: pl.DataFrame | None, keys: pl.DataFrame) -> pl.DataFrame:
