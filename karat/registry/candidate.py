@@ -1,0 +1,227 @@
+"""From a declaration to a registered version: label, training set, split, fit, evaluation, log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import polars as pl
+
+from karat.declare.models import ModelSpec
+from karat.declare.project import Project
+from karat.executors import Progress, silent
+from karat.lake import Lake
+from karat.names import CHALLENGER
+from karat.registry.entry import Entry
+from karat.registry.origin import origins, overall
+from karat.registry.records import Candidate, ModelVersion, Servable
+from karat.registry.signature import sign
+from karat.registry.store import Registry
+from karat.training.evaluate import evaluate
+from karat.training.labels import label_spine
+from karat.training.lookups import lookups_of
+from karat.training.plots import draw
+from karat.training.split import split_rows
+from karat.training.train import Trained, train
+from karat.training.training_set import ROW, TrainingSet, create_training_set
+
+#: The column of the stored spine that says which rows were for training and which for the test.
+SPLIT = "karat_split"
+#: Fields of a declaration that leave the trained model as it is.
+_NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates"}
+_STEPS = 5
+
+
+def definition_of(spec: ModelSpec) -> str:
+    """BLAKE2 over everything in the declaration that decides what is learned and how it is judged."""
+    meaning = spec.model_dump(mode="json", exclude=_NOT_LEARNED)
+    return hashlib.blake2b(json.dumps(meaning, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def make_candidate(
+    project: Project,
+    spec: ModelSpec,
+    lake: Lake,
+    registry: Registry,
+    *,
+    progress: Progress = silent,
+    commit: str = "",
+    force: bool = False,
+) -> Candidate:
+    """A version of the declared model on the data of now, with the alias challenger.
+
+    The same declaration on the same training set is not trained again (unless ``force``): the version that is there is
+    given back. ``commit`` names the code. Raises what labels, lookups and training raise, before anything is logged.
+    """
+    name = project.model_name(spec.name)
+    progress(0, _STEPS, "label")
+    spine = label_spine(project, spec, lake)
+    progress(1, _STEPS, "training set")
+    training_set = _training_set(project, spec, lake, spine)
+    definition = definition_of(spec)
+    found = None if force else registry.find(name, definition, training_set.digest)
+    if found is not None:
+        return Candidate(_offered(registry, found), False, found.metrics, found.baseline)
+    progress(2, _STEPS, "training")
+    split, trained = _trained(project, spec, training_set)
+    progress(3, _STEPS, "registration")
+    began = datetime.now(UTC)
+    entry = _entry(project, spec, lake, training_set, split, trained, definition, commit)
+    version = registry.log(entry)
+    if not force:
+        version = _first(registry, version, began)
+    version = _offered(registry, version)
+    progress(_STEPS, _STEPS, "done")
+    return Candidate(version, True, trained.metrics, trained.baseline, tuple(trained.warnings))
+
+
+def _training_set(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame) -> TrainingSet:
+    sources = [project.table_name(spec.spine_table), project.gold_name(spec.label.source)]
+    return create_training_set(
+        lake,
+        spine,
+        lookups_of(project, spec),
+        spec.label.name,
+        exclude_columns=list(project.tables[spec.spine_table].primary_key),
+        sources={str(name): lake.version(name) for name in sources if lake.exists(name)},
+    )
+
+
+def _trained(project: Project, spec: ModelSpec, training_set: TrainingSet) -> tuple[pl.Series, Trained]:
+    table = project.tables[spec.spine_table]
+    split = split_rows(training_set.data, spec, time=table.time, entity=table.entity)
+    judged = training_set.data[spec.label.name].null_count() < training_set.data.height
+    trained = train(
+        spec,
+        training_set.data,
+        features=training_set.features,
+        label=None if spec.task == "anomaly" else spec.label.name,
+        split=split,
+        evaluation_label=spec.label.name if spec.task == "anomaly" and judged else None,
+    )
+    return split, trained
+
+
+def _first(registry: Registry, version: ModelVersion, began: datetime) -> ModelVersion:
+    """Of two processes that made the same version at the same time the earlier one's stays."""
+    twins = [
+        v
+        for v in registry.versions(version.name)
+        if v.version < version.version
+        and v.created >= began.replace(microsecond=0)
+        and all(v.tags.get(t) == version.tags.get(t) for t in ("karat.definition", "karat.digest"))
+    ]
+    if not twins:
+        return version
+    registry.delete(version)
+    return twins[-1]
+
+
+def _offered(registry: Registry, version: ModelVersion) -> ModelVersion:
+    """A version that no promotion has judged yet is the challenger."""
+    if not version.aliases and "karat.decision" not in version.tags:
+        registry.set_alias(version, CHALLENGER, "the newest version")
+        return registry.version(version.name, version.version)
+    return version
+
+
+def _entry(
+    project: Project,
+    spec: ModelSpec,
+    lake: Lake,
+    training_set: TrainingSet,
+    split: pl.Series,
+    trained: Trained,
+    definition: str,
+    commit: str,
+) -> Entry:
+    found = origins(project, spec, lake)
+    tags = {
+        "karat.project": project.name,
+        "karat.domain": spec.domain,
+        "karat.environment": project.environment,
+        "karat.kind": spec.kind,
+        "karat.task": spec.task,
+        "karat.owner": spec.owner or project.spec.owner,
+        "karat.origin": overall(found),
+        "karat.origins": json.dumps(found),
+        "karat.digest": training_set.digest,
+        "karat.definition": definition,
+        "karat.commit": commit,
+        "karat.baseline": trained.baseline_name,
+        "karat.metric": spec.primary_metric,
+        "karat.rows": json.dumps(trained.rows),
+        "karat.pins": json.dumps({p.table.table: p.version for p in training_set.lookups}),
+    }
+    metadata = describe(training_set, trained.model) | {
+        "kind": spec.kind,
+        "project": project.name,
+        "catalog": project.catalog,
+        "environment": project.environment,
+        "model": spec.name,
+        "definition": definition,
+        "declaration": spec.model_dump(mode="json"),
+        "label_definition": spec.label.model_dump(mode="json"),
+        "metrics": trained.metrics,
+        "baseline": trained.baseline,
+        "baseline_name": trained.baseline_name,
+        "train_metrics": trained.train_metrics,
+        "importance": trained.importance,
+        "rows": trained.rows,
+        "commit": commit,
+        "origin": overall(found),
+        "origins": found,
+        "warnings": list(trained.warnings),
+    }
+    return Entry(
+        name=project.model_name(spec.name),
+        experiment="/".join(filter(None, (project.catalog, spec.domain, spec.name))),
+        model=trained.model,
+        signature=sign(trained.model.feature_types, outputs_of(trained.model, training_set.data.head(5))),
+        example=example_of(trained.model, training_set.data),
+        spine=training_set.spine.with_row_index(ROW).with_columns(split.alias(SPLIT)),
+        metadata=metadata,
+        tags=tags,
+        description=spec.description,
+        parameters={**trained.parameters, "kind": spec.kind, "seed": spec.seed, "threshold": trained.model.threshold},
+        metrics=trained.metrics,
+        baseline=trained.baseline,
+        train_metrics=trained.train_metrics,
+        curve=trained.curve,
+        draw=lambda folder: draw(trained, folder),
+    )
+
+
+def describe(training_set: TrainingSet, model: Servable) -> dict[str, Any]:
+    """What every registered model's ``karat.json`` holds: how its inputs are looked up, in which order."""
+    return {
+        "version": 1,
+        "task": model.task,
+        "features": list(training_set.features),
+        "feature_types": model.feature_types,
+        "lookups": [lookup.as_json() for lookup in training_set.lookups],
+        "label": training_set.label,
+        "classes": model.classes,
+        "threshold": model.threshold,
+        "pins": training_set.pins,
+        "digest": training_set.digest,
+        "report": training_set.report.to_dicts(),
+    }
+
+
+def outputs_of(model: Servable, frame: pl.DataFrame) -> dict[str, Any]:
+    return model.outputs(model.predict(frame))
+
+
+def example_of(model: Servable, frame: pl.DataFrame) -> pd.DataFrame:
+    """Up to five rows of features, numbers as float64."""
+    columns = [
+        pl.col(n).cast(pl.Float64) if t in ("int64", "bool") else pl.col(n) for n, t in model.feature_types.items()
+    ]
+    return frame.head(5).select(columns).to_pandas()
+
+
+__all__ = ["SPLIT", "definition_of", "describe", "evaluate", "example_of", "make_candidate", "outputs_of"]

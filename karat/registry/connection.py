@@ -1,0 +1,111 @@
+"""How MLflow is reached: through its server, or without one in the same database and folder that the server uses."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlparse
+
+import httpx
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from karat.errors import DiskFull, ServiceDown, StoreUnreachable, is_disk_full
+
+# MLflow reads these at each request; its own defaults keep a caller waiting for minutes when the server is gone.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+PROBES, PROBE_SECONDS = 3, 2.0
+_UNREACHABLE = ("API request to", "Max retries exceeded", "Connection refused", "unable to open database file")
+
+
+def answers(url: str, *, probes: int = 1) -> bool:
+    """Whether an MLflow server says at ``url`` that it is healthy."""
+    for probe in range(probes):
+        try:
+            if httpx.get(f"{url}/health", timeout=PROBE_SECONDS).status_code == 200:
+                return True
+        except httpx.HTTPError:
+            pass
+        if probe + 1 < probes:
+            time.sleep(0.5)
+    return False
+
+
+class Connection:
+    """One MLflow, by its tracking URI: ``http://...``, or ``sqlite:///...`` together with a folder for artifacts."""
+
+    def __init__(self, tracking_uri: str, artifacts: Path | None = None) -> None:
+        self.uri = tracking_uri
+        self.remote = tracking_uri.startswith("http")
+        if artifacts is None and not self.remote:
+            artifacts = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
+        self.artifacts = artifacts
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """Raises ServiceDown within seconds where the server does not answer."""
+        if self.remote and not answers(self.uri, probes=PROBES):
+            raise ServiceDown(
+                "MLflow does not answer", where=self.uri, remedy="start the platform: karat up; then: karat status"
+            )
+        if not self.remote:
+            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        with translated(self.uri):
+            return MlflowClient(self.uri, registry_uri=self.uri)
+
+    def experiment(self, name: str) -> str:
+        """The id of the experiment, made at first use."""
+        with translated(self.uri):
+            found = self.client.get_experiment_by_name(name)
+            if found is not None and found.lifecycle_stage == "active":
+                return str(found.experiment_id)
+            if found is not None:
+                self.client.restore_experiment(found.experiment_id)
+                return str(found.experiment_id)
+            # A server knows where its artifacts go. Without one they get the server's scheme, so that it serves them
+            # when it is started; ``local`` says where on this machine that is.
+            location = None if self.remote else f"mlflow-artifacts:/{name}"
+            try:
+                return str(self.client.create_experiment(name, artifact_location=location))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                made = self.client.get_experiment_by_name(name)
+                assert made is not None
+                return str(made.experiment_id)
+
+    def local(self, location: str) -> Path | None:
+        """The folder on this machine that an artifact location means, if it is one: also the server's own scheme."""
+        parsed = urlparse(location)
+        if parsed.scheme in ("", "file"):
+            return Path(parsed.path)
+        if parsed.scheme == "mlflow-artifacts" and self.artifacts is not None and not self.remote:
+            return self.artifacts / parsed.path.lstrip("/")
+        return None
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """MLflow's exceptions that mean "not there" or "disk full" as Karat's own."""
+    try:
+        yield
+    except MlflowException as error:
+        if is_disk_full(error):
+            raise DiskFull("MLflow's disk is full", where=where, remedy="free some space, then run again") from error
+        if any(text in str(error) for text in _UNREACHABLE):
+            raise StoreUnreachable(
+                f"MLflow broke off: {str(error).splitlines()[0][:200]}",
+                where=where,
+                remedy="look at karat status; karat up starts what is down",
+            ) from error
+        raise
+    except OSError as error:
+        if is_disk_full(error):
+            raise DiskFull("the disk is full", where=where, remedy="free some space, then run again") from error
+        raise

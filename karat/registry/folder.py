@@ -1,0 +1,67 @@
+"""A model's folder: the estimator's own files, ``karat.json`` and ``spine.parquet``; inside of MLflow's layout."""
+
+from __future__ import annotations
+
+import json
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import pandas as pd
+import polars as pl
+from mlflow.models import ModelSignature
+
+from karat.errors import UntrustedModel
+from karat.kinds import Model
+from karat.registry.estimators import Estimator
+from karat.registry.records import Servable
+
+#: Where a model's own files lie inside of the folder that MLflow keeps.
+DATA = "data/karat"
+METADATA, SPINE = "karat.json", "spine.parquet"
+_FORMATS: dict[str, type[Model] | type[Estimator]] = {"kind": Model, "estimator": Estimator}
+_REQUIRED = ("numpy", "polars", "pandas", "scikit-learn", "skops", "xgboost")
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+def write_folder(
+    folder: Path,
+    *,
+    model: Servable,
+    metadata: dict[str, Any],
+    spine: pl.DataFrame,
+    example: pd.DataFrame,
+    signature: ModelSignature,
+) -> None:
+    """Writes everything of a version into ``folder`` (made here); MLflow loads it once to check the example."""
+    own = folder.parent / "karat"
+    own.mkdir(parents=True)
+    model.save(own)
+    spine.write_parquet(own / SPINE)
+    described = {**metadata, "format": "estimator" if isinstance(model, Estimator) else "kind"}
+    (own / METADATA).write_text(json.dumps(described, indent=1, default=str))
+    mlflow.pyfunc.save_model(
+        folder,
+        loader_module="karat.registry.loader",
+        data_path=str(own),
+        signature=signature,
+        input_example=example,
+        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIRED],
+        metadata={"karat": {"task": model.task, "kind": metadata.get("kind"), "features": model.feature_names}},
+    )
+
+
+def read_folder(own: Path) -> tuple[Servable, dict[str, Any]]:
+    """The model and its ``karat.json``. Raises UntrustedModel where the folder is not one of Karat's."""
+    try:
+        metadata = json.loads((own / METADATA).read_text())
+        form = _FORMATS[metadata["format"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UntrustedModel(
+            f"this is no model of Karat's: {error!r}",
+            where=str(own),
+            remedy="load models that Karat has registered; others may run code when they are loaded",
+        ) from error
+    return form.load(own), metadata

@@ -1,0 +1,156 @@
+"""Champion or not: the gates, and the order of steps that leaves no model without a champion when it is killed."""
+
+from __future__ import annotations
+
+from karat.declare.models import ModelSpec
+from karat.declare.project import Project
+from karat.errors import KaratError, ModelNotFound
+from karat.lake import Lake
+from karat.names import ARCHIVED, CHALLENGER, CHAMPION
+from karat.registry.judge import gain, judged_rows, missed_floors, score
+from karat.registry.origin import void_reason
+from karat.registry.records import Decision, ModelVersion
+from karat.registry.store import Registry
+from karat.training.evaluate import beats_baseline
+
+
+def valid_champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion | None:
+    """The champion, unless it learned from sample data that real data have replaced."""
+    champion = registry.champion(project.model_name(spec.name))
+    return None if champion is None or void_reason(champion, project, spec, lake) else champion
+
+
+def promote(
+    project: Project,
+    spec: ModelSpec,
+    lake: Lake,
+    registry: Registry,
+    version: int | ModelVersion | None = None,
+    *,
+    approved: bool = False,
+) -> Decision:
+    """Judges ``version`` (the challenger by default) and makes it champion if it passes.
+
+    The first version must beat its baseline and its floors. A later one must also beat the champion's primary metric
+    by the declared margin, both scored on the candidate's test rows. A void champion is archived first. A project with
+    manual approval promotes only what is ``approved``. Deciding again about the champion changes nothing.
+    Raises ModelNotFound.
+    """
+    candidate = _candidate(project, spec, registry, version)
+    champion = registry.champion(candidate.name)
+    if champion is not None and champion.version == candidate.version:
+        _finish(registry, candidate)
+        reason = candidate.tags.get("karat.champion.reason", "it is the champion")
+        return Decision(
+            candidate.name, candidate.version, True, reason, candidate.metrics, None, candidate.baseline,
+            candidate.version,
+        )  # fmt: skip
+    void = ""
+    if champion is not None and (void := void_reason(champion, project, spec, lake)):
+        _archive(registry, champion, f"void: {void}")
+        registry.clear_alias(candidate.name, CHAMPION, f"void: {void}")
+        champion = None
+    decision = _judge(project, spec, lake, registry, candidate, champion, void, approved)
+    registry.tag(candidate, {"karat.decision": f"{'promoted' if decision.promoted else 'refused'}: {decision.reason}"})
+    if decision.promoted:
+        _crown(registry, candidate, champion, decision.reason)
+    return decision
+
+
+def _candidate(
+    project: Project, spec: ModelSpec, registry: Registry, version: int | ModelVersion | None
+) -> ModelVersion:
+    name = project.model_name(spec.name)
+    if version is None:
+        found = registry.challenger(name)
+        if found is None:
+            raise ModelNotFound(
+                f"{name} has no challenger",
+                where=registry.tracking_uri,
+                remedy=f"train one: karat run {project.name} --models {spec.name}",
+            )
+        return found
+    number = version.version if isinstance(version, ModelVersion) else version
+    return registry.version(name, number)
+
+
+def _judge(
+    project: Project,
+    spec: ModelSpec,
+    lake: Lake,
+    registry: Registry,
+    candidate: ModelVersion,
+    champion: ModelVersion | None,
+    void: str,
+    approved: bool,
+) -> Decision:
+    """The decision alone; nothing is changed."""
+    metric = spec.primary_metric
+    metrics, baseline = candidate.metrics, candidate.baseline
+    rival: dict[str, float] | None = None
+    stale = void_reason(candidate, project, spec, lake)
+    refused = [f"it is void itself: {stale}"] if stale else []
+    if not beats_baseline(spec, metrics, baseline):
+        refused.append(f"{metric} {_shown(metrics, metric)} does not beat its baseline of {_shown(baseline, metric)}")
+    refused += missed_floors(spec, metrics)
+    passed = [f"{metric} {_shown(metrics, metric)} beats the baseline's {_shown(baseline, metric)}"]
+    if void:
+        passed.append(f"the champion before it is void: {void}")
+    if champion is not None and not refused:
+        loaded = registry.load(candidate)
+        rows = judged_rows(registry, candidate, loaded)
+        metrics = score(lake, loaded, rows, spec)
+        try:
+            rival = score(lake, registry.load(champion), rows, spec)
+        except KaratError as error:
+            passed.append(f"champion {champion.version} can no longer be scored ({error.what})")
+        else:
+            better = gain(metric, metrics[metric], rival[metric])
+            compared = (
+                f"{metric} {metrics[metric]:.4g} against champion {champion.version}'s {rival[metric]:.4g} on the same "
+                f"{rows.rows.height} rows: {better:+.2%}, margin {spec.gates.margin:.2%}"
+            )
+            enough = better >= spec.gates.margin and better > 0
+            (passed if enough else refused).append(compared)
+    if not refused and project.spec.approval == "manual" and not approved:
+        refused.append("it passes every gate and waits for approval: " + "; ".join(passed))
+    return Decision(
+        model=candidate.name,
+        version=candidate.version,
+        promoted=not refused,
+        reason="; ".join(refused or passed),
+        candidate_metrics=metrics,
+        champion_metrics=rival,
+        baseline=baseline,
+        champion_version=candidate.version if not refused else (champion.version if champion else None),
+    )
+
+
+def _shown(metrics: dict[str, float], metric: str) -> str:
+    return f"{metrics[metric]:.4g}" if metric in metrics else "(none)"
+
+
+def _crown(registry: Registry, candidate: ModelVersion, champion: ModelVersion | None, reason: str) -> None:
+    """The alias moves in one step; what comes before and after it can be done again by ``_finish``."""
+    if champion is not None:
+        registry.tag(candidate, {"karat.replaces": str(champion.version)})
+    registry.set_alias(candidate, CHAMPION, reason)
+    _finish(registry, registry.version(candidate.name, candidate.version))
+
+
+def _finish(registry: Registry, champion: ModelVersion) -> None:
+    """What belongs to being champion besides the alias; already done is left alone."""
+    registry.tag(champion, {"karat.stage": CHAMPION})
+    replaced = champion.tags.get("karat.replaces")
+    if replaced:
+        old = registry.version(champion.name, int(replaced))
+        if old.tags.get("karat.stage") != ARCHIVED:
+            _archive(registry, old, f"version {champion.version} replaced it")
+    challenger = registry.challenger(champion.name)
+    if challenger is not None and challenger.version == champion.version:
+        registry.clear_alias(champion.name, CHALLENGER, "it became champion")
+
+
+def _archive(registry: Registry, version: ModelVersion, reason: str) -> None:
+    registry.tag(version, {"karat.stage": ARCHIVED})
+    registry.set_alias(version, ARCHIVED, reason)

@@ -1,0 +1,106 @@
+"""What the registry gives back: versions, loaded models, decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from karat.names import ModelName
+from karat.training.lookups import PinnedLookup
+
+
+class Servable(Protocol):
+    """What a registered model can do; ``kinds.Model`` and ``estimators.Estimator`` do."""
+
+    task: str
+    threshold: float
+    classes: list[Any]
+
+    @property
+    def feature_names(self) -> list[str]: ...
+    @property
+    def feature_types(self) -> dict[str, str]: ...
+    def predict(self, frame: pl.DataFrame) -> np.ndarray: ...
+    def predict_row(self, values: Sequence[Any]) -> np.ndarray: ...
+    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]: ...
+    def importance(self) -> dict[str, float] | None: ...
+    def save(self, folder: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version. ``metrics`` and ``baseline`` are of the test split; ``tags`` say the rest."""
+
+    name: ModelName
+    version: int
+    run_id: str
+    model_id: str
+    aliases: tuple[str, ...]
+    created: datetime
+    tags: dict[str, str] = field(repr=False)
+    metrics: dict[str, float] = field(repr=False)
+    baseline: dict[str, float] = field(repr=False)
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+    @property
+    def origin(self) -> str:
+        """ "sample" where any gold table behind it was sample data, else "ingest" or ""."""
+        return self.tags.get("karat.origin", "")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A version, ready to predict. ``metadata`` is the content of its ``karat.json``."""
+
+    name: ModelName
+    version: int
+    run_id: str
+    model: Servable
+    metadata: dict[str, Any] = field(repr=False)
+
+    @property
+    def features(self) -> list[str]:
+        """The inputs in their frozen order."""
+        return list(self.metadata["features"])
+
+    @property
+    def lookups(self) -> tuple[PinnedLookup, ...]:
+        return tuple(PinnedLookup.from_json(record) for record in self.metadata["lookups"])
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What ``make_candidate`` made or found; ``retrained`` is False where it was already there."""
+
+    version: ModelVersion
+    retrained: bool
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a version became champion, why, and the figures behind it: all on the candidate's test rows."""
+
+    model: ModelName
+    version: int
+    promoted: bool
+    reason: str
+    candidate_metrics: dict[str, float]
+    champion_metrics: dict[str, float] | None
+    baseline: dict[str, float]
+    champion_version: int | None = None

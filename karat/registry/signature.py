@@ -1,0 +1,57 @@
+"""Signatures with both sides; numbers are float64, so that a whole number never refuses a fraction later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+from karat.errors import SignatureError, did_you_mean
+
+_INPUT = {"string": DataType.string, "date": DataType.datetime, "timestamp": DataType.datetime}
+
+
+def sign(feature_types: Mapping[str, str], outputs: Mapping[str, np.ndarray]) -> ModelSignature:
+    """Inputs from the features' declared types, outputs from what the model gave for its input example."""
+    inputs = [
+        ColSpec(_INPUT.get(dtype, DataType.double), name, required=False) for name, dtype in feature_types.items()
+    ]
+    return ModelSignature(Schema(inputs), Schema([ColSpec(_output(v), n) for n, v in outputs.items()]))
+
+
+def _output(values: np.ndarray) -> DataType:
+    if values.dtype == np.bool_:
+        return DataType.boolean
+    if np.issubdtype(values.dtype, np.integer):
+        return DataType.long
+    return DataType.double if np.issubdtype(values.dtype, np.number) else DataType.string
+
+
+def check_given(signature: ModelSignature, features: Sequence[str]) -> None:
+    """A user's own signature must have both sides, and as inputs the training set's features. Raises SignatureError."""
+    if not isinstance(signature, ModelSignature):
+        raise SignatureError(
+            f"the signature is a {type(signature).__name__}",
+            remedy="give mlflow.models.infer_signature(X, model.predict(X)), or leave it out",
+        )
+    missing = [side for side in ("inputs", "outputs") if getattr(signature, side) is None]
+    if missing:
+        raise SignatureError(
+            f"the signature has no {' and no '.join(missing)}",
+            where="log_model(signature=...)",
+            remedy="make it of both sides: mlflow.models.infer_signature(X, model.predict(X)), or leave it out",
+        )
+    named = signature.inputs.input_names() if signature.inputs.has_input_names() else list(features)
+    unknown = [name for name in named if name not in features]
+    absent = [name for name in features if name not in named]
+    if unknown or absent:
+        nearest = did_you_mean(unknown[0], features) if unknown else ""
+        raise SignatureError(
+            "the signature's inputs are not the training set's features"
+            + (f"; not a feature: {', '.join(unknown)}" if unknown else "")
+            + (f"; missing: {', '.join(absent)}" if absent else ""),
+            where="log_model(signature=...)",
+            remedy=nearest or "infer it from the frame that load_df() gave, without the label",
+        )

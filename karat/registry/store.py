@@ -1,0 +1,247 @@
+"""The registry: versions of ``catalog.models.NAME``, their aliases, and how they are found and loaded."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+from mlflow.exceptions import MlflowException
+
+from karat.errors import ModelNotFound, NoChampion, did_you_mean
+from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
+from karat.registry.connection import Connection, translated
+from karat.registry.entry import Entry, write_entry
+from karat.registry.folder import DATA, SPINE, read_folder
+from karat.registry.records import LoadedModel, ModelVersion
+
+_PAGE = 500
+
+
+class Registry:
+    """All registered models of one MLflow.
+
+    ``tracking_uri`` is a server's address or ``sqlite:///FILE``; with the latter, ``artifacts`` is the folder of the
+    models' files (beside the database by default). Every call raises ServiceDown or StoreUnreachable where MLflow
+    can't be reached.
+    """
+
+    def __init__(self, tracking_uri: str, artifacts: Path | None = None) -> None:
+        self.tracking_uri = tracking_uri
+        self.connection = Connection(tracking_uri, artifacts)
+
+    @property
+    def client(self) -> Any:
+        """MLflow's own client."""
+        return self.connection.client
+
+    # ---- writing
+
+    def log(self, entry: Entry) -> ModelVersion:
+        """Run, logged model and registered version; the version appears last, when everything else stands."""
+        with translated(self.tracking_uri):
+            return self.version(entry.name, write_entry(self.connection, entry))
+
+    def set_alias(self, version: ModelVersion, alias: str, reason: str) -> None:
+        """Points ``alias`` to the version (taking it from another), and keeps the reason as a tag."""
+        with translated(self.tracking_uri):
+            self.tag(version, {f"karat.{alias}.reason": reason, f"karat.{alias}.since": _now()})
+            self.client.set_registered_model_alias(str(version.name), alias, str(version.version))
+
+    def clear_alias(self, model: ModelName, alias: str, reason: str) -> None:
+        """Takes the alias away; the version that had it keeps the reason. Nothing happens where nobody has it."""
+        held = self.by_alias(model, alias)
+        if held is None:
+            return
+        with translated(self.tracking_uri):
+            self.tag(held, {f"karat.{alias}.ended": reason, f"karat.{alias}.until": _now()})
+            self.client.delete_registered_model_alias(str(model), alias)
+
+    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+        with translated(self.tracking_uri):
+            for key, value in tags.items():
+                self.client.set_model_version_tag(str(version.name), str(version.version), key, str(value)[:5000])
+
+    def delete(self, version: ModelVersion) -> None:
+        with translated(self.tracking_uri):
+            self.client.delete_model_version(str(version.name), str(version.version))
+
+    # ---- finding
+
+    def models(self, catalog: str | None = None) -> list[ModelName]:
+        """Every registered model (of a catalog), sorted."""
+        with translated(self.tracking_uri):
+            found = [ModelName.parse(m.name) for m in _pages(self.client.search_registered_models) if _ours(m.name)]
+        return sorted(m for m in found if catalog in (None, m.catalog))
+
+    def versions(self, model: ModelName) -> list[ModelVersion]:
+        """All versions, the newest first; [] for a model that is not registered."""
+        with translated(self.tracking_uri):
+            found = self._search(model)
+            aliases = self._aliases(model) if found else {}
+            return [self._record(v, aliases) for v in found]
+
+    def version(self, model: ModelName, number: int) -> ModelVersion:
+        """Raises ModelNotFound with what there is."""
+        with translated(self.tracking_uri):
+            try:
+                found = self.client.get_model_version(str(model), str(number))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise self._not_found(model, f"version {number}") from error
+            return self._record(found, self._aliases(model))
+
+    def by_alias(self, model: ModelName, alias: str) -> ModelVersion | None:
+        with translated(self.tracking_uri):
+            number = {a: v for v, names in self._aliases(model).items() for a in names}.get(alias)
+            return None if number is None else self.version(model, number)
+
+    def champion(self, model: ModelName) -> ModelVersion | None:
+        return self.by_alias(model, CHAMPION)
+
+    def challenger(self, model: ModelName) -> ModelVersion | None:
+        return self.by_alias(model, CHALLENGER)
+
+    def archived(self, model: ModelName) -> ModelVersion | None:
+        """The one that was champion last."""
+        return self.by_alias(model, ARCHIVED)
+
+    def find(self, model: ModelName, definition: str, digest: str) -> ModelVersion | None:
+        """The newest version that was made of this definition and these data, if there is one."""
+        wanted = (definition, digest)
+        with translated(self.tracking_uri):
+            same = [v for v in self._search(model) if _made_of(v.tags) == wanted]
+            return self._record(same[0], self._aliases(model)) if same else None
+
+    def resolve(self, ref: ModelRef | str, *, catalog: str | None = None) -> ModelVersion:
+        """Raises ModelNotFound, NoChampion, and WrongCall for a reference that can't be read."""
+        ref = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref, catalog=catalog)
+        if ref.version is not None:
+            return self.version(ref.model, ref.version)
+        found = self.by_alias(ref.model, str(ref.alias)) if ref.alias != "latest" else None
+        if found is not None:
+            return found
+        versions = self.versions(ref.model)
+        if not versions:
+            raise self._not_found(ref.model, "")
+        if ref.alias == "latest":
+            return versions[0]
+        shown = ", ".join(f"{v.version} ({', '.join(v.aliases) or 'no alias'})" for v in versions[:5])
+        raise NoChampion(
+            f"{ref.model} has no {ref.alias}",
+            where=f"versions: {shown}",
+            remedy=f"name a version, as in models:/{ref.model}/{versions[0].version}, or train and promote one",
+        )
+
+    # ---- loading
+
+    def load(self, ref: ModelRef | ModelVersion | str, *, catalog: str | None = None) -> LoadedModel:
+        """The model of a version, an alias or a name (its champion). Raises as ``resolve`` does, and UntrustedModel."""
+        version = ref if isinstance(ref, ModelVersion) else self.resolve(ref, catalog=catalog)
+        with self._folder(version) as folder:
+            model, metadata = read_folder(folder)
+        return LoadedModel(version.name, version.version, version.run_id, model, metadata)
+
+    def spine(self, version: ModelVersion) -> pl.DataFrame:
+        """The training set's keys, label and split, in the stored row order."""
+        with self._folder(version) as folder:
+            return pl.read_parquet(folder / SPINE)
+
+    @contextmanager
+    def _folder(self, version: ModelVersion) -> Iterator[Path]:
+        """The folder of the model's own files: in place where it is on this machine, else a copy for as long."""
+        with translated(self.tracking_uri):
+            location = self.client.get_model_version_download_uri(str(version.name), str(version.version))
+            local = self.connection.local(location)
+            if local is not None:
+                if not (local / DATA).is_dir():
+                    raise ModelNotFound(
+                        f"the files of {version.uri} are gone", where=str(local), remedy="train the model again"
+                    )
+                yield local / DATA
+                return
+            copy = Path(tempfile.mkdtemp(prefix="karat-model-"))
+            try:
+                tracking = self.client._tracking_client
+                tracking._get_artifact_repo(version.model_id, resource="logged_model").download_artifacts(
+                    DATA, dst_path=str(copy)
+                )
+                yield copy / DATA
+            finally:
+                shutil.rmtree(copy, ignore_errors=True)
+
+    # ---- inside
+
+    def _search(self, model: ModelName) -> list[MlflowVersion]:
+        """The newest first."""
+        found = _pages(self.client.search_model_versions, filter_string=f"name = '{model}'")
+        return sorted(found, key=lambda v: -int(v.version))
+
+    def _aliases(self, model: ModelName) -> dict[int, tuple[str, ...]]:
+        """Version -> its aliases; {} for a model that is not registered."""
+        try:
+            aliases = self.client.get_registered_model(str(model)).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+        held: dict[int, tuple[str, ...]] = {}
+        for alias, number in sorted(aliases.items()):
+            held[int(number)] = (*held.get(int(number), ()), alias)
+        return held
+
+    def _record(self, found: MlflowVersion, aliases: Mapping[int, tuple[str, ...]]) -> ModelVersion:
+        logged = self.client.get_run(found.run_id).data.metrics if found.run_id else {}
+        baseline = {k.removeprefix("baseline_"): v for k, v in logged.items() if k.startswith("baseline_")}
+        return ModelVersion(
+            name=ModelName.parse(found.name),
+            version=int(found.version),
+            run_id=found.run_id or "",
+            model_id=found.tags.get("karat.model_id", ""),
+            aliases=aliases.get(int(found.version), ()),
+            created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
+            tags=dict(found.tags),
+            metrics={k: v for k, v in logged.items() if k in baseline or not _prefixed(k)},
+            baseline=baseline,
+        )
+
+    def _not_found(self, model: ModelName, what: str) -> ModelNotFound:
+        known = self.models()
+        if model in known:
+            numbers = ", ".join(str(v.version) for v in self.versions(model)[:10])
+            return ModelNotFound(f"{model} has no {what}", where=self.tracking_uri, remedy=f"versions: {numbers}")
+        near = did_you_mean(str(model), map(str, known)) or "no model is registered yet: karat run PROJECT trains them"
+        return ModelNotFound(f"there is no model {model}", where=self.tracking_uri, remedy=near)
+
+
+def _made_of(tags: Mapping[str, str]) -> tuple[str | None, str | None]:
+    return tags.get("karat.definition"), tags.get("karat.digest")
+
+
+def _prefixed(metric: str) -> bool:
+    return metric.startswith(("baseline_", "train_", "curve_"))
+
+
+def _ours(name: str) -> bool:
+    return name.count(".") == 2 and name.split(".")[1] == "models"
+
+
+def _pages(search: Any, **query: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(**query, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
