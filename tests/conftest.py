@@ -2,57 +2,83 @@
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.local.environment import runtime_folder, use_platform
+from infra.local.platform import down, up
+from karat.lake import Lake
 from karat.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 
 
-def free_ports(count: int) -> list[int]:
-    """``count`` ports that nobody listens on now, below the range that the kernel hands to clients."""
-    found: list[int] = []
-    for port in range(22000, 32000):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise RuntimeError(f"no {count} free ports between 22000 and 32000")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What kills parts of the one platform that all share comes last."""
+    items.sort(key=lambda item: "test_platform_faults" in item.nodeid)
 
 
-def settings_for(home: Path) -> Settings:
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_block(size: int) -> int:
+    """The first of ``size`` ports in a row that nobody listens on, below those that Serve and the kernel give out."""
+    starts = list(range(22000, 29900, size))
+    random.SystemRandom().shuffle(starts)
+    return next(start for start in starts if all(is_free(start + i) for i in range(size)))
+
+
+def settings_for(home: Path, **more: object) -> Settings:
     """Settings of a platform of its own: its home, free ports, the repository's projects."""
-    ports = free_ports(6)
-    return Settings(
-        home=home,
-        projects=ROOT / "projects",
-        prefect_port=ports[0],
-        mlflow_port=ports[1],
-        ray_dashboard_port=ports[2],
-        serve_port=ports[3],
-        console_port=ports[4],
-        ray_gcs_port=ports[5],
-        ray_port_base=ports[5] + 1,
-    )
+    first = free_block(40)
+    names = ("prefect_port", "mlflow_port", "ray_dashboard_port", "serve_port", "console_port", "ray_gcs_port")
+    ports = {name: first + place for place, name in enumerate(names)} | {"ray_port_base": first + 10}
+    return Settings(**({"home": home, "projects": ROOT / "projects"} | ports | more))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Iterator[Settings]:
     """Settings whose home is empty; no server runs."""
-    return settings_for(tmp_path / "home")
+    made = settings_for(tmp_path / "home")
+    yield made
+    shutil.rmtree(runtime_folder(made), ignore_errors=True)
 
 
 @pytest.fixture
-def lake(settings: Settings):
+def lake(settings: Settings) -> Lake:
     """An empty lake of the environment ``dev``."""
-    from karat.lake import Lake
-
     return Lake(settings.lake, settings.environment)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Settings]:
+    """The running platform, the same for all tests that ask for it; this process is its client meanwhile.
+
+    Mark such tests with ``@pytest.mark.platform``.
+    """
+    before = dict(os.environ)
+    made = settings_for(Path(tempfile.mkdtemp(prefix="karat-test-", dir="/tmp")) / "home")
+    try:
+        use_platform(made)
+        up(made)
+        yield made
+    finally:
+        down(made)
+        os.environ.clear()
+        os.environ.update(before)
+        shutil.rmtree(made.home.parent, ignore_errors=True)
+        shutil.rmtree(runtime_folder(made), ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -70,23 +71,28 @@ def status(
 
 
 def _show(found: Status) -> None:
-    table = Table(title=f"Platform of {found.home}", title_justify="left")
-    for column in ("part", "state", "process", "up for", "address", "problem"):
-        table.add_column(column, overflow="fold")
-    for part in found.parts:
-        uptime = f"{part.uptime_seconds:.0f} s" if part.uptime_seconds is not None else ""
-        problem = f"{part.problem}\nlog: {part.log}" if part.problem else ""
-        state = f"[{'red' if part.problem else 'green'}]{part.state}[/]"
-        table.add_row(part.title, state, str(part.pid or ""), uptime, part.address, problem)
-    console.print(table)
-    for check in found.checks:
-        console.print(
-            f"[{'red' if check.problems else 'green'}]{'not sound' if check.problems else 'sound'}[/]: {check.name}"
-        )
-        for problem in check.problems:
-            console.print(f"  {problem}", markup=False, soft_wrap=True)
     if not found.running:
-        console.print("Nothing runs; start it with: karat up")
+        console.print(f"Nothing runs for {found.home}; start it with: karat up", soft_wrap=True)
+    else:
+        console.print(_table(found))
+    problems = [f"{part.title}: {part.problem} (log: {part.log})" for part in found.parts if part.problem]
+    for problem in problems if found.running else ():
+        console.print(f"- {problem}", markup=False, soft_wrap=True)
+    for check in found.checks:
+        console.print(f"{check.name}: {'[red]not sound[/]' if check.problems else '[green]sound[/]'}")
+        for problem in check.problems:
+            console.print(f"- {problem}", markup=False, soft_wrap=True)
+
+
+def _table(found: Status) -> Table:
+    table = Table(title=f"Platform of {found.home}", title_justify="left")
+    for column in ("part", "state", "process", "up for", "address"):
+        table.add_column(column, no_wrap=True)
+    for part in found.parts:
+        uptime = str(timedelta(seconds=int(part.uptime_seconds))) if part.uptime_seconds is not None else ""
+        state = f"[red]silent ({part.state})[/]" if part.problem else f"[green]{part.state}[/]"
+        table.add_row(part.title, state, str(part.pid or ""), uptime, part.address)
+    return table
 
 
 def _bar() -> Progress:

@@ -59,9 +59,9 @@ def prefect_database(settings: Settings) -> Path:
 
 
 def object_store_bytes() -> int:
-    """A fifth of the memory, 2 GiB at most, and no more than half of what /dev/shm has left."""
+    """A fifth of the memory, 2 GiB at most, and no more than half of /dev/shm."""
     shared = Path("/dev/shm")
-    room = shutil.disk_usage(shared).free // 2 if shared.is_dir() else GIB
+    room = shutil.disk_usage(shared).total // 2 if shared.is_dir() else GIB
     return max(128 * 2**20, min(2 * GIB, psutil.virtual_memory().total // 5, room))
 
 

@@ -67,8 +67,10 @@ def up(settings: Settings, progress: Progress = silent) -> Started:
 
 def down(settings: Settings, progress: Progress = silent) -> int:
     """Ends every process of the platform, orphans included; gives how many. What it holds on disk stays."""
-    if not (settings.home / "supervisor").is_dir():
-        return 0
+    if not (settings.home / "supervisor").is_dir():  # nothing ever ran here, or somebody has removed the folder
+        left = ours(settings)
+        end(left, grace=5)
+        return len(left)
     with _locked(settings, progress):
         return _stop(settings, progress)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
@@ -52,10 +53,11 @@ def status(settings: Settings) -> Status:
     """Looks at everything, changes nothing, and takes a few seconds at most where parts hang."""
     supervisor = Supervisor(settings)
     states = supervisor.states()
-    shown = [_part(settings, name, states.get(name)) for name in parts(settings)]
-    checks = [Check(name="versions", problems=versions.unsound()), Check(name="disk", problems=_disk(settings))]
-    if states:
-        checks += [_check(name, look, settings) for name, look in LIVE_CHECKS.items()]
+    with ThreadPoolExecutor(16) as pool:  # each waits for somebody else's answer
+        looks = CHECKS | (LIVE_CHECKS if states else {})
+        checking = [pool.submit(_check, name, look, settings) for name, look in looks.items()]
+        shown = list(pool.map(lambda name: _part(settings, name, states.get(name)), parts(settings)))
+        checks = [check.result() for check in checking]
     sound = bool(states) and not any(p.problem for p in shown) and not any(c.problems for c in checks)
     return Status(home=str(settings.home), running=bool(states), sound=sound, parts=shown, checks=checks)
 
@@ -129,6 +131,11 @@ def _schedules(settings: Settings) -> list[str]:
     return [f"deployment {name!r} has a schedule and no scheduled run" for i, name in due.items() if i not in scheduled]
 
 
+CHECKS: dict[str, Callable[[Settings], list[str]]] = {
+    "versions": lambda settings: versions.unsound(),
+    "disk": _disk,
+}
+#: What can be asked only while it runs.
 LIVE_CHECKS: dict[str, Callable[[Settings], list[str]]] = {
     "databases": databases.unsound,
     "schedules": _schedules,

@@ -91,7 +91,7 @@ stopwaitsecs = {part.stop_seconds}
 stopasgroup = true
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {_escape(log_file(self.settings, part.name))}
+stdout_logfile = {_escape(_escape(log_file(self.settings, part.name)))}
 stdout_logfile_maxbytes = 20MB
 stdout_logfile_backups = 2
 """
@@ -168,5 +168,5 @@ stdout_logfile_backups = 2
 
 
 def _escape(value: Path | str) -> str:
-    """supervisord expands ``%(name)s`` in what it reads."""
+    """supervisord expands ``%(name)s`` in what it reads, in the name of a log file twice."""
     return str(value).replace("%", "%%")

@@ -30,18 +30,18 @@ BOUNDS = (
 )
 
 
-def unsound() -> list[str]:
+def unsound(bounds: tuple[Bound, ...] = BOUNDS) -> list[str]:
     """One line for each installed version outside its bounds."""
     return [
         f"{bound.package} {installed} is installed, {bound.allowed} is needed: {bound.because}"
-        for bound in BOUNDS
+        for bound in bounds
         if (installed := _installed(bound.package)) not in SpecifierSet(bound.allowed, prereleases=True)
     ]
 
 
-def check_versions() -> None:
+def check_versions(bounds: tuple[Bound, ...] = BOUNDS) -> None:
     """Raises UnsoundVersions with every version outside its bounds."""
-    if lines := unsound():
+    if lines := unsound(bounds):
         raise UnsoundVersions(
             "installed versions do not fit together:\n" + "\n".join(f"  - {line}" for line in lines),
             remedy="install those of the lock file: pip install -r requirements.lock",
