@@ -4,7 +4,10 @@
     ├── WrongCall                    the call itself is wrong (exit status 2)
     │   ├── UnknownProject
     │   ├── UnknownModel
-    │   └── ForeignCatalog           one environment writes another's catalog
+    │   ├── InvalidRequest           a prediction request: which field, and why
+    │   ├── ForeignCatalog           one environment writes another's catalog
+    │   ├── InputNotFound            a file to be ingested is not there
+    │   └── IngestedRows             a sample would replace rows that a user brought
     ├── DeclarationError             one or many errors in a project's declarations
     ├── DataError                    rows or columns that can't be taken
     │   ├── ColumnMissing
@@ -12,12 +15,14 @@
     │   ├── KeyColumnNull
     │   ├── DuplicateKeys
     │   ├── NaiveTimestamp
+    │   ├── UnreadableInput          not the file it is taken for: encoding, header, format
     │   └── NoRowsLeft               every row of an input broke its contract
     ├── NotFound
     │   ├── TableNotFound
     │   ├── FeatureNotFound
     │   ├── LabelNotFound
     │   ├── ModelNotFound
+    │   ├── EntityNotFound           no lookup knows it, and the request brings no features
     │   └── NoChampion
     ├── LookupKeyMismatch
     ├── TrainingError
@@ -91,7 +96,17 @@ class UnknownProject(WrongCall): ...
 class UnknownModel(WrongCall): ...
 
 
+class InvalidRequest(WrongCall):
+    """``where`` is the request's field, its parts joined by dots."""
+
+
 class ForeignCatalog(WrongCall): ...
+
+
+class InputNotFound(WrongCall): ...
+
+
+class IngestedRows(WrongCall): ...
 
 
 class DeclarationError(KaratError):
@@ -123,6 +138,9 @@ class DuplicateKeys(DataError): ...
 class NaiveTimestamp(DataError): ...
 
 
+class UnreadableInput(DataError): ...
+
+
 class NoRowsLeft(DataError): ...
 
 
@@ -139,6 +157,9 @@ class LabelNotFound(NotFound): ...
 
 
 class ModelNotFound(NotFound): ...
+
+
+class EntityNotFound(NotFound): ...
 
 
 class NoChampion(NotFound): ...

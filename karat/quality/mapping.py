@@ -1,0 +1,159 @@
+"""A map applied to the rows of a file, in a DuckDB that can reach nothing but these rows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import duckdb
+import polars as pl
+
+from karat.declare import GoldTable
+from karat.errors import ColumnMissing, DeclarationError, did_you_mean
+from karat.quality.maps import Map
+from karat.quality.sources import Source
+
+ROW, FILE = "_row", "_file"
+_UNKNOWN = re.compile(r'Referenced column "([^"]+)" not found')
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """``frame`` in the contract's columns; ``problem`` is why a row's expression failed, else null; ``numbers`` are
+    the rows' places in ``source``, from 1."""
+
+    frame: pl.DataFrame
+    problem: pl.Series
+    numbers: pl.Series
+    source: Source
+
+
+def locked_down(timezone: str | None) -> duckdb.DuckDBPyConnection:
+    """A DuckDB in memory without files, network, extensions or Python's variables, its settings sealed."""
+    connection = duckdb.connect(
+        config={
+            "enable_external_access": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+    )
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute(f"SET TimeZone = '{timezone or 'UTC'}'")
+    # Moves what is common out of TRY(...), so that one bad value would fail all rows.
+    connection.execute("SET disabled_optimizers = 'common_subexpressions'")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def bind(chosen: Map, header: list[str], path: str) -> None:
+    """Says before any work whether the map fits a file's columns. Raises ColumnMissing, DeclarationError."""
+    for source in chosen.sources():
+        if source not in (*header, ROW, FILE):
+            raise _missing(source, header, chosen, path)
+    empty = pl.DataFrame(schema=dict.fromkeys(header, pl.String))
+    with locked_down(None) as connection:
+        connection.register("rows", _numbered(empty, path).to_arrow())
+        for target, text in _expressions(chosen).items():
+            try:
+                connection.sql(f"SELECT {text} FROM rows").columns  # noqa: B018 - binding alone is wanted
+            except duckdb.Error as error:
+                unknown = _UNKNOWN.search(str(error))
+                if unknown:
+                    raise _missing(unknown[1], header, chosen, path) from None
+                if isinstance(error, duckdb.BinderException) and "VARCHAR" in str(error):
+                    continue  # a file that keeps its types binds otherwise than text
+                raise DeclarationError(
+                    f"the map {chosen.name!r} has an expression that DuckDB does not take",
+                    where=path,
+                    remedy="mend the map",
+                    errors=[f"{target}: {str(error).splitlines()[0]}"],
+                ) from None
+
+
+def _missing(column: str, header: list[str], chosen: Map, path: str) -> ColumnMissing:
+    return ColumnMissing(
+        f"the map {chosen.name!r} reads the column {column!r}, which the file does not have",
+        where=path,
+        remedy=did_you_mean(column, header),
+    )
+
+
+def _expressions(chosen: Map) -> dict[str, str]:
+    texts = {t: _quoted(v) if isinstance(v, str) else f"({v.sql})" for t, v in chosen.columns.items()}
+    return texts | ({"where": f"({chosen.where})"} if chosen.where else {})
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _numbered(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    return rows.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW), pl.lit(name).alias(FILE))
+
+
+def apply(chosen: Map, source: Source, table: GoldTable, timezone: str | None) -> Mapped:
+    """The rows that ``where`` keeps, each target column computed; the columns left out are null.
+
+    An expression that fails on a row gives null and a problem there.
+    """
+    rows = _numbered(source.rows, source.path.name)
+    with locked_down(timezone) as connection:
+        connection.register("rows", rows.to_arrow())
+        kept = _kept(connection, chosen)
+        columns, failed = _targets(connection, chosen)
+        selected = ", ".join([f"{ROW} AS __row", *columns, *failed, *kept[0]])
+        try:
+            found = pl.DataFrame(
+                connection.sql(f"SELECT {selected} FROM rows {kept[1]} ORDER BY {ROW}").to_arrow_table()
+            )
+        except duckdb.Error as error:
+            raise DeclarationError(
+                f"the map {chosen.name!r} failed on {source.path}: {str(error).splitlines()[0]}",
+                remedy="use TRY_CAST where a cast may fail on a row",
+            ) from None
+    return Mapped(_completed(found, table), _problem(found), found["__row"], source)
+
+
+def _kept(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[str], str]:
+    if not chosen.where:
+        return [], ""
+    if not _can_try(connection, chosen.where):
+        return [], f"WHERE ({chosen.where})"
+    failed = f"(TRY(({chosen.where}) IS NULL) IS NULL)"
+    return [f'{failed} AS "__failed: where"'], f"WHERE {failed} OR TRY({chosen.where})"
+
+
+def _targets(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[str], list[str]]:
+    columns, failed = [], []
+    for target, value in chosen.columns.items():
+        if isinstance(value, str):
+            columns.append(f"{_quoted(value)} AS {_quoted(target)}")
+        elif _can_try(connection, value.sql):
+            columns.append(f"TRY({value.sql}) AS {_quoted(target)}")
+            failed.append(f"(TRY(({value.sql}) IS NULL) IS NULL) AS {_quoted(f'__failed: {target}')}")
+        else:
+            columns.append(f"({value.sql}) AS {_quoted(target)}")
+    return columns, failed
+
+
+def _can_try(connection: duckdb.DuckDBPyConnection, expression: str) -> bool:
+    """DuckDB's TRY takes no window function and no subquery: these fail for all rows or for none."""
+    try:
+        connection.sql(f"SELECT TRY({expression}) FROM rows").columns  # noqa: B018
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _completed(found: pl.DataFrame, table: GoldTable) -> pl.DataFrame:
+    return found.select(
+        pl.col(c) if c in found.columns else pl.lit(None, dtype=pl.String).alias(c) for c in table.columns
+    )
+
+
+def _problem(found: pl.DataFrame) -> pl.Series:
+    marks = [c for c in found.columns if c.startswith("__failed: ")]
+    if not marks:
+        return pl.Series("problem", [None] * found.height, dtype=pl.String)
+    texts = [pl.when(pl.col(m)).then(pl.lit(f"its expression fails: {m.removeprefix('__failed: ')}")) for m in marks]
+    return found.select(pl.coalesce(*texts).alias("problem")).to_series()

@@ -1,0 +1,131 @@
+"""Maps: how a file's columns become those of a gold table. The format is described in ``karat.quality``."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from karat.declare import Declaration, GoldTable, Project
+from karat.errors import ColumnMissing, DeclarationError, InputNotFound, WrongCall, did_you_mean
+
+
+class Expression(Declaration):
+    """A target column as an SQL (DuckDB) expression over the file's columns."""
+
+    sql: str
+
+
+class Format(Declaration):
+    """How a CSV file is written; the delimiter is taken from the header if it is not named."""
+
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    encoding: str = "utf-8"
+    quote: str = Field('"', max_length=1)
+    null_values: tuple[str, ...] = ("",)
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError(f"there is no encoding {encoding!r}: utf-8, latin-1 and utf-16 are common") from None
+        return encoding
+
+
+class Map(Declaration):
+    """One map. ``name`` is the file's name without its suffix."""
+
+    name: str = ""
+    description: str = ""
+    table: str | None = None
+    timezone: str | None = None
+    format: Format = Format()
+    where: str | None = None
+    columns: dict[str, str | Expression]
+
+    def sources(self) -> tuple[str, ...]:
+        """The columns of the file that are named plainly; those within SQL are found when it is bound."""
+        return tuple(v for v in self.columns.values() if isinstance(v, str))
+
+
+def load_map(path: Path) -> Map:
+    """Reads a map. Raises InputNotFound, or DeclarationError with every error."""
+    if not path.is_file():
+        raise InputNotFound(f"there is no map {path}", remedy="write one; its format is in karat/quality/__init__.py")
+    try:
+        data = yaml.safe_load(path.read_text())
+        if not isinstance(data, dict):
+            raise DeclarationError(f"the map {path.name} is not a mapping of fields", where=str(path))
+        return Map.model_validate({**data, "name": path.stem})
+    except yaml.YAMLError as error:
+        raise DeclarationError(f"the map {path.name} is not YAML: {error}", where=str(path)) from None
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        raise DeclarationError(
+            f"the map {path.name} has {len(problems)} errors", where=str(path), errors=problems
+        ) from None
+
+
+def find_map(project: Project, given: Path) -> Path:
+    """The path of a map that a call names: as it stands, or in the project's maps with or without its suffix."""
+    folder = project.path / "maps"
+    for path in (given, folder / given, folder / f"{given}.yaml", folder / f"{given}.yml"):
+        if path.is_file():
+            return path
+    known = [p.stem for p in folder.glob("*.y*ml")]
+    raise InputNotFound(
+        f"there is no map {str(given)!r}", where=str(folder), remedy=did_you_mean(given.name, known) or "write one"
+    )
+
+
+def choose_map(project: Project, table: GoldTable, headers: Iterable[Iterable[str]]) -> Map | None:
+    """The map for files with these headers when the call names none: None where the columns are the contract's own.
+
+    Else the one map of the project for this table whose columns they all have. Raises ColumnMissing where there is
+    none, WrongCall where several fit.
+    """
+    columns = [set(h) for h in headers]
+    if all(set(table.columns) <= c for c in columns):
+        return None
+    maps = [load_map(p) for p in sorted((project.path / "maps").glob("*.y*ml"))]
+    meant = [m for m in maps if m.table in (None, table.name) and set(m.columns) <= set(table.columns)]
+    fitting = [m for m in meant if m.sources() and all(set(m.sources()) <= c for c in columns)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise WrongCall(
+            f"{len(fitting)} maps fit these files: {', '.join(m.name for m in fitting)}", remedy="choose one with --map"
+        )
+    missing = next(c for c in table.columns for have in columns if c not in have)
+    have = next(h for h in columns if missing not in h)
+    near = did_you_mean(missing, have - set(table.columns))
+    raise ColumnMissing(
+        f"the column {missing!r} of gold table {table.name!r} is missing, and no map of project {project.name!r} fits",
+        where=str(project.path / "maps"),
+        remedy=f"{near} Name a map with --map, or rename the file's columns",
+    )
+
+
+def check_targets(chosen: Map, table: GoldTable) -> None:
+    """Every target must be a column of the contract, and every column that must have a value must be a target."""
+    errors = [
+        f"columns.{c}: gold table {table.name!r} has no such column. {did_you_mean(c, table.columns)}"
+        for c in chosen.columns
+        if c not in table.columns
+    ]
+    if chosen.table not in (None, table.name):
+        errors.append(f"table: it is for {chosen.table!r}, not for {table.name!r}")
+    errors += [
+        f"columns: {name!r} must have values, and the map does not say from where"
+        for name, column in table.columns.items()
+        if name not in chosen.columns and (name in table.key or not column.nullable)
+    ]
+    if errors:
+        raise DeclarationError(
+            f"the map {chosen.name!r} does not fit gold table {table.name!r}", remedy="mend the map", errors=errors
+        )

@@ -1,0 +1,124 @@
+"""A project's sample gold: made by its generator, checked like any input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+
+from karat.declare import GoldTable, Project
+from karat.errors import DeclarationError, IngestedRows, TableNotFound, did_you_mean
+from karat.executors import Progress, silent
+from karat.lake import Lake, Work
+from karat.quality.check import check
+from karat.quality.ingest import Ingested
+from karat.quality.origin import GOLD_WORK, SAMPLE, has_rows, origin
+from karat.quality.write import write_gold
+
+
+def write_sample(
+    project: Project,
+    lake: Lake,
+    *,
+    scale: float = 1.0,
+    seed: int = 0,
+    end: date | None = None,
+    tables: Sequence[str] | None = None,
+    progress: Progress = silent,
+) -> list[Ingested]:
+    """Writes the project's sample gold tables (``tables``: only these), each in one commit.
+
+    ``end`` is the last day, yesterday (UTC) by default. The same generator, scale, seed and end twice change nothing;
+    others replace the sample rows. Raises IngestedRows, before anything is done, where one of the tables has rows that
+    a user brought; DeclarationError where the project has no generator or it leaves a table out.
+    """
+    wanted = _wanted(project, tables)
+    _refuse_ingested(project, wanted, lake)
+    last = end or datetime.now(UTC).date() - timedelta(days=1)
+    works = {t.name: Work(GOLD_WORK, _key(project, t, scale, seed, last)) for t in wanted}
+    if all(lake.exists(n := project.gold_name(t)) and lake.done(n, w) for t, w in works.items()):
+        return [_unchanged(project, lake, t) for t in works]
+    progress(0, len(wanted), "making the sample")
+    frames = _frames(project, wanted, scale, seed, last)
+    written = []
+    for index, table in enumerate(wanted):
+        progress(index, len(wanted), f"writing {project.gold_name(table.name)}")
+        detail = {"origin": SAMPLE, "scale": scale, "seed": seed, "end": last.isoformat()}
+        work = Work(GOLD_WORK, works[table.name].key, detail)
+        written.append(_write(project, lake, table, frames[table.name], work))
+    return written
+
+
+def _wanted(project: Project, tables: Sequence[str] | None) -> list[GoldTable]:
+    for name in tables or ():
+        if name not in project.gold:
+            raise TableNotFound(
+                f"project {project.name!r} has no gold table {name!r}", remedy=did_you_mean(name, project.gold)
+            )
+    return [t for t in project.gold.values() if tables is None or t.name in tables]
+
+
+def _refuse_ingested(project: Project, wanted: Sequence[GoldTable], lake: Lake) -> None:
+    """A user's rows are never replaced by sample rows, whoever wrote them."""
+    for table in wanted:
+        name = project.gold_name(table.name)
+        if lake.exists(name) and origin(lake, name) != SAMPLE and has_rows(lake, name):
+            raise IngestedRows(
+                f"{name} holds rows that were ingested; a sample would replace them",
+                where=str(lake.path(name)),
+                remedy="run without the sample, or remove that folder to begin anew",
+            )
+
+
+def _key(project: Project, table: GoldTable, scale: float, seed: int, end: date) -> str:
+    """Another generator or contract makes other rows."""
+    parts = [
+        (project.path / "gold.py").read_text(),
+        table.model_dump(mode="json", exclude={"description", "owner"}),
+        scale,
+        seed,
+        end.isoformat(),
+    ]
+    return f"sample:{hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()}"
+
+
+def _frames(
+    project: Project, wanted: Sequence[GoldTable], scale: float, seed: int, end: date
+) -> dict[str, pl.DataFrame]:
+    if project.sample is None:
+        raise DeclarationError(
+            f"project {project.name!r} has no sample",
+            where=str(project.path / "gold.py"),
+            remedy="define sample(scale, seed, end) in it, or bring your own rows: karat ingest",
+        )
+    frames = project.sample(scale=scale, seed=seed, end=end)
+    missing = [t.name for t in wanted if t.name not in frames]
+    if missing:
+        raise DeclarationError(
+            f"sample() of project {project.name!r} makes no {', '.join(missing)}", where=str(project.path / "gold.py")
+        )
+    return frames
+
+
+def _write(project: Project, lake: Lake, table: GoldTable, frame: pl.DataFrame, work: Work) -> Ingested:
+    name = project.gold_name(table.name)
+    checked = check(frame, table)
+    aside = checked.aside.select(
+        pl.lit("sample").alias("source"),
+        pl.format("row {}", pl.col("row_number") + 1).alias("place"),
+        "reason",
+        "row",
+    )
+    commit, reasons = write_gold(lake, name, table, checked.good, aside, work=work, replaces=True)
+    return Ingested(name, commit.version, checked.good.height, aside.height, reasons, commit.changed)
+
+
+def _unchanged(project: Project, lake: Lake, table: str) -> Ingested:
+    name = project.gold_name(table)
+    work = lake.last_work(name, GOLD_WORK)
+    detail = work.detail if work else {}
+    reasons = detail.get("reasons", {})
+    return Ingested(name, lake.version(name), detail.get("rows", 0), sum(reasons.values()), reasons, changed=False)
