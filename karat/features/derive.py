@@ -9,14 +9,14 @@ import polars as pl
 
 from karat.declare import Feature, FeatureTable
 from karat.errors import DeclarationError
-from karat.features.connection import connect, plain_times
+from karat.features.connection import plain_times
 from karat.features.expressions import Place, check_row_sql
 from karat.features.schema import POLARS, to_declared
 
 _PROBE_ROWS = 16
 
 
-def derive(table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
+def derive(connection: duckdb.DuckDBPyConnection, table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
     """``frame`` (keys and aggregated features) with the derived features, each in its declared type.
 
     Raises DeclarationError naming the feature that fails, gives another number of rows, or reads other rows.
@@ -24,15 +24,17 @@ def derive(table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
     visible = list(table.primary_key)
     for feature in table.features:
         if not feature.function:
-            column = _evaluate(table, feature, frame.select(visible))
+            column = _evaluate(connection, table, feature, frame.select(visible))
             frame = frame.with_columns(column.alias(feature.name))
         visible.append(feature.name)
     return frame
 
 
-def _evaluate(table: FeatureTable, feature: Feature, frame: pl.DataFrame) -> pl.Series:
+def _evaluate(
+    connection: duckdb.DuckDBPyConnection, table: FeatureTable, feature: Feature, frame: pl.DataFrame
+) -> pl.Series:
     place = Place(table.name, feature.name)
-    compute = _computation(feature, place)
+    compute = _computation(connection, feature, frame.head(0), place)
     try:
         column = compute(frame)
         _check_rowwise(compute, frame, column, place)
@@ -46,34 +48,40 @@ def _evaluate(table: FeatureTable, feature: Feature, frame: pl.DataFrame) -> pl.
     return to_declared(column, feature.dtype, place)
 
 
-def _computation(feature: Feature, place: Place) -> Callable[[pl.DataFrame], pl.Series]:
+def _computation(
+    connection: duckdb.DuckDBPyConnection, feature: Feature, empty: pl.DataFrame, place: Place
+) -> Callable[[pl.DataFrame], pl.Series]:
     if feature.polars is not None:
         expression = feature.polars
         return lambda frame: frame.select(expression.alias("v")).to_series()
     if feature.sql is not None:
-        sql = feature.sql
-        return lambda frame: _by_sql(sql, frame, place)
+        return _by_sql(connection, feature.sql, empty, place)
     function = feature.python
     assert function is not None
-    inputs, empty = feature.inputs, pl.Series("v", [], dtype=POLARS[feature.dtype])
+    inputs, nothing = feature.inputs, pl.Series("v", [], dtype=POLARS[feature.dtype])
 
     def by_python(frame: pl.DataFrame) -> pl.Series:
-        if frame.is_empty():
-            return empty
+        if frame.is_empty():  # functions are written for rows; one without any is the check before the work
+            return nothing
         result = function(*(frame[i] for i in inputs))
         return result if isinstance(result, pl.Series) else pl.Series("v", result)
 
     return by_python
 
 
-def _by_sql(sql: str, frame: pl.DataFrame, place: Place) -> pl.Series:
-    with connect() as connection:
-        connection.register("block", plain_times(frame))
-        check_row_sql(connection, "block", sql, place)
-        try:
-            return connection.sql(f"SELECT ({sql}\n) AS v FROM block").pl().to_series()
-        except duckdb.Error as error:
-            raise place.error(f"{sql!r}: {str(error).splitlines()[0]}") from error
+def _by_sql(
+    connection: duckdb.DuckDBPyConnection, sql: str, empty: pl.DataFrame, place: Place
+) -> Callable[[pl.DataFrame], pl.Series]:
+    connection.register("block", plain_times(empty))
+    check_row_sql(connection, "block", sql, place)
+    # By substring, so that it can only err towards a column too many.
+    read = [c for c in empty.columns if c.lower() in sql.lower()] or empty.columns[:1]
+
+    def by_sql(frame: pl.DataFrame) -> pl.Series:
+        connection.register("block", plain_times(frame.select(read)))
+        return connection.sql(f"SELECT ({sql}\n) AS v FROM block").pl().to_series()
+
+    return by_sql
 
 
 def _check_rowwise(
@@ -87,9 +95,9 @@ def _check_rowwise(
         )
     if frame.height < 2:
         return
-    start = max(0, frame.height // 2 - _PROBE_ROWS // 2)
-    again = compute(frame.slice(start, _PROBE_ROWS).reverse())
-    before = column.slice(start, _PROBE_ROWS).reverse()
+    count = min(_PROBE_ROWS, frame.height // 2)  # a part of the rows: a mean of all of them would not change
+    start = (frame.height - count) // 2
+    again, before = compute(frame.slice(start, count).reverse()), column.slice(start, count).reverse()
     if len(again) != len(before) or not _same(before, again):
         raise place.error(
             "its values change with the rows beside them (a mean, rank, shift, or something random)",

@@ -12,7 +12,7 @@ from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
 from karat.features.connection import connect, plain_times, why
 from karat.features.derive import derive
 from karat.features.expressions import Place, check_row_sql, columns_read, typed_value
-from karat.features.schema import POLARS, to_declared
+from karat.features.schema import to_declared
 from karat.features.windows import DAY, Aggregation, Query, render
 
 _EPOCH = date(1970, 1, 1)
@@ -38,17 +38,33 @@ def compute_frame(
     with connect() as connection:
         connection.register("gold", plain_times(rows))
         query = _query(connection, table, order)
+        frame = _aggregated(connection, query, *_numbers(days))
+        connection.unregister("gold")
+        return _in_schema(connection, table, frame, {e: rows.schema[e] for e in table.entity})
+
+
+def _aggregated(connection: duckdb.DuckDBPyConnection, query: Query, first: int, last: int) -> pl.DataFrame:
+    try:
+        return connection.sql(render(query, "gold", first, last)).pl()
+    except duckdb.Error as error:
+        if is_disk_full(error):
+            raise DiskFull(
+                "no space is left for what feature computation spills",
+                where=f"feature table {query.table.name!r}",
+                remedy="free some space in the temporary folder, or set TMPDIR to a larger one",
+            ) from error
+        place = Place(query.table.name, _culprit(connection, query, first, last))
+        raise place.error(why(error), remedy="mend the expression, or declare the type that it has") from error
+
+
+def _culprit(connection: duckdb.DuckDBPyConnection, query: Query, first: int, last: int) -> str | None:
+    """The first feature that fails alone as well."""
+    for name in query.outputs:
         try:
-            frame = connection.sql(render(query, "gold", *_numbers(days))).pl()
-        except duckdb.Error as error:
-            if is_disk_full(error):
-                raise DiskFull(
-                    "no space left while features were computed",
-                    where=table.name,
-                    remedy="free some space in the temporary folder, or set TMPDIR to a larger one",
-                ) from error
-            raise Place(table.name).error(why(error), remedy="mend the expression that does this") from error
-    return _in_schema(table, frame, rows)
+            connection.sql(render(query.only(name), "gold", first, last)).pl()
+        except duckdb.Error:
+            return name
+    return None
 
 
 def event_time(table: FeatureTable, source: GoldTable | None) -> str | None:
@@ -77,12 +93,13 @@ def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, sourc
                 remedy=did_you_mean(column, available),
             )
     wanted = dict.fromkeys([*columns_read(table, list(available)), *order, *([time] if time else [])])
+    read = [_finite(c) if available[c].is_float() else pl.col(c) for c in wanted]
     if time is None:
-        return gold.select(*wanted).collect(engine="streaming")
+        return gold.select(read).collect(engine="streaming")
     if days is not None:
         gold = gold.filter(between(time, available[time], days[0] - table.lookback + timedelta(days=1), days[1]))
-    day = pl.col(time).dt.date().cast(pl.Int32).alias(DAY)
-    return gold.select(*wanted, day).filter(pl.col(DAY).is_not_null()).collect(engine="streaming")
+    day = _utc_date(time, available[time]).cast(pl.Int32).alias(DAY)
+    return gold.select(*read, day).filter(pl.col(DAY).is_not_null()).collect(engine="streaming")
 
 
 def between(column: str, dtype: pl.DataType, first: date, last: date) -> pl.Expr:
@@ -97,6 +114,16 @@ def between(column: str, dtype: pl.DataType, first: date, last: date) -> pl.Expr
 
 
 _DAY = timedelta(days=1)
+
+
+def _finite(column: str) -> pl.Expr:
+    """NaN and infinity are missing, in conditions too: DuckDB takes NaN for greater than any number."""
+    return pl.when(pl.col(column).is_finite()).then(pl.col(column)).alias(column)
+
+
+def _utc_date(column: str, dtype: pl.DataType) -> pl.Expr:
+    zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone
+    return (pl.col(column).dt.convert_time_zone("UTC") if zoned else pl.col(column)).dt.date()
 
 
 def _extent(rows: pl.DataFrame) -> Days | None:
@@ -131,19 +158,22 @@ def _query(connection: duckdb.DuckDBPyConnection, table: FeatureTable, order: tu
     return query
 
 
-def _in_schema(table: FeatureTable, frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+def _in_schema(
+    connection: duckdb.DuckDBPyConnection, table: FeatureTable, frame: pl.DataFrame, keys: dict[str, pl.DataType]
+) -> pl.DataFrame:
     """Days as dates, every feature in its declared type, derived columns added, intermediate ones dropped."""
-    columns = [frame[e].cast(rows.schema[e]) if frame.schema[e] != rows.schema[e] else frame[e] for e in table.entity]
+    columns = [_key(frame[e], keys[e]) for e in table.entity]
     if table.time:
         columns.append(frame[DAY].cast(pl.Int32).cast(pl.Date).alias(table.time))
     for feature in table.features:
         if feature.function:
             columns.append(to_declared(frame[feature.name], feature.dtype, Place(table.name, feature.name)))
-    full = derive(table, pl.DataFrame(columns).sort(table.primary_key))
+    full = derive(connection, table, pl.DataFrame(columns).sort(table.primary_key))
     return full.select(*table.primary_key, *(f.name for f in table.stored))
 
 
-def check_table(table: FeatureTable, source: GoldTable) -> None:
-    """Computes the table from no rows at all, so that a wrong declaration fails before any work is done."""
-    empty = pl.DataFrame(schema={n: POLARS[c.dtype] for n, c in source.columns.items()})
-    compute_frame(table, empty, source=source)
+def _key(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """A key as it is in gold; DuckDB saw its timestamps without their zone."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        column = column.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone)
+    return column.cast(dtype)

@@ -76,7 +76,7 @@ def typed_value(sql: str, dtype: str) -> str:
     if dtype.startswith("DECIMAL"):
         return f"({sql}\n)::DOUBLE"
     if dtype in ("DOUBLE", "FLOAT"):
-        return f"CASE WHEN isfinite(({sql}\n)) THEN ({sql}\n)::DOUBLE END"
+        return f"(CASE WHEN isfinite(({sql}\n)) THEN ({sql}\n)::DOUBLE END)"
     return f"({sql}\n)"
 
 

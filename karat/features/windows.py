@@ -8,7 +8,8 @@ add up: they have a path of their own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from karat.declare import Feature, FeatureTable
@@ -68,6 +69,14 @@ class Query:
         assert function is not None
         self.outputs[name] = _OUTPUT[function](self, aggregation)
 
+    def only(self, name: str) -> Query:
+        """The same with one feature alone: which of many is at fault?"""
+        return replace(self, outputs={name: self.outputs[name]}, tiles=self._read_by(name))
+
+    def _read_by(self, name: str) -> dict[str, str]:
+        text = " ".join([self.outputs[name], *self.distinct.values()])
+        return {sql: tile for sql, tile in self.tiles.items() if re.search(rf"\b{tile}\b", text)}
+
 
 def _summed(query: Query, a: Aggregation, *, exact: bool) -> str:
     """Whole numbers stay whole where the feature wants them so; all else adds up as doubles."""
@@ -99,7 +108,7 @@ def _extreme(query: Query, a: Aggregation) -> str:
 
 
 def _spread(query: Query, a: Aggregation) -> str:
-    tile = query.tile(f"var_samp({a.value}::DOUBLE) EXPORT_STATE{a.filter}")
+    tile = query.tile(f"var_samp({a.value}::DOUBLE){a.filter} EXPORT_STATE")
     variance = f"finalize({query.over('combine_aggr', tile, a.feature.window)})"
     return f"sqrt({variance})" if a.feature.function == "std" else variance
 
