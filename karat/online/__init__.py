@@ -6,13 +6,14 @@ from importlib import import_module
 from pathlib import Path
 
 from karat.errors import WrongCall, did_you_mean
-from karat.online._keys import KeyCodec, coerce_key, dtype_of
+from karat.online._keys import EPOCH, KeyCodec, coerce_key, dtype_of, microseconds
 from karat.online._publish import Published, publish_table
 from karat.online._reader import Reader, Row
 from karat.online._store import Index, OnlineStore, Space, State
 from karat.settings import Settings
 
 __all__ = [
+    "EPOCH",
     "Index",
     "KeyCodec",
     "OnlineStore",
@@ -24,6 +25,7 @@ __all__ = [
     "backends",
     "coerce_key",
     "dtype_of",
+    "microseconds",
     "open_store",
     "publish_table",
 ]

@@ -24,8 +24,8 @@ _CONVERT: dict[str, Callable[[int], Any]] = {
 
 
 class Row(NamedTuple):
-    """``values`` and ``statuses`` in the order of the reader's columns; ``time`` (microseconds UTC) and the Delta
-    ``version`` of the row that was taken, None where there is none."""
+    """``values`` and ``statuses`` in the order of the reader's columns. ``time`` (microseconds UTC; None where the
+    table has none) and Delta ``version`` are of the row that was taken, None where there is none."""
 
     values: tuple[Any, ...]
     statuses: tuple[Status, ...]
@@ -121,7 +121,7 @@ class Reader:
             start += size
         return -1
 
-    def _find(self, key: Sequence[Any], at: int) -> tuple[bytes, int, int, int, int] | Row:
+    def _find(self, key: Sequence[Any], at: int) -> tuple[bytes, int, Any, int, int] | Row:
         """(record, start, time, version, layout) of the row to take, or the Row that says why there is none."""
         record = self._get(self._codec.encode(key))
         if record is None:
@@ -143,6 +143,8 @@ class Reader:
         record, start, time, version, number = found
         picker = self._picker(number)
         bitmap, *fixed = picker.whole.unpack_from(record, start)
+        if time == NO_TIME:
+            time = None
         if picker.plain and bitmap == picker.layout.no_nulls:
             return Row(picker.pick(fixed), self._all, time, version)
         if picker.layout.rest:

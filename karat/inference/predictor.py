@@ -1,0 +1,94 @@
+"""One prediction from keys alone: features are looked up, what the request brings overrides them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from karat.errors import EntityNotFound
+from karat.features import Status
+from karat.inference.answer import explained, outcome
+from karat.inference.request import PredictionRequest
+from karat.inference.vector import Vector, VectorReader
+from karat.lake import Lake
+from karat.names import project_of
+from karat.online import OnlineStore
+from karat.registry import LoadedModel
+
+
+class Predictor:
+    """One immutable version of a model with the stores that it reads. Safe to use from several threads."""
+
+    def __init__(self, loaded: LoadedModel, store: OnlineStore, lake: Lake) -> None:
+        self.loaded, self.model = loaded, loaded.model
+        self.features = list(self.model.feature_names)
+        self.types = dict(self.model.feature_types)
+        self.project = project_of(loaded.name.catalog)
+        self._vectors = VectorReader(loaded.lookups, self.features, store, lake)
+        self._place = {name: i for i, name in enumerate(self.features)}
+
+    def predict(self, request: PredictionRequest) -> dict[str, Any]:
+        """The answer, JSON-able: document 002's response with the status of every feature.
+
+        Raises InvalidRequest (which field, and why), EntityNotFound, FeatureLookupFailed.
+        """
+        began = time.perf_counter()
+        given = request.feature_values(self.types)
+        keys, vector = self._vector(request, given)
+        prediction = self.model.predict_row(vector.values)
+        answer = {
+            "prediction_id": f"pred_{uuid.uuid4().hex}",
+            "entity_id": request.entity_id if request.entity_id is not None else _entity(keys),
+            "keys": {name: _plain(value) for name, value in keys.items()},
+            "model": f"{self.project}.{self.loaded.name.name}",
+            "prediction_type": self.loaded.name.name.upper(),
+            **outcome(self.model, prediction),
+            **explained(self.model, vector.values, prediction, wanted=request.explain),
+            "feature_statuses": dict(zip(self.features, vector.statuses, strict=True)),
+            "feature_times": {table: _plain(at) for table, at in vector.times.items()},
+            "model_version": self.loaded.version,
+            "run_id": self.loaded.run_id,
+            "prediction_date": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+        answer["latency_ms"] = round((time.perf_counter() - began) * 1000, 3)
+        return answer
+
+    def _vector(self, request: PredictionRequest, given: Mapping[str, Any]) -> tuple[dict[str, Any], Vector]:
+        """The typed keys, and every feature's value and status."""
+        if self._vectors.looked_up <= given.keys():
+            # Nothing is to be looked up, so that no store need be there and no key be given.
+            vector, keys = Vector.empty(len(self.features)), dict(request.keys)
+        else:
+            keys = request.key_values(self._vectors.key_types, self._vectors.optional_keys())
+            at = request.moment()
+            past = at if at is not None and at < datetime.now(UTC) else None
+            vector = self._vectors.read(keys, past)
+            if not given and not any(vector.found.values()):
+                raise _unknown(keys, vector)
+        for name, value in given.items():
+            place = self._place[name]
+            vector.values[place] = value
+            vector.statuses[place] = Status.NULL if value is None else Status.PRESENT
+        return keys, vector
+
+
+def _unknown(keys: Mapping[str, Any], vector: Vector) -> EntityNotFound:
+    shown = ", ".join(f"{name}={value!r}" for name, value in keys.items())
+    return EntityNotFound(
+        f"no feature table knows {shown}",
+        where=", ".join(vector.times),
+        remedy="check the key, or give the features in the request",
+    )
+
+
+def _entity(keys: Mapping[str, Any]) -> Any:
+    """A lone key is the entity; several are told as they are."""
+    values = [_plain(v) for v in keys.values()]
+    return values[0] if len(values) == 1 else values or None
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value
