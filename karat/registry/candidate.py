@@ -69,7 +69,9 @@ def make_candidate(
     split, trained = _trained(project, spec, training_set)
     progress(3, _STEPS, "registration")
     began = datetime.now(UTC)
-    entry = _entry(project, spec, lake, training_set, split, trained, definition, commit)
+    entry = _entry(
+        project, spec, lake, training_set, split=split, trained=trained, definition=definition, commit=commit
+    )
     version = registry.log(entry)
     if not force:
         version = _first(registry, version, began)
@@ -133,6 +135,7 @@ def _entry(
     spec: ModelSpec,
     lake: Lake,
     training_set: TrainingSet,
+    *,
     split: pl.Series,
     trained: Trained,
     definition: str,

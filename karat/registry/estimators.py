@@ -107,7 +107,12 @@ class Estimator:
 
     def predict_row(self, values: Sequence[Any]) -> np.ndarray:
         """What ``predict`` gives for a frame of this one row; plain values in the order of ``feature_names``."""
-        types = {"string": pl.String, "bool": pl.Boolean, "date": pl.Date, "timestamp": pl.Datetime("us", "UTC")}
+        types: dict[str, Any] = {
+            "string": pl.String,
+            "bool": pl.Boolean,
+            "date": pl.Date,
+            "timestamp": pl.Datetime("us", "UTC"),
+        }
         columns = self.encoder.columns
         row = {
             c.name: pl.Series([v], dtype=types.get(c.dtype, pl.Float64)) for c, v in zip(columns, values, strict=True)

@@ -7,6 +7,7 @@ import json
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project
 from karat.lake import Lake
+from karat.quality import origin
 from karat.registry.records import ModelVersion
 
 SAMPLE, INGEST = "sample", "ingest"
@@ -20,7 +21,7 @@ def origins(project: Project, spec: ModelSpec, lake: Lake) -> dict[str, str]:
     tables = {project.tables[lookup.table].source for lookup in spec.lookups}
     tables |= {project.tables[spec.spine_table].source, spec.label.source}
     names = {t: project.gold_name(t) for t in sorted(tables) if not project.gold[t].truth}
-    return {t: lake.info(n).properties.get("karat.origin", "") for t, n in names.items() if lake.exists(n)}
+    return {t: origin(lake, n) or "" for t, n in names.items() if lake.exists(n)}
 
 
 def overall(found: dict[str, str]) -> str:
@@ -34,7 +35,7 @@ def void_reason(version: ModelVersion, project: Project, spec: ModelSpec, lake: 
     """Why a champion no longer counts: it learned from sample rows that real ones have replaced. "" where it counts."""
     learned = json.loads(version.tags.get("karat.origins", "{}"))
     now = origins(project, spec, lake)
-    replaced = sorted(t for t, origin in learned.items() if origin == SAMPLE and now.get(t) == INGEST)
+    replaced = sorted(t for t, before in learned.items() if before == SAMPLE and now.get(t) == INGEST)
     if not replaced:
         return ""
     return f"it was trained on sample data, which ingested data have replaced in {', '.join(replaced)}"

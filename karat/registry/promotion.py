@@ -50,7 +50,9 @@ def promote(
         _archive(registry, champion, f"void: {void}")
         registry.clear_alias(candidate.name, CHAMPION, f"void: {void}")
         champion = None
-    decision = _judge(project, spec, lake, registry, candidate, champion, void, approved)
+    decision = _judge(
+        project, spec, lake, registry, candidate=candidate, champion=champion, void=void, approved=approved
+    )
     registry.tag(candidate, {"karat.decision": f"{'promoted' if decision.promoted else 'refused'}: {decision.reason}"})
     if decision.promoted:
         _crown(registry, candidate, champion, decision.reason)
@@ -79,6 +81,7 @@ def _judge(
     spec: ModelSpec,
     lake: Lake,
     registry: Registry,
+    *,
     candidate: ModelVersion,
     champion: ModelVersion | None,
     void: str,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from karat.errors import SignatureError, did_you_mean
 
@@ -15,10 +15,11 @@ _INPUT = {"string": DataType.string, "date": DataType.datetime, "timestamp": Dat
 
 def sign(feature_types: Mapping[str, str], outputs: Mapping[str, np.ndarray]) -> ModelSignature:
     """Inputs from the features' declared types, outputs from what the model gave for its input example."""
-    inputs = [
+    inputs: list[ColSpec | TensorSpec] = [
         ColSpec(_INPUT.get(dtype, DataType.double), name, required=False) for name, dtype in feature_types.items()
     ]
-    return ModelSignature(Schema(inputs), Schema([ColSpec(_output(v), n) for n, v in outputs.items()]))
+    named: list[ColSpec | TensorSpec] = [ColSpec(_output(values), name) for name, values in outputs.items()]
+    return ModelSignature(Schema(inputs), Schema(named))
 
 
 def _output(values: np.ndarray) -> DataType:

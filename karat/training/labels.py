@@ -15,10 +15,11 @@ from karat.declare.models import ModelSpec
 from karat.declare.project import Project
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
 from karat.lake import Lake
+from karat.quality import origin
 
 
 def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
-    """The keys of ``spec.spine_table`` and the label, one row per row of that table whose label is known, sorted by key.
+    """The keys of ``spec.spine_table`` and the label: every row of that table whose label is known, sorted by key.
 
     With a time, the row of day D aggregates the gold rows of the same entity in [D + offset, D + offset + horizon);
     days whose horizon is not over by the last day of gold are left out. A row without gold rows takes the label's
@@ -40,12 +41,12 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
         return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.label.name))
     if table.time is None:
         return _kept(spec, _static(spec, table, gold, keys, rows))
-    end = _last_day(project, spec, table, gold, lake, rows)
+    end = _last_day(project, table, gold, lake, rows)
     mature = keys.filter(pl.col(table.time) <= end + DAY - spec.horizon_end)
     if mature.is_empty():
         raise EmptyTrainingSet(
             f"no row of {table.name!r} has a label yet: its horizon of {format_duration(spec.horizon_end)} is not over",
-            where=f"days {keys[table.time].min()} to {keys[table.time].max()}; gold ends on {end}",
+            where=f"days {keys[table.time].min()!s} to {keys[table.time].max()!s}; gold ends on {end}",
             remedy="shorten label.horizon, or wait for more days of gold",
         )
     return _kept(spec, _timed(spec, table, gold, mature, rows))
@@ -104,15 +105,21 @@ def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -
             where=str(name),
             remedy=f"karat ingest {project.name} {gold.name} FILE, or karat sample {project.name}",
         )
+    if gold.truth and spec.task == "anomaly" and _stale_truth(project, spec, gold, lake):
+        return None
     words = set(re.findall(r"\w+", f"{spec.label.expression} {spec.label.where or ''}"))
     entity = {spec.label.columns.get(c, c) for c in project.tables[spec.spine_table].entity}
     needed = words | entity | {gold.event_time}
     return lake.read(name, columns=[c for c in gold.columns if c in needed])
 
 
-def _last_day(
-    project: Project, spec: ModelSpec, table: FeatureTable, gold: GoldTable, lake: Lake, rows: pl.DataFrame
-) -> date:
+def _stale_truth(project: Project, spec: ModelSpec, truth: GoldTable, lake: Lake) -> bool:
+    """A sample's truth says nothing about the real rows that have replaced the sample."""
+    source = project.gold_name(project.tables[spec.spine_table].source)
+    return origin(lake, project.gold_name(truth.name)) == "sample" and origin(lake, source) == "ingest"
+
+
+def _last_day(project: Project, table: FeatureTable, gold: GoldTable, lake: Lake, rows: pl.DataFrame) -> date:
     """The last day that gold covers. A truth table lists only what was planted, so the spine's own gold decides."""
     if gold.truth:
         source = project.gold[table.source]

@@ -146,7 +146,7 @@ def test_static_label_of_several_rows_needs_an_aggregate(shop_features: Project,
         ("leaver", {"expression": "yers > 3"}, LabelNotFound, "cannot be computed"),
     ],
 )
-def test_bad_labels(shop_features: Project, lake: Lake, model: str, change: dict, error: type, says: str) -> None:
+def test_bad_labels(shop_features: Project, lake: Lake, *, model: str, change: dict, error: type, says: str) -> None:
     with pytest.raises(error, match=says):
         label_spine(shop_features, spec(shop_features, model, **change), lake)
 

@@ -1,0 +1,173 @@
+"""Batch scoring from keys alone; the features are looked up by the same join as for training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import polars as pl
+
+from karat.errors import FeatureLookupFailed, KaratError, SchemaMismatch, SignatureError, WrongCall, did_you_mean
+from karat.lake import Lake
+from karat.names import ModelRef, TableName
+from karat.registry import LoadedModel, Registry
+from karat.training.frames import Frame, beside, to_polars
+from karat.training.lookups import PinnedLookup
+from karat.training.training_set import Filled, fill
+
+_RESULT_TYPES: dict[str, Any] = {
+    "double": pl.Float64,
+    "float": pl.Float64,
+    "int": pl.Int64,
+    "long": pl.Int64,
+    "boolean": pl.Boolean,
+    "string": pl.String,
+}
+Missing = Literal["raise", "null"]
+
+
+def score_batch(
+    lake: Lake,
+    registry: Registry,
+    model_uri: str,
+    df: Frame,
+    *,
+    result_type: str | None = None,
+    catalog: str | None = None,
+    missing: Missing = "raise",
+) -> Frame:
+    """``df`` as it was, plus ``prediction`` (and ``probability``, or one column per output), ``model_name``,
+    ``model_version``, ``run_id`` and ``scored_at``; a frame of the kind that was given.
+
+    ``df`` needs the lookup keys alone; a column that bears a feature's name overrides the lookup. ``result_type``
+    casts the prediction ("double", "long", "boolean", "string"). ``missing`` says what becomes of a row that no
+    feature table knows: an error, or a null prediction.
+    Raises ModelNotFound, NoChampion, SignatureError, FeatureLookupFailed (which table, which keys), SchemaMismatch.
+    """
+    if result_type is not None and result_type not in _RESULT_TYPES:
+        raise WrongCall(f"{result_type!r} is no result_type", remedy=did_you_mean(result_type, _RESULT_TYPES))
+    if missing not in ("raise", "null"):
+        raise WrongCall(f"missing={missing!r} is neither 'raise' nor 'null'", where="score_batch")
+    frame = to_polars(df)
+    loaded = registry.load(ModelRef.parse(model_uri, catalog=catalog))
+    added = predict(lake, loaded, frame, missing=missing)
+    if result_type is not None:
+        added = added.with_columns(_cast(added["prediction"], result_type))
+    return beside(df, added)
+
+
+def predict(
+    lake: Lake,
+    loaded: LoadedModel,
+    frame: pl.DataFrame,
+    *,
+    missing: Missing = "raise",
+    versions: Mapping[TableName, int] | None = None,
+) -> pl.DataFrame:
+    """The columns that scoring adds, row for row. ``versions`` fixes the Delta versions to be read, else the newest."""
+    _check_columns(loaded, frame)
+    given = [name for name in loaded.features if name in frame.columns]
+    filled = _filled(lake, loaded, frame, given, versions)
+    unknown = _unknown(filled, frame.height, given)
+    if unknown.any() and missing == "raise":
+        raise _none_knows(loaded, frame, unknown)
+    inputs = pl.DataFrame([*frame.select(given).get_columns(), *filled.values.get_columns()]).select(loaded.features)
+    model = loaded.model
+    outputs = pl.DataFrame(model.outputs(model.predict(inputs)))
+    if unknown.any():
+        outputs = outputs.select(pl.when(~unknown).then(pl.all()).name.keep())
+    return outputs.with_columns(
+        pl.lit(str(loaded.name)).alias("model_name"),
+        pl.lit(loaded.version, dtype=pl.Int64).alias("model_version"),
+        pl.lit(loaded.run_id).alias("run_id"),
+        pl.lit(datetime.now(UTC), dtype=pl.Datetime("us", "UTC")).alias("scored_at"),
+    )
+
+
+def _check_columns(loaded: LoadedModel, frame: pl.DataFrame) -> None:
+    """What the frame must bring, and what it must not: before anything is read."""
+    looked_up = {out for lookup in loaded.lookups for out in lookup.columns.values()}
+    shown = f"columns: {', '.join(frame.columns)}"
+    for name in loaded.features:
+        if name not in looked_up and name not in frame.columns:
+            raise SignatureError(
+                f"the frame has no column {name!r}, which {loaded.uri} reads and no lookup brings",
+                where=shown,
+                remedy=did_you_mean(name, frame.columns),
+            )
+    for lookup in _needed(loaded, frame.columns):
+        for column in lookup.spine_columns:
+            if column not in frame.columns:
+                raise FeatureLookupFailed(
+                    f"the features of {lookup.table} cannot be looked up: the frame has no key column {column!r}",
+                    where=shown,
+                    remedy=did_you_mean(column, frame.columns) or f"give {', '.join(lookup.spine_columns)}",
+                )
+    for name in ("prediction", "model_name", "model_version", "run_id", "scored_at"):
+        if name in frame.columns:
+            raise SchemaMismatch(
+                f"the frame has a column {name!r} already, which scoring adds", where=shown, remedy="rename or drop it"
+            )
+
+
+def _needed(loaded: LoadedModel, given: list[str]) -> list[PinnedLookup]:
+    """The lookups with those columns alone that the model reads and the frame does not bring."""
+    wanted = set(loaded.features) - set(given)
+    cut = []
+    for lookup in loaded.lookups:
+        columns = {name: out for name, out in lookup.columns.items() if out in wanted}
+        defaults = {name: value for name, value in lookup.defaults.items() if name in columns}
+        cut.append(replace(lookup, columns=columns, defaults=defaults))
+    return [lookup for lookup in cut if lookup.columns]
+
+
+def _filled(
+    lake: Lake, loaded: LoadedModel, frame: pl.DataFrame, given: list[str], versions: Mapping[TableName, int] | None
+) -> Filled:
+    """Lookup by lookup, so that an error names its table."""
+    values: list[pl.Series] = []
+    statuses: list[pl.Series] = []
+    for needed in _needed(loaded, given):
+        lookup = replace(needed, version=(versions or {}).get(needed.table, needed.version))
+        try:
+            filled = fill(lake, frame, [lookup], pinned=versions is not None)
+        except KaratError as error:
+            raise FeatureLookupFailed(
+                f"the features of {lookup.table} could not be looked up: {error.what}",
+                where=f"keys: {', '.join(f'{column} -> {key}' for column, key in lookup.keys.items())}",
+                remedy=error.remedy or "compute the feature table",
+            ) from error
+        values += filled.values.get_columns()
+        statuses += filled.statuses.get_columns()
+    return Filled(pl.DataFrame(values), pl.DataFrame(statuses), pl.DataFrame())
+
+
+def _unknown(filled: Filled, height: int, given: list[str]) -> pl.Series:
+    """Rows that no table knows and that bring no feature of their own."""
+    if given or not filled.statuses.width:
+        return pl.Series(values=[False] * height, dtype=pl.Boolean)
+    return filled.statuses.select(pl.all_horizontal(pl.all().cast(pl.String) == "NOT_FOUND")).to_series()
+
+
+def _none_knows(loaded: LoadedModel, frame: pl.DataFrame, unknown: pl.Series) -> FeatureLookupFailed:
+    keys = list(dict.fromkeys(column for lookup in loaded.lookups for column in lookup.spine_columns))
+    shown = [dict(zip(keys, row, strict=True)) for row in frame.filter(unknown).select(keys).head(3).rows()]
+    written = "; ".join(", ".join(f"{k}={v}" for k, v in row.items()) for row in shown)
+    return FeatureLookupFailed(
+        f"{unknown.sum()} of {frame.height} rows have no features in {', '.join(str(p.table) for p in loaded.lookups)}",
+        where=f"the first keys: {written}",
+        remedy="check the keys, compute the features of these rows, or score with missing='null'",
+    )
+
+
+def _cast(prediction: pl.Series, result_type: str) -> pl.Series:
+    try:
+        return prediction.cast(_RESULT_TYPES[result_type])
+    except pl.exceptions.PolarsError as error:
+        raise SignatureError(
+            f"the prediction is {prediction.dtype}, which is no {result_type}: {prediction.drop_nulls()[0]!r}",
+            where="score_batch(result_type=...)",
+            remedy="ask for 'string', or leave result_type out",
+        ) from error

@@ -1,0 +1,147 @@
+"""The tables of predictions: a declared scope, scored by the champion, in one commit that is made once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+
+from karat.declare.base import DAY
+from karat.declare.models import ModelSpec
+from karat.declare.project import Project
+from karat.errors import FeatureLookupFailed, NoChampion, StaleFeatures
+from karat.features import is_fresh
+from karat.inference.batch import predict
+from karat.lake import Commit, Lake, Work
+from karat.names import TableName
+from karat.registry import ModelVersion, Registry, void_reason
+
+KIND = "predictions"
+#: Of a table that is appended to: the batch to which a row belongs, part of its key.
+BATCH = "batch_id"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """``rows`` predictions of the scope stand in ``table`` at ``version``; written now if ``changed``."""
+
+    table: TableName
+    version: int
+    rows: int
+    changed: bool
+    model_version: int
+
+
+def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> Scored:
+    """The champion's predictions for the declared scope, into ``catalog.predictions.MODEL``, in one commit.
+
+    The same champion on the same versions of the feature tables is not scored twice.
+    Raises StaleFeatures, NoChampion, FeatureLookupFailed; nothing is written then.
+    """
+    _check_fresh(project, spec, lake)
+    champion = _champion(project, spec, lake, registry)
+    spine = project.table_name(spec.spine_table)
+    versions = {name: lake.version(name) for name in _tables(project, spec)}
+    work = _work(project, spec, champion, versions)
+    name = project.prediction_name(spec.name)
+    if (done := _done(lake, name, spec, work)) is not None:
+        return Scored(name, done.version, done.rows, False, champion.version)
+    keys = _scope(project, spec, lake, spine, versions[spine])
+    added = predict(lake, registry.load(champion), keys, versions=versions)
+    rows = keys.hstack(added)
+    if spec.scope.write == "append":
+        rows = rows.with_columns(pl.lit(work.key).alias(BATCH))
+    commit = _write(project, spec, lake, rows, work)
+    return Scored(name, commit.version, rows.height, commit.changed, champion.version)
+
+
+def _tables(project: Project, spec: ModelSpec) -> list[TableName]:
+    return [project.table_name(t) for t in dict.fromkeys((spec.spine_table, *(lk.table for lk in spec.lookups)))]
+
+
+def _check_fresh(project: Project, spec: ModelSpec, lake: Lake) -> None:
+    for name in _tables(project, spec):
+        found = is_fresh(project, name.table, lake)
+        if not found.fresh:
+            raise StaleFeatures(
+                f"the features of {name.table!r} are not up to date: {found.reason}",
+                where=str(name),
+                remedy=f"compute them first: prefect deployment run 'feature-pipeline/{project.name}'",
+            )
+
+
+def _champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion:
+    name = project.model_name(spec.name)
+    champion = registry.champion(name)
+    void = void_reason(champion, project, spec, lake) if champion else ""
+    if champion is None or void:
+        raise NoChampion(
+            f"{name} has no champion" + (f" that counts: {void}" if void else ""),
+            where=registry.tracking_uri,
+            remedy=f"train and promote one: karat run {project.name} --models {spec.name}",
+        )
+    return champion
+
+
+def _work(project: Project, spec: ModelSpec, champion: ModelVersion, versions: dict[TableName, int]) -> Work:
+    detail = {
+        "model": str(champion.name),
+        "model_version": champion.version,
+        "run_id": champion.run_id,
+        "tables": {str(n): v for n, v in versions.items()},
+        "scope": spec.scope.model_dump(mode="json"),
+        "spine": str(project.table_name(spec.spine_table)),
+    }
+    key = hashlib.blake2b(json.dumps(detail, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return Work(KIND, key, detail)
+
+
+def _done(lake: Lake, name: TableName, spec: ModelSpec, work: Work) -> Commit | None:
+    if not lake.exists(name):
+        return None
+    if spec.scope.write == "replace" or BATCH not in lake.info(name).schema.names:
+        return lake.done(name, work)
+    # Other batches may have been appended since: this one's rows say that it was.
+    rows = lake.scan(name).filter(pl.col(BATCH) == work.key).select(pl.len()).collect().item()
+    return Commit(name, lake.version(name), False, rows) if rows else None
+
+
+def _scope(project: Project, spec: ModelSpec, lake: Lake, spine: TableName, version: int) -> pl.DataFrame:
+    """The keys to be scored: all rows of the spine table, or those of its last days."""
+    table = project.tables[spec.spine_table]
+    keys = lake.read(spine, version=version, columns=list(table.primary_key)).select(table.primary_key)
+    if spec.scope.last is not None and table.time is not None:
+        keys = keys.filter(pl.col(table.time) > pl.col(table.time).max() - spec.scope.last)
+    if keys.is_empty():
+        raise FeatureLookupFailed(
+            f"there is nothing to score: {spine} has no rows in the scope of {spec.name!r}",
+            where=str(spine),
+            remedy="compute the features, or widen scope.last",
+        )
+    return keys.sort(table.primary_key)
+
+
+def _write(project: Project, spec: ModelSpec, lake: Lake, rows: pl.DataFrame, work: Work) -> Commit:
+    table, name = project.tables[spec.spine_table], project.prediction_name(spec.name)
+    append = spec.scope.write == "append"
+    lake.create(
+        name,
+        rows.to_arrow().schema,
+        primary_key=[*table.primary_key, *([BATCH] if append else [])],
+        timeseries=table.time,
+        lag=timedelta(0),
+        owner=spec.owner or project.spec.owner,
+        description=f"Predictions: {spec.description}",
+        properties={"karat.model": str(project.model_name(spec.name))},
+    )
+    if append:
+        return lake.merge(name, rows, work=work)
+    if spec.scope.last is None or table.time is None:
+        return lake.overwrite(name, rows, work=work)
+    last = rows[table.time].max()
+    assert isinstance(last, date)
+    days = [last - i * DAY for i in range(spec.scope.last // DAY)]
+    return lake.overwrite(name, rows, days=days, work=work)
