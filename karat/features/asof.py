@@ -130,18 +130,28 @@ def _numbers(rows: pl.Series) -> np.ndarray:
 
 
 def _with_default(column: pl.Series, used: np.ndarray, default: Any) -> pl.Series:
+    value = _default(column, default)
+    return (
+        column.to_frame()
+        .select(pl.when(pl.Series(used)).then(pl.first()).otherwise(pl.lit(value.item(), dtype=column.dtype)))
+        .to_series()
+    )
+
+
+def _default(column: pl.Series, default: Any) -> pl.Series:
+    """``default`` in the type of ``column``, where that changes nothing about it."""
     try:
         value = pl.Series([default], strict=True).cast(column.dtype, strict=True)
-        lossless = value.dtype == column.dtype and (value.to_list() == [default])
-    except pl.exceptions.PolarsError:
-        lossless = False
-    if not lossless:
+    except (pl.exceptions.PolarsError, TypeError):
+        value = None
+    same_kind = isinstance(default, bool) == (column.dtype == pl.Boolean) or default is None
+    if value is None or not same_kind or value.to_list() != [default]:
         raise SchemaMismatch(
             f"the default {default!r} of {column.name!r} is not {column.dtype}",
             where="default_values of the lookup",
             remedy="give a value of the feature's own type",
         )
-    return column.to_frame().select(pl.when(pl.Series(used)).then(pl.first()).otherwise(value.first())).to_series()
+    return value
 
 
 def _status(column: pl.Series, state: np.ndarray, used: np.ndarray, defaulted: bool) -> pl.Series:
