@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("infra.cli.platform:status", "Say whether every part of the platform is sound."),
     "sample": Entry("infra.cli.gold:sample", "Write a project's sample gold tables."),
     "ingest": Entry("infra.cli.gold:ingest", "Bring CSV, Parquet or Delta into a gold table."),
+    "tables": Entry("infra.cli.gold:tables", "List the tables of the lake with key, version and rows."),
     "run": Entry("infra.cli.run:run", "Run a project from gold to served champions, and follow it."),
     "runs": Entry("infra.cli.run:runs", "List the latest runs."),
     "check": Entry("infra.cli.catalog:check", "Show all errors of a project's declarations at once."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -68,6 +68,14 @@ class Lake:
     def history(self, name: TableName, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits, newest first, as Delta tells them."""
         return self._open(name).history(limit)
+
+    def count(self, name: TableName) -> int:
+        """The rows, from the files' statistics."""
+        return int(self._open(name).count())
+
+    def changed_at(self, name: TableName) -> datetime:
+        """When the newest version was committed (UTC)."""
+        return datetime.fromtimestamp(self._open(name).history(1)[0]["timestamp"] / 1000, UTC)
 
     # ---- reading
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -47,6 +48,14 @@ class Map(Declaration):
     format: Format = Format()
     where: str | None = None
     columns: dict[str, str | Expression]
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, zone: str | None) -> str | None:
+        try:
+            return ZoneInfo(zone).key if zone else zone
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"there is no time zone {zone!r}: write it as in Europe/Berlin") from None
 
     def sources(self) -> tuple[str, ...]:
         """The columns of the file that are named plainly; those within SQL are found when it is bound."""

@@ -266,8 +266,10 @@ def test_mistakes_of_a_map_are_told_together(lake, project, csv, folder):
         ingest(project, "orders", [csv("a", "1")], lake, map_path=Path("bad"))
     assert len(caught.value.errors) == 3
     assert "Did you mean 'amount'" in str(caught.value)
-    (folder / "maps" / "bad.yaml").write_text(yaml.safe_dump({"colums": {}, "format": {"encoding": "klingon"}}))
-    with pytest.raises(DeclarationError, match="klingon"):
+    (folder / "maps" / "bad.yaml").write_text(
+        yaml.safe_dump({"colums": {}, "format": {"encoding": "klingon"}, "timezone": "X"})
+    )
+    with pytest.raises(DeclarationError, match=r"(?s)no time zone 'X'.*klingon"):
         ingest(project, "orders", [csv("a", "1")], lake, map_path=Path("bad"))
     (folder / "maps" / "bad.yaml").write_text(yaml.safe_dump({"columns": {"order_id": {"sql": "upper(("}}}))
     with pytest.raises(DeclarationError, match="order_id"):

@@ -1,0 +1,201 @@
+"""``karat sample``, ``karat ingest``, ``karat tables``: gold tables come in, and what stands in the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from infra.cli.app import console, errors, print_json
+from karat.declare import load_project
+from karat.errors import WrongCall, did_you_mean
+from karat.lake import Lake
+from karat.names import TableName
+from karat.quality import Ingested, origin, set_aside_name, write_sample
+from karat.quality import ingest as bring_in
+from karat.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+
+
+def sample(
+    project: Annotated[str, typer.Argument(help="a folder under projects/")],
+    scale: Annotated[float, typer.Option(min=0.0001, help="1 is the documented size; 0.01 is quick")] = 1.0,
+    seed: Annotated[int, typer.Option(help="another seed, another world of the same kind")] = 0,
+    end: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="the last day of the data; yesterday (UTC) by default")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the project's sample gold tables.
+
+    The rows come from the generator in the project's `gold.py`. The same scale, seed and end twice change nothing;
+    others replace the sample. Rows that you have ingested are never replaced.
+
+    Example:  `karat sample health_monitor --scale 0.1 --seed 7`
+    """
+    settings = Settings()
+    lake = Lake(settings.lake, settings.environment)
+    last = end.date() if end else None
+    with _progress() as tell:
+        done = write_sample(load_project(project, settings), lake, scale=scale, seed=seed, end=last, progress=tell)
+    if as_json:
+        print_json([_as_json(d) for d in done])
+        return
+    _show(done)
+
+
+def ingest(
+    project: Annotated[str, typer.Argument(help="a folder under projects/")],
+    table: Annotated[str, typer.Argument(help="one of the project's gold tables")],
+    paths: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, or folders of Delta tables")],
+    *,
+    map_path: Annotated[
+        Path | None, typer.Option("--map", help="a map: a path, or a name in the project's maps folder")
+    ] = None,
+    timezone: Annotated[str | None, typer.Option(help="what times without a zone mean, as in Europe/Berlin")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring CSV, Parquet or Delta into a gold table.
+
+    Columns are renamed and computed by a map, every row is checked against the table's contract, and rows that break
+    it are set aside with their reason in `gold.TABLE_set_aside`. Sample rows are replaced; rows that were ingested
+    before are updated by key; the same files twice change nothing. Without `--map` the columns must bear the
+    contract's names, or the one map of the project that fits is used.
+
+    Example:  `karat ingest customers customers Telco-Customer-Churn.csv --map telco`
+    """
+    settings = Settings()
+    lake = Lake(settings.lake, settings.environment)
+    if timezone is not None:
+        _check_zone(timezone)
+    with _progress() as tell:
+        done = bring_in(
+            load_project(project, settings), table, paths, lake, map_path=map_path, timezone=timezone, progress=tell
+        )
+    if as_json:
+        print_json(_as_json(done))
+        return
+    if map_path is None and done.map:
+        console.print(f"The map [bold]{done.map}[/] fits these files and was used.")
+    _show([done])
+
+
+def tables(
+    project: Annotated[str | None, typer.Argument(help="only this project's tables; all by default")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the tables of the lake with key, time column, version and rows.
+
+    Example:  `karat tables customers --json`
+    """
+    settings = Settings()
+    lake = Lake(settings.lake, settings.environment)
+    catalog = load_project(project, settings).catalog if project else None
+    found = [_described(lake, name) for name in lake.tables(catalog)]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        console.print("There is no table yet. Make gold tables with: karat sample PROJECT")
+        return
+    shown = Table(box=None, header_style="bold")
+    for column in ("table", "version", "rows", "key", "time", "origin", "changed (UTC)"):
+        shown.add_column(column, justify="right" if column in ("version", "rows") else "left", overflow="fold")
+    for row in found:
+        shown.add_row(
+            row["name"],
+            str(row["version"]),
+            f"{row['rows']:,}",
+            ", ".join(row["primary_key"]),
+            row["timeseries"] or "",
+            row["origin"] or "",
+            row["changed"],
+        )
+    console.print(shown)
+
+
+def _described(lake: Lake, name: TableName) -> dict[str, Any]:
+    info = lake.info(name)
+    return {
+        "name": str(name),
+        "version": info.version,
+        "rows": lake.count(name),
+        "primary_key": list(info.primary_key),
+        "timeseries": info.timeseries,
+        "origin": origin(lake, name) if name.schema == "gold" else None,
+        "owner": info.owner,
+        "description": info.description,
+        "changed": f"{lake.changed_at(name):%Y-%m-%d %H:%M}",
+        "path": str(info.path),
+    }
+
+
+def _check_zone(timezone: str) -> None:
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise WrongCall(
+            f"there is no time zone {timezone!r}",
+            remedy=did_you_mean(timezone, available_timezones()) or "write it as in Europe/Berlin",
+        ) from None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on standard error, gone when the work is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("reading declarations", total=None)
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+
+
+def _as_json(done: Ingested) -> dict[str, Any]:
+    return {
+        "table": str(done.table),
+        "version": done.version,
+        "rows": done.rows,
+        "set_aside": done.set_aside,
+        "reasons": done.reasons,
+        "changed": done.changed,
+        "map": done.map,
+        "replaced_sample": done.replaced_sample,
+    }
+
+
+def _show(done: list[Ingested]) -> None:
+    shown = Table(box=None, header_style="bold")
+    shown.add_column("gold table", overflow="fold")
+    shown.add_column("version", justify="right")
+    shown.add_column("rows", justify="right")
+    shown.add_column("set aside", justify="right")
+    shown.add_column("what happened")
+    for one in done:
+        aside = f"[yellow]{one.set_aside:,}[/]" if one.set_aside else "0"
+        shown.add_row(str(one.table), str(one.version), f"{one.rows:,}", aside, _happened(one))
+    console.print(shown)
+    for one in done:
+        if one.reasons:
+            _show_reasons(one)
+
+
+def _happened(one: Ingested) -> str:
+    if not one.changed:
+        return "was there already; nothing changed"
+    return "written in place of the sample" if one.replaced_sample else "written"
+
+
+def _show_reasons(one: Ingested) -> None:
+    reasons = Table(title=f"set aside in {set_aside_name(one.table)}", title_justify="left", box=None)
+    reasons.add_column("rows", justify="right")
+    reasons.add_column("reason")
+    for reason, count in one.reasons.items():
+        reasons.add_row(f"{count:,}", reason)
+    console.print(reasons)
