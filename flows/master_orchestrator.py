@@ -11,7 +11,7 @@ from flows.hooks import HOOKS
 from flows.inference_pipeline import inference_pipeline
 from flows.outcomes import candidates_of, champions_of, failures, gathered, sound
 from flows.promotion import promotion
-from flows.training_pipeline import promotes_itself, training_pipeline
+from flows.training_pipeline import training_pipeline
 from infra.job_records import Outcome
 from tasks.artifacts import model_row, show_models
 from tasks.jobs import settled
@@ -57,7 +57,7 @@ def _with_features(scope: Scope, failed: dict[str, Outcome]) -> list[str]:
 
 def _promoted(scope: Scope, trained: Sequence[Outcome]) -> tuple[Outcome, ...]:
     versions = candidates_of(trained)
-    if not versions or not promotes_itself(scope):
+    if not versions:
         return ()
     return gathered(promotion, project=scope.project.name, models=list(versions), versions=versions, serve=False)
 

@@ -31,6 +31,6 @@ def candidates_of(trained: Sequence[Outcome]) -> dict[str, int]:
 
 
 def champions_of(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """model -> champion's version, as training found it or promotion left it."""
-    found = {n: o.reference.get("champion_version") for n, o in sound(outcomes).items()}
+    """model -> champion's version, as training found it or promotion left it; a failed model keeps what it has."""
+    found = {o.name: o.reference.get("champion_version") for o in outcomes}
     return {n: version for n, version in found.items() if version is not None}

@@ -20,15 +20,16 @@ def promotion(
     models: list[str] | None = None,
     *,
     versions: dict[str, int] | None = None,
+    approve: bool = False,
     serve: bool = True,
 ) -> tuple[Outcome, ...]:
     """Makes each model's candidate champion if it passes: the version named, or else its challenger.
 
-    A first version must beat its baseline, a later one the champion by the declared margin on the same rows. With
-    ``serve`` the HTTP application has loaded the champions when the run ends.
+    A first version must beat its baseline, a later one the champion by the declared margin on the same rows; where the
+    project wants a person's approval, ``approve`` gives it. With ``serve`` the HTTP application has loaded the champions when the run ends.
     """
     scope = open_scope(project, domain, models)
-    decided = gathered(scope.retried(promote_models), scope, versions or {})
+    decided = gathered(scope.retried(promote_models), scope, versions or {}, approve=approve)
     show_models(scope, [model_row(scope, o.name, None, o) for o in decided])
     if serve and (champions := champions_of(decided)):
         scope.retried(serve_champions)(scope, champions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import flow, get_run_logger
+from prefect import flow
 
 from flows.hooks import HOOKS
 from flows.outcomes import candidates_of, failures, gathered
@@ -29,26 +29,16 @@ def training_pipeline(
     """Trains each model on the current features; the same data and definition give the version that is there.
 
     ``train``: ``always``; ``when-due`` on the project's training day, else only models without a valid champion;
-    ``never`` reports what stands. ``promote`` decides on the candidates at once (unless approval is manual).
+    ``never`` reports what stands. ``promote`` decides on the candidates at once.
     """
     scope = open_scope(project, domain, models)
     trained = gathered(scope.retried(train_models), scope, _mode(scope, train))
     show_models(scope, [model_row(scope, o.name, o, None) for o in trained])
     decided: tuple[Outcome, ...] = ()
     versions = candidates_of(trained)
-    if promote and versions and promotes_itself(scope):
+    if promote and versions:
         decided = gathered(promotion, project=project, models=list(versions), versions=versions)
     return settled((*trained, *failures(decided).values()))
-
-
-def promotes_itself(scope: Scope) -> bool:
-    """False, and a line in the log, where a person has to approve."""
-    if scope.project.spec.approval == "manual":
-        get_run_logger().warning(
-            "candidates wait for approval: prefect deployment run 'promotion/%s'", scope.project.name
-        )
-        return False
-    return True
 
 
 def _mode(scope: Scope, train: Train) -> Train:

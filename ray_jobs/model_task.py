@@ -10,8 +10,7 @@ from typing import Any
 from infra.job_records import Outcome
 from karat.declare import ModelSpec, Project, load_project
 from karat.lake import Lake
-from karat.registry import ModelVersion, Registry
-from karat.registry.origin import void_reason
+from karat.registry import Registry
 from karat.settings import Settings
 from ray_jobs.executor import RayExecutor
 from ray_jobs.program import Job, attempt, configure_logging, log
@@ -24,6 +23,7 @@ class ModelItem:
     project: str
     model: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    commit: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,7 @@ class ModelWork:
     lake: Lake
     registry: Registry
     parameters: dict[str, Any]
-
-    def valid_champion(self) -> ModelVersion | None:
-        """The champion, unless it learnt from sample data that real data have replaced since."""
-        champion = self.registry.champion(self.project.model_name(self.spec.name))
-        void = champion is not None and void_reason(champion, self.project, self.spec, self.lake)
-        return None if void else champion
+    commit: str
 
 
 Step = Callable[[ModelWork], Outcome]
@@ -49,7 +44,7 @@ Step = Callable[[ModelWork], Outcome]
 
 def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
     """``step`` for every model of the job, each in a task of one CPU; a failing one leaves the others."""
-    items = [ModelItem(job.project.name, name, job.parameters) for name in job.models()]
+    items = [ModelItem(job.project.name, name, job.parameters, job.commit) for name in job.models()]
     for done, (_, outcome) in enumerate(RayExecutor().map(partial(run_step, step), items), start=1):
         log.info("%s: %s (%d/%d)", outcome.name, outcome.error or outcome.state, done, len(items))
         yield outcome
@@ -75,18 +70,5 @@ def _open(item: ModelItem) -> ModelWork:
         lake=Lake(settings.lake, settings.environment),
         registry=Registry(settings.mlflow_url),
         parameters=item.parameters,
+        commit=item.commit,
     )
-
-
-def version_reference(version: ModelVersion, champion: ModelVersion | None) -> dict[str, Any]:
-    """A registered version as a reference, and which version is champion now."""
-    return {
-        "model": str(version.name),
-        "version": version.version,
-        "run_id": version.run_id,
-        "metrics": version.metrics,
-        "baseline": version.baseline,
-        "champion_version": champion.version if champion else None,
-        # A promotion leaves its decision with the version: it is not asked again.
-        "undecided": "karat.decision" not in version.tags,
-    }

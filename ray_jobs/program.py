@@ -33,6 +33,7 @@ class Job:
     settings: Settings
     project: Project
     parameters: dict[str, Any]
+    commit: str = ""
 
     @property
     def lake(self) -> Lake:
@@ -72,7 +73,7 @@ def _begin(spec: JobSpec) -> Job:
     settings = Settings()
     ray.init(address="auto", logging_level=logging.WARNING, log_to_driver=True)
     check_nodes(spec.code, settings)
-    return Job(settings, load_project(spec.project, settings), spec.parameters)
+    return Job(settings, load_project(spec.project, settings), spec.parameters, spec.code.commit)
 
 
 def check_nodes(expected: CodeVersion, settings: Settings) -> None:
@@ -106,13 +107,15 @@ def configure_logging() -> None:
     logging.getLogger("karat").setLevel(logging.INFO)
 
 
-def attempt(name: str, function: Callable[..., Outcome], *args: Any) -> Outcome:
-    """``function``'s outcome; an exception becomes a failed one, so that the others go on."""
+def attempt(
+    name: str, function: Callable[..., Outcome], *args: Any, reference: dict[str, Any] | None = None
+) -> Outcome:
+    """``function``'s outcome; an exception becomes a failed one (with ``reference``), so that the others go on."""
     try:
         return function(*args)
     except Exception as error:
         _report(error, name)
-        return Outcome(name=name, state="failed", error=JobError.of(error))
+        return Outcome(name=name, state="failed", reference=reference or {}, error=JobError.of(error))
 
 
 def _report(error: Exception, what: str) -> None:

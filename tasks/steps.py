@@ -36,9 +36,9 @@ def _train_models(scope: Scope, train: Train) -> tuple[Outcome, ...]:
     )
 
 
-def _promote_models(scope: Scope, versions: dict[str, int]) -> tuple[Outcome, ...]:
+def _promote_models(scope: Scope, versions: dict[str, int], *, approve: bool = False) -> tuple[Outcome, ...]:
     """Champions, where a candidate passes its gates; ``versions`` names candidates, the challenger is the default."""
-    parameters = {"models": tuple(scope.models), "versions": versions}
+    parameters = {"models": tuple(scope.models), "versions": versions, "approve": approve}
     return run_job("promote", "ray_jobs.promote_models", scope.project.name, parameters)
 
 

@@ -161,7 +161,7 @@ def _known_anomalies(
     if target is None or target not in frame.columns:
         return target, []
     known = frame[target].drop_nulls()
-    if not (known.dtype.is_numeric() or known.dtype == pl.Boolean) or not known.cast(pl.Float64).is_in([0, 1]).all():
+    if not (known.dtype.is_numeric() or known.dtype == pl.Boolean) or not known.cast(pl.Float64).is_in([0.0, 1.0]).all():
         raise UnusableLabel(
             f"the label of {spec.name!r} must be 1 for an anomaly and 0 for a normal row; it is {known.dtype}, with "
             f"values such as {', '.join(map(repr, known.unique().sort().head(3).to_list()))}",
