@@ -26,7 +26,8 @@ def promotion(
     """Makes each model's candidate champion if it passes: the version named, or else its challenger.
 
     A first version must beat its baseline, a later one the champion by the declared margin on the same rows; where the
-    project wants a person's approval, ``approve`` gives it. With ``serve`` the HTTP application has loaded the champions when the run ends.
+    project wants a person's approval, ``approve`` gives it. With ``serve`` the HTTP application has loaded the
+    champions when the run ends.
     """
     scope = open_scope(project, domain, models)
     decided = gathered(scope.retried(promote_models), scope, versions or {}, approve=approve)
