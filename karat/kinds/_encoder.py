@@ -14,6 +14,8 @@ from karat.errors import NaiveTimestamp, SchemaMismatch, SignatureError, did_you
 
 #: The most texts that get a code of their own; histogram trees have 255 bins, one of them for missing values.
 MAX_CATEGORIES = 254
+#: A text in fewer training rows than this has no code: boosting learns such rows by heart.
+FEWEST_ROWS = 5
 #: Trees compare in 32 bits: what is greater than this is infinite to them.
 LARGEST = float(np.finfo(np.float32).max)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,7 +54,7 @@ def dtype_of(name: str, dtype: pl.DataType) -> str:
 @dataclass(frozen=True)
 class Encoder:
     """Columns to a float64 matrix: numbers as they are, switches 0 and 1, dates and timestamps as days since 1970,
-    texts as codes. Null, NaN, infinite (beyond 32 bits) and unseen texts are NaN: missing."""
+    texts as codes. Null, NaN, infinite (beyond 32 bits), rare and unseen texts are NaN: missing."""
 
     columns: tuple[Column, ...]
     warnings: tuple[str, ...] = field(default=(), compare=False)
@@ -65,13 +67,12 @@ class Encoder:
             dtype = dtype_of(series.name, series.dtype)
             categories: tuple[str, ...] = ()
             if dtype == "string":
-                counts = series.cast(pl.String).drop_nulls().value_counts().rows()
-                kept = sorted(counts, key=lambda r: (-r[1], r[0]))[:MAX_CATEGORIES]
-                categories = tuple(sorted(text for text, _ in kept))
-                if len(counts) > MAX_CATEGORIES:
+                categories, different = _categories(series.cast(pl.String))
+                if len(categories) < different:
                     warnings.append(
-                        f"feature {series.name!r} has {len(counts)} different texts: the {MAX_CATEGORIES} most "
-                        "frequent are kept, the others count as missing"
+                        f"feature {series.name!r} has {different} different texts; {len(categories)} of them are "
+                        f"frequent enough to learn from ({FEWEST_ROWS} rows, the first {MAX_CATEGORIES}), the others "
+                        "count as missing"
                     )
             columns.append(Column(series.name, dtype, categories))
         return cls(tuple(columns), tuple(warnings))
@@ -129,6 +130,13 @@ class Encoder:
     @classmethod
     def from_json(cls, data: list[dict[str, Any]]) -> Encoder:
         return cls(tuple(Column(c["name"], c["dtype"], tuple(c["categories"])) for c in data))
+
+
+def _categories(texts: pl.Series) -> tuple[tuple[str, ...], int]:
+    """The texts that get a code, in the order of their codes, and how many different ones there are."""
+    counts = texts.drop_nulls().value_counts().rows()
+    frequent = sorted((r for r in counts if r[1] >= FEWEST_ROWS), key=lambda r: (-r[1], r[0]))
+    return tuple(sorted(text for text, _ in frequent[:MAX_CATEGORIES])), len(counts)
 
 
 def _other_type(column: Column, given: str) -> SignatureError:
@@ -206,4 +214,4 @@ def _timestamp(column: Column, value: Any) -> float:
         raise _other_type(column, repr(value))
     if value.tzinfo is None:
         raise NaiveTimestamp(f"feature {column.name!r}: {value} has no time zone", remedy="give it in UTC")
-    return ((value - _EPOCH) // timedelta(microseconds=1)) / _DAY_US
+    return float((value - _EPOCH) // timedelta(microseconds=1)) / _DAY_US

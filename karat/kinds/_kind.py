@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from karat.errors import DeclarationError, UntrustedModel, did_you_mean
 
@@ -24,7 +25,7 @@ class Kind(ABC):
 
     ``parameters`` are the given ones over the defaults. ``curve`` holds one list a part of the rows ("train",
     "validation") with the loss after each round, in ``curve_metric``; empty where a kind does not learn in rounds.
-    ``threshold`` is set by a kind that learns its own decision threshold.
+    ``threshold`` is set by a kind that learns its own decision threshold; ``classes`` is their number, 0 without.
     """
 
     tasks: ClassVar[frozenset[str]]
@@ -42,7 +43,6 @@ class Kind(ABC):
         self.threshold: float | None = None
         self.classes = 0
 
-    @abstractmethod
     def fit(
         self,
         X: np.ndarray,
@@ -55,8 +55,24 @@ class Kind(ABC):
         """Learns from ``X`` (n, f) float64, NaN where missing, categories as codes 0..k-1.
 
         ``y`` (n,): values for a regression, class codes 0..k-1 for a classification, None for an anomaly detector.
-        Rows used to stop early are taken from these rows.
+        Rows used to stop early are taken from these rows. It uses ``n_jobs`` threads, 1 by default: models are
+        trained side by side, and threads that wait for a taken core make a fit many times slower.
         """
+        self.classes = int(y.max()) + 1 if y is not None and self.task in ("binary", "multiclass") else 0
+        with threadpool_limits(limits=self.parameters["n_jobs"]):
+            self._fit(X, y, names=names, categorical=categorical, report=report)
+
+    @abstractmethod
+    def _fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None,
+    ) -> None:
+        """What ``fit`` says; ``X`` is not to be changed."""
 
     @abstractmethod
     def predict(self, X: np.ndarray) -> np.ndarray:

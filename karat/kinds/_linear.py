@@ -24,14 +24,14 @@ class Linear(Kind):
     def _estimator(self) -> Any:
         raise TypeError(f"{type(self).__name__} names no estimator")
 
-    def fit(
+    def _fit(
         self,
         X: np.ndarray,
         y: np.ndarray | None,
         *,
         names: list[str],
         categorical: list[bool],
-        report: Report | None = None,
+        report: Report | None,
     ) -> None:
         self._features = X.shape[1]
         self._pipeline = Pipeline([("prepare", _preparation(categorical)), ("estimate", self._estimator())])
@@ -120,6 +120,9 @@ class Linear(Kind):
         self._features = int(state["features"])
         self._pipeline = _skops.load(folder, Pipeline, ("numpy.dtype",))
         try:
+            estimator = self._pipeline["estimate"]
+            if type(estimator) is not type(self._estimator()) or self._pipeline.n_features_in_ != self._features:
+                raise UntrustedModel(f"the model's file holds another {estimator}", where=str(folder))
             self._fold()
         except (AttributeError, KeyError, IndexError, ValueError, TypeError) as error:
             raise UntrustedModel(f"the model's file is not a whole pipeline: {error}", where=str(folder)) from error

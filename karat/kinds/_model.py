@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from karat.errors import SignatureError, UntrustedModel, UnusableLabel
 from karat.kinds._encoder import Encoder
@@ -53,9 +52,7 @@ class Model:
         self.encoder = Encoder.fit(frame)
         target = None if y is None or self.task == "anomaly" else self._target(y)
         X = self.encoder.encode(frame)
-        # The kinds' libraries would each take every core; models are trained side by side instead.
-        with threadpool_limits(limits=int(self.kind.parameters.get("n_jobs") or 1)):
-            self.kind.fit(X, target, names=self.encoder.names, categorical=self.encoder.categorical, report=report)
+        self.kind.fit(X, target, names=self.encoder.names, categorical=self.encoder.categorical, report=report)
         if self.kind.threshold is not None:
             self.threshold = self.kind.threshold
         return self
@@ -77,7 +74,6 @@ class Model:
                 f"{'2' if most == 2 else f'2 to {most}'}",
                 remedy="look at the label's expression and at the rows it is computed from",
             )
-        self.kind.classes = len(self.classes)
         return codes_of(y, self.classes)
 
     @property

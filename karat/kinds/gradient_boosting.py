@@ -45,14 +45,14 @@ class GradientBoosting(Kind):
         "n_jobs": 1,
     }
 
-    def fit(
+    def _fit(
         self,
         X: np.ndarray,
         y: np.ndarray | None,
         *,
         names: list[str],
         categorical: list[bool],
-        report: Report | None = None,
+        report: Report | None,
     ) -> None:
         assert y is not None
         aside = np.zeros(len(y), dtype=bool)

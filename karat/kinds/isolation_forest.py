@@ -27,14 +27,14 @@ class IsolationForest(Kind):
         "n_jobs": 1,
     }
 
-    def fit(
+    def _fit(
         self,
         X: np.ndarray,
         y: np.ndarray | None,
         *,
         names: list[str],
         categorical: list[bool],
-        report: Report | None = None,
+        report: Report | None,
     ) -> None:
         self._shares = {j: _shares(X[:, j]) for j in np.flatnonzero(categorical).tolist()}
         self._forest = Forest(**self.parameters, random_state=self.seed)

@@ -27,14 +27,14 @@ class RandomForest(Kind):
         "n_jobs": 1,
     }
 
-    def fit(
+    def _fit(
         self,
         X: np.ndarray,
         y: np.ndarray | None,
         *,
         names: list[str],
         categorical: list[bool],
-        report: Report | None = None,
+        report: Report | None,
     ) -> None:
         regression = self.task == "regression"
         given = {k: v for k, v in self.parameters.items() if not (k == "criterion" and v is None)}

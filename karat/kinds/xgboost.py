@@ -3,6 +3,7 @@ set aside, gains no more; the rounds after the best one are dropped."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from karat.errors import UntrustedModel
 from karat.kinds._kind import Kind, Report
+from karat.kinds._trees import check_nodes
 from karat.kinds._validation import validation_rows
 
 _FILE = "estimator.ubj"
@@ -48,14 +50,14 @@ class XGBoost(Kind):
         "n_jobs": 1,
     }
 
-    def fit(
+    def _fit(
         self,
         X: np.ndarray,
         y: np.ndarray | None,
         *,
         names: list[str],
         categorical: list[bool],
-        report: Report | None = None,
+        report: Report | None,
     ) -> None:
         assert y is not None
         aside = np.zeros(len(y), dtype=bool)
@@ -131,13 +133,26 @@ class XGBoost(Kind):
         self._booster = xgboost.Booster()
         try:
             self._booster.load_model(folder / _FILE)
-        except (xgboost.core.XGBoostError, OSError) as error:
+        except (xgboost.core.XGBoostError, OSError, ValueError) as error:
             raise UntrustedModel(
                 f"the model's file can't be read as an XGBoost model: {error}",
                 where=str(folder / _FILE),
                 remedy="load a folder that Model.save has written, or train the model again",
             ) from error
+        _check(self._booster)
         self._booster.set_param({"nthread": 1})
+
+
+def _check(booster: xgboost.Booster) -> None:
+    """XGBoost follows the node numbers of a file without looking at bounds."""
+    model = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
+    for tree in model["trees"]:
+        left, right, feature = (np.array(tree[k]) for k in ("left_children", "right_children", "split_indices"))
+        check_nodes(left, right, left == -1, feature, booster.num_features())
+        ends = np.add(tree["categories_segments"], tree["categories_sizes"])
+        told = np.array(tree["split_type"])[left != -1].sum()
+        if len(ends) != told or (ends > len(tree["categories"])).any():
+            raise UntrustedModel("a tree in the model's file asks for categories that are not there")
 
 
 class _Reporting(xgboost.callback.TrainingCallback):
