@@ -7,12 +7,13 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
 
 - ``base`` log-normal over workspaces; ``cycle`` a slow wave of 120 to 300 days (growth, then decline); ``drift`` an
   AR(1)-like wander that reverts within two weeks; ``regime`` a level that jumps every three to eight weeks (projects).
-- ``week``: weekends are quieter. Development falls to a tenth where clusters stop by themselves, but hardly at all
-  while the hidden state ``autostop_off`` holds, which flips every two to seven weeks.
-- ``close``: month-end closing lifts the last two days of a month and the first, by workspace.
+- ``week``: weekends are quieter. Development falls to a tenth where clusters are stopped. While the hidden
+  state ``autostop_off`` holds (it may flip every two to seven weeks) they idle through the nights of the week, and four
+  weekends in five they are left running; without it, one in eight.
+- ``close``: month-end closing lifts the last two days of a month and the first by half to one and three quarters.
 - ``life``: two workspaces in five are short-lived: they ramp up over a month, wind down over their last two weeks,
   vanish, and another one comes.
-- ``incident``: on about 1 workspace-day in 45 a ``runaway`` job multiplies one SKU, a ``serving_surge`` brings a SKU
+- ``incident``: on about 1 workspace-day in 28 a ``runaway`` job multiplies one SKU, a ``serving_surge`` brings a SKU
   that was hardly used, or an ``outage`` takes most of a day: for one to three days, of any strength, some too mild
   to be seen.
 - Commitments: two workspaces in three have bought a daily amount of compute at a quarter off, sized a quarter earlier
@@ -220,9 +221,9 @@ def _incidents(draws: Draws, numbers: np.ndarray, days: np.ndarray) -> tuple[np.
     kind, factor = np.zeros((len(numbers), len(days)), int), np.ones((len(numbers), len(days)))
     for back in (2, 1, 0):
         at = (numbers[:, None], days[None, :] - back)
-        begins = (draws.uniform("incident", *at) < 0.0115) & (draws.uniform("lasts", *at) * 3 > back)
+        begins = (draws.uniform("incident", *at) < 0.019) & (draws.uniform("lasts", *at) * 3 > back)
         which = 1 + np.searchsorted([0.55, 0.75], draws.uniform("kind", *at))
-        strength = np.exp(draws.between(0.3, 1.9, "strength", *at))
+        strength = np.exp(draws.between(0.6, 2.2, "strength", *at))
         size = np.choose(which - 1, [strength, 4 * strength, 1 / (1 + strength)])
         kind, factor = np.where(begins, which, kind), np.where(begins, size, factor)
     return kind, factor
@@ -243,21 +244,23 @@ class World:
 
 def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
     n, w = people.numbers, people.numbers[:, None]
-    base = np.exp(6.2 + 0.55 * draws.normal("base", n))
+    base = np.exp(6.2 + 0.35 * draws.normal("base", n))
     period = draws.between(120, 300, "period", w)
-    cycle = draws.between(0.1, 0.45, "swing", w) * np.sin(2 * np.pi * (days / period + draws.uniform("wave", w)))
-    regime = 0.22 * draws.normal("regime", w, _blocks(draws, "regime", n, days, low=21, high=56))
-    level = base[:, None] * np.exp(cycle + regime + _drift(draws, n, days, 0.88, 0.28))
-    close = 1 + _month_end(days) * draws.between(0, 0.9, "close", w)
+    cycle = draws.between(0.04, 0.14, "swing", w) * np.sin(2 * np.pi * (days / period + draws.uniform("wave", w)))
+    regime = 0.1 * draws.normal("regime", w, _blocks(draws, "regime", n, days, low=21, high=56))
+    level = base[:, None] * np.exp(cycle + regime + _drift(draws, n, days, 0.8, 0.26))
+    close = 1 + _month_end(days) * draws.between(0.5, 1.75, "close", w)
 
     skus = np.arange(len(SKUS))
-    mix = np.array([sku[4] for sku in SKUS]) * np.exp(0.7 * draws.normal("mix", w, skus[None, :]))
+    mix = np.array([sku[4] for sku in SKUS]) * np.exp(0.45 * draws.normal("mix", w, skus[None, :]))
     mix = mix / mix.sum(1, keepdims=True)
     prod = draws.between(0.35, 0.85, "prod", n)
     autostop_off = draws.uniform("autostop", w, _blocks(draws, "autostop", n, days, low=14, high=49)) < 0.38
     weekend = (days + EPOCH.weekday()) % 7 >= 5
     quiet_prod = np.where(weekend, draws.between(0.6, 0.95, "prod weekend", w), 1.0)
-    quiet_dev = np.where(weekend, np.where(autostop_off, draws.between(0.45, 0.9, "dev weekend", w), 0.1), 1.0)
+    idle = draws.between(0.45, 0.9, "dev weekend", w)
+    forgotten = draws.uniform("forgotten", w, (days + EPOCH.weekday()) // 7) < np.where(autostop_off, 0.8, 0.12)
+    quiet_dev = np.where(weekend, np.where(forgotten, idle, 0.1), np.where(autostop_off, 1 + idle, 1.0))
     by_environment = np.stack([prod[:, None] * quiet_prod, (1 - prod)[:, None] * quiet_dev], -1)
 
     alive = level * close * _life(people, days)
@@ -324,7 +327,7 @@ def _streams(draws: Draws, people: Workspaces, days: np.ndarray, world: World) -
 def _tagged(draws: Draws, people: Workspaces, days: np.ndarray, world: World, lines: pl.DataFrame) -> list[pl.Series]:
     """Which tags each line bears; a stream keeps its tags for weeks."""
     w, d, s, e = (lines[axis].to_numpy() for axis in "wdse")
-    block = _blocks(draws, "retag", people.numbers, days, low=20, high=60)[w, d]
+    block = _blocks(draws, "retag", people.numbers, days, low=30, high=90)[w, d]
     ease = {"cost_center": 1.0, "owner": 0.9, "project": 0.75}
     likely = {tag: world.discipline[w, d] * share for tag, share in ease.items()} | {
         "environment": np.full(len(w), 0.92)

@@ -18,9 +18,9 @@ CATEGORIES = {
 TAGGED = "cost_center IS NOT NULL"
 ON_DEMAND_COMPUTE = "service_category = 'Compute' AND pricing_category = 'Standard' AND charge_category = 'Usage'"
 UNUSED = "commitment_status = 'Unused'"
-WEEKEND = "isodow(usage_date) >= 6"
 # Prod is what says so; what bears no environment tag counts as not prod, since nobody has claimed that it must run.
-LEFT_RUNNING = f"service_category = 'Compute' AND environment IS DISTINCT FROM 'prod' AND {WEEKEND}"
+NOT_PROD = "service_category = 'Compute' AND environment IS DISTINCT FROM 'prod'"
+LEFT_RUNNING = f"{NOT_PROD} AND isodow(usage_date) >= 6"
 
 
 def _sum(name: str, column: str, days: int, what: str, where: str | None = None, *, shown: bool = True) -> Feature:
@@ -40,12 +40,16 @@ def _day_back(days: int) -> pl.Expr:
     return pl.col(f"dbu_{days + 1}d") - pl.col(f"dbu_{days}d" if days > 1 else "daily_dbu")
 
 
+def _closing(day: pl.Expr) -> pl.Expr:
+    return ((day.dt.day() == 1) | (day.dt.offset_by("2d").dt.day() <= 2)).cast(pl.Int64)
+
+
 def mix_entropy(*costs: pl.Series) -> pl.Series:
     """Shannon entropy in nats of the shares of the positive ``costs``; null where none is positive."""
     positive = np.clip(np.column_stack([c.to_numpy() for c in costs]), 0, None)
     total = positive.sum(1, keepdims=True)
     shares = np.divide(positive, total, out=np.zeros_like(positive), where=total > 0)
-    entropy = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(1)
+    entropy = (shares * -np.log(np.where(shares > 0, shares, 1.0))).sum(1).clip(0)
     return pl.Series(entropy).set(pl.Series(total[:, 0] <= 0), None)
 
 
@@ -64,8 +68,7 @@ def mix_shift(*costs: pl.Series) -> pl.Series:
 
 CONSUMPTION = (
     _sum("daily_dbu", "dbus", 1, "DBU"),
-    *(_sum(f"dbu_{d}d", "dbus", d, "DBU", shown=False) for d in (2, 3, 4, 5, 6, 8, 15, 21, 22)),
-    *(_sum(f"dbu_{d}d", "dbus", d, "DBU") for d in (7, 14, 30)),
+    *(_sum(f"dbu_{d}d", "dbus", d, "DBU", shown=d in (7, 14, 30)) for d in (2, 3, 4, 5, 6, 7, 8, 14, 15, 21, 22, 30)),
     from_polars("avg_dbu_7d", pl.col("dbu_7d") / 7, description="DBU a day over the last 7 days, idle days counted"),
     from_polars(
         "avg_dbu_30d", pl.col("dbu_30d") / 30, description="DBU a day over the last 30 days, idle days counted"
@@ -80,7 +83,7 @@ CONSUMPTION = (
         pl.when(pl.col("std_dbu_7d") > 1e-6 * pl.col("avg_dbu_7d").abs()).then(
             (pl.col("daily_dbu") - pl.col("avg_dbu_7d")) / pl.col("std_dbu_7d")
         ),
-        description="How many std_dbu_7d the day lies above avg_dbu_7d, itself one of the 7 days; null where all are equal",
+        description="How many std_dbu_7d the day lies above avg_dbu_7d, which counts it; null where all days are equal",
     ),
     from_polars(
         "variation_7d", _per("std_dbu_7d", "avg_dbu_7d"), description="std_dbu_7d over avg_dbu_7d: unsteadiness"
@@ -88,14 +91,14 @@ CONSUMPTION = (
     from_polars("dbu_yesterday", _day_back(1), description="DBU of the day before"),
     from_polars("dbu_last_week", _day_back(7), description="DBU of the same weekday a week before"),
     from_polars(
-        "dbu_weekday_mean",
-        (_day_back(7) + _day_back(14) + _day_back(21)) / 3,
-        description="Mean DBU of the same weekday in the last three weeks",
+        "dbu_usual",
+        pl.concat_list(_day_back(d) for d in (7, 14, 21)).list.median(),
+        description="Median DBU of the same weekday in the last three weeks",
     ),
     from_sql(
-        "log_ratio_weekday",
-        "ln((greatest(daily_dbu, 0) + 1) / (greatest(dbu_weekday_mean, 0) + 1))",
-        description="Natural logarithm of the day's DBU over dbu_weekday_mean, 1 added to both",
+        "log_ratio_usual",
+        "CASE WHEN dbu_22d - dbu_21d > 1e-6 THEN ln((greatest(daily_dbu, 0) + 1) / (greatest(dbu_usual, 0) + 1)) END",
+        description="Natural logarithm of the day's DBU over dbu_usual, 1 added to both; null in the first three weeks",
     ),
     from_sql(
         "log_ratio_yesterday",
@@ -174,6 +177,11 @@ ALLOCATION = (
     from_polars(
         "tagged_share_30d", _per("tagged_cost_30d", "cost_30d"), description="Share of cost_30d that has a cost centre"
     ),
+    from_polars(
+        "chargeable_run_rate_7d",
+        pl.col("tagged_share_7d") * pl.col("cost_30d") * 7 / 30,
+        description="What a usual week of the last 30 days would charge at the tagging of the last 7",
+    ),
     aggregate(
         "tagged_line_share_30d",
         "share",
@@ -236,10 +244,44 @@ COMMITMENT = (
 )
 
 WASTE = (
+    *(
+        _sum(f"compute_cost_{d}d", "effective_cost", d, "Effective cost of compute", CATEGORIES["compute"])
+        for d in (3, 7, 28)
+    ),
+    *(
+        _sum(f"not_prod_compute_{d}d", "effective_cost", d, "Cost of compute that is not prod", NOT_PROD)
+        for d in (3, 7, 28)
+    ),
+    *(
+        from_polars(
+            f"not_prod_share_{d}d",
+            _per(f"not_prod_compute_{d}d", f"compute_cost_{d}d"),
+            description=f"not_prod_compute_{d}d over compute_cost_{d}d",
+        )
+        for d in (3, 7, 28)
+    ),
+    *(
+        _sum(
+            f"{what}_workdays_{d}d", "effective_cost", d, "Its cost", f"{where} AND isodow(usage_date) < 6", shown=False
+        )
+        for d in (3, 28)
+        for what, where in (("compute", CATEGORIES["compute"]), ("not_prod", NOT_PROD))
+    ),
+    *(
+        from_polars(
+            f"not_prod_workday_share_{d}d",
+            _per(f"not_prod_workdays_{d}d", f"compute_workdays_{d}d"),
+            description=f"Share of the compute of Monday to Friday that is not prod, over the last {d} days",
+        )
+        for d in (3, 28)
+    ),
+    from_polars(
+        "not_prod_rise",
+        _per("not_prod_workday_share_3d", "not_prod_workday_share_28d"),
+        description="not_prod_workday_share_3d over not_prod_workday_share_28d: above 1 where clusters begin to idle",
+    ),
     _sum("left_running_7d", "effective_cost", 7, "Cost of weekend compute that is not prod", LEFT_RUNNING),
     _sum("left_running_28d", "effective_cost", 28, "Cost of weekend compute that is not prod", LEFT_RUNNING),
-    _sum("compute_cost_7d", "effective_cost", 7, "Effective cost of compute", CATEGORIES["compute"]),
-    _sum("compute_cost_28d", "effective_cost", 28, "Effective cost of compute", CATEGORIES["compute"]),
     from_polars(
         "left_running_share_7d",
         _per("left_running_7d", "compute_cost_7d"),
@@ -271,7 +313,7 @@ MIX = (
     ),
     *(
         _sum(f"{c}_{d}d", "list_cost", d, f"List cost of {c}", where, shown=False)
-        for d in (1, 7, 30)
+        for d in (1, 7, 8, 30)
         for c, where in CATEGORIES.items()
     ),
     from_polars(
@@ -283,6 +325,15 @@ MIX = (
     from_polars("compute_share_7d", _per("compute_7d", "list_cost_7d"), description="Share of compute in list_cost_7d"),
     from_polars(
         "ai_share_7d", _per("ai_7d", "list_cost_7d"), description="Share of AI and machine learning in list_cost_7d"
+    ),
+    from_polars(
+        "category_surge_1d",
+        pl.max_horizontal(
+            ((pl.col(f"{c}_1d").clip(0) + 1) / ((pl.col(f"{c}_8d") - pl.col(f"{c}_1d")).clip(0) / 7 + 1)).log()
+            for c in CATEGORIES
+        ),
+        description="Largest logarithm, over the service categories, of the day's list cost over that of a day of the "
+        "week before, 1 added to both",
     ),
     from_python(
         "mix_entropy_30d",
@@ -300,15 +351,32 @@ MIX = (
 
 CALENDAR = (
     from_sql("day_of_week", "isodow(usage_date)", dtype="int64", description="1 Monday to 7 Sunday"),
-    from_sql(
-        "is_weekend", "isodow(usage_date) >= 6", dtype="bool", description="Whether the day is a Saturday or Sunday"
-    ),
+    from_sql("is_weekend", "isodow(usage_date) >= 6", dtype="bool", description="Whether it is a Saturday or Sunday"),
     from_sql("day_of_month", "day(usage_date)", dtype="int64", description="1 to 31"),
     from_sql(
         "days_to_month_end",
         "date_diff('day', usage_date, last_day(usage_date))",
         dtype="int64",
         description="Days left in the month, 0 on its last day",
+    ),
+    *(
+        from_polars(
+            f"closing_days_{when}_7d",
+            pl.sum_horizontal(_closing(pl.col("usage_date") + pl.duration(days=d)) for d in days),
+            dtype="int64",
+            description=f"Days of month-end closing (a month's last two, the next one's first) in the {when} 7 days",
+        )
+        for when, days in (("next", range(1, 8)), ("last", range(-6, 1)))
+    ),
+    from_polars(
+        "closing_shift_7d",
+        (pl.col("closing_days_next_7d") - pl.col("closing_days_last_7d")) * pl.col("avg_cost_30d"),
+        description="Closing days that come less those that were, each at the cost of a day",
+    ),
+    from_polars(
+        "chargeable_closing_shift_7d",
+        pl.col("closing_shift_7d") * pl.col("tagged_share_7d"),
+        description="The part of closing_shift_7d that has a cost centre, at the tagging of the last 7 days",
     ),
 )
 
