@@ -58,14 +58,15 @@ def publish_table(
         info = lake.info(name)  # again: another process may have published while we waited
         known = store.state(space)
         state = _next_state(info, known, index)
-        if state is known and state.version == info.version and state.pending is None:
+        if state is known and state.version == info.version and not state.pending:
             return Published(name, index, info.version, changed=False)
         if known is not None and known.key != state.key:
             store.drop(space)
         source = Source(lake, info, state, at or datetime.now(UTC))
         days = _days(lake, info, known) if state is known else None
         plan = _plan(store, source, space, days)
-        _write(store, replace(state, pending=info.version), plan, progress)
+        begun = replace(state, pending=tuple(dict.fromkeys([*state.pending, info.version])))
+        _write(store, begun, info.version, plan, progress)
         return Published(name, index, info.version, True, len(plan.puts), len(plan.deletes), whole=days is None)
 
 
@@ -98,7 +99,7 @@ def _days(lake: Lake, info: TableInfo, known: State | None) -> frozenset[date] |
     """The days whose rows may differ from what is online; None for all of them."""
     if known is None or known.time is None or known.version is None:
         return None
-    begun = [v for v in (known.version, known.pending) if v is not None]
+    begun = (known.version, *known.pending)
     if max(begun) > info.version:  # the table was made anew
         return None
     # A publication that was broken off may have copied rows that its version alone had.
@@ -172,7 +173,7 @@ def _lost(rows: list[tuple[int, bytes]], kept: list[tuple[int, bytes]], merged: 
     return not any(time >= oldest for time in known)
 
 
-def _write(store: OnlineStore, state: State, plan: _Plan, progress: Progress) -> None:
+def _write(store: OnlineStore, state: State, version: int, plan: _Plan, progress: Progress) -> None:
     """Piece by piece, each with the state as it stands; the last says that the version is online."""
     puts, done, total = sorted(plan.puts), 0, len(plan.puts) + len(plan.deletes)
     pieces: list[tuple[list[tuple[bytes, bytes]], list[bytes]]]
@@ -180,8 +181,8 @@ def _write(store: OnlineStore, state: State, plan: _Plan, progress: Progress) ->
     pieces += [([], plan.deletes[at : at + _CHUNK]) for at in range(0, len(plan.deletes), _CHUNK)]
     ended = replace(
         state,
-        version=state.pending,
-        pending=None,
+        version=version,
+        pending=(),
         layouts={state.layout: state.columns},
         rows=plan.total,
         published_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -35,7 +35,7 @@ class Space:
 @dataclass(frozen=True)
 class State:
     """What a space holds. ``version``: the Delta version that is published whole, None before the first;
-    ``pending``: the one that a publication has begun with and not ended. ``lag`` in microseconds."""
+    ``pending``: those that publications have begun with since and not ended. ``lag`` in microseconds."""
 
     table: str
     index: Index
@@ -45,7 +45,7 @@ class State:
     layouts: dict[int, tuple[tuple[str, str], ...]]
     layout: int
     version: int | None = None
-    pending: int | None = None
+    pending: tuple[int, ...] = ()
     rows: int = 0
     published_at: str = ""
     codec: KeyCodec = field(init=False, compare=False, repr=False)
@@ -74,7 +74,7 @@ class State:
     @classmethod
     def load(cls, raw: bytes) -> State:
         fields: dict[str, Any] = msgpack.unpackb(raw, strict_map_key=False)
-        fields["key"] = tuple(map(tuple, fields["key"]))
+        fields["key"], fields["pending"] = tuple(map(tuple, fields["key"])), tuple(fields["pending"])
         fields["layouts"] = {n: tuple(map(tuple, c)) for n, c in fields["layouts"].items()}
         return cls(**fields)
 

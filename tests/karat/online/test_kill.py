@@ -46,7 +46,7 @@ def test_a_killed_publication_is_resumed(table, lake: Lake, settings: Settings) 
     store = open_store(settings)
     state, online = store.state(SPACE), dict(store.scan(SPACE))
     assert state is not None
-    assert (state.version, state.pending) == (None, lake.version(SALES))
+    assert (state.version, state.pending) == (None, (lake.version(SALES),))
     assert 40 <= len(online) < 20_000
     done = publish_table(lake, store, SALES)
     assert done.written == 20_000 - len(online)
@@ -55,7 +55,7 @@ def test_a_killed_publication_is_resumed(table, lake: Lake, settings: Settings) 
     killed_after(settings, 2)
     state = store.state(SPACE)
     assert state is not None
-    assert (state.version, state.pending) == (done.version, lake.version(SALES))
+    assert (state.version, state.pending) == (done.version, (lake.version(SALES),))
     lake.merge(SALES, sales(("s1", 1, 5, 5.0)))  # and the table goes on before anybody resumes
     publish_table(lake, store, SALES)
     reader = Reader(store, SPACE, ["sum_7d"])

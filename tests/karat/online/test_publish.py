@@ -209,7 +209,7 @@ def expected(rows: pl.DataFrame, at: date) -> dict[tuple, float | None]:
 
 
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @hypothesis_given(steps=st.lists(st.tuples(STEP, st.booleans(), st.booleans()), min_size=1, max_size=6))
 def test_whatever_was_written_what_is_online_is_what_the_table_has(steps, tmp_path_factory) -> None:
@@ -234,6 +234,17 @@ def test_whatever_was_written_what_is_online_is_what_the_table_has(steps, tmp_pa
     for offset in range(4):
         assert sums(store, NOON + timedelta(days=offset)) == expected(stored, day(20 + offset))
     store.close()
+
+
+def test_two_publications_broken_off_one_after_the_other(table, lake: Lake, store, publish) -> None:
+    """What the first of them copied is of a day that neither the published nor the newest version has."""
+    lake.merge(table(), sales(("a", 1, 3, 1.0)))
+    publish()
+    for rows in ([("a", 2, 2, 1.0)], [("a", 1, 1, 1.0)]):
+        lake.overwrite(SALES, sales(*rows))
+        break_off(lake, store)
+    publish()
+    assert sums(store) == {("a", 1): 1.0}
 
 
 def break_off(lake: Lake, store: OnlineStore) -> None:
