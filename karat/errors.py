@@ -244,9 +244,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(set(known))
     if not known:
         return ""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    spelled = {k.lower(): k for k in reversed(known)}  # capitals make no other name
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
     if near:
-        return f"Did you mean {near[0]!r}?"
+        return f"Did you mean {spelled[near[0]]!r}?"
     shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
     return f"Known: {shown}."
 

@@ -17,10 +17,11 @@ from karat.lake import Commit, Lake, Work
 from karat.names import TableName
 from karat.quality.aside import reasons_of, rows_aside
 from karat.quality.check import Checked, check
+from karat.quality.choose import choose_map
 from karat.quality.mapping import Mapped, apply, bind
-from karat.quality.maps import Format, Map, check_targets, choose_map, find_map, load_map
+from karat.quality.maps import Format, Map, check_targets, find_map, load_map
 from karat.quality.origin import GOLD_WORK, INGEST, SAMPLE, origin
-from karat.quality.sources import digest_of, header_of, read_source
+from karat.quality.sources import digest_of, head_of, read_source
 from karat.quality.write import write_gold
 
 
@@ -101,16 +102,15 @@ def _project_zone(project: Project) -> str | None:
 
 
 def _map(project: Project, contract: GoldTable, paths: Sequence[Path], given: Path | None) -> Map | None:
-    """The map to use, bound to the header of every file."""
-    options = Format()
+    """The map to use, bound to the columns of every file."""
     chosen = load_map(find_map(project, given)) if given is not None else None
-    headers = [header_of(p, chosen.format if chosen else options) for p in paths]
+    heads = [head_of(p, chosen.format if chosen else Format()) for p in paths]
     if chosen is None:
-        chosen = choose_map(project, contract, headers)
+        chosen = choose_map(project, contract, heads, paths)
     if chosen is not None:
         check_targets(chosen, contract)
         for path in paths:
-            bind(chosen, header_of(path, chosen.format), str(path))
+            bind(chosen, head_of(path, chosen.format), str(path))
     return chosen
 
 

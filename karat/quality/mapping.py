@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import polars as pl
 
 from karat.declare import GoldTable
 from karat.errors import ColumnMissing, DeclarationError, did_you_mean
-from karat.quality.maps import Map
+from karat.quality.maps import Expression, Map
 from karat.quality.sources import Source
 
 ROW, FILE = "_row", "_file"
-_UNKNOWN = re.compile(r'Referenced column "([^"]+)" not found')
 
 
 @dataclass(frozen=True)
@@ -45,37 +46,72 @@ def locked_down(timezone: str | None) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def bind(chosen: Map, header: list[str], path: str) -> None:
-    """Says before any work whether the map fits a file's columns. Raises ColumnMissing, DeclarationError."""
-    for source in chosen.sources():
-        if source not in (*header, ROW, FILE):
-            raise _missing(source, header, chosen, path)
-    empty = pl.DataFrame(schema=dict.fromkeys(header, pl.String))
+def bind(chosen: Map, head: pl.DataFrame, path: str) -> None:
+    """Says before any work whether the map fits a file's columns and their types (``head``: the file without rows).
+
+    Raises ColumnMissing, or DeclarationError with every expression that DuckDB does not take.
+    """
+    missing = [c for c in references(chosen) if not has_column(head.columns, c)]
+    if missing:
+        raise ColumnMissing(
+            f"the map {chosen.name!r} reads the column {missing[0]!r}, which the file does not have"
+            + (f" (nor {', '.join(map(repr, missing[1:]))})" if missing[1:] else ""),
+            where=path,
+            remedy=did_you_mean(missing[0], head.columns),
+        )
+    errors = []
     with locked_down(None) as connection:
-        connection.register("rows", _numbered(empty, path).to_arrow())
+        connection.register("rows", _numbered(head, path).to_arrow())
         for target, text in _expressions(chosen).items():
             try:
                 connection.sql(f"SELECT {text} FROM rows").columns  # noqa: B018 - binding alone is wanted
             except duckdb.Error as error:
-                unknown = _UNKNOWN.search(str(error))
-                if unknown:
-                    raise _missing(unknown[1], header, chosen, path) from None
-                if isinstance(error, duckdb.BinderException) and "VARCHAR" in str(error):
-                    continue  # a file that keeps its types binds otherwise than text
-                raise DeclarationError(
-                    f"the map {chosen.name!r} has an expression that DuckDB does not take",
-                    where=path,
-                    remedy="mend the map",
-                    errors=[f"{target}: {str(error).splitlines()[0]}"],
-                ) from None
+                errors.append(f"{target}: {str(error).splitlines()[0]}")
+    if errors:
+        raise DeclarationError(
+            f"the map {chosen.name!r} has expressions that DuckDB does not take on this file",
+            where=path,
+            remedy="mend the map",
+            errors=errors,
+        )
 
 
-def _missing(column: str, header: list[str], chosen: Map, path: str) -> ColumnMissing:
-    return ColumnMissing(
-        f"the map {chosen.name!r} reads the column {column!r}, which the file does not have",
-        where=path,
-        remedy=did_you_mean(column, header),
-    )
+def has_column(columns: Sequence[str], name: str) -> bool:
+    """Capitals do not count, as in SQL."""
+    return name.lower() in {c.lower() for c in (*columns, ROW, FILE)}
+
+
+def references(chosen: Map) -> list[str]:
+    """The columns of a file that a map reads, in its order; what is no SQL is left for ``bind`` to say."""
+    found: dict[str, None] = {}
+    with locked_down(None) as connection:
+        for value in (*chosen.columns.values(), *([Expression(sql=chosen.where)] if chosen.where else [])):
+            if isinstance(value, str):
+                found[value] = None
+                continue
+            tree = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({value.sql}\n) FROM rows"]).fetchone()
+            names, own = _walk(json.loads(tree[0]) if tree else {})
+            found |= dict.fromkeys(n for n in names if n not in own and n.lower() not in (ROW, FILE))
+    return list(found)
+
+
+def _walk(node: Any) -> tuple[list[str], set[str]]:
+    """The columns named in a parsed expression, and those names that are parameters of its lambdas."""
+    names: list[str] = []
+    own: set[str] = set()
+    if isinstance(node, dict):
+        if node.get("class") == "SUBQUERY":  # names of its own, which only DuckDB's binder can tell
+            return names, own
+        if node.get("class") == "COLUMN_REF":
+            path = node["column_names"]
+            names.append(path[1] if path[0] == "rows" and len(path) > 1 else path[0])
+        if node.get("class") == "LAMBDA":
+            own |= set(_walk(node.get("lhs"))[0])
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        more, inner = _walk(child)
+        names += more
+        own |= inner
+    return names, own
 
 
 def _expressions(chosen: Map) -> dict[str, str]:

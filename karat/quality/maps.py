@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -11,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from karat.declare import Declaration, GoldTable, Project
-from karat.errors import ColumnMissing, DeclarationError, InputNotFound, WrongCall, did_you_mean
+from karat.errors import DeclarationError, InputNotFound, did_you_mean
 
 
 class Expression(Declaration):
@@ -57,10 +56,6 @@ class Map(Declaration):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"there is no time zone {zone!r}: write it as in Europe/Berlin") from None
 
-    def sources(self) -> tuple[str, ...]:
-        """The columns of the file that are named plainly; those within SQL are found when it is bound."""
-        return tuple(v for v in self.columns.values() if isinstance(v, str))
-
 
 def load_map(path: Path) -> Map:
     """Reads a map. Raises InputNotFound, or DeclarationError with every error."""
@@ -89,34 +84,6 @@ def find_map(project: Project, given: Path) -> Path:
     known = [p.stem for p in folder.glob("*.y*ml")]
     raise InputNotFound(
         f"there is no map {str(given)!r}", where=str(folder), remedy=did_you_mean(given.name, known) or "write one"
-    )
-
-
-def choose_map(project: Project, table: GoldTable, headers: Iterable[Iterable[str]]) -> Map | None:
-    """The map for files with these headers when the call names none: None where the columns are the contract's own.
-
-    Else the one map of the project for this table whose columns they all have. Raises ColumnMissing where there is
-    none, WrongCall where several fit.
-    """
-    columns = [set(h) for h in headers]
-    if all(set(table.columns) <= c for c in columns):
-        return None
-    maps = [load_map(p) for p in sorted((project.path / "maps").glob("*.y*ml"))]
-    meant = [m for m in maps if m.table in (None, table.name) and set(m.columns) <= set(table.columns)]
-    fitting = [m for m in meant if m.sources() and all(set(m.sources()) <= c for c in columns)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        raise WrongCall(
-            f"{len(fitting)} maps fit these files: {', '.join(m.name for m in fitting)}", remedy="choose one with --map"
-        )
-    missing = next(c for c in table.columns for have in columns if c not in have)
-    have = next(h for h in columns if missing not in h)
-    near = did_you_mean(missing, have - set(table.columns))
-    raise ColumnMissing(
-        f"the column {missing!r} of gold table {table.name!r} is missing, and no map of project {project.name!r} fits",
-        where=str(project.path / "maps"),
-        remedy=f"{near} Name a map with --map, or rename the file's columns",
     )
 
 

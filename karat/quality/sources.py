@@ -49,17 +49,17 @@ def kind_of(path: Path) -> str:
     return "parquet" if path.suffix.lower() in PARQUET else "csv"
 
 
-def header_of(path: Path, options: Format) -> list[str]:
-    """The names of the columns, without reading the rows."""
+def head_of(path: Path, options: Format) -> pl.DataFrame:
+    """The input without its rows: names and types of the columns."""
     kind = kind_of(path)
     try:
         if kind == "delta":
-            return [f.name for f in DeltaTable(path).schema().fields]
+            return pl.DataFrame(schema=pl.scan_delta(str(path)).collect_schema())
         if kind == "parquet":
-            return list(pl.read_parquet_schema(path))
+            return pl.DataFrame(schema=pl.read_parquet_schema(path))
     except (PolarsError, DeltaError, OSError) as error:
         raise _unreadable(path, kind, error) from None
-    return _csv_header(path, options)[0]
+    return pl.DataFrame(schema=dict.fromkeys(_csv_header(path, options)[0], pl.String))
 
 
 def digest_of(path: Path) -> str:

@@ -188,18 +188,25 @@ def test_a_maps_sql_reaches_nothing_but_the_rows(lake, project, csv, folder, exp
     assert nothing_written(lake)
 
 
+@pytest.mark.parametrize("chosen", [Path("old_shop"), None])
 @pytest.mark.parametrize(
     ("column", "given"), [("amount", "amout"), ("Pieces", "Pices"), ("Total", "Totl"), ("Type", "Tip")]
 )
-def test_a_missing_column_names_the_nearest_before_any_work(lake, project, csv, column, given):
+def test_a_missing_column_is_named_before_any_work(lake, project, csv, column, given, chosen):  # noqa: PLR0917
     plain = column in HEADER
-    chosen = None if plain else Path("old_shop")
     row = GOOD if plain else "7;01.07.2024 12:00;Sale;3;1,50"
     path = csv((HEADER if plain else MAPPED).replace(column, given), row)
     with pytest.raises(ColumnMissing, match=f"the column '{column}'") as caught:
-        ingest(project, "orders", [path], lake, map_path=chosen)
+        ingest(project, "orders", [path], lake, map_path=None if plain else chosen)
     assert f"Did you mean {given!r}" in caught.value.remedy
     assert nothing_written(lake)
+
+
+def test_a_lambda_and_a_qualified_name_are_no_missing_columns(lake, project, csv, folder):
+    sql = "list_reduce(list_transform([t.A, A], lambda q: q || '!'), lambda x, y: x || y)".replace("t.A", "rows.a")
+    (folder / "maps" / "odd.yaml").write_text(yaml.safe_dump({"columns": {"order_id": {"sql": sql}}}))
+    ingest(project, "orders", [csv("A", "x")], lake, map_path=Path("odd"))
+    assert rows_of(lake, project)["order_id"].to_list() == ["x!x!"]
 
 
 def test_one_file_of_many_that_lacks_a_column_stops_all(lake, project, csv):
