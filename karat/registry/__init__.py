@@ -8,10 +8,12 @@ import os
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from karat.registry.candidate import definition_of, make_candidate
+from karat.registry.open import open_registry
 from karat.registry.origin import origins, void_reason
 from karat.registry.promotion import promote, valid_champion
-from karat.registry.records import Candidate, Decision, LoadedModel, ModelVersion, Servable
+from karat.registry.records import Candidate, Decision, LoadedModel, ModelVersion, Servable, Standing
 from karat.registry.store import Registry
+from karat.registry.user_models import log_user_model
 
 __all__ = [
     "Candidate",
@@ -20,8 +22,11 @@ __all__ = [
     "ModelVersion",
     "Registry",
     "Servable",
+    "Standing",
     "definition_of",
+    "log_user_model",
     "make_candidate",
+    "open_registry",
     "origins",
     "promote",
     "valid_champion",

@@ -59,6 +59,11 @@ class Connection:
         with translated(self.uri):
             return MlflowClient(self.uri, registry_uri=self.uri)
 
+    @property
+    def empty(self) -> bool:
+        """Without a server and before the first version: reading makes no database."""
+        return not self.remote and not Path(self.uri.removeprefix("sqlite:///")).exists()
+
     def experiment(self, name: str) -> str:
         """The id of the experiment, made at first use."""
         with translated(self.uri):

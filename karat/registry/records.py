@@ -58,6 +58,16 @@ class ModelVersion:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where a registered model stands; None where there is no such version."""
+
+    model: ModelName
+    champion: ModelVersion | None
+    challenger: ModelVersion | None
+    newest: ModelVersion | None
+
+
+@dataclass(frozen=True)
 class LoadedModel:
     """A version, ready to predict. ``metadata`` is the content of its ``karat.json``."""
 

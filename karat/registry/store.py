@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,10 +20,11 @@ from karat.errors import ModelNotFound, NoChampion, did_you_mean
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
 from karat.registry.connection import Connection, translated
 from karat.registry.entry import Entry, write_entry
-from karat.registry.folder import DATA, SPINE, read_folder
-from karat.registry.records import LoadedModel, ModelVersion
+from karat.registry.folder import DATA, METADATA, SPINE, read_folder
+from karat.registry.records import LoadedModel, ModelVersion, Standing
 
 _PAGE = 500
+_OURS = re.compile(r"^\w+\.models\.\w+$")
 
 
 class Registry:
@@ -76,8 +79,7 @@ class Registry:
 
     def models(self, catalog: str | None = None) -> list[ModelName]:
         """Every registered model (of a catalog), sorted."""
-        with translated(self.tracking_uri):
-            found = [ModelName.parse(m.name) for m in _pages(self.client.search_registered_models) if _ours(m.name)]
+        found = [ModelName.parse(m.name) for m in self._registered()]
         return sorted(m for m in found if catalog in (None, m.catalog))
 
     def versions(self, model: ModelName) -> list[ModelVersion]:
@@ -90,6 +92,8 @@ class Registry:
     def version(self, model: ModelName, number: int) -> ModelVersion:
         """Raises ModelNotFound with what there is."""
         with translated(self.tracking_uri):
+            if self.connection.empty:
+                raise self._not_found(model, f"version {number}")
             try:
                 found = self.client.get_model_version(str(model), str(number))
             except MlflowException as error:
@@ -140,6 +144,23 @@ class Registry:
             remedy=f"name a version, as in models:/{ref.model}/{versions[0].version}, or train and promote one",
         )
 
+    def standing(self, catalog: str | None = None) -> list[Standing]:
+        """Every registered model (of a catalog) with its champion, its challenger and its newest version."""
+        with translated(self.tracking_uri):
+            named = [(ModelName.parse(m.name), m) for m in self._registered()]
+            return sorted(
+                (self._standing(name, model) for name, model in named if catalog in (None, name.catalog)),
+                key=lambda s: s.model,
+            )
+
+    def _standing(self, name: ModelName, model: Any) -> Standing:
+        aliases = {alias: int(number) for alias, number in model.aliases.items()}
+        newest = max((int(v.version) for v in model.latest_versions), default=None)
+        wanted = {aliases.get(CHAMPION), aliases.get(CHALLENGER), newest} - {None}
+        held = {n: tuple(sorted(a for a, v in aliases.items() if v == n)) for n in wanted}
+        made = {n: self._record(self.client.get_model_version(str(name), str(n)), held) for n in wanted}  # type: ignore[arg-type]
+        return Standing(name, made.get(aliases.get(CHAMPION)), made.get(aliases.get(CHALLENGER)), made.get(newest))
+
     # ---- loading
 
     def load(self, ref: ModelRef | ModelVersion | str, *, catalog: str | None = None) -> LoadedModel:
@@ -148,6 +169,12 @@ class Registry:
         with self._folder(version) as folder:
             model, metadata = read_folder(folder)
         return LoadedModel(version.name, version.version, version.run_id, model, metadata)
+
+    def metadata(self, version: ModelVersion) -> dict[str, Any]:
+        """The version's ``karat.json``, without loading the model."""
+        with self._folder(version) as folder:
+            found: dict[str, Any] = json.loads((folder / METADATA).read_text())
+            return found
 
     def spine(self, version: ModelVersion) -> pl.DataFrame:
         """The training set's keys, label and split, in the stored row order."""
@@ -179,13 +206,24 @@ class Registry:
 
     # ---- inside
 
+    def _registered(self) -> list[Any]:
+        """MLflow's registered models that bear a name of ours."""
+        if self.connection.empty:
+            return []
+        with translated(self.tracking_uri):
+            return [m for m in _pages(self.client.search_registered_models) if _OURS.match(m.name)]
+
     def _search(self, model: ModelName) -> list[MlflowVersion]:
         """The newest first."""
+        if self.connection.empty:
+            return []
         found = _pages(self.client.search_model_versions, filter_string=f"name = '{model}'")
         return sorted(found, key=lambda v: -int(v.version))
 
     def _aliases(self, model: ModelName) -> dict[int, tuple[str, ...]]:
         """Version -> its aliases; {} for a model that is not registered."""
+        if self.connection.empty:
+            return {}
         try:
             aliases = self.client.get_registered_model(str(model)).aliases
         except MlflowException as error:
@@ -227,10 +265,6 @@ def _made_of(tags: Mapping[str, str]) -> tuple[str | None, str | None]:
 
 def _prefixed(metric: str) -> bool:
     return metric.startswith(("baseline_", "train_", "curve_"))
-
-
-def _ours(name: str) -> bool:
-    return name.count(".") == 2 and name.split(".")[1] == "models"
 
 
 def _pages(search: Any, **query: Any) -> Iterator[Any]:

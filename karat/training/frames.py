@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import narwhals.stable.v2 as nw
 import polars as pl
 
-from karat.errors import WrongCall
+from karat.errors import WrongCall, did_you_mean
 
 #: A Polars, pandas or Arrow frame.
 Frame = Any
+Kind = Literal["polars", "pandas", "arrow"]
 
 
 def to_polars(frame: Frame) -> pl.DataFrame:
@@ -25,6 +26,13 @@ def to_polars(frame: Frame) -> pl.DataFrame:
         ) from error
     eager = native.collect() if isinstance(native, nw.LazyFrame) else native
     return eager.to_polars()
+
+
+def as_kind(frame: pl.DataFrame, kind: Kind) -> Frame:
+    """Raises WrongCall for another kind."""
+    if kind not in get_args(Kind):
+        raise WrongCall(f"{kind!r} is no kind of frame", remedy=did_you_mean(kind, get_args(Kind)))
+    return {"polars": lambda: frame, "pandas": frame.to_pandas, "arrow": frame.to_arrow}[kind]()
 
 
 def like(out: pl.DataFrame, given: Frame) -> Frame:

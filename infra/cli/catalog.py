@@ -1,0 +1,168 @@
+"""``karat features`` and ``karat check``: what is declared, and whether it holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from infra.cli.app import console, errors, print_json
+from karat.declare import FeatureTable, Project, load_project, project_names
+from karat.declare.base import format_duration
+from karat.errors import DeclarationError, KaratError, LabelNotFound, TableNotFound, did_you_mean
+from karat.features import statistics
+from karat.lake import Lake
+from karat.settings import Settings
+from karat.training.labels import check_label
+from karat.training.lookups import lookups_of
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+_FIGURES = ("count", "null_rate", "min", "max", "mean", "std", "distinct")
+
+
+def features(
+    project: Annotated[str | None, typer.Argument(help="a folder under projects/; all of them by default")] = None,
+    table: Annotated[str | None, typer.Option(help="only this feature table")] = None,
+    as_json: Json = False,
+) -> None:
+    """List features with type, source, window and statistics.
+
+    The statistics are those of the feature tables as they stand now; features that have not been computed yet have
+    none. Example:  `karat features health_monitor --table cost_features`
+    """
+    settings = Settings()
+    lake = Lake(settings.lake, settings.environment)
+    names = (project,) if project else project_names(settings)
+    loaded = [p for p in (_loaded(n, settings, strict=project is not None) for n in names) if p]
+    known = {t: p for p in loaded for t in p.tables}
+    if table is not None and table not in known:
+        raise TableNotFound(f"no project declares the feature table {table!r}", remedy=did_you_mean(table, known))
+    rows = [row for p in loaded for t in p.tables.values() if table in (None, t.name) for row in _rows(p, t, lake)]
+    if as_json:
+        print_json(rows)
+        return
+    for name, group in _grouped(rows):
+        console.print(_table(name, group))
+
+
+def _loaded(name: str, settings: Settings, *, strict: bool) -> Project | None:
+    """A broken project stops the list only if it was asked for; else it is told on the side."""
+    try:
+        return load_project(name, settings)
+    except DeclarationError as error:
+        if strict:
+            raise
+        errors.print(f"[yellow]{escape(error.what.splitlines()[0])}[/]: karat check {name}", highlight=False)
+        return None
+
+
+def _rows(project: Project, table: FeatureTable, lake: Lake) -> Iterator[dict[str, Any]]:
+    name = project.table_name(table.name)
+    found = statistics(lake, name).rows(named=True) if lake.exists(name) else []
+    figures = {r["feature"]: {f: r[f] for f in _FIGURES} for r in found}
+    for feature in table.stored:
+        yield {
+            "project": project.name,
+            "table": str(name),
+            "feature": feature.name,
+            "type": feature.dtype,
+            "source": str(project.gold_name(table.source)),
+            "definition": feature.definition,
+            "window": format_duration(feature.window) if feature.window else None,
+            "description": feature.description,
+            "owner": table.owner or project.spec.owner,
+            "deprecated": feature.deprecated,
+            "statistics": figures.get(feature.name),
+        }
+
+
+def _grouped(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for name in dict.fromkeys(r["table"] for r in rows):
+        yield name, [r for r in rows if r["table"] == name]
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> Table:
+    out = Table("feature", "type", "window", "description", title=f"{name}, from {rows[0]['source']}")
+    out.title_justify = "left"
+    for column in ("nulls", "min", "mean", "max"):
+        out.add_column(column, justify="right")
+    for row in rows:
+        figures = row["statistics"] or {}
+        shown = [_number(figures.get(k)) for k in ("min", "mean", "max")]
+        share = figures.get("null_rate")
+        told = f"{row['description']} (deprecated: {row['deprecated']})" if row["deprecated"] else row["description"]
+        cells = (row["feature"], row["type"], row["window"] or "", escape(told))
+        out.add_row(*cells, "" if share is None else f"{share:.1%}", *shown)
+    return out
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}"
+
+
+def check(
+    project: Annotated[str | None, typer.Argument(help="a folder under projects/; all of them by default")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show all errors of a project's declarations at once, and which champions a change would break.
+
+    Exit status 2 if there is an error. Example:  `karat check health_monitor`
+    """
+    settings = Settings()
+    names = (project,) if project else project_names(settings)
+    found = [_checked(name, settings) for name in names]
+    if as_json:
+        print_json(found)
+    else:
+        for one in found:
+            _tell(one)
+    if any(one["errors"] for one in found):
+        sys.exit(2)
+
+
+def _checked(name: str, settings: Settings) -> dict[str, Any]:
+    out: dict[str, Any] = {"project": name, "errors": [], "broken_champions": []}
+    try:
+        project = load_project(name, settings)
+    except DeclarationError as error:
+        return out | {"errors": list(error.errors)}
+    mistakes = list(_meaning(project))
+    counts = {"gold": len(project.gold), "features": len(project.tables), "models": len(project.models)}
+    # MLflow takes seconds to import: only where a model may have been registered.
+    registered = (settings.home / "mlflow" / "mlflow.db").exists() or not settings.loopback
+    broken = import_module("infra.cli.impact").broken_champions(project, settings) if registered else []
+    return out | counts | {"errors": mistakes, "broken_champions": broken}
+
+
+def _meaning(project: Project) -> Iterator[str]:
+    """What can be told only by binding a model's label and lookups to the tables that it names."""
+    for spec in project.models.values():
+        place = "/".join(filter(None, (project.name, "models", spec.domain, f"{spec.name}.yaml")))
+        try:
+            check_label(project, spec)
+            lookups_of(project, spec)
+        except LabelNotFound as error:
+            yield f"{place}: label: {error.what}. {error.remedy}"
+        except KaratError as error:
+            yield f"{place}: {error.what}. {error.remedy}"
+
+
+def _tell(found: dict[str, Any]) -> None:
+    name, mistakes = found["project"], found["errors"]
+    if mistakes:
+        errors.print(f"[bold red]{name}[/]: {len(mistakes)} error{'s' if len(mistakes) != 1 else ''}")
+        for line in mistakes:
+            errors.print(f"  - {line}", markup=False, highlight=False, soft_wrap=True)
+        return
+    console.print(
+        f"[green]{name}[/]: {found['gold']} gold tables, {found['features']} feature tables, "
+        f"{found['models']} models: sound",
+        highlight=False,
+    )
+    for line in found["broken_champions"]:
+        console.print(f"  - {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")

@@ -1,0 +1,130 @@
+"""``karat score``: a file of keys in, the same file with predictions out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import polars as pl
+import typer
+
+from infra.cli.app import console
+from karat.errors import DiskFull, SchemaMismatch, UnknownModel, WrongCall, did_you_mean, is_disk_full
+from karat.features.schema import POLARS
+from karat.inference import predict
+from karat.lake import Lake
+from karat.names import ModelRef, catalog_of
+from karat.registry import LoadedModel, Registry, open_registry
+from karat.settings import Settings
+
+_ARROW_TO_DECLARED = {"double": "float64", "date32[day]": "date", "timestamp[us, tz=UTC]": "timestamp"}
+_SUFFIXES = (".csv", ".parquet")
+
+
+def score(
+    model: Annotated[str, typer.Argument(help="project.model, or bare; @challenger or /3 may follow")],
+    keys: Annotated[Path, typer.Option(help="CSV or Parquet with the model's lookup keys, by suffix")],
+    out: Annotated[Path, typer.Option(help="CSV or Parquet to be written, by suffix")],
+    missing: Annotated[
+        Literal["raise", "null"], typer.Option(help="what becomes of a key that no feature table knows")
+    ] = "raise",
+) -> None:
+    """Score a file of keys with a model's champion.
+
+    The rows stay as they are and in their order; prediction, model name, version, run and time come beside them. A
+    column that bears a feature's name overrides the lookup. Example:
+    `karat score customers.churn --keys keys.csv --out scored.csv`
+    """
+    settings = Settings()
+    _check_paths(keys, out)
+    registry = open_registry(settings)
+    loaded = registry.load(reference(model, registry, settings))
+    given = pl.read_parquet(keys) if keys.suffix == ".parquet" else pl.read_csv(keys, infer_schema=False)
+    typed = _typed(given, loaded, keys) if keys.suffix == ".csv" else given
+    added = predict(Lake(settings.lake, settings.environment), loaded, typed, missing=missing)
+    _write(given.hstack(added), out)
+    console.print(
+        f"{given.height} rows scored by {loaded.name} version {loaded.version}: {out}", highlight=False, soft_wrap=True
+    )
+
+
+def _check_paths(keys: Path, out: Path) -> None:
+    for path, option in ((keys, "--keys"), (out, "--out")):
+        if path.suffix not in _SUFFIXES:
+            raise WrongCall(f"{path.name!r} is neither .csv nor .parquet", where=option, remedy="name it by its format")
+    if not keys.is_file():
+        raise WrongCall(f"there is no file {keys}", where="--keys")
+    if not out.parent.is_dir():
+        raise WrongCall(f"there is no folder {out.parent}", where="--out", remedy="make it first")
+
+
+def reference(text: str, registry: Registry, settings: Settings) -> ModelRef:
+    """``churn``, ``customers.churn``, ``customers_dev.models.churn``, each with ``@alias`` or ``/version``."""
+    body = text.removeprefix("models:/")
+    end = min((i for i in (body.find("@"), body.find("/")) if i >= 0), default=len(body))
+    name, rest = body[:end], body[end:]
+    parts = name.split(".")
+    if len(parts) == 2:
+        return ModelRef.parse(f"{catalog_of(parts[0], settings.environment)}.models.{parts[1]}{rest}")
+    if len(parts) > 2:
+        return ModelRef.parse(body)
+    known = [m for m in registry.models() if m.catalog.endswith(f"_{settings.environment}")]
+    found = [m for m in known if m.name == name]
+    if len(found) != 1:
+        several = f"it is in {', '.join(m.catalog for m in found)}" if found else ""
+        raise UnknownModel(
+            f"the name {name!r} means {'several models' if found else 'no model'}",
+            where=several or registry.tracking_uri,
+            remedy="write project.model" if found else did_you_mean(name, [m.name for m in known]),
+        )
+    return ModelRef.parse(f"{found[0]}{rest}")
+
+
+def _typed(given: pl.DataFrame, loaded: LoadedModel, path: Path) -> pl.DataFrame:
+    """A CSV's text in the types of the model's keys and features; a key such as 007 stays text where it is text."""
+    wanted = {n: t for n, t in loaded.metadata["feature_types"].items() if n in given.columns}
+    for lookup in loaded.lookups:
+        pairs = [*lookup.keys.items(), *([lookup.time] if lookup.time else [])]
+        wanted |= {column: _declared(lookup.schema[key]) for column, key in pairs if column in given.columns}
+    return given.with_columns(_cast(given[name], dtype, path) for name, dtype in wanted.items())
+
+
+def _declared(arrow: str) -> str:
+    return _ARROW_TO_DECLARED.get(arrow, arrow)
+
+
+def _cast(column: pl.Series, dtype: str, path: Path) -> pl.Series:
+    target = POLARS[dtype]
+    if dtype == "bool":
+        cast = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
+    elif dtype == "timestamp":
+        cast = column.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
+    else:
+        cast = column.cast(target, strict=False)
+    bad = column.is_not_null() & cast.is_null()
+    if bad.any():
+        row = bad.arg_max() or 0
+        raise SchemaMismatch(
+            f"column {column.name!r} has {int(bad.sum())} values that are no {dtype}: {column[row]!r} in row {row + 1}",
+            where=str(path),
+            remedy="write dates as 2024-09-30, times as 2024-09-30T12:00:00Z, truth values as true and false",
+        )
+    return cast
+
+
+def _write(frame: pl.DataFrame, out: Path) -> None:
+    """Whole or not at all: beside its place first."""
+    part = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        if out.suffix == ".csv":
+            frame.write_csv(part)
+        else:
+            frame.write_parquet(part)
+        part.replace(out)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if is_disk_full(error):
+            raise DiskFull("the disk is full", where=str(out), remedy="free some space, then run again") from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
