@@ -133,8 +133,9 @@ def shop(tmp_path: Path) -> Shop:
 
 
 @pytest.fixture(scope="session")
-def new_shop() -> type[Shop]:
-    return Shop
+def fresh_shop(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Shop]:
+    """A new shop at each call: hypothesis runs many examples in one test."""
+    return lambda: Shop(tmp_path_factory.mktemp("shop"))
 
 
 def at(day: int, hour: int = 12) -> datetime:
@@ -244,7 +245,7 @@ def oracle() -> Callable[..., dict[tuple[Any, ...], dict[str, Any]]]:
 def close(one: Any, other: Any) -> bool:
     """Equal; floats to 1e-9 of their size (or of one, around nothing)."""
     if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
     return one == other
 
 
