@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from karat.errors import WrongCall, did_you_mean
 
 Environment = Literal["rnd", "dev", "uat", "preprod", "prod"]
 ENVIRONMENTS: tuple[str, ...] = ("rnd", "dev", "uat", "preprod", "prod")
@@ -44,6 +47,17 @@ class Settings(BaseSettings):
 
     retry_attempts: int | None = Field(None, description="overrides a project's retries of a task")
     retry_delay_seconds: float | None = Field(None, description="overrides a project's delay between retries")
+
+    def __init__(self, **given: Any) -> None:
+        """Raises WrongCall, which names each setting that cannot be taken."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            wrong = [f"KARAT_{'__'.join(map(str, e['loc']))}".upper() + f": {e['msg']}" for e in error.errors()]
+            raise WrongCall(
+                "settings cannot be taken:\n" + "\n".join(f"  - {line}" for line in wrong),
+                remedy="mend them in the environment",
+            ) from None
 
     @field_validator("home", "projects")
     @classmethod
@@ -94,3 +108,14 @@ class Settings(BaseSettings):
             elif value is not None:
                 out[f"KARAT_{name}".upper()] = str(value)
         return out
+
+
+def unknown_settings() -> list[str]:
+    """One line for each ``KARAT_`` variable of the environment that is no setting, with the nearest that is."""
+    known = {f"KARAT_{name}".upper() for name in Settings.model_fields} | {"KARAT_PLATFORM_HOME", "KARAT_PLATFORM_PART"}
+    given = {name for name in os.environ if name.startswith("KARAT_")}
+    return [
+        f"{name} is no setting. {did_you_mean(name, known)}"
+        for name in sorted(given)
+        if name.partition("__")[0].upper() not in known
+    ]

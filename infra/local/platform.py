@@ -23,7 +23,7 @@ from karat.errors import DiskFull, PlatformError, ServiceDown, is_disk_full
 from karat.executors import Progress, silent
 from karat.settings import Settings
 
-UP_SECONDS = 180.0
+UP_SECONDS = 300.0
 #: So many instances of a part have died while it was awaited: it will not come.
 DEATHS = 3
 

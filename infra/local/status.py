@@ -14,7 +14,7 @@ from infra.local import databases, versions
 from infra.local.parts import log_file, parts
 from infra.local.probes import PROBES, NoAnswer, call_prefect, call_ray, node_states
 from infra.local.supervisor import State, Supervisor
-from karat.settings import Settings
+from karat.settings import Settings, unknown_settings
 
 #: Prefect's scheduler looks at new deployments every few seconds, at all of them once a minute.
 SCHEDULER_SECONDS = 90
@@ -133,6 +133,7 @@ def _schedules(settings: Settings) -> list[str]:
 
 CHECKS: dict[str, Callable[[Settings], list[str]]] = {
     "versions": lambda settings: versions.unsound(),
+    "settings": lambda settings: unknown_settings(),
     "disk": _disk,
 }
 #: What can be asked only while it runs.
