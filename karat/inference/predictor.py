@@ -56,6 +56,21 @@ class Predictor:
         answer["latency_ms"] = round((time.perf_counter() - began) * 1000, 3)
         return answer
 
+    @property
+    def key_columns(self) -> list[str]:
+        """The key columns that a request may name."""
+        return list(self._vectors.key_types)
+
+    @property
+    def time_columns(self) -> frozenset[str]:
+        """Those of them that name a time: with one of them the answer comes from the offline store."""
+        return self._vectors.time_columns
+
+    def rehearse(self) -> None:
+        """A prediction without its look-up: every feature is missing."""
+        nothing = [None] * len(self.features)
+        explained(self.model, nothing, self.model.predict_row(nothing), wanted=True)
+
     def _vector(self, request: PredictionRequest, given: Mapping[str, Any]) -> tuple[dict[str, Any], Vector]:
         """The typed keys, and every feature's value and status."""
         if self._vectors.looked_up <= given.keys():

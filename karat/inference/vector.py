@@ -85,6 +85,11 @@ class VectorReader:
             column: dtype_of(arrow_type(lk.schema[key])) for lk in self._lookups for column, key in lk.keys.items()
         }
 
+    @property
+    def time_columns(self) -> frozenset[str]:
+        """Key columns that may name a time, as their type says; no store is read for it."""
+        return frozenset(c for c, dtype in self.key_types.items() if dtype in ("date", "timestamp"))
+
     def optional_keys(self) -> frozenset[str]:
         """The key columns that a request may leave out: times. Raises FeatureLookupFailed."""
         return frozenset(read.named for read in self._prepared() if read.named)

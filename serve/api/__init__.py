@@ -1,1 +1,1 @@
-"""Inference over HTTP, on Ray Serve."""
+"""Online inference over HTTP: one application on Ray Serve answers for every champion."""

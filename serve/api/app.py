@@ -1,0 +1,49 @@
+"""The application on Ray Serve: ``serve.api.app:build``. Its ``user_config`` alone says which versions answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+
+from karat.settings import Settings
+from serve.api.champions import Champions
+from serve.api.failures import handle_failures
+from serve.api.routes import router
+
+
+def make_app(champions: Champions) -> FastAPI:
+    """The HTTP face of ``champions``, the same under ``/`` and under ``/api/ml``."""
+    app = FastAPI(title="Karat inference", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.champions = champions
+    app.include_router(router)
+    app.include_router(router, prefix="/api/ml", include_in_schema=False)
+    handle_failures(app)
+    return app
+
+
+@serve.deployment(
+    name="Api",
+    # A fraction of a CPU, or a replica would keep a training worker waiting on a small machine.
+    ray_actor_options={"num_cpus": 0.1},
+    max_ongoing_requests=256,
+    health_check_period_s=5,
+)
+@serve.ingress()
+class Api:
+    """One replica. A new ``user_config`` is taken over while requests go on."""
+
+    def __init__(self) -> None:
+        self.champions = Champions(Settings())
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return make_app(self.champions)
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        self.champions.want(user_config.get("champions", {}))
+
+
+def build(arguments: dict[str, Any]) -> serve.Application:
+    """What Serve's configuration imports."""
+    return Api.bind()  # type: ignore[attr-defined]

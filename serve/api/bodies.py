@@ -1,0 +1,95 @@
+"""What requests look like, and what the OpenAPI page says of the answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from karat.inference.request import PredictionRequest
+
+
+class PredictBody(BaseModel):
+    """A request of document 002. Give ``entity_id``, or ``keys`` where a row has several key columns."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"entity_id": "user_123"}, {"keys": {"workspace_id": "ws-1"}, "features": {}}]},
+    )
+
+    entity_id: StrictStr | StrictInt | None = Field(None, description="the value of a model's only key column")
+    entity_type: str | None = Field(None, description="taken and not used")
+    prediction_type: str | None = Field(None, description="if given, must mean the model of the address")
+    keys: dict[str, Any] | None = Field(None, description="key column -> value")
+    features: dict[str, Any] | None = Field(None, description="feature -> value, in place of what is looked up")
+    as_of_date: AwareDatetime | None = Field(None, description="predict with what was known then")
+    explain: bool = Field(True, description="false leaves top_features out")
+
+    def request(self) -> PredictionRequest:
+        return PredictionRequest(
+            entity_id=self.entity_id,
+            keys=self.keys or {},
+            features=self.features or {},
+            as_of_date=self.as_of_date,
+            explain=self.explain,
+        )
+
+
+class TopFeature(BaseModel):
+    feature_name: str
+    contribution: float
+    value: Any
+
+
+class Answer(BaseModel):
+    """A prediction. ``explanation`` has the contributions' unit, base, rest and total, or the reason for none."""
+
+    prediction_id: str
+    entity_id: Any
+    keys: dict[str, Any]
+    model: str
+    prediction_type: str
+    predicted_value: float | None
+    predicted_class: Any
+    confidence: float | None
+    probabilities: dict[str, float] | None = None
+    top_features: list[TopFeature] | None
+    explanation: dict[str, Any]
+    feature_statuses: dict[str, str]
+    feature_times: dict[str, str | None]
+    model_version: int
+    run_id: str
+    prediction_date: str
+    latency_ms: float
+
+
+class Wrong(BaseModel):
+    """An error: its class, what is wrong, where, and what to do; ``detail`` lists fields and reasons of a 422."""
+
+    error: str
+    what: str
+    where: str
+    remedy: str
+    detail: list[dict[str, Any]] = []
+    error_id: str | None = None
+
+
+class Health(BaseModel):
+    status: str
+    ready: bool
+    models: int
+    loaded: int
+
+
+class ModelHealth(BaseModel):
+    """Document 002's health of a model; the counts are of this replica since the version was loaded."""
+
+    model_name: str
+    model_version: int
+    status: str
+    deployed_at: str
+    prediction_count: int
+    avg_latency_ms: float | None
+    error_rate: float | None
+    drift_detected: bool | None
+    last_prediction_at: str | None

@@ -1,0 +1,203 @@
+"""Which versions answer: wanted by name, loaded in the background, swapped by reference."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from karat.errors import KaratError, StoreUnreachable, UnknownModel, did_you_mean
+from karat.inference.predictor import Predictor
+from karat.lake import Lake
+from karat.names import ModelName, ModelRef, project_of
+from karat.online import open_store
+from karat.registry import Registry
+from karat.settings import Settings
+
+log = logging.getLogger("karat.serve")
+
+#: A model whose prediction takes longer is asked in a thread of its own, so that the others need not wait for it.
+QUICK_SECONDS = 0.002
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@dataclass
+class Counted:
+    """What one loaded version has answered in this replica."""
+
+    predictions: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    last: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """A loaded version: never changed, only replaced by another."""
+
+    name: ModelName
+    predictor: Predictor
+    quick: bool
+    loaded_at: datetime
+    counted: Counted = field(default_factory=Counted, compare=False)
+
+    @property
+    def version(self) -> int:
+        return self.predictor.loaded.version
+
+
+class Champions:
+    """The wanted versions (registered model -> version), and those that are loaded.
+
+    One thread loads; requests read a dict that is replaced as a whole, so that a version answers until its successor
+    can. What can't be loaded is tried again, and its error shown, until it can or is no longer wanted.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._wanted: dict[ModelName, int] = {}
+        self._served: dict[ModelName, Served] = {}
+        self._errors: dict[ModelName, str] = {}
+        self._names: dict[str, tuple[ModelName, ...]] = {}
+        self._changed = threading.Event()
+        threading.Thread(target=self._keep_loading, name="champions", daemon=True).start()
+
+    # ---- what is wanted
+
+    def want(self, champions: Mapping[str, int]) -> None:
+        """Returns at once. Raises WrongCall for what is no model's name."""
+        wanted = {ModelName.parse(name): int(version) for name, version in champions.items()}
+        self._wanted, self._names = wanted, _spellings(wanted)
+        self._served = {name: served for name, served in self._served.items() if name in wanted}
+        self._errors = {}
+        self._changed.set()
+
+    def find(self, text: str) -> Served:
+        """The loaded version that ``text`` means: ``project.model``, the registered name, or the bare name where it is
+        unique; kebab and upper case too.
+
+        Raises UnknownModel with the nearest name; StoreUnreachable where the model is wanted and not loaded yet.
+        """
+        found = self._names.get(text) or self._names.get(normalised(text))
+        if found is None:
+            short = {_short(name) for name in self._wanted}
+            raise UnknownModel(
+                f"there is no model {text!r}",
+                where="POST /v1/predict/{model}",
+                remedy=did_you_mean(text, short) or "no model has a champion yet: karat run PROJECT",
+            )
+        if len(found) > 1:
+            raise UnknownModel(
+                f"several projects have a model {text!r}",
+                where="POST /v1/predict/{model}",
+                remedy=f"name one of: {', '.join(sorted(map(_short, found)))}",
+            )
+        served = self._served.get(found[0])
+        if served is None:
+            raise StoreUnreachable(
+                f"version {self._wanted.get(found[0])} of {found[0]} is not loaded yet",
+                where=self._errors.get(found[0], "it is being loaded"),
+                remedy="ask again in a moment; GET /v1/models shows when it is there",
+            )
+        return served
+
+    # ---- what there is
+
+    def describe(self) -> list[dict[str, Any]]:
+        """One record a model, sorted by project and name."""
+        return [self._record(name, version) for name, version in sorted(self._wanted.items())]
+
+    def _record(self, name: ModelName, version: int) -> dict[str, Any]:
+        served, error = self._served.get(name), self._errors.get(name)
+        loaded = served.predictor.loaded if served else None
+        metadata = loaded.metadata if loaded else {}
+        return {
+            "name": _short(name),
+            "project": project_of(name.catalog),
+            "model": name.name,
+            "registered_name": str(name),
+            "prediction_type": name.name.upper(),
+            "version": version,
+            "loaded_version": served.version if served else None,
+            "status": "failed" if error else "ready" if served and served.version == version else "loading",
+            "error": error,
+            "run_id": loaded.run_id if loaded else None,
+            "task": served.predictor.model.task if served else None,
+            "kind": metadata.get("kind"),
+            "metrics": metadata.get("metrics", {}),
+            "baseline": metadata.get("baseline", {}),
+            "keys": served.predictor.key_columns if served else [],
+            "features": served.predictor.types if served else {},
+            "loaded_at": served.loaded_at.isoformat(timespec="seconds") if served else None,
+        }
+
+    # ---- loading
+
+    def _keep_loading(self) -> None:
+        failures = 0
+        while True:
+            pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else None
+            if self._changed.wait(pause):
+                failures = 0
+            self._changed.clear()
+            failures = failures + 1 if self._load_missing() else 0
+
+    def _load_missing(self) -> bool:
+        """Loads what is wanted and not there; True where something failed."""
+        failed = False
+        for name, version in list(self._wanted.items()):
+            served = self._served.get(name)
+            if (served is not None and served.version == version) or self._wanted.get(name) != version:
+                continue
+            try:
+                fresh = self._load(name, version)
+            except Exception as error:  # a model that can't be loaded must not stop the others from being loaded
+                failed = True
+                what = error.what if isinstance(error, KaratError) else repr(error)
+                log.warning("version %s of %s could not be loaded: %s", version, name, what, exc_info=True)
+                self._errors = {**self._errors, name: what}
+                continue
+            if self._wanted.get(name) == version:
+                self._served = {**self._served, name: fresh}
+                self._errors = {n: e for n, e in self._errors.items() if n != name}
+                log.info("version %s of %s answers", version, name)
+        return failed
+
+    def _load(self, name: ModelName, version: int) -> Served:
+        loaded = Registry(self._settings.mlflow_url).load(ModelRef(name, version=version))
+        lake = Lake(self._settings.lake, self._settings.environment)
+        predictor = Predictor(loaded, open_store(self._settings), lake)
+        return Served(name, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
+
+
+def _seconds(predictor: Predictor) -> float:
+    """How long a prediction takes without its look-up, the first one left out."""
+    taken = []
+    for _ in range(4):
+        began = time.perf_counter()
+        predictor.rehearse()
+        taken.append(time.perf_counter() - began)
+    return min(taken[1:])
+
+
+def normalised(text: str) -> str:
+    """Kebab and upper case, and document 002's ``NAME_model``, as models are named here."""
+    return text.lower().replace("-", "_").removesuffix("_model")
+
+
+def _short(name: ModelName) -> str:
+    return f"{project_of(name.catalog)}.{name.name}"
+
+
+def _spellings(models: Mapping[ModelName, int]) -> dict[str, tuple[ModelName, ...]]:
+    """Every way to write each model -> the models that it may mean."""
+    found: dict[str, tuple[ModelName, ...]] = {}
+    for name in models:
+        full = {_short(name), str(name)}
+        for text in full | {name.name} | {normalised(t) for t in (*full, name.name)}:
+            found[text] = (*found.get(text, ()), name)
+    return found

@@ -1,0 +1,92 @@
+"""Errors as answers: 422, 404 or 503, each with its reason; nothing is ever 500."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from karat.errors import InvalidRequest, KaratError, NotFound, UnknownModel, WrongCall
+
+log = logging.getLogger("karat.serve")
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def failure(error: Exception) -> Response:
+    """The answer to an error. What nobody foresaw is 503 too, so that a caller tries again; it is logged under an id
+    that the answer names, and nothing of it is shown."""
+    if isinstance(error, RequestValidationError):
+        detail = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
+        first = detail[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        return _answer(
+            422, "InvalidRequest", str(first["msg"]), where, "mend the request; /docs shows it", detail=detail
+        )
+    if isinstance(error, InvalidRequest):
+        detail = [{"loc": ["body", *error.where.split(".")], "msg": error.what, "type": "value_error"}]
+        return _answer(422, "InvalidRequest", error.what, error.where, error.remedy, detail=detail)
+    if isinstance(error, HTTPException):
+        status = 422 if error.status_code == 400 else error.status_code
+        return _answer(status, "InvalidRequest" if status == 422 else "HTTPError", str(error.detail), "", "")
+    if isinstance(error, KaratError):
+        status = 404 if isinstance(error, NotFound | UnknownModel) else 422 if isinstance(error, WrongCall) else 503
+        if status == 503:
+            log.warning("%s", error)
+        return _answer(status, type(error).__name__, error.what, error.where, error.remedy)
+    error_id = uuid.uuid4().hex[:12]
+    log.error("error %s", error_id, exc_info=error)
+    return _answer(
+        503,
+        "Unexpected",
+        "the request could not be answered",
+        "",
+        f"try again; the service's log says why under {error_id}",
+        error_id=error_id,
+    )
+
+
+def _answer(
+    status: int,
+    error: str,
+    what: str,
+    where: str = "",
+    remedy: str = "",
+    *,
+    detail: list[dict[str, Any]] | None = None,
+    error_id: str | None = None,
+) -> Response:
+    body = {"error": error, "what": what, "where": where, "remedy": remedy, "detail": detail or []}
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return JSONResponse({**body, "error_id": error_id}, status_code=status, headers=headers)
+
+
+class Route(APIRoute):
+    """A route in which no exception gets through to the server."""
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Exception as error:  # the last one that can turn it into an answer
+                return failure(error)
+
+        return guarded
+
+
+def handle_failures(app: FastAPI) -> None:
+    """For what happens outside of routes: unknown addresses, wrong methods."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return failure(error)
+
+    for kind in (RequestValidationError, HTTPException, KaratError):
+        app.add_exception_handler(kind, answer)

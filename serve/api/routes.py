@@ -1,0 +1,130 @@
+"""The calls of document 002, for every champion."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse, Response
+
+from karat.errors import EntityNotFound, InvalidRequest
+from karat.inference.request import PredictionRequest
+from serve.api.bodies import Answer, Health, ModelHealth, PredictBody, Wrong
+from serve.api.champions import Champions, Served, normalised
+from serve.api.failures import Route
+
+_WRONG: dict[int | str, dict[str, Any]] = {
+    422: {"model": Wrong, "description": "a field is wrong; `detail` names it and the reason"},
+    404: {"model": Wrong, "description": "no such model, or no lookup knows the entity"},
+    503: {"model": Wrong, "description": "a store is out of reach, or the model is not loaded yet"},
+}
+router = APIRouter(route_class=Route)
+
+
+def _champions(request: Request) -> Champions:
+    champions: Champions = request.app.state.champions
+    return champions
+
+
+@router.post("/v1/predict/{model}", responses={200: {"model": Answer}, **_WRONG}, tags=["predict"])
+async def predict(model: str, body: PredictBody, request: Request) -> Response:
+    """The prediction of a model for one entity; features are looked up, those in the request override them.
+
+    `model` is `project.model`, or the model's bare name where only one project has it.
+    """
+    served = _champions(request).find(model)
+    if body.prediction_type is not None and normalised(body.prediction_type) != normalised(served.name.name):
+        raise InvalidRequest(
+            f"the prediction type {body.prediction_type!r} is not the model {served.name.name!r}",
+            where="prediction_type",
+            remedy="leave it out, or ask its own address",
+        )
+    asked = body.request()
+    # What takes long, a scan of the lake above all, must not hold up the other requests.
+    if served.quick and asked.as_of_date is None and served.predictor.time_columns.isdisjoint(asked.keys):
+        return _json(_counted(served, asked))
+    return _json(await run_in_threadpool(_counted, served, asked))
+
+
+def _counted(served: Served, asked: PredictionRequest) -> dict[str, Any]:
+    counted, began = served.counted, time.perf_counter()
+    try:
+        answer = served.predictor.predict(asked)
+    except (InvalidRequest, EntityNotFound):
+        raise
+    except Exception:
+        counted.errors += 1
+        raise
+    counted.predictions += 1
+    counted.seconds += time.perf_counter() - began
+    counted.last = datetime.now(UTC)
+    return answer
+
+
+def _json(value: Any) -> Response:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), allow_nan=False)
+    return Response(text, media_type="application/json")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@router.get("/v1/models", tags=["models"])
+async def models(request: Request) -> Response:
+    """Every champion: the version that is wanted and the one that is loaded, its run, metrics, keys and features."""
+    return _json({"models": _champions(request).describe()})
+
+
+@router.get("/v1/models/{model}/health", responses={200: {"model": ModelHealth}, **_WRONG}, tags=["models"])
+async def model_health(model: str, request: Request) -> Response:
+    """How a model does, as this replica has counted since it loaded the version."""
+    served = _champions(request).find(model)
+    counted = served.counted
+    asked = counted.predictions + counted.errors
+    return _json(
+        {
+            "model_name": served.name.name,
+            "model_version": served.version,
+            "status": "DEPLOYED",
+            "deployed_at": served.loaded_at.isoformat(timespec="seconds"),
+            "prediction_count": counted.predictions,
+            "avg_latency_ms": round(counted.seconds / counted.predictions * 1000, 3) if counted.predictions else None,
+            "error_rate": counted.errors / asked if asked else None,
+            "drift_detected": None,
+            "last_prediction_at": counted.last.isoformat(timespec="milliseconds") if counted.last else None,
+        }
+    )
+
+
+@router.get("/health", responses={200: {"model": Health}}, tags=["health"])
+async def health(request: Request) -> Response:
+    """Alive if it answers; `ready` once every champion is loaded."""
+    states = [m["loaded_version"] == m["version"] for m in _champions(request).describe()]
+    return _json({"status": "healthy", "ready": all(states), "models": len(states), "loaded": sum(states)})
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """The OpenAPI page, beside the description that belongs to its address."""
+    address = request.url.path.removesuffix("/docs") + "/openapi.json"
+    return get_swagger_ui_html(openapi_url=address, title="Karat inference")
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    return _json(request.app.openapi())
