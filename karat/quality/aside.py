@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -10,7 +9,7 @@ import pyarrow as pa
 
 from karat.lake import Lake
 from karat.names import TableName
-from karat.quality.check import Checked, as_json
+from karat.quality.check import as_json
 from karat.quality.mapping import Mapped
 
 SCHEMA = pa.schema(
@@ -25,27 +24,18 @@ SCHEMA = pa.schema(
 )
 
 
-def rows_aside(mapped: Sequence[Mapped], checked: Checked) -> pl.DataFrame:
-    """``source``, ``place``, ``reason``, ``row``: the rows set aside as they were in their files, and the lines that
-    were no rows."""
+def rows_aside(mapped: Sequence[Mapped], reasons: Sequence[pl.Series]) -> pl.DataFrame:
+    """``source``, ``place``, ``reason``, ``row``: the rows with a reason as they were in their files, and the lines
+    that were no rows."""
     parts: list[pl.DataFrame] = []
-    start = 0
-    for part in mapped:
-        height = part.frame.height
-        here = checked.aside.filter((pl.col("row_number") >= start) & (pl.col("row_number") < start + height))
-        numbers = part.numbers.gather(here["row_number"] - start)
+    for part, reason in zip(mapped, reasons, strict=True):
+        numbers = part.numbers.filter(reason.is_not_null())
         own = part.source.rows.select(pl.all().gather(numbers - 1))
-        rows = pl.DataFrame({"number": numbers, "reason": here["reason"], "row": as_json(own)})
+        rows = pl.DataFrame({"number": numbers, "reason": reason.drop_nulls(), "row": as_json(own)})
         rows = rows.select(pl.format("row {}", "number").alias("place"), "reason", "row")
         source = pl.lit(str(part.source.path)).alias("source")
         parts.append(pl.concat([part.source.unread, rows]).select(source, pl.all()))
-        start += height
     return pl.concat(parts)
-
-
-def reasons_of(aside: pl.DataFrame) -> dict[str, int]:
-    """How many rows for each reason, the most frequent first."""
-    return dict(Counter(aside["reason"].to_list()).most_common())
 
 
 def write_aside(lake: Lake, name: TableName, aside: pl.DataFrame, batch: str, *, replaces: bool) -> None:

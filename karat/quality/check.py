@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import polars as pl
 
@@ -25,34 +27,59 @@ class Checked:
     reasons: dict[str, int]
 
 
-def check(
-    frame: pl.DataFrame,
-    table: GoldTable,
-    *,
-    timezone: str | None = None,
-    problems: pl.Series | None = None,
-) -> Checked:
+@dataclass(frozen=True)
+class Judged:
+    """``rows`` in the contract's types, and why each breaks it, null where it does not."""
+
+    rows: pl.DataFrame
+    reason: pl.Series
+
+
+def check(frame: pl.DataFrame, table: GoldTable, *, timezone: str | None = None) -> Checked:
     """Reads every value in the contract's type and sets aside the rows that break it.
 
     Set aside are rows with a value that can't be read, none where there must be one, one out of range or not allowed;
     of several rows with the same key the last stays. ``timezone`` is what naive times mean (the contract's by
-    default); ``problems`` brings reasons that are known before, null where there is none. Raises ColumnMissing,
-    NaiveTimestamp, SchemaMismatch for what is wrong with a whole column.
+    default). Raises ColumnMissing, NaiveTimestamp, SchemaMismatch for what is wrong with a whole column.
     """
+    good, (reason,) = conclude([judge(frame, table, timezone=timezone)], table)
+    broken = reason.is_not_null()
+    numbers = frame.select(pl.int_range(pl.len()).alias("row_number")).to_series()
+    parts = [numbers.filter(broken), reason.filter(broken), as_json(frame.filter(broken))]
+    aside = pl.DataFrame(parts, schema={"row_number": pl.Int64, "reason": pl.String, "row": pl.String})
+    return Checked(good, aside, reasons_of(aside))
+
+
+def judge(
+    frame: pl.DataFrame, table: GoldTable, *, timezone: str | None = None, problems: pl.Series | None = None
+) -> Judged:
+    """Every rule but that of the key's uniqueness, which is for all inputs together. ``problems`` are reasons that are
+    known before, null where there is none. Raises as ``check`` does."""
     for name in table.columns:
         if name not in frame.columns:
             near = did_you_mean(name, set(frame.columns) - set(table.columns))
             raise ColumnMissing(f"the column {name!r} is missing", where=f"gold table {table.name!r}", remedy=near)
-    reasons = [] if problems is None else [problems.alias("given")]
+    reasons = [] if problems is None else [problems.cast(pl.String).alias("given")]
     values: list[pl.Series] = []
     for name in table.columns:
         value, found = _column(frame[name], name, table, timezone or table.timezone)
         values.append(value)
         reasons.extend(found)
-    good = pl.DataFrame(values)
-    reason = pl.select(pl.coalesce(*reasons)).to_series() if reasons else pl.Series([], dtype=pl.String)
-    reason = _with_duplicates(good, reason, list(table.key))
-    return _checked(frame, good, reason.alias("reason"))
+    return Judged(pl.DataFrame(values), pl.select(pl.coalesce(*reasons).alias("reason")).to_series())
+
+
+def conclude(parts: Sequence[Judged], table: GoldTable) -> tuple[pl.DataFrame, list[pl.Series]]:
+    """The good rows of all parts, and each part's reasons: among rows that keep all other rules, the last of each key
+    stays."""
+    keys = list(table.key)
+    rows = pl.concat([p.rows for p in parts])
+    reason = pl.concat([p.reason for p in parts])
+    marked = rows.select(keys).with_columns(reason=reason).with_row_index("row")
+    last = marked.filter(pl.col("reason").is_null()).unique(keys, keep="last")["row"]
+    kept = pl.select(pl.int_range(len(reason), dtype=pl.UInt32).is_in(last.implode())).to_series()
+    reason = pl.select(pl.when(reason.is_null() & ~kept).then(pl.lit(DUPLICATE)).otherwise(reason)).to_series()
+    starts = accumulate((p.rows.height for p in parts), initial=0)
+    return rows.filter(kept), [reason.slice(n, p.rows.height) for n, p in zip(starts, parts, strict=False)]
 
 
 def _column(column: pl.Series, name: str, table: GoldTable, timezone: str | None) -> tuple[pl.Series, list[pl.Series]]:
@@ -85,26 +112,9 @@ def _where(broken: pl.Series, reason: str) -> pl.Series:
     return pl.select(pl.when(broken).then(pl.lit(reason))).to_series()
 
 
-def _with_duplicates(good: pl.DataFrame, reason: pl.Series, keys: list[str]) -> pl.Series:
-    """Among the rows that keep all other rules, the last of each key stays."""
-    rows = good.select(keys).with_columns(reason=reason).with_row_index("row")
-    last = rows.filter(pl.col("reason").is_null()).unique(keys, keep="last").select("row", kept=True)
-    marked = rows.join(last, on="row", how="left", maintain_order="left")
-    doubled = pl.col("reason").is_null() & pl.col("kept").is_null()
-    return marked.select(pl.when(doubled).then(pl.lit(DUPLICATE)).otherwise("reason")).to_series()
-
-
-def _checked(frame: pl.DataFrame, good: pl.DataFrame, reason: pl.Series) -> Checked:
-    broken = reason.is_not_null()
-    rows = frame.with_row_index("row_number").filter(broken)
-    aside = pl.DataFrame(
-        {
-            "row_number": rows["row_number"].cast(pl.Int64),
-            "reason": reason.filter(broken),
-            "row": as_json(rows.drop("row_number")),
-        }
-    )
-    return Checked(good.filter(~broken), aside, dict(Counter(aside["reason"].to_list()).most_common()))
+def reasons_of(aside: pl.DataFrame) -> dict[str, int]:
+    """How many rows for each reason, the most frequent first."""
+    return dict(Counter(aside["reason"].to_list()).most_common())
 
 
 def as_json(frame: pl.DataFrame) -> pl.Series:

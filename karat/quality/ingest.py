@@ -15,8 +15,8 @@ from karat.errors import NoRowsLeft, TableNotFound, did_you_mean
 from karat.executors import Progress, silent
 from karat.lake import Commit, Lake, Work
 from karat.names import TableName
-from karat.quality.aside import reasons_of, rows_aside
-from karat.quality.check import Checked, check
+from karat.quality.aside import rows_aside
+from karat.quality.check import Judged, conclude, judge, reasons_of
 from karat.quality.choose import choose_map
 from karat.quality.mapping import Mapped, apply, bind
 from karat.quality.maps import Format, Map, check_targets, find_map, load_map
@@ -26,9 +26,18 @@ from karat.quality.write import write_gold
 
 
 @dataclass(frozen=True)
+class Input:
+    """One file, the map that reads it (None: it has the contract's columns), and what its naive times mean."""
+
+    path: Path
+    map: Map | None
+    timezone: str | None
+
+
+@dataclass(frozen=True)
 class Ingested:
     """``rows`` kept the contract, ``set_aside`` did not, ``reasons`` counts why; ``changed`` False: all of it was
-    there already. ``map`` is the map that was used, ``replaced_sample`` says that sample rows made way."""
+    there already. ``map`` is the map that was used (maps, with commas); ``replaced_sample``: sample rows made way."""
 
     table: TableName
     version: int
@@ -52,40 +61,30 @@ def ingest(
 ) -> Ingested:
     """Brings CSV files, Parquet files or Delta folders into a gold table, in one commit.
 
-    Without ``map_path`` the columns must bear the contract's names, or exactly one map of the project must fit. Sample
-    rows are replaced; rows that were ingested before are updated by key. Rows that break the contract go to
+    Without ``map_path`` a file's columns must bear the contract's names, or exactly one map of the project must fit
+    it. Sample rows are replaced; rows that were ingested before are updated by key. Rows that break the contract go to
     ``TABLE_set_aside``. The same files, map and contract twice change nothing. What is wrong with a whole input raises
     before anything is written: TableNotFound, InputNotFound, UnreadableInput, ColumnMissing, DeclarationError (map),
     NaiveTimestamp (no zone from call, map, contract or project), SchemaMismatch, NoRowsLeft, DiskFull.
     """
     contract = _contract(project, table)
     name = project.gold_name(table)
-    chosen = _map(project, contract, paths, map_path)
-    zone = timezone or (chosen.timezone if chosen else None) or contract.timezone or _project_zone(project)
-    work = Work(GOLD_WORK, _key(paths, chosen, contract, zone))
+    inputs = [_input(project, contract, path, map_path, timezone) for path in paths]
+    used = ", ".join(dict.fromkeys(i.map.name for i in inputs if i.map)) or None
+    work = Work(GOLD_WORK, _key(inputs, contract))
     done = lake.done(name, work) if lake.exists(name) else None
     if done:
-        return _again(lake, name, done, chosen)
-    checked, aside = _taken(paths, chosen, contract, zone, progress)
-    if not checked.good.height:
+        return _again(lake, name, done, used)
+    good, aside = _taken(inputs, contract, progress)
+    if not good.height:
         raise _no_rows(aside, paths, name)
     progress(len(paths), len(paths), f"writing {name}")
-    used = chosen.name if chosen else None
     detail = {"origin": INGEST, "files": [str(p) for p in paths], "map": used}
+    work = Work(work.kind, work.key, detail)
     replaces = origin(lake, name) == SAMPLE
-    commit, reasons = write_gold(
-        lake, name, contract, checked.good, aside, work=Work(work.kind, work.key, detail), replaces=replaces
-    )
-    return Ingested(
-        name,
-        commit.version,
-        checked.good.height,
-        aside.height,
-        reasons,
-        commit.changed,
-        used,
-        replaces and commit.changed,
-    )
+    commit, reasons = write_gold(lake, name, contract, good, aside, work=work, replaces=replaces)
+    replaced = replaces and commit.changed
+    return Ingested(name, commit.version, good.height, aside.height, reasons, commit.changed, used, replaced)
 
 
 def _contract(project: Project, table: str) -> GoldTable:
@@ -101,60 +100,49 @@ def _project_zone(project: Project) -> str | None:
     return project.spec.timezone if "timezone" in project.spec.model_fields_set else None
 
 
-def _map(project: Project, contract: GoldTable, paths: Sequence[Path], given: Path | None) -> Map | None:
-    """The map to use, bound to the columns of every file."""
+def _input(project: Project, contract: GoldTable, path: Path, given: Path | None, timezone: str | None) -> Input:
+    """The file with the map that is meant for it, which is bound to its columns before any row is read."""
     chosen = load_map(find_map(project, given)) if given is not None else None
-    heads = [head_of(p, chosen.format if chosen else Format()) for p in paths]
+    head = head_of(path, chosen.format if chosen else Format())
     if chosen is None:
-        chosen = choose_map(project, contract, heads, paths)
+        chosen = choose_map(project, contract, head, path)
     if chosen is not None:
         check_targets(chosen, contract)
-        for path in paths:
-            bind(chosen, head_of(path, chosen.format), str(path))
-    return chosen
+        bind(chosen, head_of(path, chosen.format), str(path))
+    zone = timezone or (chosen.timezone if chosen else None) or contract.timezone or _project_zone(project)
+    return Input(path, chosen, zone)
 
 
-def _key(paths: Sequence[Path], chosen: Map | None, contract: GoldTable, zone: str | None) -> str:
+def _key(inputs: Sequence[Input], contract: GoldTable) -> str:
     parts = {
-        "files": [digest_of(p) for p in paths],
-        "map": chosen.model_dump(mode="json", exclude={"name", "description"}) if chosen else None,
+        "files": [digest_of(i.path) for i in inputs],
+        "maps": [i.map.model_dump(mode="json", exclude={"name", "description"}) if i.map else None for i in inputs],
+        "timezones": [i.timezone for i in inputs],
         "contract": contract.model_dump(mode="json", exclude={"description", "owner"}),
-        "timezone": zone,
     }
     return f"ingest:{hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()}"
 
 
-def _again(lake: Lake, name: TableName, done: Commit, chosen: Map | None) -> Ingested:
+def _again(lake: Lake, name: TableName, done: Commit, used: str | None) -> Ingested:
     work = lake.last_work(name, GOLD_WORK)
     detail = work.detail if work else {}
     reasons = detail.get("reasons", {})
-    return Ingested(
-        name,
-        done.version,
-        detail.get("rows", done.rows),
-        sum(reasons.values()),
-        reasons,
-        changed=False,
-        map=chosen.name if chosen else None,
-    )
+    rows = detail.get("rows", done.rows)
+    return Ingested(name, lake.version(name), rows, sum(reasons.values()), reasons, changed=False, map=used)
 
 
-def _taken(
-    paths: Sequence[Path], chosen: Map | None, contract: GoldTable, zone: str | None, progress: Progress
-) -> tuple[Checked, pl.DataFrame]:
-    """Every file read and mapped, all rows checked together, so that a key is unique across the files."""
+def _taken(inputs: Sequence[Input], contract: GoldTable, progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that keep the contract, a key unique across the files, and those set aside."""
     mapped: list[Mapped] = []
-    for index, path in enumerate(paths):
-        progress(index, len(paths), f"reading {path.name}")
-        source = read_source(path, chosen.format if chosen else Format())
-        mapped.append(apply(chosen or _identity(contract), source, contract, zone))
-    frame = pl.concat([m.frame for m in mapped], how="vertical_relaxed")
-    checked = check(frame, contract, timezone=zone, problems=pl.concat([m.problem for m in mapped]))
-    return checked, rows_aside(mapped, checked)
-
-
-def _identity(contract: GoldTable) -> Map:
-    return Map(columns={c: c for c in contract.columns})
+    judged: list[Judged] = []
+    for index, one in enumerate(inputs):
+        progress(index, len(inputs), f"reading {one.path.name}")
+        chosen = one.map or Map(columns={c: c for c in contract.columns})
+        part = apply(chosen, read_source(one.path, chosen.format), contract, one.timezone)
+        mapped.append(part)
+        judged.append(judge(part.frame, contract, timezone=one.timezone, problems=part.problem))
+    good, reasons = conclude(judged, contract)
+    return good, rows_aside(mapped, reasons)
 
 
 def _no_rows(aside: pl.DataFrame, paths: Sequence[Path], name: TableName) -> NoRowsLeft:

@@ -9,7 +9,8 @@ import polars as pl
 from karat.declare import GoldTable
 from karat.lake import Commit, Lake, Work
 from karat.names import TableName
-from karat.quality.aside import reasons_of, write_aside
+from karat.quality.aside import write_aside
+from karat.quality.check import reasons_of
 from karat.quality.origin import create_gold, set_aside_name
 
 

@@ -144,8 +144,21 @@ def test_the_one_map_that_fits_is_used_unasked(lake, project, csv, folder):
     path = csv(MAPPED, "7;01.07.2024 12:00;Sale;3;1,50")
     assert ingest(project, "orders", [path], lake).map == "old_shop"
     (folder / "maps" / "other.yaml").write_text((folder / "maps" / "old_shop.yaml").read_text())
-    with pytest.raises(WrongCall, match="2 maps fit these files: old_shop, other"):
+    with pytest.raises(WrongCall, match=r"2 maps fit .*orders.csv: old_shop, other"):
         ingest(project, "orders", [path], lake)
+
+
+def test_files_of_several_forms_come_in_together(lake, project, csv, tmp_path):
+    mapped = csv(MAPPED, "7;01.07.2024 12:00;Sale;3;1,50", "o1;01.07.2024 12:00;Sale;3;2", name="old.csv")
+    typed = tmp_path / "new.parquet"
+    columns = {"items": pl.Int64, "amount": pl.Float64, "country": pl.String, "paid": pl.Boolean, "due": pl.Date}
+    row = {"order_id": 8, "placed_at": datetime(2024, 7, 1, 12), **dict.fromkeys(columns)}
+    pl.DataFrame([row], schema_overrides=columns).write_parquet(typed)
+    done = ingest(project, "orders", [mapped, csv(HEADER, GOOD), typed], lake, timezone="UTC")
+    assert (done.rows, done.reasons, done.map) == (3, {"duplicate key": 1}, "old_shop")
+    assert rows_of(lake, project)["order_id"].to_list() == ["7", "8", "o1"]
+    row = aside_of(lake, project).row(0, named=True)
+    assert (row["source"], row["place"], json.loads(row["row"])["Total"]) == (str(mapped), "row 2", "2")
 
 
 def test_an_expression_that_fails_on_a_row_sets_that_row_aside(lake, project, csv):
