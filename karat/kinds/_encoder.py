@@ -77,6 +77,9 @@ class Encoder:
             columns.append(Column(series.name, dtype, categories))
         return cls(tuple(columns), tuple(warnings))
 
+    def __reduce__(self) -> tuple[type[Encoder], tuple[Any, ...]]:  # the readers below can't be sent to a worker
+        return Encoder, (self.columns, self.warnings)
+
     @property
     def names(self) -> list[str]:
         return [c.name for c in self.columns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from karat.errors import DeclarationError, UntrustedModel, did_you_mean
+from karat.errors import DeclarationError, TrainingError, UntrustedModel, did_you_mean
 
 #: ``report(iteration, metrics)``: called by kinds that learn in rounds, after each round.
 Report = Callable[[int, dict[str, float]], None]
@@ -56,11 +57,19 @@ class Kind(ABC):
 
         ``y`` (n,): values for a regression, class codes 0..k-1 for a classification, None for an anomaly detector.
         Rows used to stop early are taken from these rows. It uses ``n_jobs`` threads, 1 by default: models are
-        trained side by side, and threads that wait for a taken core make a fit many times slower.
+        trained side by side, and threads that wait for a taken core make a fit many times slower. Raises TrainingError
+        with what the library says.
         """
         self.classes = int(y.max()) + 1 if y is not None and self.task in ("binary", "multiclass") else 0
-        with threadpool_limits(limits=self.parameters["n_jobs"]):
-            self._fit(X, y, names=names, categorical=categorical, report=report)
+        try:
+            with threadpool_limits(limits=self.parameters["n_jobs"]):
+                self._fit(X, y, names=names, categorical=categorical, report=report)
+        except ValueError as error:  # what the libraries say of a parameter's value, or of the data
+            raise TrainingError(
+                f"{type(self).__name__} could not be trained: {str(error).partition('Stack trace')[0].strip()}",
+                remedy="look at the model's parameters: "
+                + ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v != self.defaults[k]),
+            ) from error
 
     @abstractmethod
     def _fit(
@@ -111,6 +120,7 @@ class Kind(ABC):
             "threshold": self.threshold,
             "classes": self.classes,
             "state": self._state(),
+            "digests": {p.name: _digest(p) for p in sorted(folder.glob("estimator*"))},
         }
         (folder / "kind.json").write_text(json.dumps(described, indent=1))
 
@@ -126,6 +136,8 @@ class Kind(ABC):
                 class_weight=described["class_weight"],
             )
             kind.threshold, kind.classes = described["threshold"], described["classes"]
+            for name, digest in described["digests"].items():
+                _check_whole(folder / Path(name).name, digest)
             kind._load_estimator(folder, described["state"])
         except (KeyError, TypeError, AttributeError, DeclarationError) as error:
             raise UntrustedModel(
@@ -134,6 +146,20 @@ class Kind(ABC):
                 remedy="load a folder that Model.save has written, or train the model again",
             ) from error
         return kind
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def _check_whole(path: Path, digest: str) -> None:
+    """Libraries crash the process on half a file (XGBoost's parser does), so a broken one must not reach them."""
+    if not path.is_file() or _digest(path) != digest:
+        raise UntrustedModel(
+            f"the model's {path.name} is {'not what was saved' if path.exists() else 'missing'}",
+            where=str(path),
+            remedy="fetch the model again; if that doesn't help, train it again",
+        )
 
 
 def read_json(path: Path) -> dict[str, Any]:

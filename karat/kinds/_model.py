@@ -93,7 +93,10 @@ class Model:
     def predict(self, frame: pl.DataFrame) -> np.ndarray:
         """(n,) values, probabilities of ``classes[1]`` or anomaly scores; (n, k) class probabilities of a multiclass
         model. Other columns of ``frame`` are ignored. Raises SignatureError."""
-        return self.kind.predict(self.encoder.encode(frame))
+        X = self.encoder.encode(frame)
+        if not len(X):
+            return np.empty((0, len(self.classes)) if self.task == "multiclass" else 0)
+        return self.kind.predict(X)
 
     def predict_row(self, values: Sequence[Any]) -> np.ndarray:
         """What ``predict`` gives for a frame of this one row, to the bit, without making a frame.

@@ -14,7 +14,7 @@ from karat.registry.candidate import SPLIT
 from karat.registry.records import LoadedModel, ModelVersion
 from karat.registry.store import Registry
 from karat.training.evaluate import evaluate
-from karat.training.planted import plant
+from karat.training.planted import knows_both, plant
 from karat.training.split import TEST
 from karat.training.training_set import ROW, fill
 
@@ -48,7 +48,7 @@ def score(lake: Lake, model: LoadedModel, test: JudgedRows, spec: ModelSpec) -> 
     filled = fill(lake, test.rows, lookups, pinned=True, given=given)
     frame = pl.concat([test.rows, filled.values], how="horizontal").select(model.features)
     labels: pl.Series = test.rows[test.label]
-    if spec.task == "anomaly" and labels.null_count() == len(labels):
+    if spec.task == "anomaly" and not knows_both(labels):
         frame, labels = plant(frame, seed=spec.seed)
     return evaluate(
         spec.task,

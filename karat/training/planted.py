@@ -23,6 +23,11 @@ GLOBAL_WIDENED = 0.1
 LOCAL_FACTOR = 5.0
 
 
+def knows_both(labels: pl.Series) -> bool:
+    """Whether labels tell anomalous from normal rows; where they don't, anomalies are planted."""
+    return labels.drop_nulls().n_unique() > 1
+
+
 def plant(frame: pl.DataFrame, *, seed: int, share: float = SHARE) -> tuple[pl.DataFrame, pl.Series]:
     """``frame`` with anomalies in a seeded ``share`` of its rows (two at least), and which rows these are.
 

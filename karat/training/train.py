@@ -23,7 +23,7 @@ from karat.kinds import Model, Report
 from karat.training.baseline import naive
 from karat.training.evaluate import evaluate
 from karat.training.importance import importances
-from karat.training.planted import plant
+from karat.training.planted import knows_both, plant
 from karat.training.split import TEST, TRAIN, describe
 
 
@@ -161,13 +161,16 @@ def _known_anomalies(
     if target is None or target not in frame.columns:
         return target, []
     known = frame[target].drop_nulls()
-    if not (known.dtype.is_numeric() or known.dtype == pl.Boolean) or not known.cast(pl.Float64).is_in([0.0, 1.0]).all():
+    if (
+        not (known.dtype.is_numeric() or known.dtype == pl.Boolean)
+        or not known.cast(pl.Float64).is_in([0.0, 1.0]).all()
+    ):
         raise UnusableLabel(
             f"the label of {spec.name!r} must be 1 for an anomaly and 0 for a normal row; it is {known.dtype}, with "
             f"values such as {', '.join(map(repr, known.unique().sort().head(3).to_list()))}",
             remedy="write it as a condition, as in max(incident::int)",
         )
-    if frame.filter(split == TEST)[target].drop_nulls().n_unique() > 1:
+    if knows_both(frame.filter(split == TEST)[target]):
         return target, []
     return None, [
         f"the label {target!r} knows no anomaly (or no normal row) among the test rows; the model was judged by "

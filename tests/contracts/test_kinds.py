@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import zipfile
@@ -300,6 +301,15 @@ def test_a_pickle_in_place_of_its_files_is_refused_and_not_run(kind, task, tmp_p
     assert not flag.exists()
 
 
+def redigested(folder: Path) -> None:
+    """What one who tampers with a file would do as well."""
+    described = json.loads((folder / "kind.json").read_text())
+    for name in described["digests"]:
+        content = (folder / name).read_bytes()
+        described["digests"][name] = hashlib.blake2b(content, digest_size=16).hexdigest()
+    (folder / "kind.json").write_text(json.dumps(described))
+
+
 def retyped(node: object, module: str, name: str) -> bool:
     """Makes the first nested object of a skops schema one of another type."""
     if isinstance(node, dict):
@@ -324,6 +334,7 @@ def test_a_file_that_names_foreign_types_is_refused(kind, task, foreign, tmp_pat
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in parts.items():
             archive.writestr(name, json.dumps(schema) if name == "schema.json" else content)
+    redigested(tmp_path)
     with pytest.raises(UntrustedModel, match=rf"{foreign[0]}\.{foreign[1]}"):
         Model.load(tmp_path)
 
@@ -339,5 +350,6 @@ def test_the_estimator_of_another_kind_in_its_place_is_refused(kind, task, tmp_p
             place = tmp_path / "model" / path.name
             if place.exists():
                 place.write_bytes(path.read_bytes())
+                redigested(tmp_path / "model")
                 with pytest.raises(UntrustedModel):
                     Model.load(tmp_path / "model")
