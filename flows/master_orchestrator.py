@@ -43,8 +43,9 @@ def master_orchestrator(
     champions = champions_of(trained) | champions_of(decided)
     scored: tuple[Outcome, ...] = ()
     if champions:
+        serving = scope.retried(serve_champions).submit(scope, champions)
         scored = gathered(inference_pipeline, project=project, models=list(champions))
-        scope.retried(serve_champions)(scope, champions)
+        serving.result()
     rows = [model_row(scope, m, _of(trained, m), _of(decided, m)) for m in ready]
     show_models(scope, rows)
     return settled(_all(scope, computed, trained, decided, scored))

@@ -20,6 +20,7 @@ Program = Literal[
     "ray_jobs.promote_models",
     "ray_jobs.score_models",
     "ray_jobs.publish_online",
+    "ray_jobs.serve_champions",
 ]
 
 # What another try can mend without a person: something was out of reach or in the way, nothing was wrong.

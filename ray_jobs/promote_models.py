@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from infra.job_records import Outcome
-from karat.registry import promote
-from ray_jobs.model_task import ModelWork, for_each_model
-from ray_jobs.program import Job, log, main
+from ray_jobs.models import for_each_model
+from ray_jobs.program import Job, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
-    return for_each_model(job, decide)
-
-
-def decide(model: ModelWork) -> Outcome:
-    """On the version that the flow names, or the model's challenger; a champion without challenger stays."""
-    name, registered = model.spec.name, model.project.model_name(model.spec.name)
-    version = model.parameters["versions"].get(name)
-    if version is None and model.registry.challenger(registered) is None:
-        version = model.registry.champion(registered)
-    approved = model.parameters["approve"]
-    decision = promote(model.project, model.spec, model.lake, model.registry, version, approved=approved)
-    said = "champion" if decision.promoted else "refused"
-    log.info("%s: version %d %s: %s", name, decision.version, said, decision.reason)
-    metrics = {"metrics": decision.candidate_metrics, "model": str(decision.model)}
-    return Outcome(name=name, state="done" if decision.promoted else "kept", reference=asdict(decision) | metrics)
+    return for_each_model(job, "promote")
 
 
 if __name__ == "__main__":

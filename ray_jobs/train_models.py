@@ -3,63 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from infra.job_records import Outcome
-from karat.registry import ModelVersion, make_candidate, valid_champion
-from ray_jobs.model_task import ModelWork, for_each_model
-from ray_jobs.program import Job, attempt, log, logged, main
+from ray_jobs.models import for_each_model
+from ray_jobs.program import Job, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
-    return for_each_model(job, train)
-
-
-def train(model: ModelWork) -> Outcome:
-    """Trained always; or, ``when-due``, only without a valid champion; ``never``: what stands is reported.
-
-    A model that fails keeps the champion that it has.
-    """
-    mode = model.parameters["train"]
-    champion = valid_champion(model.project, model.spec, model.lake, model.registry)
-    stands = reference_of(model, champion, champion)
-    if mode == "never" or (mode == "when-due" and champion is not None):
-        said = f"champion is version {champion.version}" if champion else "no champion"
-        log.info("%s: not trained, %s", model.spec.name, said)
-        return Outcome(name=model.spec.name, state="kept", reference=stands)
-    return attempt(model.spec.name, make, model, champion, reference=stands)
-
-
-def make(model: ModelWork, champion: ModelVersion | None) -> Outcome:
-    """A candidate; of the same data and definition the version that is there."""
-    name = model.spec.name
-    progress = logged(name)
-    made = make_candidate(model.project, model.spec, model.lake, model.registry, progress=progress, commit=model.commit)
-    for warning in made.warnings:
-        log.warning("%s: %s", name, warning)
-    log.info("%s: version %d %s", name, made.version.version, "trained" if made.retrained else "is of the same data")
-    state = "done" if made.retrained else "kept"
-    return Outcome(name=name, state=state, reference=reference_of(model, made.version, champion))
-
-
-def reference_of(model: ModelWork, version: ModelVersion | None, champion: ModelVersion | None) -> dict[str, Any]:
-    """Where the version is to be found, what it is worth, and whether a promotion still has to decide on it."""
-    if version is None:
-        return {"version": None, "champion_version": None, "undecided": False}
-    is_champion = champion is not None and champion.version == version.version
-    # A promotion that was killed may have noted its decision without carrying it out.
-    refused = version.tags.get("karat.decision", "").startswith("refused")
-    return {
-        "model": str(version.name),
-        "version": version.version,
-        "run_id": version.run_id,
-        "experiment_id": model.registry.client.get_run(version.run_id).info.experiment_id,
-        "metrics": version.metrics,
-        "baseline": version.baseline,
-        "champion_version": champion.version if champion else None,
-        "undecided": not is_champion and not refused,
-        "reason": version.tags.get("karat.decision", ""),
-    }
+    return for_each_model(job, "train")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from infra.serving import load_champions
 from prefect import task
 
 from infra.job_records import Outcome
 from tasks.jobs import run_job
 from tasks.scope import Scope
+from tasks.served import served_already
 
 #: Whether to train: always; on the project's day, else only where there is no valid champion; not at all.
 Train = Literal["always", "when-due", "never"]
@@ -47,9 +47,13 @@ def _score_models(scope: Scope) -> tuple[Outcome, ...]:
     return run_job("score", "ray_jobs.score_models", scope.project.name, {"models": tuple(scope.models)})
 
 
-def _serve_champions(scope: Scope, champions: dict[str, int]) -> None:
-    """The HTTP application answers with these versions when this returns."""
-    load_champions(scope.settings, {str(scope.project.model_name(m)): v for m, v in champions.items()})
+def _serve_champions(scope: Scope, champions: dict[str, int]) -> tuple[Outcome, ...]:
+    """The HTTP application answers with these versions when this returns; no job where it does so already."""
+    wanted = {str(scope.project.model_name(m)): champions.get(m) for m in scope.models}
+    if served_already(scope.settings, wanted):
+        return ()
+    parameters = {"champions": {n: v for n, v in wanted.items() if v is not None}}
+    return run_job("serve", "ray_jobs.serve_champions", scope.project.name, parameters)
 
 
 compute_features = task(name="compute-features")(_compute_features)

@@ -1,0 +1,46 @@
+"""One model as one Ray task: what a failing model raises stays its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+from infra.job_records import Outcome
+from ray_jobs.executor import RayExecutor
+from ray_jobs.program import Job, attempt, configure_logging, log
+
+Step = Literal["train", "promote", "score"]
+
+
+@dataclass(frozen=True)
+class ModelItem:
+    """What travels to the worker: names and the flow's parameters."""
+
+    step: Step
+    project: str
+    model: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    commit: str = ""
+
+
+def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
+    """``ray_jobs.steps.STEP`` for each model of the job, each as a task of one CPU; a failing one leaves the rest."""
+    items = [ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in job.models()]
+    for done, (_, outcome) in enumerate(RayExecutor().map(run_step, items), start=1):
+        log.info("%s: %s (%d/%d)", outcome.name, outcome.error or outcome.state, done, len(items))
+        yield outcome
+
+
+def run_step(item: ModelItem) -> Outcome:
+    """In the worker, which alone imports what the step needs: MLflow, scikit-learn and the like take seconds."""
+    configure_logging()
+    return attempt(item.model, _run, item)
+
+
+def _run(item: ModelItem) -> Outcome:
+    step = import_module(f"ray_jobs.steps.{item.step}").step
+    opened = import_module("ray_jobs.steps.model_work").open_model(item)
+    outcome: Outcome = step(opened)
+    return outcome

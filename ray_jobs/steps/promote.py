@@ -1,0 +1,24 @@
+"""Champion or not: one candidate against its baseline, its floors and the champion, on the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from infra.job_records import Outcome
+from karat.registry import promote
+from ray_jobs.program import log
+from ray_jobs.steps.model_work import ModelWork
+
+
+def step(model: ModelWork) -> Outcome:
+    """On the version that the flow names, or the model's challenger; a champion without challenger stays."""
+    name, registered = model.spec.name, model.project.model_name(model.spec.name)
+    version = model.parameters["versions"].get(name)
+    if version is None and model.registry.challenger(registered) is None:
+        version = model.registry.champion(registered)
+    approved = model.parameters["approve"]
+    decision = promote(model.project, model.spec, model.lake, model.registry, version, approved=approved)
+    said = "champion" if decision.promoted else "refused"
+    log.info("%s: version %d %s: %s", name, decision.version, said, decision.reason)
+    metrics = {"metrics": decision.candidate_metrics, "model": str(decision.model)}
+    return Outcome(name=name, state="done" if decision.promoted else "kept", reference=asdict(decision) | metrics)
