@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import date
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -32,7 +33,7 @@ def removals(files: pl.DataFrame, by: Sequence[str]) -> list[RemoveAction]:
     now = int(time.time() * 1000)
     return [
         RemoveAction(
-            row["path"],
+            unquote(row["path"]),  # deltalake encodes it again; a path that names no file would remove nothing
             True,
             now,
             row["size_bytes"],

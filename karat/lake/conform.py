@@ -110,7 +110,7 @@ def _lossless(given: pl.Series, cast: pl.Series) -> bool:
     if given.dtype.is_decimal() or given.dtype in (pl.Float32, pl.Null):
         return True  # DECIMAL becomes double by rule; the original type stands in the column's metadata
     if given.dtype.is_integer() and cast.dtype == pl.Float64:
-        return bool((cast.abs() <= _EXACT_FLOAT).all())
+        return bool(given.is_between(-_EXACT_FLOAT, _EXACT_FLOAT).all())
     if given.dtype.is_numeric() or given.dtype.is_temporal():
         return bool((cast.cast(given.dtype, strict=False) == given).all())
     return True

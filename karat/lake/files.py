@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 
 from karat.lake.log import committed_since
 from karat.lake.records import Staged, TableInfo
 
+_NULL = "__HIVE_DEFAULT_PARTITION__"
 _PLAIN = re.compile(r"^[A-Za-z0-9._-]+$")
 _STATISTICS_COLUMNS = 32  # as many as Delta's own default
 _LONG_TEXT = 64
@@ -56,8 +58,8 @@ def _partitions(frame: pl.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, 
 def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: str) -> Staged:
     partition = {k: None if v is None else str(v) for k, v in values.items()}
     name = f"{label if _PLAIN.match(label) else 'part'}-{uuid.uuid4().hex}.parquet"
-    # The path is free in Delta; a folder per value is a kindness to people who look.
-    folders = [f"{k}={v}" for k, v in partition.items() if v is not None and _PLAIN.match(v)]
+    # The path is free in Delta, but readers such as Polars take the partition's value from it, as Hive has it.
+    folders = [f"{k}={_NULL if v is None else quote(v, safe='')}" for k, v in partition.items()]
     relative = "/".join([*folders, name])
     target = info.path / relative
     target.parent.mkdir(parents=True, exist_ok=True)

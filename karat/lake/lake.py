@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
@@ -357,7 +358,7 @@ class Lake:
         smallest, greatest = (statistics.get(k, {}).get(column) for k in ("minValues", "maxValues"))
         if smallest is not None and greatest is not None:
             return set(log.days_between(smallest, greatest))
-        rows = pl.scan_parquet(info.path / action["path"]).select(pl.col(column).cast(pl.Date)).drop_nulls()
+        rows = pl.scan_parquet(info.path / unquote(action["path"])).select(pl.col(column).cast(pl.Date)).drop_nulls()
         return set(rows.unique().collect().to_series().to_list())
 
     # ---- inside

@@ -6,6 +6,7 @@ import json
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from karat.lake.records import Work
 
@@ -64,7 +65,7 @@ def committed_since(table: Path, modified: int) -> set[str]:
         if file.stat().st_mtime * 1000 < modified - 60_000:
             break
         if file.stem.isdigit():
-            paths |= {a["add"]["path"] for a in actions(table, int(file.stem)) if "add" in a}
+            paths |= {unquote(a["add"]["path"]) for a in actions(table, int(file.stem)) if "add" in a}
     return paths
 
 
