@@ -86,7 +86,7 @@ def _show(found: Status) -> None:
 
 def _table(found: Status) -> Table:
     table = Table(title=f"Platform of {found.home}", title_justify="left")
-    for column in ("part", "state", "process", "up for", "address"):
+    for column in ("part", "state", "pid", "up for", "address"):
         table.add_column(column, no_wrap=True)
     for part in found.parts:
         uptime = str(timedelta(seconds=int(part.uptime_seconds))) if part.uptime_seconds is not None else ""

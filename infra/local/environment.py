@@ -13,9 +13,16 @@ from karat.settings import Settings
 
 
 def runtime_folder(settings: Settings) -> Path:
-    """Where sockets live: a short path of its own for each home, as a Unix socket's path ends at 107 bytes."""
-    digest = hashlib.blake2b(str(settings.home.resolve()).encode(), digest_size=4).hexdigest()
-    return Path(f"/tmp/karat-{os.getuid()}-{digest}")
+    """Where sockets live: a short path of its own for each home.
+
+    A Unix socket's path ends at 107 bytes, HAProxy's at 97, of which Ray takes 57 for the name of a node.
+    """
+    whose = f"{os.getuid()} {settings.home.resolve()}"
+    return Path(f"/tmp/karat-{hashlib.blake2b(whose.encode(), digest_size=4).hexdigest()}")
+
+
+def haproxy_folder(settings: Settings) -> Path:
+    return runtime_folder(settings) / "h"
 
 
 def make_folders(settings: Settings) -> None:
@@ -80,7 +87,7 @@ def _prefect(settings: Settings) -> dict[str, str]:
 
 
 def _ray(settings: Settings) -> dict[str, str]:
-    haproxy = runtime_folder(settings) / "haproxy"
+    haproxy = haproxy_folder(settings)
     out = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file(settings)),
@@ -90,6 +97,8 @@ def _ray(settings: Settings) -> dict[str, str]:
         # Both must be there before Ray starts: ten times the requests a second (docs/decisions).
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ray_port(settings, "fallback_http")),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ray_port(settings, "fallback_grpc")),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ray_port(settings, "haproxy_metrics")),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ray_port(settings, "haproxy_statistics")),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import time
 
-from infra.local.environment import use_platform
 from infra.local.probes import NoAnswer, call_ray, ray
-from infra.serving import deploy_application
-from karat.errors import KaratError
 from karat.settings import Settings
 
-PAUSE_SECONDS = 2.0
+PAUSE_SECONDS, PAUSE_AFTER_FAILURE_SECONDS = 2.0, 10.0
 log = logging.getLogger("keeper")
 
 
@@ -23,27 +21,25 @@ def deployed(settings: Settings) -> bool:
     return any(a["status"] in ("RUNNING", "DEPLOYING") for a in applications.values())
 
 
-def keep(settings: Settings) -> None:
-    """Deploys what Ray does not have; a failure is tried again after the pause."""
-    if ray(settings):
-        return
+def keep(settings: Settings) -> bool:
+    """Deploys what Ray does not have; False where it should, and could not."""
     try:
-        if not deployed(settings):
-            log.info("Ray has no application: deploying it")
-            deploy_application(settings)
-            log.info("deployed")
-    except (NoAnswer, KaratError) as error:
-        log.warning("not deployed: %s", error)
+        if ray(settings) or deployed(settings):
+            return True
+    except NoAnswer as silence:
+        log.warning("%s", silence)
+        return False
+    log.info("Ray has no application: deploying it")
+    # In a process of its own: what deploying loads would stay for good in one that mostly waits.
+    return subprocess.run([sys.executable, "-m", "infra.local.deploy"], check=False).returncode == 0
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
-    settings = Settings()
-    use_platform(settings)
-    parent = os.getppid()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings, parent = Settings(), os.getppid()
     while os.getppid() == parent:  # a keeper whose supervisor was killed has nothing left to keep
-        keep(settings)
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS if keep(settings) else PAUSE_AFTER_FAILURE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ RAY_BLOCK = (
     "dashboard_metrics",
     "haproxy_metrics",
     "haproxy_statistics",
+    # Two clusters on a host would share these, and so answer each other's requests.
+    "fallback_http",
+    "fallback_grpc",
 )
 
 

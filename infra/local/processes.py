@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ HOME_MARK = "KARAT_PLATFORM_HOME"
 PART_MARK = "KARAT_PLATFORM_PART"
 #: Prefect gives this to the process of a flow run, which passes it on to its own children.
 FLOW_MARK = "PREFECT__FLOW_RUN_ID"
+#: The kernel takes that long at most to end what was killed, on a machine with too much to do.
+KILL_SECONDS = 20.0
 
 
 def marks(settings: Settings) -> dict[str, str]:
@@ -56,7 +59,7 @@ def ours(settings: Settings, wanted: Callable[[psutil.Process], bool] = lambda p
 
 def _is_ours(process: psutil.Process, home: str, runtime: str) -> bool:
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
+        if not _lives(process):
             return False
         if mark := process.environ().get(HOME_MARK):
             return mark == home
@@ -80,8 +83,24 @@ def end(processes: Iterable[psutil.Process], grace: float) -> list[psutil.Proces
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.terminate()
-        _, alive = psutil.wait_procs(alive, timeout=grace)
+        alive = _await_end(alive, grace)
     for process in alive:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    return psutil.wait_procs(alive, timeout=5)[1]
+    return _await_end(alive, KILL_SECONDS)
+
+
+def _await_end(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still live after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (processes := [p for p in processes if _lives(p)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return processes
+
+
+def _lives(process: psutil.Process) -> bool:
+    """A dead child that its parent has not asked about yet counts as dead: in a container nobody may ever ask."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -10,7 +10,7 @@ import sys
 import time
 from importlib.metadata import version
 
-from infra.local.environment import runtime_folder
+from infra.local.environment import haproxy_folder, runtime_folder
 from infra.local.parts import executable, mlflow_database, parts
 from infra.local.probes import prefect
 from infra.local.processes import end, ours, part_of
@@ -44,7 +44,7 @@ def prepare_ray(settings: Settings) -> None:
     """Keeps the logs of the last session beside those of the one to come."""
     folder = runtime_folder(settings) / "ray"
     folder.mkdir(exist_ok=True)
-    (folder.parent / "haproxy").mkdir(exist_ok=True)
+    haproxy_folder(settings).mkdir(exist_ok=True)
     sessions = sorted((p for p in folder.glob("session_2*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
     for session in sessions[:-1]:
         shutil.rmtree(session, ignore_errors=True)

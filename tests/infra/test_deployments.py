@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.deployments import SCHEDULED, cron_of, flows, register, register_deployments
+from infra.local.probes import call_prefect
+from infra.zombies import NAME
+from karat.declare import load_project
+from karat.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+FLOWS = {"feature-pipeline", "training-pipeline", "inference-pipeline", "promotion", "master-orchestrator"}
+
+
+def test_flows_are_found_in_the_text_of_their_files() -> None:
+    assert set(flows()) >= FLOWS
+    for entrypoint in flows().values():
+        assert (ROOT / entrypoint.partition(":")[0]).is_file()
+
+
+def test_registering_imports_no_flow() -> None:
+    code = (
+        "import sys, infra.deployments as d; d.flows(); print([m for m in sys.modules if m.split('.')[0] == 'flows'])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("mode", ["master", "independent"])
+def test_either_the_master_has_a_schedule_or_the_others(mode: str, settings: Settings) -> None:
+    loaded = load_project("health_monitor", settings)
+    project = replace(loaded, spec=loaded.spec.model_copy(update={"mode": mode}))
+    crons = {flow: cron_of(flow, project) for flow in FLOWS}
+    schedules = project.spec.schedules
+    if mode == "master":
+        assert crons == dict.fromkeys(FLOWS) | {"master-orchestrator": schedules.master}
+    else:
+        assert crons == {flow: getattr(schedules, SCHEDULED.get(flow, ""), None) for flow in FLOWS} | {
+            "master-orchestrator": None
+        }
+
+
+def on_server(settings: Settings) -> dict[tuple[str, str], dict]:
+    """Every deployment on the server, by entry point and project."""
+    found = call_prefect(settings, "/deployments/filter", {"limit": 200})
+    return {(d["entrypoint"], d["name"]): d for d in found}
+
+
+@pytest.fixture
+def projects(platform: Settings, tmp_path: Path):
+    """Settings of the platform with projects of their own; what the repository's are is put back."""
+    shutil.copytree(ROOT / "projects" / "health_monitor", tmp_path / "projects" / "one")
+    shutil.copytree(ROOT / "projects" / "health_monitor", tmp_path / "projects" / "two")
+    yield platform.model_copy(update={"projects": tmp_path / "projects"})
+    register(platform)
+
+
+@pytest.mark.platform
+def test_up_has_registered_one_deployment_of_each_flow_for_each_project(platform: Settings) -> None:
+    found = on_server(platform)
+    for flow, entrypoint in flows().items():
+        deployment = found[entrypoint, "health_monitor"]
+        assert deployment["parameters"] == {"project": "health_monitor"}
+        assert deployment["work_pool_name"] == "karat"
+        assert deployment["enforce_parameter_schema"]
+        assert "project" in deployment["parameter_openapi_schema"]["properties"]
+        crons = [s["schedule"]["cron"] for s in deployment["schedules"]]
+        cron = cron_of(flow, load_project("health_monitor", platform))
+        assert crons == ([cron] if cron else [])
+
+
+@pytest.mark.platform
+def test_registering_twice_changes_nothing_and_a_paused_schedule_stays_paused(projects: Settings) -> None:
+    names = register_deployments(projects)
+    assert len(names) == 2 * len(flows())
+    master = on_server(projects)[flows()["master-orchestrator"], "one"]
+    (schedule,) = master["schedules"]
+    assert schedule["active"]
+    path = f"/deployments/{master['id']}/pause_deployment"
+    call_prefect(projects, path, {})
+    before = on_server(projects)
+    assert register_deployments(projects) == names
+    assert on_server(projects) == before
+    assert before[flows()["master-orchestrator"], "one"]["paused"]
+
+
+@pytest.mark.platform
+def test_a_changed_schedule_is_taken_over_in_the_projects_time_zone(projects: Settings) -> None:
+    register(projects)
+    spec = projects.projects / "one" / "project.yaml"
+    spec.write_text(spec.read_text() + '\nschedules:\n  master: "15 6 * * *"\ntimezone: Europe/Berlin\n')
+    assert register(projects).problems == []
+    (schedule,) = on_server(projects)[flows()["master-orchestrator"], "one"]["schedules"]
+    assert schedule["schedule"] == {"cron": "15 6 * * *", "timezone": "Europe/Berlin", "day_or": True}
+
+
+@pytest.mark.platform
+def test_removed_project_goes_and_a_broken_one_keeps_what_it_has(projects: Settings) -> None:
+    register(projects)
+    shutil.rmtree(projects.projects / "two")
+    (projects.projects / "one" / "project.yaml").write_text("mode: sometimes\n")
+    done = register(projects)
+    assert done.deployments == []
+    assert len(done.problems) == 1
+    assert "mode" in done.problems[0]
+    assert {name for _, name in on_server(projects)} == {"one"}
+
+
+@pytest.mark.platform
+def test_there_is_one_automation_against_zombies(platform: Settings) -> None:
+    register(platform)
+    found = call_prefect(platform, "/automations/filter", {})
+    assert [a["enabled"] for a in found if a["name"] == NAME] == [True]
