@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 from zipfile import ZIP_DEFLATED, BadZipFile
 
-import skops.io
-
 from karat.errors import UntrustedModel
+
+
+@contextmanager
+def _without(library: str) -> Iterator[None]:
+    """Meanwhile ``import library`` fails, unless it is there already."""
+    absent = library not in sys.modules
+    if absent:
+        sys.modules[library] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[library]
+
+
+# To list scikit-learn's types skops imports all of its packages; one of them imports torch where it is installed, at 3
+# seconds and 300 MB for each process that loads a model.
+with _without("torch"):
+    import skops.io
 
 Estimator = TypeVar("Estimator")
 FILE = "estimator.skops"

@@ -65,7 +65,8 @@ def _metrics(
 ) -> dict[str, float]:
     score_only = spec.task == "binary" and (prediction.min() < 0 or prediction.max() > 1)
     if score_only:
-        return ranking(np.asarray(y) == classes[1], prediction)
+        found = ranking(np.asarray(y) == classes[1], prediction)
+        return {name: float(compute()) for name, compute in found.items()}
     return evaluate(spec.task, y, prediction, threshold=threshold, classes=classes or None)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.errors import SignatureError
 
 Labels = np.ndarray | pl.Series | Sequence[Any]
+#: What can be computed, each when it is asked for: scikit-learn takes milliseconds for every one.
+_Metrics = dict[str, Callable[[], float]]
 
 
 def evaluate(
@@ -22,8 +25,9 @@ def evaluate(
     *,
     threshold: float = 0.5,
     classes: Sequence[Any] | None = None,
+    only: str | None = None,
 ) -> dict[str, float]:
-    """The metrics of ``task`` that these rows allow; those that they don't are left out.
+    """The metrics of ``task`` that these rows allow (of them ``only`` one); those that they don't are left out.
 
     ``y_true``: numbers for a regression; labels as in ``classes`` (0 and 1 where None) for a classification; 0 and 1,
     or False and True, for an anomaly detector. ``prediction``: what ``Model.predict`` gives.
@@ -41,69 +45,77 @@ def evaluate(
     if not len(y):
         return {}
     if task == "regression":
-        return _regression(y.astype(float), prediction)
-    if task == "multiclass":
-        return _multiclass(y, prediction, list(classes or range(prediction.shape[1])))
-    positive = y == classes[1] if classes else y.astype(float) == 1
-    return _two_classes(positive, prediction, threshold, anomaly=task == "anomaly")
+        found = _regression(y.astype(float), prediction)
+    elif task == "multiclass":
+        found = _multiclass(y, prediction, list(classes or range(prediction.shape[1])))
+    else:
+        positive = y == classes[1] if classes else y.astype(float) == 1
+        found = _two_classes(positive, prediction, threshold, anomaly=task == "anomaly")
+    return {name: float(compute()) for name, compute in found.items() if only in (None, name)}
 
 
 def _plain(y: Labels) -> np.ndarray:
     return y.to_numpy() if isinstance(y, pl.Series) else np.asarray(y)
 
 
-def _regression(y: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
-    out = {
-        "rmse": float(sk.root_mean_squared_error(y, prediction)),
-        "mae": float(sk.mean_absolute_error(y, prediction)),
+def _regression(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
+    found: _Metrics = {
+        "rmse": partial(sk.root_mean_squared_error, y, prediction),
+        "mae": partial(sk.mean_absolute_error, y, prediction),
     }
     if len(y) > 1:
-        out["r2"] = float(sk.r2_score(y, prediction))
+        found["r2"] = partial(sk.r2_score, y, prediction)
     told = y != 0
     if told.any():
-        out["mape"] = float(sk.mean_absolute_percentage_error(y[told], prediction[told]))
-    return out
+        found["mape"] = partial(sk.mean_absolute_percentage_error, y[told], prediction[told])
+    return found
 
 
-def _two_classes(positive: np.ndarray, score: np.ndarray, threshold: float, *, anomaly: bool) -> dict[str, float]:
-    out: dict[str, float] = {}
-    if positive.any() and not positive.all():
-        out |= ranking(positive, score)
+def _two_classes(positive: np.ndarray, score: np.ndarray, threshold: float, *, anomaly: bool) -> _Metrics:
     decided = score >= threshold
-    for name, metric in (("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)):
-        out[name] = float(metric(positive, decided, zero_division=0))
+    found: _Metrics = {
+        **ranking(positive, score),
+        "precision": partial(sk.precision_score, positive, decided, zero_division=0),
+        "recall": partial(sk.recall_score, positive, decided, zero_division=0),
+        "f1": partial(sk.f1_score, positive, decided, zero_division=0),
+    }
     if not anomaly:
-        out["accuracy"] = float(sk.accuracy_score(positive, decided))
-        out["log_loss"] = float(sk.log_loss(positive, np.column_stack([1 - score, score]), labels=[False, True]))
-    return out
+        found["accuracy"] = partial(sk.accuracy_score, positive, decided)
+        chances = np.column_stack([1 - score, score])
+        found["log_loss"] = partial(sk.log_loss, positive, chances, labels=[False, True])
+    return found
 
 
-def ranking(positive: np.ndarray, score: np.ndarray) -> dict[str, float]:
-    """The metrics that read a score's order alone."""
+def ranking(positive: np.ndarray, score: np.ndarray) -> _Metrics:
+    """The metrics that read a score's order alone; none where a class is missing."""
+    if positive.all() or not positive.any():
+        return {}
     return {
-        "roc_auc": float(sk.roc_auc_score(positive, score)),
-        "average_precision": float(sk.average_precision_score(positive, score)),
+        "roc_auc": partial(sk.roc_auc_score, positive, score),
+        "average_precision": partial(sk.average_precision_score, positive, score),
     }
 
 
-def _multiclass(y: np.ndarray, chances: np.ndarray, classes: list[Any]) -> dict[str, float]:
+def _multiclass(y: np.ndarray, chances: np.ndarray, classes: list[Any]) -> _Metrics:
     # A class that came up after training was given no chance at all.
     unseen = [c for c in dict.fromkeys(y.tolist()) if c not in classes]
     classes = [*classes, *unseen]
-    chances = np.hstack([chances, np.zeros((len(chances), len(unseen)))])
+    # Shares of 32 bits sum to 1 but for the last digits, which scikit-learn would remark on.
+    shares = np.hstack([chances, np.zeros((len(chances), len(unseen)))]) / chances.sum(axis=1, keepdims=True)
     place = {c: i for i, c in enumerate(classes)}
     codes = np.array([place[v] for v in y.tolist()])
-    decided = chances.argmax(axis=1)
-    present = sorted(set(codes.tolist()))
-    out = {"accuracy": float(sk.accuracy_score(codes, decided))}
-    for name, metric in (("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)):
-        out[name] = float(metric(codes, decided, labels=present, average="macro", zero_division=0))
-    # Shares of 32 bits sum to 1 but for the last digits, which scikit-learn would remark on.
-    shares = chances / chances.sum(axis=1, keepdims=True)
-    out["log_loss"] = float(sk.log_loss(codes, shares, labels=list(range(len(classes)))))
+    decided, present = shares.argmax(axis=1), sorted(set(codes.tolist()))
+    mean = {"labels": present, "average": "macro", "zero_division": 0}
+    found: _Metrics = {
+        "accuracy": partial(sk.accuracy_score, codes, decided),
+        "precision": partial(sk.precision_score, codes, decided, **mean),
+        "recall": partial(sk.recall_score, codes, decided, **mean),
+        "f1": partial(sk.f1_score, codes, decided, **mean),
+        "log_loss": partial(sk.log_loss, codes, shares, labels=list(range(len(classes)))),
+    }
     if len(present) == len(classes):
-        out["roc_auc"] = float(np.mean([sk.roc_auc_score(codes == c, chances[:, c]) for c in present]))
-    return out
+        found["roc_auc"] = lambda: float(np.mean([sk.roc_auc_score(codes == c, shares[:, c]) for c in present]))
+    return found
 
 
 def is_better(metric: str, value: float, than: float) -> bool:

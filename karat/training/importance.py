@@ -32,7 +32,7 @@ def _permuted(model: Model, spec: ModelSpec, test: pl.DataFrame, y_test: pl.Seri
     classes, metric = model.classes or None, spec.primary_metric
 
     def score(kind: Any, X: np.ndarray, y: pl.Series) -> float:
-        found = evaluate(spec.task, y, kind.predict(X), threshold=model.threshold, classes=classes)
+        found = evaluate(spec.task, y, kind.predict(X), threshold=model.threshold, classes=classes, only=metric)
         value = found.get(metric, 0.0)
         return value if HIGHER_IS_BETTER[metric] else -value
 
