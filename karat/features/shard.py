@@ -47,6 +47,11 @@ def _hash(*keys: pl.Expr) -> pl.Expr:
     return pl.struct(*keys).hash(seed=0)
 
 
+def entity_hash(table: FeatureTable) -> pl.Expr:
+    """What decides in which shard an entity is; of gold rows."""
+    return _hash(*(pl.col(e) for e in table.entity))
+
+
 def compute_shard(shard: Shard) -> list[Staged]:
     """Computes the shard's feature rows and writes them into the table's folder; nothing is visible yet.
 
@@ -79,7 +84,7 @@ def compute_shard(shard: Shard) -> list[Staged]:
 def _of_shard(rows: pl.LazyFrame, table: FeatureTable, shard: Shard) -> pl.LazyFrame:
     if shard.of == 1:
         return rows
-    return rows.filter(_hash(*(pl.col(e) for e in table.entity)) % shard.of == shard.number)
+    return rows.filter(entity_hash(table) % shard.of == shard.number)
 
 
 def _to_write(frame: pl.DataFrame, table: FeatureTable, shard: Shard) -> pl.DataFrame:

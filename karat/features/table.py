@@ -18,9 +18,9 @@ from karat.declare import FeatureTable, Project
 from karat.errors import CommitConflict, DeclarationError, TableNotFound, did_you_mean
 from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.features.affected import Computed, affected_days, stretches
-from karat.features.engine import compute_frame, event_time
+from karat.features.engine import Days, compute_frame, event_time
 from karat.features.schema import feature_schema
-from karat.features.shard import Shard, compute_shard, gold_rows, hash_probe
+from karat.features.shard import Shard, compute_shard, entity_hash, gold_rows, hash_probe
 from karat.lake import Lake, Staged, Work
 from karat.names import TableName
 
@@ -108,6 +108,7 @@ def _compute(
     version = _gold_version(project, table, lake)
     plan = make_plan(project, table, lake, version, forced=forced)
     if plan is None:
+        define(project, table, lake)  # owner, descriptions and lag may have changed all the same
         return FeatureResult(name, lake.version(name), False, (), 0, version, table.definition_hash, False)
     compute_frame(table, lake.scan(project.gold_name(table.source), version).head(0), source=project.gold[table.source])
     define(project, table, lake)
@@ -175,13 +176,8 @@ def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, count
         if not spans:
             return []
     extent = (spans[0][0], spans[-1][1]) if spans else None
-    rows = (
-        gold_rows(lake, gold, plan.target.gold_version, extent, table=table, source=source)
-        .select(pl.len())
-        .collect()
-        .item()
-    )
-    of = count or max(1, math.ceil(rows / ROWS_A_SHARD))
+    rows = gold_rows(lake, gold, plan.target.gold_version, extent, table=table, source=source)
+    of = count or _pieces(table, rows, extent)
     return [
         Shard(
             project=project.name,
@@ -199,6 +195,14 @@ def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, count
         )
         for number in range(of)
     ]
+
+
+def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None) -> int:
+    """As many shards as keep each within memory, by the rows that it reads and those that it makes."""
+    entities = entity_hash(table).approx_n_unique()
+    read, distinct = rows.select(pl.len(), entities.alias("entities")).collect(engine="streaming").row(0)
+    made = distinct * ((extent[1] - extent[0]).days + 1) if extent and table.rows == "window" else 0
+    return max(1, math.ceil(max(read, made) / ROWS_A_SHARD))
 
 
 def _extent(lake: Lake, gold: TableName, version: int, time: str) -> tuple[date | None, date | None]:

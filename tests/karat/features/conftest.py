@@ -88,6 +88,47 @@ profile = FeatureTable(
 )
 """
 
+VISITS = """
+from karat.declare import Column, GoldTable
+
+visits = GoldTable(
+    name="visits",
+    description="visits, by the day, and when each was paid",
+    key=("visit_id",),
+    event_time="on",
+    columns={
+        "visit_id": Column(dtype="int64"),
+        "user": Column(dtype="string"),
+        "on": Column(dtype="date"),
+        "paid": Column(dtype="timestamp"),
+        "amount": Column(dtype="float64"),
+    },
+)
+"""
+
+BY_VISIT = """
+from karat.declare import FeatureTable, aggregate
+
+by_visit = FeatureTable(
+    name="by_visit",
+    description="by the day of the visit",
+    source="visits",
+    entity=("user",),
+    time="day",
+    rows="window",
+    features=(aggregate("visits_3d", "count", window="3d", description="visits"),),
+)
+by_payment = FeatureTable(
+    name="by_payment",
+    description="by the day of the payment, which gold is not partitioned by",
+    source="visits",
+    entity=("user",),
+    time="day",
+    event_time="paid",
+    features=(aggregate("paid_3d", "sum", "amount", window="3d", description="paid"),),
+)
+"""
+
 
 class Shop:
     """A project on disk and its lake; ``declare`` changes a file, ``project`` reads all of them anew."""
@@ -97,9 +138,10 @@ class Shop:
         self.path = folder / "projects" / "shop"
         self.path.joinpath("features").mkdir(parents=True)
         self.path.joinpath("project.yaml").write_text("description: a shop\nowner: team\n")
-        self.path.joinpath("gold.py").write_text(GOLD)
+        self.path.joinpath("gold.py").write_text(GOLD + VISITS)
         self.declare("spend", SPEND)
         self.declare("profile", PROFILE)
+        self.declare("visits", BY_VISIT)
         self.lake = Lake(self.settings.lake, "dev")
 
     def declare(self, name: str, text: str) -> None:

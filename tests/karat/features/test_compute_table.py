@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -152,6 +152,51 @@ def test_a_table_without_time_is_computed_whole_when_gold_changes(shop):
     assert shop.features("profile").rows() == [("x", "free", 30), ("y", "paid", 41)]
 
 
+def visits_of(*rows):
+    return pl.DataFrame(
+        [
+            (n, u, day(on), None if paid is None else datetime(2024, 2, 26, 12, tzinfo=UTC) + timedelta(days=paid), a)
+            for n, u, on, paid, a in rows
+        ],
+        schema={
+            "visit_id": pl.Int64,
+            "user": pl.String,
+            "on": pl.Date,
+            "paid": pl.Datetime("us", "UTC"),
+            "amount": pl.Float64,
+        },
+        orient="row",
+    )
+
+
+@pytest.mark.parametrize("table", ["by_visit", "by_payment"])
+def test_gold_by_date_and_a_time_that_gold_is_not_partitioned_by(shop, table, same_tables):
+    shop.gold("visits", visits_of((1, "x", 1, 3, 1.0), (2, "x", 4, 9, 2.0), (3, "y", 9, None, 4.0)))
+    assert compute_table(shop.project, table, shop.lake).full
+    same_tables(shop.features(table), expected(shop, table))
+    shop.gold("visits", visits_of((2, "x", 5, 7, 2.0), (4, "y", 2, 2, 8.0)))
+    assert not is_fresh(shop.project, table, shop.lake).fresh
+    late = compute_table(shop.project, table, shop.lake, shards=2)
+    assert late.changed
+    assert not late.full
+    same_tables(shop.features(table), expected(shop, table))
+    assert is_fresh(shop.project, table, shop.lake).fresh
+
+
+def test_a_changed_lag_or_owner_is_told_to_readers_and_recomputes_nothing(shop, events):
+    shop.gold("events", events(ROWS))
+    first = compute_table(shop.project, "spend", shop.lake)
+    path = shop.path / "features" / "spend.py"
+    path.write_text(path.read_text().replace('source="events",', 'source="events", lag="2d", owner="else",'))
+    files = files_of(shop, "spend")
+    second = compute_table(shop.project, "spend", shop.lake)
+    assert not second.changed
+    assert second.definition_hash == first.definition_hash
+    info = shop.lake.info(shop.project.table_name("spend"))
+    assert (info.lag, info.owner) == (timedelta(days=2), "else")
+    assert files_of(shop, "spend") == files
+
+
 # ---- incremental equals full, whatever the order of appends and replacements
 
 gold_rows = st.lists(
@@ -261,6 +306,42 @@ def test_killed_in_the_middle_of_the_write_then_run_again(shop, events, same_tab
         assert shop.features("spend").equals(before)
     result = compute_table(shop.project, "spend", shop.lake, shards=4)
     assert result.changed
+    same_tables(shop.features("spend"), expected(shop))
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from karat.declare import load_project
+from karat.errors import DiskFull
+from karat.features import compute_table
+from karat.lake import Lake
+from karat.settings import Settings
+
+settings = Settings(home=Path(sys.argv[1]), projects=Path(sys.argv[2]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+try:
+    compute_table(load_project("shop", settings), "spend", Lake(settings.lake, "dev"), full=True, shards=4)
+except DiskFull as error:
+    print("full:", error.remedy)
+"""
+
+
+def test_a_full_disk_leaves_the_table_and_no_files(shop, events, same_tables):
+    shop.gold("events", events([(f"u{n}", n % 2, 1 + n % 3, n / 7, n, "a") for n in range(900)]))
+    compute_table(shop.project, "spend", shop.lake)
+    before, files = shop.features("spend"), files_of(shop, "spend")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, shop.settings.home, shop.settings.projects],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        check=True,
+    )
+    assert done.stdout.startswith("full: ")
+    assert shop.features("spend").equals(before)
+    assert files_of(shop, "spend") == files
+    assert compute_table(shop.project, "spend", shop.lake, full=True).changed
     same_tables(shop.features("spend"), expected(shop))
 
 
