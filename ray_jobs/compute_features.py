@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.job_records import Outcome
 from karat.features import FeatureResult, compute_table, statistics
-from karat.quality import write_sample
+from karat.quality import origin, write_sample
 from ray_jobs.executor import RayExecutor
 from ray_jobs.program import Job, attempt, logged, main
 
@@ -24,14 +24,19 @@ def work(job: Job) -> Iterator[Outcome]:
 
 
 def sample_missing(job: Job) -> None:
-    """Sample gold where a source of these tables is not there; what was ingested is never touched."""
+    """Sample gold where there is none. Beside a table that was ingested nothing is sampled: the two never mix."""
     project, lake = job.project, job.lake
-    sources = {project.tables[t].source for t in job.parameters["tables"]}
-    missing = sorted(s for s in sources if not lake.exists(project.gold_name(s)))
-    if missing and project.sample is not None:
-        log.info("no gold table %s yet: writing sample data", ", ".join(missing))
-        for table in write_sample(project, lake):
-            log.info("%s: %d rows (version %d)", table.table, table.rows, table.version)
+    names = {t: project.gold_name(t) for t in project.gold}
+    missing = [t for t, name in names.items() if not lake.exists(name)]
+    real = [t for t, name in names.items() if t not in missing and origin(lake, name) != "sample"]
+    if not missing or project.sample is None:
+        return
+    if real:
+        log.info("no sample for %s: %s holds real rows", ", ".join(missing), ", ".join(real))
+        return
+    log.info("no gold table %s yet: writing sample data", ", ".join(missing))
+    for table in write_sample(project, lake, tables=missing, progress=logged("sample")):
+        log.info("%s: %d rows (version %d)", table.table, table.rows, table.version)
 
 
 def compute(job: Job, table: str) -> Outcome:
