@@ -62,7 +62,8 @@ class Kind(ABC):
         """
         self.classes = int(y.max()) + 1 if y is not None and self.task in ("binary", "multiclass") else 0
         try:
-            with threadpool_limits(limits=self.parameters["n_jobs"]):
+            # -1 is scikit-learn's word for every core.
+            with threadpool_limits(limits=max(self.parameters["n_jobs"], 0) or None):
                 self._fit(X, y, names=names, categorical=categorical, report=report)
         except ValueError as error:  # what the libraries say of a parameter's value, or of the data
             raise TrainingError(
@@ -202,8 +203,8 @@ def problems(
 
 
 def _fits(value: Any, default: Any) -> bool:
-    """Numbers for numbers, text for text, a switch for a switch; a default of None takes any plain value."""
-    if value is None or default is None:
+    """Numbers for numbers, text for text, a switch for a switch; a default of None takes any plain value, and null."""
+    if default is None:
         return value is None or isinstance(value, bool | int | float | str)
     if isinstance(default, bool):
         return isinstance(value, bool)

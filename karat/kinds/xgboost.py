@@ -45,7 +45,7 @@ class XGBoost(Kind):
         "scale_pos_weight": None,  # of a binary model: the weight of its positive rows
         "objective": None,
         "eval_metric": None,
-        "early_stopping_rounds": 20,  # null trains every round
+        "early_stopping_rounds": 20,  # 0 trains every round
         "validation_fraction": 0.1,
         "n_jobs": 1,
     }

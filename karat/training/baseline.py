@@ -45,7 +45,9 @@ def naive(
     name = strategy
     if strategy == "feature":
         prediction = _of_feature(spec, y_train, test, classes)
-        name = f"{spec.baseline.feature} x {spec.baseline.scale:g}"
+        name = str(spec.baseline.feature)
+        if spec.baseline.scale != 1:
+            name += f" x {spec.baseline.scale:g}"
     elif spec.task == "regression":
         prediction = _of_numbers(strategy, y_train, test.height, spec.seed)
     else:

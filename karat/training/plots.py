@@ -67,7 +67,7 @@ def _positive(trained: Trained) -> np.ndarray:
 
 
 def _roc_pr(trained: Trained) -> Figure:
-    left, right = _figure(trained, f"ROC and precision-recall, {_judged(trained)}", panels=2)
+    left, right = _figure(trained, f"ROC and precision-recall, {_judged(trained)}", panels=2, size=(10, 5.6))
     positive, score = _positive(trained), trained.test_predictions
     for axis in (left, right):
         axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
@@ -85,8 +85,8 @@ def _roc_pr(trained: Trained) -> Figure:
     _naive_curves(trained, positive, left, right)
     left.set(xlabel="false positive rate", ylabel="true positive rate (recall)", title="ROC")
     right.set(xlabel="recall", ylabel="precision", title="Precision-recall")
-    left.legend(loc="lower right", frameon=False)
-    right.legend(loc="best", frameon=False)
+    for axis in (left, right):
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
     return _of(left)
 
 
@@ -99,7 +99,9 @@ def _naive_curves(trained: Trained, positive: np.ndarray, left: Axes, right: Axe
         left.plot(false, true, **style, label=f"{trained.baseline_name}, AUC {trained.baseline['roc_auc']:.3f}")
         precision, recall, _ = sk.precision_recall_curve(positive, score)
         area = trained.baseline["average_precision"]
-        right.step(recall, precision, where="post", **style, label=f"{trained.baseline_name}, {area:.3f}")
+        right.step(
+            recall, precision, where="post", **style, label=f"{trained.baseline_name}, average precision {area:.3f}"
+        )
         return
     left.plot([0, 1], [0, 1], **style, label="chance, AUC 0.500")
     share = positive.mean()
@@ -179,8 +181,8 @@ def _scores(trained: Trained) -> Figure:
             axis.hist(score[rows], bins=edges.tolist(), weights=weights, color=colour, alpha=0.55, label=label)
     axis.axvline(trained.model.threshold, color=GREY, ls="--", lw=1.5, label=f"threshold {trained.model.threshold:.3g}")
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axis.set(xlabel="score (greater: more anomalous)", ylabel="share of its rows", ylim=(0, axis.get_ylim()[1] * 1.12))
-    axis.legend(frameon=False, ncols=3, loc="upper center")
+    axis.set(xlabel="score (greater: more anomalous)", ylabel="share of its rows")
+    axis.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _of(axis)
 
 

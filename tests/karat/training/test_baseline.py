@@ -67,7 +67,7 @@ def test_a_feature_as_a_score_has_probability_metrics_only_between_0_and_1():
     found = binary("feature", feature="before")
     assert set(found.metrics) == {"roc_auc", "average_precision"}
     assert found.prediction.tolist() == [10, 0.25, 30]
-    with pytest.raises(DeclarationError, match="'before x 1' has no log_loss"):
+    with pytest.raises(DeclarationError, match="'before' has no log_loss"):
         binary("feature", feature="before", metric="log_loss")
 
 
