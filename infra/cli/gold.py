@@ -84,7 +84,7 @@ def ingest(
         print_json(_as_json(done))
         return
     if map_path is None and done.map:
-        console.print(f"The map [bold]{done.map}[/] fits these files and was used.")
+        console.print(f"No map was named; what fits was used: [bold]{done.map}[/]")
     _show([done])
 
 
@@ -107,8 +107,9 @@ def tables(
         console.print("There is no table yet. Make gold tables with: karat sample PROJECT")
         return
     shown = Table(box=None, header_style="bold")
-    for column in ("table", "version", "rows", "key", "time", "origin", "changed (UTC)"):
-        shown.add_column(column, justify="right" if column in ("version", "rows") else "left", overflow="fold")
+    for column in ("table", "version", "rows", "key", "time", "origin"):
+        number = column in ("version", "rows")
+        shown.add_column(column, justify="right" if number else "left", no_wrap=column == "table", overflow="fold")
     for row in found:
         shown.add_row(
             row["name"],
@@ -117,7 +118,6 @@ def tables(
             ", ".join(row["primary_key"]),
             row["timeseries"] or "",
             row["origin"] or "",
-            row["changed"],
         )
     console.print(shown)
 
@@ -172,7 +172,7 @@ def _as_json(done: Ingested) -> dict[str, Any]:
 
 def _show(done: list[Ingested]) -> None:
     shown = Table(box=None, header_style="bold")
-    shown.add_column("gold table", overflow="fold")
+    shown.add_column("gold table", no_wrap=True)
     shown.add_column("version", justify="right")
     shown.add_column("rows", justify="right")
     shown.add_column("set aside", justify="right")

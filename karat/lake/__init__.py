@@ -1,6 +1,6 @@
 """The lake: Delta tables with a contract, one commit for many writers, and a record of what each commit did."""
 
-from karat.lake.lake import Lake
+from karat.lake.lake import Base, Frame, Lake
 from karat.lake.records import DAY_COLUMN, Commit, Staged, TableInfo, Work
 
-__all__ = ["DAY_COLUMN", "Commit", "Lake", "Staged", "TableInfo", "Work"]
+__all__ = ["DAY_COLUMN", "Base", "Commit", "Frame", "Lake", "Staged", "TableInfo", "Work"]

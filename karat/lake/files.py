@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -44,6 +44,14 @@ def discard(folder: Path, staged: Sequence[Staged]) -> None:
     for file in staged:
         if file.path not in committed:
             (folder / file.path).unlink(missing_ok=True)
+
+
+def orphans(folder: Path, older_than: timedelta) -> list[Path]:
+    """Parquet files older than this that no version of the table names."""
+    limit = time.time() - older_than.total_seconds()
+    old = [p for p in folder.rglob("*.parquet") if "_delta_log" not in p.parts and p.stat().st_mtime < limit]
+    committed = committed_since(folder, 0) if old else set()
+    return [p for p in old if p.relative_to(folder).as_posix() not in committed]
 
 
 def _partitions(frame: pl.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, Any], pl.DataFrame]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import polars as pl
+
 from karat.lake.records import Work
 
 
@@ -55,8 +57,8 @@ def find_add(table: Path, path: str, before: int) -> dict[str, Any] | None:
     return None
 
 
-def committed_since(table: Path, modified: int) -> set[str]:
-    """The files that any commit written after ``modified`` (milliseconds of the epoch) has added.
+def committed_since(table: Path, modified: float) -> set[str]:
+    """The files that any commit written after ``modified`` (milliseconds of the epoch; 0: ever) has added.
 
     A minute is allowed for clocks that differ.
     """
@@ -69,7 +71,17 @@ def committed_since(table: Path, modified: int) -> set[str]:
     return paths
 
 
-def days_between(smallest: str, greatest: str) -> list[date]:
-    """Every day from one ISO date or time to another, both included."""
-    first, last = (datetime.fromisoformat(t).date() for t in (smallest, greatest))
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+def days_of(table: Path, action: dict[str, Any], column: str, partition: str | None, until: int) -> set[date]:
+    """The days of ``column`` that an added or removed file holds: by its partition, its statistics, or its rows."""
+    if partition:
+        value = action.get("partitionValues", {}).get(partition)
+        return {date.fromisoformat(value)} if value else set()
+    # A removal carries no statistics of its own.
+    add = action if "stats" in action else find_add(table, action["path"], until) or {}
+    statistics = json.loads(add.get("stats") or "{}")
+    ends = [statistics.get(k, {}).get(column) for k in ("minValues", "maxValues")]
+    if None not in ends:
+        first, last = (datetime.fromisoformat(t).date() for t in ends)
+        return {first + timedelta(days=n) for n in range((last - first).days + 1)}
+    rows = pl.scan_parquet(table / unquote(action["path"])).select(pl.col(column).cast(pl.Date)).drop_nulls()
+    return set(rows.unique().collect().to_series().to_list())

@@ -20,7 +20,7 @@ from karat.quality.check import Judged, conclude, judge, reasons_of
 from karat.quality.choose import choose_map
 from karat.quality.mapping import Mapped, apply, bind
 from karat.quality.maps import Format, Map, check_targets, find_map, load_map
-from karat.quality.origin import GOLD_WORK, INGEST, SAMPLE, origin
+from karat.quality.origin import GOLD_WORK, INGEST, SAMPLE, create_gold, origin
 from karat.quality.sources import digest_of, head_of, read_source
 from karat.quality.write import write_gold
 
@@ -74,6 +74,7 @@ def ingest(
     work = Work(GOLD_WORK, _key(inputs, contract))
     done = lake.done(name, work) if lake.exists(name) else None
     if done:
+        create_gold(lake, name, contract, INGEST)  # in case the run that wrote the rows did not come so far
         return _again(lake, name, done, used)
     good, aside = _taken(inputs, contract, progress)
     if not good.height:

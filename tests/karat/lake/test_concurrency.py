@@ -89,6 +89,26 @@ def test_two_creators_at_once(settings, sales):
         assert set(pool.map(create, range(8))) == {0}
 
 
+def test_a_definition_follows_while_others_write(lake, daily, sales):
+    """Columns, properties and rows at once: every change comes about."""
+    schema = sales("a", [1]).to_arrow().schema
+
+    def widen(n: int) -> None:
+        own = Lake(lake.root, "dev")
+        own.create(
+            daily, own.info(daily).schema, primary_key=("shop", "day"), timeseries="day", properties={f"p{n}": str(n)}
+        )
+
+    def write(n: int) -> None:
+        Lake(lake.root, "dev").merge(daily, sales("abcdef"[n], [1]))
+
+    assert lake.info(daily).schema.names == schema.names
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: (widen if n % 2 else write)(n // 2), range(8)))
+    assert {f"karat.p{n}" for n in range(4)} <= set(lake.info(daily).properties)
+    assert lake.count(daily) == 4
+
+
 def test_the_same_work_from_two_drivers_is_done_once(lake, daily, sales):
     def commit(_: int) -> bool:
         own = Lake(lake.root, "dev")

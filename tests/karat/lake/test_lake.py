@@ -80,6 +80,27 @@ def test_owner_and_descriptions_follow_the_last_call(lake, plain):
     assert info.properties["karat.origin"] == "sample"
 
 
+def test_another_description_of_a_column_keeps_its_original_type(lake, events):
+    schema = lake.info(events).schema
+    place = schema.get_field_index("amount")
+    described = schema.set(place, schema.field(place).with_metadata({"comment": "net"}))
+    info = lake.create(events, described, primary_key=("order",), timeseries="at")
+    assert info.schema.field("amount").metadata == {b"comment": b"net", b"karat.type": b"decimal128(10, 2)"}
+    assert lake.create(events, described, primary_key=("order",), timeseries="at").version == info.version
+
+
+def test_sweep_removes_what_killed_writers_left_and_nothing_else(lake, daily, sales):
+    lake.overwrite(daily, sales("a", [1, 2]))
+    version = lake.version(daily)
+    lake.overwrite(daily, sales("b", [1, 2]))
+    left = lake.stage(daily, sales("c", [1, 2, 3]), label="left")
+    assert lake.sweep(daily) == 0  # a writer may still be at it
+    assert lake.sweep(daily, older_than=timedelta(seconds=-1)) == 3
+    assert not any((lake.path(daily) / s.path).exists() for s in left)
+    assert lake.read(daily, version=version)["shop"].unique().to_list() == ["a"]
+    assert lake.read(daily)["shop"].unique().to_list() == ["b"]
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

@@ -1,0 +1,168 @@
+"""What stands in the lake: tables, their contracts, their rows, and what was done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from deltalake.exceptions import TableNotFoundError as NoDeltaTable
+
+from karat.errors import ColumnMissing, SchemaMismatch, TableNotFound, did_you_mean
+from karat.lake import log
+from karat.lake.changes import rows_of
+from karat.lake.records import DAY_COLUMN, Commit, TableInfo, Work
+from karat.lake.schema import info_of
+from karat.lake.transaction import APP, storing
+from karat.names import TableName
+
+
+class Reader:
+    """All tables under ``root``, to be read."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    # ---- what there is
+
+    def path(self, name: TableName) -> Path:
+        return self.root / name.catalog / name.schema / name.table
+
+    def exists(self, name: TableName) -> bool:
+        return any((self.path(name) / "_delta_log").glob("*.json"))
+
+    def tables(self, catalog: str | None = None, schema: str | None = None) -> list[TableName]:
+        """Every table, sorted by name; ``catalog`` and ``schema`` narrow it."""
+        found = self.root.glob(f"{catalog or '*'}/{schema or '*'}/*/_delta_log")
+        names = (TableName(*p.parent.relative_to(self.root).parts) for p in found)
+        return sorted(n for n in names if self.exists(n))
+
+    def version(self, name: TableName) -> int:
+        return self._open(name).version()
+
+    def info(self, name: TableName, version: int | None = None) -> TableInfo:
+        """The table's contract. Raises TableNotFound with the nearest name."""
+        return info_of(name, self.path(name), self._open(name, version))
+
+    def history(self, name: TableName, limit: int | None = None) -> list[dict[str, Any]]:
+        """The commits, newest first, as Delta tells them."""
+        return self._open(name).history(limit)
+
+    def count(self, name: TableName) -> int:
+        """The rows, from the files' statistics."""
+        return int(self._open(name).count())
+
+    def changed_at(self, name: TableName) -> datetime:
+        """When the newest version was committed (UTC)."""
+        return datetime.fromtimestamp(self._open(name).history(1)[0]["timestamp"] / 1000, UTC)
+
+    # ---- reading
+
+    def scan(
+        self,
+        name: TableName,
+        version: int | None = None,
+        *,
+        days: tuple[date, date] | None = None,
+        hidden: bool = False,
+    ) -> pl.LazyFrame:
+        """The rows, lazily. ``days`` (first, last, both included) reads no other files where days are partitions;
+        ``hidden`` keeps the derived ``_day``."""
+        table = self._open(name, version)
+        info = info_of(name, self.path(name), table)
+        rows = rows_of(table)
+        if days is not None:
+            rows = rows.filter(self._day(info).is_between(*days))
+        return rows if hidden or DAY_COLUMN not in info.partition_by else rows.drop(DAY_COLUMN)
+
+    def read(
+        self,
+        name: TableName,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        """The rows as a frame. Raises TableNotFound, ColumnMissing."""
+        rows = self.scan(name, version, hidden=columns is not None and DAY_COLUMN in columns)
+        known = rows.collect_schema().names()
+        for column in columns or ():
+            if column not in known:
+                raise ColumnMissing(
+                    f"the table has no column {column!r}", where=str(name), remedy=did_you_mean(column, known)
+                )
+        if where is not None:
+            rows = rows.filter(where)
+        with storing(name):
+            return (rows.select(list(columns)) if columns is not None else rows).collect()
+
+    # ---- what was done
+
+    def done(self, name: TableName, work: Work) -> Commit | None:
+        """The commit that did this work, if the latest one of its kind has its key; ``changed`` is False."""
+        found = self._last(name, work.kind)
+        last = log.work_of(found[1]) if found else None
+        if found is None or last is None or last.key != work.key:
+            return None
+        version, info = found
+        days = tuple(date.fromisoformat(d) for d in info.get("karat.days", []))
+        return Commit(name, version, False, info.get("karat.rows", 0), days)
+
+    def last_work(self, name: TableName, kind: str) -> Work | None:
+        """What the latest commit of this kind of work did."""
+        found = self._last(name, kind)
+        return log.work_of(found[1]) if found else None
+
+    def _last(self, name: TableName, kind: str) -> tuple[int, dict[str, Any]] | None:
+        version = self._open(name).transaction_version(f"{APP}.work.{kind}")
+        with storing(name):
+            return None if version is None else (version, log.commit_info(self.path(name), version))
+
+    def changed_days(self, name: TableName, column: str, since: int, until: int) -> list[date]:
+        """The days of ``column`` whose rows may differ between two versions, sorted.
+
+        Exact to the day where the table is partitioned by it; else from the files' statistics. Rows without a day
+        are of none.
+        """
+        low, high = sorted((since, until))
+        info = info_of(name, self.path(name), self._open(name, high))
+        partition = info.day_column if column in (info.timeseries, info.day_column) else None
+        with storing(name):
+            actions = log.changed_files(info.path, low, high)
+            days = (log.days_of(info.path, action, column, partition, high) for action in actions)
+            return sorted(set().union(*days))
+
+    # ---- inside
+
+    def _opened(self, name: TableName) -> tuple[DeltaTable, TableInfo]:
+        table = self._open(name)
+        return table, info_of(name, self.path(name), table)
+
+    def _open(self, name: TableName, version: int | None = None) -> DeltaTable:
+        with storing(name):
+            if not self.exists(name):
+                raise self._not_found(name)
+            try:
+                return DeltaTable(self.path(name), version=version)
+            except (NoDeltaTable, DeltaError) as error:
+                latest = DeltaTable(self.path(name)).version()
+                if version is None or version <= latest:
+                    raise
+                raise TableNotFound(
+                    f"{name} has no version {version}", where=str(self.path(name)), remedy=f"the newest is {latest}"
+                ) from error
+
+    def _not_found(self, name: TableName) -> TableNotFound:
+        known = [str(n) for n in self.tables()]
+        near = did_you_mean(str(name), known) or "there is no table yet: karat sample PROJECT makes gold tables"
+        return TableNotFound(f"there is no table {name}", where=str(self.root), remedy=near)
+
+    @staticmethod
+    def _day(info: TableInfo) -> pl.Expr:
+        if info.timeseries is None:
+            raise SchemaMismatch(f"{info.name} has no time column, so it has no days", where=str(info.path))
+        return pl.col(info.day_column) if info.day_column else pl.col(info.timeseries).cast(pl.Date)
