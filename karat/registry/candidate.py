@@ -64,6 +64,7 @@ def make_candidate(
     definition = definition_of(spec)
     found = None if force else registry.find(name, definition, training_set.digest)
     if found is not None:
+        registry.settle(found)
         return Candidate(_offered(registry, found), False, found.metrics, found.baseline)
     progress(2, _STEPS, "training")
     split, trained = _trained(project, spec, training_set)

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import psutil
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 
@@ -77,8 +77,9 @@ def write_entry(connection: Connection, entry: Entry) -> int:
         _plots(connection, run_id, entry)
         client.log_inputs(run_id, datasets=_datasets(entry), models=[LoggedModelInput(model_id)])
         client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+        number = _register(connection, run_id, model_id, entry)
         client.set_terminated(run_id, "FINISHED")
-        return _register(connection, run_id, model_id, entry)
+        return number
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -194,13 +195,28 @@ def _register(connection: Connection, run_id: str, model_id: str, entry: Entry) 
 
 
 def close_orphans(connection: Connection, experiment: str) -> None:
-    """Runs that a killed process of this machine left open are closed, so that pages do not show them as running."""
+    """What processes that were killed on this machine left half done: their runs end, their loose models go."""
     for run in connection.client.search_runs([experiment], filter_string="attributes.status = 'RUNNING'"):
-        host, _, process = run.data.tags.get("karat.process", "").partition("/")
-        pid, _, began = process.partition("/")
-        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid), began):
-            connection.client.set_tag(run.info.run_id, "karat.killed", "its process is gone")
-            connection.client.set_terminated(run.info.run_id, "KILLED")
+        if is_orphan(run):
+            _close(connection, experiment, run.info.run_id)
+
+
+def _close(connection: Connection, experiment: str, run_id: str) -> None:
+    client = connection.client
+    if client.search_model_versions(f"run_id = '{run_id}'"):  # only its last step was missing
+        client.set_terminated(run_id, "FINISHED")
+        return
+    for logged in client.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(logged.model_id)
+    client.set_tag(run_id, "karat.killed", "its process is gone")
+    client.set_terminated(run_id, "KILLED")
+
+
+def is_orphan(run: Run) -> bool:
+    """Whether a process of this machine began the run and is gone."""
+    host, _, process = run.data.tags.get("karat.process", "").partition("/")
+    pid, _, began = process.partition("/")
+    return host == socket.gethostname() and pid.isdigit() and not _alive(int(pid), began)
 
 
 def _process() -> str:

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from karat.errors import ModelNotFound, NoChampion, did_you_mean
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
 from karat.registry.connection import Connection, translated
-from karat.registry.entry import Entry, write_entry
+from karat.registry.entry import Entry, is_orphan, write_entry
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
 from karat.registry.records import LoadedModel, ModelVersion, Standing
 
@@ -50,6 +50,13 @@ class Registry:
         """Run, logged model and registered version; the version appears last, when everything else stands."""
         with translated(self.tracking_uri):
             return self.version(entry.name, write_entry(self.connection, entry))
+
+    def settle(self, version: ModelVersion) -> None:
+        """Ends the run of a version whose process was killed after it had registered it."""
+        with translated(self.tracking_uri):
+            run = self.client.get_run(version.run_id)
+            if run.info.status == "RUNNING" and is_orphan(run):
+                self.client.set_terminated(version.run_id, "FINISHED")
 
     def set_alias(self, version: ModelVersion, alias: str, reason: str) -> None:
         """Points ``alias`` to the version (taking it from another), and keeps the reason as a tag."""
