@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 from hypothesis import given
@@ -37,7 +38,7 @@ def test_lines_are_the_same_however_the_log_is_cut(cuts: list[int]):
     got: list[tuple[int, str]] = []
     lines = Lines(lambda level, line: got.append((level, line)))
     edges = [0, *sorted(cuts), len(LOG)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         lines.feed(LOG[begin:end])
     lines.close()
     assert got == LINES
