@@ -1,36 +1,14 @@
-"""Which days of a feature table a change of gold touches, and what the table was last computed from."""
+"""Which days of a feature table a change of gold touches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from typing import Any
 
 from karat.declare import FeatureTable
 from karat.features.engine import Days
 
 DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What a feature table's rows stand for; kept in the detail of its last commit of features.
-
-    ``last_day`` is gold's last day (ISO): up to it rows are made for idle entities too.
-    """
-
-    gold_version: int
-    definition: str
-    origin: str
-    last_day: str | None
-
-    def as_detail(self, *, full: bool) -> dict[str, Any]:
-        return {**asdict(self), "full": full}
-
-    @classmethod
-    def from_detail(cls, detail: dict[str, Any]) -> Computed:
-        return cls(detail["gold_version"], detail["definition"], detail["origin"], detail["last_day"])
 
 
 def affected_days(table: FeatureTable, changed: Iterable[date], before: date | None, now: date | None) -> list[date]:

@@ -7,8 +7,7 @@ from datetime import date
 
 from karat.declare import Project
 from karat.errors import TableNotFound, did_you_mean
-from karat.features.affected import Computed
-from karat.features.table import KIND, make_plan
+from karat.features.plan import KIND, Computed, make_plan
 from karat.lake import Lake
 from karat.names import TableName
 
@@ -56,6 +55,8 @@ def is_fresh(project: Project, table: str, lake: Lake) -> Freshness:
         reason = "its definition has changed"
     elif before.origin != plan.target.origin:
         reason = f"gold was {before.origin or 'unknown'} and is {plan.target.origin or 'unknown'}"
+    elif before.gold_id != plan.target.gold_id:
+        reason = "gold was made anew"
     else:
         reason = f"gold changed for {len(plan.days)} days" if plan.days else "gold changed"
     computed = before.gold_version if before else None

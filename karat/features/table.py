@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import uuid
 from collections.abc import Iterator
@@ -17,14 +15,14 @@ import polars as pl
 from karat.declare import FeatureTable, Project
 from karat.errors import CommitConflict, DeclarationError, TableNotFound, did_you_mean
 from karat.executors import Executor, LocalExecutor, Progress, silent
-from karat.features.affected import Computed, affected_days, stretches
-from karat.features.engine import Days, compute_frame, event_time
+from karat.features.affected import stretches
+from karat.features.engine import Days, compute_frame
+from karat.features.plan import KIND, Plan, make_plan
 from karat.features.schema import feature_schema
 from karat.features.shard import Shard, compute_shard, entity_hash, gold_rows, hash_probe
 from karat.lake import Lake, Staged, Work
 from karat.names import TableName
 
-KIND = "features"
 #: Gold rows that one shard holds in memory at a time.
 ROWS_A_SHARD = 4_000_000
 _ATTEMPTS = 5
@@ -74,26 +72,6 @@ def compute_table(
     raise AssertionError("unreachable")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be computed. ``days`` None: the whole table. ``base`` is the work on which it builds."""
-
-    target: Computed
-    base: Work | None
-    days: tuple[date, ...] | None
-    first: date | None
-    last: date | None
-
-    @property
-    def full(self) -> bool:
-        return self.days is None
-
-    @property
-    def key(self) -> str:
-        text = json.dumps([self.target.as_detail(full=self.full), [str(d) for d in self.days or ()]])
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
 def _compute(
     project: Project,
     table: FeatureTable,
@@ -127,26 +105,6 @@ def _compute(
     return FeatureResult(
         name, commit.version, commit.changed, days, commit.rows, version, table.definition_hash, plan.full
     )
-
-
-def make_plan(project: Project, table: FeatureTable, lake: Lake, version: int, *, forced: bool = False) -> Plan | None:
-    """What brings the table to gold's ``version``; None where it is there already."""
-    name, gold = project.table_name(table.name), project.gold_name(table.source)
-    base = lake.last_work(name, KIND) if lake.exists(name) else None
-    origin = lake.info(gold, version).properties.get("karat.origin", "")
-    before = Computed.from_detail(base.detail) if base else None
-    current = before and (before.definition, before.origin) == (table.definition_hash, origin) and not forced
-    if before and current and before.gold_version == version:
-        return None
-    time = event_time(table, project.gold[table.source])
-    first, last = _extent(lake, gold, version, time) if time else (None, None)
-    target = Computed(version, table.definition_hash, origin, last.isoformat() if last else None)
-    if not before or not current or time is None:
-        return Plan(target, base, None, first, last)
-    changed = lake.changed_days(gold, time, before.gold_version, version)
-    ended = date.fromisoformat(before.last_day) if before.last_day else None
-    days = affected_days(table, changed, ended, last)
-    return Plan(target, base, tuple(days), first, last) if days else None
 
 
 def define(project: Project, table: FeatureTable, lake: Lake) -> None:
@@ -203,18 +161,6 @@ def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None) -> int
     read, distinct = rows.select(pl.len(), entities.alias("entities")).collect(engine="streaming").row(0)
     made = distinct * ((extent[1] - extent[0]).days + 1) if extent and table.rows == "window" else 0
     return max(1, math.ceil(max(read, made) / ROWS_A_SHARD))
-
-
-def _extent(lake: Lake, gold: TableName, version: int, time: str) -> tuple[date | None, date | None]:
-    """Gold's first and last UTC day."""
-    column = pl.col(time)
-    low, high = (
-        lake.scan(gold, version)
-        .select(column.min().dt.date().alias("low"), column.max().dt.date().alias("high"))
-        .collect()
-        .row(0)
-    )
-    return low, high
 
 
 def _declared(project: Project, table: str) -> FeatureTable:

@@ -56,7 +56,7 @@ class TableInfo:
     """A table's contract as its own metadata hold it.
 
     ``schema`` leaves out hidden columns (``_day``); ``partition_by`` names them. ``lag``: how long after its time a
-    row is known.
+    row is known. ``id`` is Delta's own: a table that was removed and made anew has another.
     """
 
     name: TableName
@@ -72,6 +72,7 @@ class TableInfo:
     comments: dict[str, str]
     partition_by: tuple[str, ...]
     path: Path
+    id: str = ""
 
     @property
     def day_column(self) -> str | None:

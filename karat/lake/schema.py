@@ -193,4 +193,5 @@ def info_of(name: TableName, path: Path, table: DeltaTable) -> TableInfo:
         comments={f.name: (f.metadata or {}).get(b"comment", b"").decode() for f in schema if f.name != DAY_COLUMN},
         partition_by=tuple(metadata.partition_columns),
         path=path,
+        id=str(metadata.id),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,17 @@ def test_a_changed_definition_and_a_changed_origin_compute_all_of_it(shop, event
     assert compute_table(shop.project, "spend", shop.lake).full
     assert not compute_table(shop.project, "spend", shop.lake).changed
     assert compute_table(shop.project, "spend", shop.lake, full=True).changed
+    same_tables(shop.features("spend"), expected(shop))
+
+
+def test_gold_that_was_removed_and_made_anew_is_another_gold(shop, events, same_tables):
+    shop.gold("events", events(ROWS))
+    first = compute_table(shop.project, "spend", shop.lake)
+    shutil.rmtree(shop.lake.path(shop.project.gold_name("events")))
+    shop.gold("events", events(ROWS[:2]))
+    assert shop.lake.version(shop.project.gold_name("events")) == first.gold_version
+    assert is_fresh(shop.project, "spend", shop.lake).reason == "gold was made anew"
+    assert compute_table(shop.project, "spend", shop.lake).full
     same_tables(shop.features("spend"), expected(shop))
 
 
