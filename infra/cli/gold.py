@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,7 +14,6 @@ from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
 from karat.declare import load_project
-from karat.errors import WrongCall, did_you_mean
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality import Ingested, origin, set_aside_name, write_sample
@@ -74,8 +72,6 @@ def ingest(
     """
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
-    if timezone is not None:
-        _check_zone(timezone)
     with _progress() as tell:
         done = bring_in(
             load_project(project, settings), table, paths, lake, map_path=map_path, timezone=timezone, progress=tell
@@ -136,16 +132,6 @@ def _described(lake: Lake, name: TableName) -> dict[str, Any]:
         "changed": f"{lake.changed_at(name):%Y-%m-%d %H:%M}",
         "path": str(info.path),
     }
-
-
-def _check_zone(timezone: str) -> None:
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise WrongCall(
-            f"there is no time zone {timezone!r}",
-            remedy=did_you_mean(timezone, available_timezones()) or "write it as in Europe/Berlin",
-        ) from None
 
 
 @contextmanager

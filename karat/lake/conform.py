@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zoneinfo import available_timezones
 
 import polars as pl
 import pyarrow as pa
@@ -13,6 +14,7 @@ from karat.errors import (
     KeyColumnNull,
     NaiveTimestamp,
     SchemaMismatch,
+    WrongCall,
     did_you_mean,
 )
 from karat.lake.records import DAY_COLUMN, TableInfo
@@ -41,12 +43,22 @@ def as_polars(frame: pl.DataFrame | pl.LazyFrame | pa.Table) -> pl.DataFrame:
     return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(pl.from_arrow(frame))
 
 
+def check_zone(timezone: str | None) -> None:
+    """Raises WrongCall where ``timezone`` is no IANA time zone; None is fine."""
+    if timezone is not None and timezone not in available_timezones():
+        raise WrongCall(
+            f"there is no time zone {timezone!r}",
+            remedy=did_you_mean(timezone, available_timezones()) or "write it as in Europe/Berlin",
+        )
+
+
 def conform(frame: pl.DataFrame | pa.Table, info: TableInfo, timezone: str | None = None) -> pl.DataFrame:
     """``frame`` in the table's columns, order and types, with its hidden columns, its keys checked.
 
     Raises ColumnMissing, SchemaMismatch (unknown column, or a value that the declared type can't hold without loss),
     NaiveTimestamp, KeyColumnNull, DuplicateKeys. ``timezone`` (IANA) is what naive timestamps mean.
     """
+    check_zone(timezone)
     frame = as_polars(frame)
     _check_columns(frame, info)
     frame = frame.select(_cast(frame[f.name], f, info, timezone) for f in info.schema)

@@ -14,6 +14,7 @@ from karat.declare import GoldTable, Project
 from karat.errors import NoRowsLeft, TableNotFound, did_you_mean
 from karat.executors import Progress, silent
 from karat.lake import Commit, Lake, Work
+from karat.lake.conform import check_zone
 from karat.names import TableName
 from karat.quality.aside import rows_aside
 from karat.quality.check import Judged, conclude, judge, reasons_of
@@ -67,6 +68,7 @@ def ingest(
     before anything is written: TableNotFound, InputNotFound, UnreadableInput, ColumnMissing, DeclarationError (map),
     NaiveTimestamp (no zone from call, map, contract or project), SchemaMismatch, NoRowsLeft, DiskFull.
     """
+    check_zone(timezone)
     contract = _contract(project, table)
     name = project.gold_name(table)
     inputs = [_input(project, contract, path, map_path, timezone) for path in paths]

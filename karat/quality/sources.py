@@ -7,6 +7,7 @@ import csv
 import gzip
 import hashlib
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from polars.exceptions import PolarsError
 
-from karat.errors import InputNotFound, UnreadableInput
+from karat.errors import DiskFull, InputNotFound, UnreadableInput, is_disk_full
 from karat.quality.maps import Format
 
 _BLOCK = 1 << 20
@@ -105,8 +106,10 @@ def _csv_header(path: Path, options: Format) -> tuple[list[str], str]:
     try:
         with _open(path, options.encoding) as file:
             first = file.read(_BLOCK)
-    except (UnicodeError, OSError, EOFError) as error:
+    except UnicodeError as error:
         raise _wrong_encoding(path, options.encoding, str(error)) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, "CSV", error) from None
     line = next(iter(first.splitlines()), "")
     if "\0" in first or not line.strip():
         raise UnreadableInput(f"{path} is not a CSV file", remedy="its first line should name the columns")
@@ -151,9 +154,13 @@ def _as_utf8(path: Path, encoding: str) -> Iterator[Path]:
             with _open(path, encoding) as file:
                 while block := file.read(_BLOCK):
                     copy.write(block)
+            copy.flush()
         except UnicodeError as error:
             raise _wrong_encoding(path, encoding, str(error)) from None
-        copy.flush()
+        except OSError as error:
+            if is_disk_full(error):
+                raise DiskFull(f"no space is left for a copy of {path} in UTF-8", where=copy.name) from error
+            raise _unreadable(path, "CSV", error) from None
         yield Path(copy.name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -278,6 +279,33 @@ def test_another_encoding_is_named_by_the_map(lake, project, csv, folder):
     path = csv("shop,Städte", "a,Köln", name="shops.csv", encoding="latin-1")
     ingest(project, "shops", [path], lake, map_path=Path("latin"))
     assert rows_of(lake, project, "shops").rows() == [("a", "Köln")]
+
+
+def test_how_files_are_written_does_not_matter(lake, project, tmp_path):
+    rows = ["shop,city", 'a,"Köln, am ""Rhein"""', '"b\nc"," X "']
+    wanted = [("a", 'Köln, am "Rhein"'), ("b\nc", " X ")]
+    files = {
+        "bom.csv": b"\xef\xbb\xbf" + "\n".join(rows).encode(),
+        "windows.csv": "\r\n".join(rows).encode(),
+        "packed.csv.gz": gzip.compress("\n".join(rows).encode()),
+        "tabs.tsv": "\n".join(rows).replace("Köln,", "Köln;").replace(",", "\t").replace(";", ",").encode(),
+        "spaces.csv": "\n".join(rows).replace("shop,city", " shop , city ").encode(),
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert ingest(project, "shops", [path], lake).rows == 2
+        assert rows_of(lake, project, "shops").rows() == wanted
+    assert lake.version(project.gold_name("shops")) == 1
+    broken = tmp_path / "broken.csv.gz"
+    broken.write_bytes(files["packed.csv.gz"][:-20])
+    with pytest.raises(UnreadableInput, match=r"broken\.csv\.gz"):
+        ingest(project, "shops", [broken], lake)
+
+
+def test_an_unknown_time_zone_is_a_wrong_call(lake, project, csv):
+    with pytest.raises(WrongCall, match="Did you mean 'Europe/Berlin'"):
+        ingest(project, "orders", [csv(HEADER, GOOD)], lake, timezone="Europe/Berln")
 
 
 def test_mistakes_of_a_map_are_told_together(lake, project, csv, folder):
