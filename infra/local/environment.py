@@ -63,6 +63,8 @@ def platform_environment(settings: Settings) -> dict[str, str]:
         **_ray(settings),
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Seven processes and 2 GB for GenAI jobs that Karat has none of.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "DO_NOT_TRACK": "1",
         # A proxy for the outside world must not be asked for what runs here.
         "NO_PROXY": _no_proxy(settings),
