@@ -6,11 +6,11 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
     base_i mix_is split_ie week_iet close_it exp(cycle_it + drift_it + regime_it + noise_iste) life_it incident_its
 
 - ``base`` log-normal over workspaces; ``cycle`` a slow wave of 120 to 300 days (growth, then decline); ``drift`` an
-  AR(1)-like wander that reverts within two weeks; ``regime`` a level that jumps every three to eight weeks (projects).
+  AR(1)-like wander that reverts within a week; ``regime`` a level that jumps every three to eight weeks (projects).
 - ``week``: weekends are quieter. Development falls to a tenth where clusters are stopped. While the hidden
   state ``autostop_off`` holds (it may flip every two to seven weeks) they idle through the nights of the week, and four
-  weekends in five they are left running; without it, one in eight.
-- ``close``: month-end closing lifts the last two days of a month and the first by half to one and three quarters.
+  weekends in five they are left running; without it, one in sixteen.
+- ``close``: month-end closing lifts a month's last two working days and its first by half to one and three quarters.
 - ``life``: two workspaces in five are short-lived: they ramp up over a month, wind down over their last two weeks,
   vanish, and another one comes.
 - ``incident``: on about 1 workspace-day in 28 a ``runaway`` job multiplies one SKU, a ``serving_surge`` brings a SKU
@@ -18,7 +18,8 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
   to be seen.
 - Commitments: two workspaces in three have bought a daily amount of compute at a quarter off, sized a quarter earlier
   and now too small or too large. What is above it is bought at list price, what is not used is paid all the same.
-- Tags: a workspace's discipline wanders slowly; each stream of cost has a cost centre, owner and project tag, or not.
+- Tags: a workspace's discipline wanders slowly; each stream of cost (SKU and environment) keeps its tags for one to
+  three months, then may lose or gain a cost centre, an owner, a project; one stream in thirty lacks its environment.
 - Rows that real systems have: credits (negative), corrections that take back a line (negative, days late), rows that
   arrive one to five days late (so the last days are incomplete), lost rows and lost days, null tags.
 
@@ -121,6 +122,9 @@ SKUS = (
     ("PREMIUM_DLT_ADVANCED_COMPUTE", "Pipelines", "Analytics", 0.36, 0.12),
     ("PREMIUM_SERVERLESS_REAL_TIME_INFERENCE", "Model Serving", "AI and Machine Learning", 0.07, 0.06),
 )
+# SKUs that no stream consumes.
+OTHERS = (("PREMIUM_COMPUTE_COMMITMENT", "Commitment", "Compute"), ("PROMOTIONAL_CREDIT", "Credit", "Other"))
+COMMITMENT, CREDIT = len(SKUS), len(SKUS) + 1
 JOBS, INTERACTIVE, SERVING = 0, 1, 4
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-2")
 ENVIRONMENTS = ("prod", "dev")
@@ -210,10 +214,11 @@ def _life(people: Workspaces, days: np.ndarray) -> np.ndarray:
     return np.where((age >= 0) & (left > 0), ramp * np.clip(left / 14, 0.05, 1), 0.0)
 
 
-def _month_end(days: np.ndarray) -> np.ndarray:
-    """Whether a day is one of the last two of its month or the first of the next: (d,)."""
-    dates = [EPOCH + timedelta(days=int(d)) for d in days]
-    return np.array([d.day == 1 or (d + timedelta(days=2)).day <= 2 for d in dates])
+def _closing(days: np.ndarray) -> np.ndarray:
+    """Whether a day is one of the last two working days of its month or the first of the next: (d,)."""
+    dates = np.datetime64(EPOCH) + days
+    month, ahead, back = (np.busday_offset(dates, by, roll="forward").astype("datetime64[M]") for by in (0, 2, -1))
+    return np.is_busday(dates) & ((ahead != month) | (back != month))
 
 
 def _incidents(draws: Draws, numbers: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -223,7 +228,7 @@ def _incidents(draws: Draws, numbers: np.ndarray, days: np.ndarray) -> tuple[np.
         at = (numbers[:, None], days[None, :] - back)
         begins = (draws.uniform("incident", *at) < 0.019) & (draws.uniform("lasts", *at) * 3 > back)
         which = 1 + np.searchsorted([0.55, 0.75], draws.uniform("kind", *at))
-        strength = np.exp(draws.between(0.6, 2.2, "strength", *at))
+        strength = np.exp(draws.between(0.6, 2.0, "strength", *at))
         size = np.choose(which - 1, [strength, 4 * strength, 1 / (1 + strength)])
         kind, factor = np.where(begins, which, kind), np.where(begins, size, factor)
     return kind, factor
@@ -245,43 +250,62 @@ class World:
 def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
     n, w = people.numbers, people.numbers[:, None]
     base = np.exp(6.2 + 0.35 * draws.normal("base", n))
-    period = draws.between(120, 300, "period", w)
-    cycle = draws.between(0.04, 0.14, "swing", w) * np.sin(2 * np.pi * (days / period + draws.uniform("wave", w)))
-    regime = 0.1 * draws.normal("regime", w, _blocks(draws, "regime", n, days, low=21, high=56))
-    level = base[:, None] * np.exp(cycle + regime + _drift(draws, n, days, 0.8, 0.26))
-    close = 1 + _month_end(days) * draws.between(0.5, 1.75, "close", w)
-
-    skus = np.arange(len(SKUS))
-    mix = np.array([sku[4] for sku in SKUS]) * np.exp(0.45 * draws.normal("mix", w, skus[None, :]))
+    mix = np.array([sku[4] for sku in SKUS]) * np.exp(0.45 * draws.normal("mix", w, np.arange(len(SKUS))[None, :]))
     mix = mix / mix.sum(1, keepdims=True)
-    prod = draws.between(0.35, 0.85, "prod", n)
     autostop_off = draws.uniform("autostop", w, _blocks(draws, "autostop", n, days, low=14, high=49)) < 0.38
-    weekend = (days + EPOCH.weekday()) % 7 >= 5
-    quiet_prod = np.where(weekend, draws.between(0.6, 0.95, "prod weekend", w), 1.0)
-    idle = draws.between(0.45, 0.9, "dev weekend", w)
-    forgotten = draws.uniform("forgotten", w, (days + EPOCH.weekday()) // 7) < np.where(autostop_off, 0.8, 0.12)
-    quiet_dev = np.where(weekend, np.where(forgotten, idle, 0.1), np.where(autostop_off, 1 + idle, 1.0))
-    by_environment = np.stack([prod[:, None] * quiet_prod, (1 - prod)[:, None] * quiet_dev], -1)
-
-    alive = level * close * _life(people, days)
-    calm = alive[:, :, None, None] * mix[:, None, :, None] * by_environment[:, :, None, :]
+    alive = base[:, None] * _level(draws, n, days) * _life(people, days)
+    week = _week(draws, n, days, autostop_off)
+    calm = alive[:, :, None, None] * mix[:, None, :, None] * week[:, :, None, :]
     kind, factor = _incidents(draws, n, days)
-    hit = np.ones((*alive.shape, len(SKUS), 1))
-    sick = np.where(draws.uniform("sick sku", w, days) < 0.6, JOBS, INTERACTIVE)
-    hit[:, :, :, 0] = np.where((kind == 1)[..., None] & (skus == sick[..., None]), factor[..., None], 1.0)
-    hit[:, :, SERVING, 0] *= np.where(kind == 2, factor, 1.0)
-    hit[:, :, :, 0] *= np.where(kind == 3, factor, 1.0)[..., None]
-    address = (n[:, None, None, None], days[None, :, None, None], skus[None, None, :, None], np.arange(2))
-    noise = np.exp(0.16 * draws.normal("noise", *address) + 0.10 * draws.normal("day noise", w, days)[:, :, None, None])
     return World(
         expected=calm.sum((2, 3)),
-        dbus=calm * hit * noise,
+        dbus=calm * _hit(draws, n, days, kind, factor) * _noise(draws, n, days),
         kind=np.where(alive > 0, kind, 0),
         factor=np.where(alive > 0, factor, 1.0),
         autostop_off=autostop_off,
         committed=_committed(draws, people, days, base * (mix * PRICE * COMPUTE).sum(1)),
         discipline=1 / (1 + np.exp(-(draws.normal("tags", w) + 0.6 + 0.8 * _wander(draws, n, days)))),
     )
+
+
+def _level(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """Of a whole workspace, around 1: cycle, regime, drift and month-end closing: (w, d)."""
+    w = n[:, None]
+    period = draws.between(120, 300, "period", w)
+    cycle = draws.between(0.04, 0.14, "swing", w) * np.sin(2 * np.pi * (days / period + draws.uniform("wave", w)))
+    regime = 0.1 * draws.normal("regime", w, _blocks(draws, "regime", n, days, low=21, high=56))
+    close = 1 + _closing(days) * draws.between(0.5, 1.75, "close", w)
+    return np.exp(cycle + regime + _drift(draws, n, days, 0.65, 0.3)) * close
+
+
+def _week(draws: Draws, n: np.ndarray, days: np.ndarray, autostop_off: np.ndarray) -> np.ndarray:
+    """What prod and dev take of a workspace's level on each day: (w, d, 2)."""
+    w = n[:, None]
+    weekday = days + EPOCH.weekday()
+    weekend = weekday % 7 >= 5
+    idle = draws.between(0.45, 0.9, "dev weekend", w)
+    forgotten = draws.uniform("forgotten", w, weekday // 7) < np.where(autostop_off, 0.8, 0.06)
+    prod = np.where(weekend, draws.between(0.6, 0.95, "prod weekend", w), 1.0)
+    dev = np.where(weekend, np.where(forgotten, idle, 0.1), np.where(autostop_off, 1 + 1.3 * idle, 1.0))
+    share = draws.between(0.4, 0.7, "prod", w)
+    return np.stack([share * prod, (1 - share) * dev], -1)
+
+
+def _hit(draws: Draws, n: np.ndarray, days: np.ndarray, kind: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """What incidents multiply: (w, d, s, 1)."""
+    skus = np.arange(len(SKUS))
+    sick = np.where(draws.uniform("sick sku", n[:, None], days) < 0.6, JOBS, INTERACTIVE)
+    runaway = (kind == 1)[..., None] & (skus == sick[..., None])
+    surge = (kind == 2)[..., None] & (skus == SERVING)
+    outage = (kind == 3)[..., None]
+    return np.where(runaway | surge | outage, factor[..., None], 1.0)[..., None]
+
+
+def _noise(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """Of each stream, and of each whole day: (w, d, s, 2)."""
+    address = (n[:, None, None, None], days[None, :, None, None], np.arange(len(SKUS))[:, None], np.arange(2))
+    whole = 0.10 * draws.normal("day noise", n[:, None], days)[:, :, None, None]
+    return np.exp(0.16 * draws.normal("noise", *address) + whole)
 
 
 def _wander(draws: Draws, numbers: np.ndarray, days: np.ndarray) -> np.ndarray:
@@ -295,11 +319,6 @@ def _committed(draws: Draws, people: Workspaces, days: np.ndarray, usual: np.nda
     bought = draws.uniform("buys", people.numbers)[:, None] < 0.66
     size = usual[:, None] * np.exp(0.35 * draws.normal("size", people.numbers[:, None], quarter) - 0.15)
     return np.where(bought & (days[None, :] - people.born[:, None] > 60), size, 0.0)
-
-
-# SKUs that no stream consumes.
-OTHERS = (("PREMIUM_COMPUTE_COMMITMENT", "Commitment", "Compute"), ("PROMOTIONAL_CREDIT", "Credit", "Other"))
-COMMITMENT, CREDIT = len(SKUS), len(SKUS) + 1
 
 
 def _streams(draws: Draws, people: Workspaces, days: np.ndarray, world: World) -> pl.DataFrame:
@@ -330,7 +349,7 @@ def _tagged(draws: Draws, people: Workspaces, days: np.ndarray, world: World, li
     block = _blocks(draws, "retag", people.numbers, days, low=30, high=90)[w, d]
     ease = {"cost_center": 1.0, "owner": 0.9, "project": 0.75}
     likely = {tag: world.discipline[w, d] * share for tag, share in ease.items()} | {
-        "environment": np.full(len(w), 0.92)
+        "environment": np.full(len(w), 0.97)
     }
     return [
         pl.Series(f"has_{tag}", draws.uniform(tag, people.numbers[w], s, e, block) < share)

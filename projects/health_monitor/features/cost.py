@@ -18,9 +18,15 @@ CATEGORIES = {
 TAGGED = "cost_center IS NOT NULL"
 ON_DEMAND_COMPUTE = "service_category = 'Compute' AND pricing_category = 'Standard' AND charge_category = 'Usage'"
 UNUSED = "commitment_status = 'Unused'"
-# Prod is what says so; what bears no environment tag counts as not prod, since nobody has claimed that it must run.
-NOT_PROD = "service_category = 'Compute' AND environment IS DISTINCT FROM 'prod'"
+# What bears no environment tag is left out: it may be prod.
+NOT_PROD = "service_category = 'Compute' AND environment <> 'prod'"
 LEFT_RUNNING = f"{NOT_PROD} AND isodow(usage_date) >= 6"
+
+# What could be saved: what is paid for nothing, what could be off, and the quarter that a commitment takes off.
+AVOIDABLE = f"""CASE
+    WHEN {UNUSED} OR ({LEFT_RUNNING}) THEN effective_cost
+    WHEN {ON_DEMAND_COMPUTE} THEN 0.25 * effective_cost
+    ELSE 0 END"""
 
 
 def _sum(name: str, column: str, days: int, what: str, where: str | None = None, *, shown: bool = True) -> Feature:
@@ -41,7 +47,9 @@ def _day_back(days: int) -> pl.Expr:
 
 
 def _closing(day: pl.Expr) -> pl.Expr:
-    return ((day.dt.day() == 1) | (day.dt.offset_by("2d").dt.day() <= 2)).cast(pl.Int64)
+    """1 on the last two working days of a month and the first of the next, else 0."""
+    near = (day.dt.add_business_days(by, roll="forward").dt.month() != day.dt.month() for by in (2, -1))
+    return (pl.any_horizontal(*near) & (day.dt.weekday() < 6)).cast(pl.Int64)
 
 
 def mix_entropy(*costs: pl.Series) -> pl.Series:
@@ -249,7 +257,7 @@ WASTE = (
         for d in (3, 7, 28)
     ),
     *(
-        _sum(f"not_prod_compute_{d}d", "effective_cost", d, "Cost of compute that is not prod", NOT_PROD)
+        _sum(f"not_prod_compute_{d}d", "effective_cost", d, "Cost of compute tagged as not prod", NOT_PROD)
         for d in (3, 7, 28)
     ),
     *(
@@ -271,7 +279,7 @@ WASTE = (
         from_polars(
             f"not_prod_workday_share_{d}d",
             _per(f"not_prod_workdays_{d}d", f"compute_workdays_{d}d"),
-            description=f"Share of the compute of Monday to Friday that is not prod, over the last {d} days",
+            description=f"Share of the compute of Monday to Friday that is tagged as not prod, over the last {d} days",
         )
         for d in (3, 28)
     ),
@@ -280,8 +288,8 @@ WASTE = (
         _per("not_prod_workday_share_3d", "not_prod_workday_share_28d"),
         description="not_prod_workday_share_3d over not_prod_workday_share_28d: above 1 where clusters begin to idle",
     ),
-    _sum("left_running_7d", "effective_cost", 7, "Cost of weekend compute that is not prod", LEFT_RUNNING),
-    _sum("left_running_28d", "effective_cost", 28, "Cost of weekend compute that is not prod", LEFT_RUNNING),
+    _sum("left_running_7d", "effective_cost", 7, "Cost of weekend compute tagged as not prod", LEFT_RUNNING),
+    _sum("left_running_28d", "effective_cost", 28, "Cost of weekend compute tagged as not prod", LEFT_RUNNING),
     from_polars(
         "left_running_share_7d",
         _per("left_running_7d", "compute_cost_7d"),
@@ -292,15 +300,14 @@ WASTE = (
         _per("left_running_28d", "compute_cost_28d"),
         description="left_running_28d over compute_cost_28d",
     ),
-    from_polars(
-        "avoidable_cost_7d",
-        pl.col("left_running_7d") + pl.col("unused_commitment_7d"),
-        description="left_running_7d and unused_commitment_7d together",
-    ),
-    from_polars(
-        "avoidable_cost_28d",
-        (pl.col("left_running_28d") + pl.col("unused_commitment_30d") * 28 / 30) / 4,
-        description="The same a week over the last four weeks",
+    *(
+        _sum(
+            f"avoidable_cost_{d}d",
+            AVOIDABLE,
+            d,
+            "Unused commitments, weekend compute, a discount's worth of on demand:",
+        )
+        for d in (7, 14, 28)
     ),
 )
 
@@ -364,7 +371,7 @@ CALENDAR = (
             f"closing_days_{when}_7d",
             pl.sum_horizontal(_closing(pl.col("usage_date") + pl.duration(days=d)) for d in days),
             dtype="int64",
-            description=f"Days of month-end closing (a month's last two, the next one's first) in the {when} 7 days",
+            description=f"Month-end closing in the {when} 7 days: a month's last two working days, and its first",
         )
         for when, days in (("next", range(1, 8)), ("last", range(-6, 1)))
     ),
