@@ -46,6 +46,9 @@ def test_all_errors_come_at_once_each_with_its_line(shop):
     assert "Did you mean 'amount_7d'" in feature
 
 
+YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_forecaster.yaml"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -56,6 +59,12 @@ def test_all_errors_come_at_once_each_with_its_line(shop):
         ("models/sales/spend_forecaster.yaml", MODEL.replace("horizon: 7d", "horizon: week"), "not a duration"),
         ("models/sales/spend_forecaster.yaml", "description: [", "spend_forecaster.yaml:1"),
         ("models/sales/spend_forecaster.yaml", MODEL.replace("table: spend", "table: spent"), "Did you mean 'spend'"),
+        (YAML, MODEL.replace("gradient_boosting", "gradient_bosting"), f"{AT}:4: kind: there is no kind"),
+        (YAML, MODEL.replace("task: regression", "task: anomaly"), f"{AT}:3: task: kind 'gradient_boosting' does no"),
+        (YAML, MODEL + "parameters:\n  max_iter: 9\n  max_depht: 3\n", f"{AT}:14: parameters.max_depht: kind"),
+        (YAML, MODEL + "parameters: {max_iter: many}\n", "is 'many', but wants a value like 200"),
+        (YAML, MODEL + "metric: roc_auc\n", "a regression model has no 'roc_auc'; it has rmse"),
+        (YAML, MODEL + "baseline: {strategy: prior}\n", "a regression model has no baseline 'prior'"),
         ("project.yaml", "description: A\nowner: b\ntimezone: Europe/Berln\n", "project.yaml:3: timezone"),
         ("project.yaml", "description: A\n", "owner: Field required"),
         ("gold.py", GOLD.replace('event_time="day"', 'event_time="date"'), "has no column 'date'"),

@@ -1,0 +1,148 @@
+"""What is looked at before anything is learned: columns, labels, the numbers of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from karat.declare.models import ModelSpec
+from karat.errors import (
+    EmptyTrainingSet,
+    FeatureNotFound,
+    LabelNotFound,
+    LabelOverlapsFeatures,
+    TooFewRows,
+    UnusableLabel,
+    did_you_mean,
+)
+from karat.training.planted import knows_both
+from karat.training.split import TEST, TRAIN, describe
+
+
+def check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], target: str | None) -> None:
+    if not features:
+        raise FeatureNotFound(f"model {spec.name!r} has no features", remedy="name some in its lookups")
+    for name in features:
+        if name not in frame.columns:
+            raise FeatureNotFound(f"the training set has no feature {name!r}", remedy=did_you_mean(name, frame.columns))
+    if target is None and spec.task != "anomaly":
+        raise LabelNotFound(f"model {spec.name!r} is a {spec.task} model, and no label was given")
+    if target is not None and target not in frame.columns:
+        raise LabelNotFound(f"the training set has no label {target!r}", remedy=did_you_mean(target, frame.columns))
+    if target in features:
+        raise LabelOverlapsFeatures(
+            f"{target!r} is the label of {spec.name!r} and one of its features",
+            remedy="take it out of the lookup's features with 'exclude'",
+        )
+
+
+def known_anomalies(
+    spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
+) -> tuple[str | None, list[str]]:
+    """The label to judge by, or None where the test rows don't tell normal from anomalous; with a warning."""
+    if target is None or target not in frame.columns:
+        return target, []
+    known = frame[target].drop_nulls()
+    if (
+        not (known.dtype.is_numeric() or known.dtype == pl.Boolean)
+        or not known.cast(pl.Float64).is_in([0.0, 1.0]).all()
+    ):
+        raise UnusableLabel(
+            f"the label of {spec.name!r} must be 1 for an anomaly and 0 for a normal row; it is {known.dtype}, with "
+            f"values such as {', '.join(map(repr, known.unique().sort().head(3).to_list()))}",
+            remedy="write it as a condition, as in max(incident::int)",
+        )
+    if knows_both(frame.filter(split == TEST)[target]):
+        return target, []
+    return None, [
+        f"the label {target!r} knows no anomaly (or no normal row) among the test rows; the model was judged by "
+        "anomalies planted into them"
+    ]
+
+
+def usable(
+    spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
+) -> tuple[pl.DataFrame, pl.Series, list[str]]:
+    """The rows that have a label, their parts, and what was left out. Raises where too few are left."""
+    if frame.is_empty():
+        raise EmptyTrainingSet(
+            f"the training set of {spec.name!r} has no rows",
+            remedy="look at its label's expression and horizon, and at the spine table's rows",
+        )
+    warnings: list[str] = []
+    if target:
+        labelled = _labelled(spec, frame[target], split)
+        if not labelled.all():
+            warnings.append(f"{int((~labelled).sum())} of {frame.height} rows have no label and were left out")
+        frame, split = frame.filter(labelled), split.filter(labelled)
+    _check_rows(spec, split)
+    return frame, split, warnings
+
+
+def _labelled(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
+    # A detector learns without labels; only where it is judged does it need them.
+    needed = split == TEST if spec.task == "anomaly" else pl.repeat(True, len(label), eager=True)
+    known = label.is_not_null()
+    if label.dtype.is_float():
+        known &= label.is_not_nan().fill_null(False)
+        if infinite := int(label.is_infinite().sum()):
+            raise UnusableLabel(
+                f"the label of {spec.name!r} is infinite in {infinite} rows",
+                remedy="guard the divisions in its expression, as in x / nullif(y, 0)",
+            )
+    if not (known & needed).any():
+        raise UnusableLabel(
+            f"the label of {spec.name!r} is null in all {len(label)} rows",
+            remedy="look at its expression, and whether its horizon is over for any row",
+        )
+    return ~needed | known
+
+
+def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
+    if len(split) < spec.minimum_rows:
+        raise TooFewRows(
+            f"model {spec.name!r} has {len(split)} rows with a label, fewer than its minimum of {spec.minimum_rows}",
+            remedy="gather more rows, or lower 'minimum_rows' in its declaration",
+        )
+    if not (split == TRAIN).any():
+        raise EmptyTrainingSet(
+            f"the split of {spec.name!r} leaves no rows to learn from: {describe(split, spec)}",
+            remedy="shorten the label's horizon, take a smaller 'split.test', or gather more days",
+        )
+    if not (split == TEST).any():
+        raise TooFewRows(
+            f"the split of {spec.name!r} leaves no rows for the test: {describe(split, spec)}",
+            remedy="take a larger 'split.test', or gather more rows",
+        )
+
+
+def check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, target: str | None) -> None:
+    """What can be learned from, and what the primary metric can be computed on."""
+    if target is None or spec.task == "anomaly":
+        return
+    parts = [("rows to learn from", learned)]
+    if spec.task == "binary" and spec.primary_metric in ("roc_auc", "average_precision"):
+        parts.append(("test rows", test))
+    for what, rows in parts:
+        if rows[target].n_unique() == 1:
+            raise UnusableLabel(
+                f"the label of {spec.name!r} has a single value, {rows[target][0]!r}, in all {rows.height} {what}",
+                remedy="look at its expression; or gather more rows, or split them otherwise ('split: {by: entity}')",
+            )
+
+
+def oddities(X: pl.DataFrame) -> list[str]:
+    """Columns that can teach nothing, and values that are taken as missing."""
+    found = []
+    for series in X:
+        if series.dtype.is_float() and (infinite := int(series.is_infinite().sum())):
+            found.append(f"feature {series.name!r} is infinite in {infinite} rows, which count as missing")
+        known = series.drop_nulls()
+        if series.dtype.is_float():
+            known = known.drop_nans()
+        if not len(known):
+            found.append(f"feature {series.name!r} is missing in every row")
+        elif len(known) == X.height and known.n_unique() == 1:
+            found.append(f"feature {series.name!r} is constant: {known[0]!r} in every row")
+    return found
