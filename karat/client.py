@@ -16,7 +16,7 @@ from karat.errors import WrongCall, did_you_mean
 from karat.executors import Progress, silent
 from karat.inference import score_batch
 from karat.inference.batch import Missing
-from karat.lake import Commit, Lake, TableInfo
+from karat.lake import DAY_COLUMN, Commit, Lake, TableInfo
 from karat.lake.conform import conform
 from karat.lake.schema import define
 from karat.names import ModelName, TableName
@@ -233,7 +233,7 @@ def check_rows(name: TableName, schema: pa.Schema, rows: pl.DataFrame, **definit
     info = TableInfo(
         name=name,
         version=-1,
-        schema=wanted.schema,
+        schema=pa.schema(field for field in wanted.schema if field.name != DAY_COLUMN),
         primary_key=wanted.primary_key,
         timeseries=wanted.timeseries,
         grain=definition["grain"],

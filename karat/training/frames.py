@@ -15,7 +15,10 @@ Kind = Literal["polars", "pandas", "arrow"]
 
 
 def to_polars(frame: Frame) -> pl.DataFrame:
-    """Raises WrongCall for anything that is no frame. Rows keep their order; a pandas index is left out."""
+    """Raises WrongCall for anything that is no frame. Rows keep their order; a pandas index is left out.
+
+    pandas has no dates: a naive column of its that holds midnights alone is taken as dates, any other as naive times.
+    """
     if isinstance(frame, pl.DataFrame):
         return frame
     try:
@@ -25,7 +28,14 @@ def to_polars(frame: Frame) -> pl.DataFrame:
             f"a {type(frame).__name__} is not a frame", remedy="give a Polars, pandas or Arrow frame"
         ) from error
     eager = native.collect() if isinstance(native, nw.LazyFrame) else native
-    return eager.to_polars()
+    rows = eager.to_polars()
+    return _dated(rows) if eager.implementation.is_pandas() else rows
+
+
+def _dated(frame: pl.DataFrame) -> pl.DataFrame:
+    naive = [n for n, t in frame.schema.items() if isinstance(t, pl.Datetime) and t.time_zone is None]
+    days = [n for n in naive if frame[n].count() and (frame[n] == frame[n].dt.truncate("1d")).all()]
+    return frame.with_columns(pl.col(days).cast(pl.Date))
 
 
 def as_kind(frame: pl.DataFrame, kind: Kind) -> Frame:

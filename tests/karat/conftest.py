@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -153,6 +154,27 @@ def write_table(project: Project, lake: Lake, name: str, frame: pl.DataFrame, or
         properties={"karat.origin": origin},
     )
     lake.overwrite(project.gold_name(name), frame)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes a second to make its tables: once for all tests."""
+    from karat.registry import Registry
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    assert list(Registry(f"sqlite:///{path}").client.search_registered_models()) == []
+    return path
+
+
+@pytest.fixture
+def registry(settings: Settings, empty_database: Path):
+    """A registry on a database of its own in ``settings.home``, without a server."""
+    from karat.registry import open_registry
+
+    folder = settings.home / "mlflow"
+    folder.mkdir(parents=True)
+    shutil.copy(empty_database, folder / "mlflow.db")
+    return open_registry(settings)
 
 
 @pytest.fixture
