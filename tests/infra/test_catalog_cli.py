@@ -1,0 +1,168 @@
+"""karat models, features, check and score, as a person or a script calls them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from infra.cli.app import main
+from karat.declare import load_project
+from karat.declare.models import Gates
+from karat.features import compute_table
+from karat.lake import Lake
+from karat.names import TableName
+from karat.quality import write_sample
+from karat.registry import make_candidate, open_registry, promote
+from karat.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project ``customers`` on a small sample, with a champion of churn."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"), projects=ROOT / "projects")
+    project, lake = load_project("customers", settings), Lake(settings.lake, "dev")
+    write_sample(project, lake, scale=0.2, seed=3)
+    compute_table(project, "churn_features", lake)
+    registry = open_registry(settings)
+    made = make_candidate(project, project.models["churn"], lake, registry)
+    ungated = project.models["churn"].model_copy(update={"gates": Gates()})
+    assert promote(project, ungated, lake, registry, made.version).promoted
+    return settings.home
+
+
+@pytest.fixture
+def karat(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """karat("models") -> exit status, standard output, standard error."""
+    monkeypatch.setenv("KARAT_HOME", str(home))
+    monkeypatch.setenv("KARAT_PROJECTS", str(ROOT / "projects"))
+    monkeypatch.setenv("KARAT_MLFLOW_PORT", "9")  # nobody listens there
+    monkeypatch.setattr("infra.cli.app.console.width", 200, raising=False)
+
+    def call(*args: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(list(args))
+        out = capsys.readouterr()
+        return int(stop.value.code or 0), out.out, out.err
+
+    return call
+
+
+def keys(home: Path) -> list[str]:
+    rows = Lake(home / "lake").read(TableName("customers_dev", "features", "churn_features"), columns=["customer_id"])
+    return rows["customer_id"].to_list()
+
+
+def test_models_as_json_and_as_a_table(karat) -> None:
+    status, out, _ = karat("models", "--json")
+    assert status == 0
+    rows = {r["name"]: r for r in json.loads(out)}
+    assert {"churn", "budget_forecaster"} <= rows.keys()
+    churn = rows["churn"]
+    assert (churn["project"], churn["task"], churn["champion_version"], churn["challenger_version"]) == (
+        "customers",
+        "binary",
+        1,
+        None,
+    )
+    assert churn["metrics"]["roc_auc"] > churn["baseline"]["roc_auc"] == 0.5
+    assert rows["budget_forecaster"]["champion_version"] is None
+    assert rows["budget_forecaster"]["metrics"] == {}
+    status, out, _ = karat("models", "customers")
+    assert status == 0
+    assert "customers.churn" in out
+    assert "budget" not in out
+    assert karat("models", "custmers")[0] == 2
+
+
+def test_features_with_statistics(karat, home: Path) -> None:
+    status, out, _ = karat("features", "customers", "--json")
+    rows = json.loads(out)
+    assert status == 0
+    assert {"feature", "type", "source", "window", "description", "table", "statistics"} <= rows[0].keys()
+    assert all(r["description"] for r in rows)
+    assert all(r["statistics"]["count"] <= len(keys(home)) for r in rows)
+    assert karat("features", "--table", "churn_feature")[0] == 1
+    status, out, _ = karat("features", "--table", "cost_features")
+    assert status == 0
+    assert "health_monitor_dev.features.cost_features" in out
+
+
+def test_check_tells_sound_and_broken(karat, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, out, _ = karat("check")
+    assert status == 0
+    assert "customers" in out
+    assert "sound" in out
+    assert karat("check", "customer")[0] == 2
+    shutil.copytree(ROOT / "projects", tmp_path / "projects", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("KARAT_PROJECTS", str(tmp_path / "projects"))
+    model = next((tmp_path / "projects" / "customers" / "models").rglob("churn.yaml"))
+    model.write_text(model.read_text().replace("label:", "label:\n  where: no_such_column > 3", 1))
+    status, out, _ = karat("check", "--json")
+    assert status == 2
+    found = {r["project"]: r for r in json.loads(out)}
+    assert found["health_monitor"]["errors"] == []
+    assert len(found["customers"]["errors"]) == 1
+    assert "churn.yaml: label" in found["customers"]["errors"][0]
+    model.write_text(model.read_text().replace("task: binary", "task: binry", 1))
+    status, _, err = karat("check", "customers")
+    assert status == 2
+    assert "churn.yaml:" in err
+
+
+def test_check_names_the_champions_that_a_change_breaks(karat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "projects", tmp_path / "projects", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("KARAT_PROJECTS", str(tmp_path / "projects"))
+    for path in (tmp_path / "projects" / "customers").rglob("*.*"):
+        if path.suffix in (".py", ".yaml"):
+            path.write_text(path.read_text().replace("churn_features", "churn_columns"))
+    status, out, _ = karat("check", "customers")
+    assert status == 0
+    assert "churn version 1 would break: it reads churn_features" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_score_a_file(karat, home: Path, tmp_path: Path, kind: str) -> None:
+    given = pl.DataFrame({"row": ["007", "008"], "customer_id": keys(home)[:2]})
+    source, out = tmp_path / f"keys.{kind}", tmp_path / f"scored.{kind}"
+    (given.write_csv if kind == "csv" else given.write_parquet)(source)
+    status, told, err = karat("score", "customers.churn", "--keys", str(source), "--out", str(out))
+    assert status == 0, err
+    assert "2 rows scored by customers_dev.models.churn version 1" in told
+    rows = pl.read_csv(out, infer_schema=False) if kind == "csv" else pl.read_parquet(out)
+    assert rows["row"].to_list() == ["007", "008"]  # as it was
+    assert {"prediction", "probability", "model_version", "run_id", "scored_at"} <= set(rows.columns)
+    for name in (
+        "churn",
+        "customers.churn@champion",
+        "customers_dev.models.churn/1",
+        "models:/customers_dev.models.churn/1",
+    ):
+        assert karat("score", name, "--keys", str(source), "--out", str(out))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "out", "status", "says"),
+    [
+        ("customers.churn", "customer_id\nnobody\n", "o.csv", 1, "customer_id=nobody"),
+        ("customers.churn", "customerid\nx\n", "o.csv", 1, "Did you mean 'customerid'"),
+        ("customers.chrun", "customer_id\nx\n", "o.csv", 1, "Did you mean 'customers_dev.models.churn'"),
+        ("chrun", "customer_id\nx\n", "o.csv", 2, "Did you mean 'churn'"),
+        ("customers.churn@challenger", "customer_id\nx\n", "o.csv", 1, "has no challenger"),
+        ("customers.churn", "customer_id\nx\n", "o.txt", 2, "neither .csv nor .parquet"),
+        ("customers.churn", None, "o.csv", 2, "there is no file"),
+    ],
+)
+def test_bad_scoring(karat, tmp_path: Path, *, model: str, text: str | None, out: str, status: int, says: str) -> None:
+    source = tmp_path / "keys.csv"
+    if text is not None:
+        source.write_text(text)
+    got, _, err = karat("score", model, "--keys", str(source), "--out", str(tmp_path / out))
+    assert got == status
+    assert says in err
+    assert [p.name for p in tmp_path.iterdir() if p.name != "keys.csv"] == []  # nothing half-written
