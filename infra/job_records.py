@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +71,7 @@ class JobError(Record):
     where: str = ""
     remedy: str = ""
     transient: bool
+    traceback: str = ""
 
     @classmethod
     def of(cls, error: BaseException) -> JobError:
@@ -82,7 +84,10 @@ class JobError(Record):
                 remedy=error.remedy,
                 transient=transient,
             )
-        return cls(type=type(error).__name__, what=str(error) or repr(error), transient=transient)
+        lines = traceback.format_exception(error)
+        return cls(
+            type=type(error).__name__, what=str(error) or repr(error), transient=transient, traceback="".join(lines)
+        )
 
     def raised(self) -> KaratError:
         """The KaratError of that class; any other exception as JobFailed that names it."""
@@ -99,10 +104,11 @@ class JobError(Record):
 
 
 class Outcome(Record):
-    """What became of one table or model: ``done``, ``kept`` (nothing was to be done) or ``failed``."""
+    """What became of one table or model: ``done``, ``kept`` (nothing was to do) or ``failed``; ``said`` in words."""
 
     name: str
     state: Literal["done", "kept", "failed"]
+    said: str = ""
     reference: dict[str, Any] = {}
     error: JobError | None = None
 

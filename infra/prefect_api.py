@@ -52,6 +52,7 @@ class Line(BaseModel):
     level: int
     message: str
     timestamp: datetime
+    task_run_id: str | None = None
 
 
 class Prefect:

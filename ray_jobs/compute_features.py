@@ -11,7 +11,7 @@ from infra.job_records import Outcome
 from karat.features import FeatureResult, compute_table, statistics
 from karat.quality import origin, write_sample
 from ray_jobs.executor import RayExecutor
-from ray_jobs.program import Job, attempt, logged, main
+from ray_jobs.program import Job, attempt, conclude, logged, main
 
 log = logging.getLogger("karat.jobs.features")
 
@@ -19,8 +19,11 @@ log = logging.getLogger("karat.jobs.features")
 def work(job: Job) -> Iterator[Outcome]:
     if job.parameters.get("sample"):
         sample_missing(job)
-    for table in job.parameters["tables"]:
-        yield attempt(table, compute, job, table)
+    tables = job.parameters["tables"]
+    for done, table in enumerate(tables, start=1):
+        outcome = attempt(table, compute, job, table)
+        conclude(outcome, done, len(tables))
+        yield outcome
 
 
 def sample_missing(job: Job) -> None:
@@ -45,14 +48,15 @@ def compute(job: Job, table: str) -> Outcome:
     result = compute_table(
         job.project, table, job.lake, executor=RayExecutor(), progress=logged(table), full=full, shards=shards
     )
-    log.info("%s: %s, version %d", table, _said(result), result.version)
-    return Outcome(name=table, state="done" if result.changed else "kept", reference=_reference(job, result))
+    state = "done" if result.changed else "kept"
+    return Outcome(name=table, state=state, said=_said(result), reference=_reference(job, result))
 
 
 def _said(result: FeatureResult) -> str:
     if not result.changed:
-        return "up to date"
-    return f"{result.rows} rows written" + (f" for {len(result.days)} days" if result.days else "")
+        return f"up to date, version {result.version}"
+    days = f" for {len(result.days)} days" if result.days else ""
+    return f"{result.rows} rows written{days}, version {result.version}"
 
 
 def _reference(job: Job, result: FeatureResult) -> dict[str, Any]:

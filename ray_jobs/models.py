@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from infra.job_records import Outcome
 from ray_jobs.executor import RayExecutor
-from ray_jobs.program import Job, attempt, configure_logging, log
+from ray_jobs.program import Job, attempt, conclude, configure_logging
 
 Step = Literal["train", "promote", "score"]
 
@@ -29,7 +29,7 @@ def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
     """``ray_jobs.steps.STEP`` for each model of the job, each as a task of one CPU; a failing one leaves the rest."""
     items = [ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in job.models()]
     for done, (_, outcome) in enumerate(RayExecutor().map(run_step, items), start=1):
-        log.info("%s: %s (%d/%d)", outcome.name, outcome.error or outcome.state, done, len(items))
+        conclude(outcome, done, len(items))
         yield outcome
 
 

@@ -60,12 +60,11 @@ def main(work: Work) -> None:
     try:
         outcomes = tuple(work(_begin(JobSpec.model_validate_json(path.read_bytes()))))
     except Exception as caught:
-        _report(caught, "the job")
         error = JobError.of(caught)
+        report(error, "the job")
     result = JobResult(outcomes=outcomes, error=error, seconds=round(time.monotonic() - began, 3))
-    # Before the result: who has seen it may go on, and nothing of this job may still be at work then.
-    ray.shutdown()
     result.write(path.parent / "result.json")
+    # No ray.shutdown(): on leaving, Ray itself waits for the last lines of the workers before it disconnects.
     sys.exit(1 if error or any(o.error for o in outcomes) else 0)
 
 
@@ -114,16 +113,24 @@ def attempt(
     try:
         return function(*args)
     except Exception as error:
-        _report(error, name)
         return Outcome(name=name, state="failed", reference=reference or {}, error=JobError.of(error))
 
 
-def _report(error: Exception, what: str) -> None:
-    # A KaratError says what to do; anything else needs its traceback.
-    if isinstance(error, KaratError):
-        log.error("%s failed: %s: %s", what, type(error).__name__, error)
+def conclude(outcome: Outcome, done: int, total: int) -> None:
+    """The driver's own lines on what became of a table or model: those of a worker may come late."""
+    for warning in outcome.reference.get("warnings", ()):
+        log.warning("%s: %s", outcome.name, warning)
+    if outcome.error is None:
+        log.info("%s: %s (%d/%d)", outcome.name, outcome.said or outcome.state, done, total)
     else:
-        log.exception("%s failed", what)
+        report(outcome.error, outcome.name)
+
+
+def report(error: JobError, what: str) -> None:
+    """A KaratError says what to do; anything else needs its traceback."""
+    log.error("%s failed: %s: %s", what, error.type, error.raised() if not error.traceback else error.what)
+    for line in error.traceback.splitlines():
+        log.error("%s", line)
 
 
 def logged(what: str) -> Progress:

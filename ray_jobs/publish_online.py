@@ -7,20 +7,23 @@ from dataclasses import asdict
 
 from infra.job_records import Outcome
 from karat.online import OnlineStore, open_store, publish_table
-from ray_jobs.program import Job, attempt, log, logged, main
+from ray_jobs.program import Job, attempt, conclude, logged, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
     store = open_store(job.settings)
-    for table in job.parameters["tables"]:
-        yield attempt(table, publish, job, store, table)
+    tables = job.parameters["tables"]
+    for done, table in enumerate(tables, start=1):
+        outcome = attempt(table, publish, job, store, table)
+        conclude(outcome, done, len(tables))
+        yield outcome
 
 
 def publish(job: Job, store: OnlineStore, table: str) -> Outcome:
     published = publish_table(job.lake, store, job.project.table_name(table), progress=logged(table))
-    log.info("%s: %s", table, published)
+    said = f"{published.written} keys written, {published.deleted} deleted, version {published.version} is online"
     reference = asdict(published) | {"table": str(published.table)}
-    return Outcome(name=table, state="done" if published.changed else "kept", reference=reference)
+    return Outcome(name=table, state="done" if published.changed else "kept", said=said, reference=reference)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from infra.prefect_api import Prefect, Run
 POLL_SECONDS = 0.7
 #: Lines reach Prefect in batches and out of order: so far back is looked again for those that came late.
 LATE = timedelta(seconds=15)
-# What Prefect says about its own doings, line after line.
-_CHATTER = ("Beginning ", "Finished in state", "Created task run", "Created subflow", "Running hook", "Hook ")
+# What Prefect and Ray say about their own doings, task after task.
+_CHATTER = ("Finished in state", "Created task run", "job_manager.py", "Running entrypoint for job")
 _MARKS = {"COMPLETED": "[green]done[/]", "FAILED": "[red]failed[/]", "CRASHED": "[red]crashed[/]"}
 _STYLES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
 
@@ -53,7 +53,7 @@ class Follower:
                 continue
             self.seen.add(line.id)
             self.since = max(self.since, line.timestamp)
-            if line.level >= logging.INFO and not line.message.startswith(_CHATTER):
+            if line.level >= logging.WARNING or (line.task_run_id and not line.message.startswith(_CHATTER)):
                 shown = f"{line.timestamp.astimezone():%H:%M:%S} {line.message}"
                 self.console.print(Text(shown, style=_STYLES.get(line.level, "")), soft_wrap=True)
 

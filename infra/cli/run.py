@@ -47,11 +47,13 @@ def run(
     console.print(f"{FLOW}/{project}: run {started.name}, {api.address(started.id)}", highlight=False, soft_wrap=True)
     ended = _followed(api, started)
     if (table := models_table(api, ended, project)) is not None:
-        console.print(table)
+        # A pipe has no width of its own; nothing may be cut there.
+        console.print(table, width=None if console.is_terminal else 160, crop=console.is_terminal)
     if ended.state_type != "COMPLETED":
         _say_why(api, ended, settings)
         sys.exit(1)
-    console.print(addresses(settings, api, ended, loaded, tuple(chosen)))
+    where = addresses(settings, api, ended, loaded, tuple(chosen))
+    console.print(where, markup=False, highlight=False, soft_wrap=True)
 
 
 def _followed(api: Prefect, started: Run) -> Run:

@@ -49,16 +49,16 @@ def _cell(row: dict[str, Any], column: str) -> str:
     return "-" if value is None else escape(str(value))
 
 
-def addresses(settings: Settings, api: Prefect, run: Run, project: Project, models: tuple[str, ...]) -> Table:
-    """Pages to look at, and a request to try."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("run", api.address(run.id))
-    grid.add_row("models", f"{settings.mlflow_url}/#/models")
-    grid.add_row("jobs", f"{settings.ray_dashboard_url}/#/jobs")
-    grid.add_row("HTTP", f"{settings.serve_url}/docs")
-    if example := _example(settings, project, models):
-        grid.add_row("try", escape(example))
-    return grid
+def addresses(settings: Settings, api: Prefect, run: Run, project: Project, models: tuple[str, ...]) -> str:
+    """Pages to look at, and a request to try; a line each."""
+    lines = {
+        "run": api.address(run.id),
+        "models": f"{settings.mlflow_url}/#/models",
+        "jobs": f"{settings.ray_dashboard_url}/#/jobs",
+        "HTTP": f"{settings.serve_url}/docs",
+        "try": _example(settings, project, models),
+    }
+    return "\n".join(f"{name:<8}{text}" for name, text in lines.items() if text)
 
 
 def _example(settings: Settings, project: Project, models: tuple[str, ...]) -> str:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from infra.job_records import Outcome
 from karat.registry import promote
-from ray_jobs.program import log
 from ray_jobs.steps.model_work import ModelWork
 
 
@@ -18,7 +17,7 @@ def step(model: ModelWork) -> Outcome:
         version = model.registry.champion(registered)
     approved = model.parameters["approve"]
     decision = promote(model.project, model.spec, model.lake, model.registry, version, approved=approved)
-    said = "champion" if decision.promoted else "refused"
-    log.info("%s: version %d %s: %s", name, decision.version, said, decision.reason)
+    said = f"version {decision.version} {'is champion' if decision.promoted else 'refused'}: {decision.reason}"
     metrics = {"metrics": decision.candidate_metrics, "model": str(decision.model)}
-    return Outcome(name=name, state="done" if decision.promoted else "kept", reference=asdict(decision) | metrics)
+    state = "done" if decision.promoted else "kept"
+    return Outcome(name=name, state=state, said=said, reference=asdict(decision) | metrics)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from infra.job_records import Outcome
 from karat.inference import score_model
-from ray_jobs.program import log
 from ray_jobs.steps.model_work import ModelWork
 
 
@@ -14,8 +13,6 @@ def step(model: ModelWork) -> Outcome:
     """Raises NoChampion, and StaleFeatures where the features are not up to date with gold."""
     name = model.spec.name
     scored = score_model(model.project, model.spec, model.lake, model.registry)
-    log.info(
-        "%s: %s, table version %d", name, f"{scored.rows} rows" if scored.changed else "up to date", scored.version
-    )
+    said = f"{scored.rows} rows {'written' if scored.changed else 'up to date'}, table version {scored.version}"
     reference = asdict(scored) | {"table": str(scored.table)}
-    return Outcome(name=name, state="done" if scored.changed else "kept", reference=reference)
+    return Outcome(name=name, state="done" if scored.changed else "kept", said=said, reference=reference)

@@ -6,7 +6,7 @@ from typing import Any
 
 from infra.job_records import Outcome
 from karat.registry import ModelVersion, make_candidate, valid_champion
-from ray_jobs.program import attempt, log, logged
+from ray_jobs.program import attempt, logged
 from ray_jobs.steps.model_work import ModelWork
 
 
@@ -19,9 +19,8 @@ def step(model: ModelWork) -> Outcome:
     champion = valid_champion(model.project, model.spec, model.lake, model.registry)
     stands = reference_of(model, champion, champion)
     if mode == "never" or (mode == "when-due" and champion is not None):
-        said = f"champion is version {champion.version}" if champion else "no champion"
-        log.info("%s: not trained, %s", model.spec.name, said)
-        return Outcome(name=model.spec.name, state="kept", reference=stands)
+        said = f"not trained, champion is version {champion.version}" if champion else "not trained, no champion"
+        return Outcome(name=model.spec.name, state="kept", said=said, reference=stands)
     return attempt(model.spec.name, make, model, champion, reference=stands)
 
 
@@ -30,11 +29,9 @@ def make(model: ModelWork, champion: ModelVersion | None) -> Outcome:
     name = model.spec.name
     progress = logged(name)
     made = make_candidate(model.project, model.spec, model.lake, model.registry, progress=progress, commit=model.commit)
-    for warning in made.warnings:
-        log.warning("%s: %s", name, warning)
-    log.info("%s: version %d %s", name, made.version.version, "trained" if made.retrained else "is of the same data")
-    state = "done" if made.retrained else "kept"
-    return Outcome(name=name, state=state, reference=reference_of(model, made.version, champion))
+    said = f"version {made.version.version} {'trained' if made.retrained else 'is of the same data and definition'}"
+    reference = reference_of(model, made.version, champion) | {"warnings": list(made.warnings)}
+    return Outcome(name=name, state="done" if made.retrained else "kept", said=said, reference=reference)
 
 
 def reference_of(model: ModelWork, version: ModelVersion | None, champion: ModelVersion | None) -> dict[str, Any]:
