@@ -19,7 +19,7 @@ from infra.local.environment import token_file
 from infra.services import require_ray
 from karat.errors import JobFailed, KaratError, ModelNotFound, ServiceDown
 from karat.names import CHAMPION, ModelName, catalog_of
-from karat.registry import Registry
+from karat.registry import open_registry
 from karat.settings import Settings
 
 APPLICATION, DEPLOYMENT = "karat", "Api"
@@ -86,7 +86,7 @@ def _still_champion(settings: Settings, name: str, given: Mapping[str, int]) -> 
     if model.catalog not in {ModelName.parse(g).catalog for g in given}:
         return True
     try:
-        return Registry(settings.mlflow_url).champion(model) is not None
+        return open_registry(settings).champion(model) is not None
     except KaratError as error:  # what can't be asked now stays as it is
         log.warning("whether %s still has a %s could not be asked: %s", name, CHAMPION, error.what)
         return True

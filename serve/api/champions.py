@@ -13,9 +13,9 @@ from typing import Any
 from karat.errors import KaratError, StoreUnreachable, UnknownModel, did_you_mean
 from karat.inference.predictor import Predictor
 from karat.lake import Lake
-from karat.names import ModelName, ModelRef, project_of
+from karat.names import ModelName, project_of
 from karat.online import open_store
-from karat.registry import Registry
+from karat.registry import ModelVersion, open_registry
 from karat.settings import Settings
 
 log = logging.getLogger("karat.serve")
@@ -39,15 +39,19 @@ class Counted:
 class Served:
     """A loaded version: never changed, only replaced by another."""
 
-    name: ModelName
+    registered: ModelVersion
     predictor: Predictor
     quick: bool
     loaded_at: datetime
     counted: Counted = field(default_factory=Counted, compare=False)
 
     @property
+    def name(self) -> ModelName:
+        return self.registered.name
+
+    @property
     def version(self) -> int:
-        return self.predictor.loaded.version
+        return self.registered.version
 
 
 class Champions:
@@ -113,8 +117,7 @@ class Champions:
 
     def _record(self, name: ModelName, version: int) -> dict[str, Any]:
         served, error = self._served.get(name), self._errors.get(name)
-        loaded = served.predictor.loaded if served else None
-        metadata = loaded.metadata if loaded else {}
+        registered = served.registered if served else None
         return {
             "name": _short(name),
             "project": project_of(name.catalog),
@@ -125,11 +128,11 @@ class Champions:
             "loaded_version": served.version if served else None,
             "status": "failed" if error else "ready" if served and served.version == version else "loading",
             "error": error,
-            "run_id": loaded.run_id if loaded else None,
+            "run_id": registered.run_id if registered else None,
             "task": served.predictor.model.task if served else None,
-            "kind": metadata.get("kind"),
-            "metrics": metadata.get("metrics", {}),
-            "baseline": metadata.get("baseline", {}),
+            "kind": registered.tags.get("karat.kind") if registered else None,
+            "metrics": registered.metrics if registered else {},
+            "baseline": registered.baseline if registered else {},
             "keys": served.predictor.key_columns if served else [],
             "features": served.predictor.types if served else {},
             "loaded_at": served.loaded_at.isoformat(timespec="seconds") if served else None,
@@ -168,10 +171,12 @@ class Champions:
         return failed
 
     def _load(self, name: ModelName, version: int) -> Served:
-        loaded = Registry(self._settings.mlflow_url).load(ModelRef(name, version=version))
+        registry = open_registry(self._settings)
+        registered = registry.version(name, version)
+        loaded = registry.load(registered)
         lake = Lake(self._settings.lake, self._settings.environment)
         predictor = Predictor(loaded, open_store(self._settings), lake)
-        return Served(name, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
+        return Served(registered, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
 
 
 def _seconds(predictor: Predictor) -> float:
