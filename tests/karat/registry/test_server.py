@@ -1,0 +1,116 @@
+"""Through a real MLflow server, and beside it: both see the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from mlflow import MlflowClient
+
+from karat.declare import Project
+from karat.errors import PlatformError, ServiceDown, StoreError
+from karat.inference import score_batch
+from karat.lake import Lake
+from karat.names import ModelName
+from karat.registry import Registry, make_candidate, open_registry, promote
+from karat.registry.connection import answers
+from karat.settings import Settings
+
+LEAVER = ModelName("shop_dev", "leaver")
+
+
+@pytest.fixture
+def served(settings: Settings, registry: Registry) -> Iterator[subprocess.Popen[bytes]]:
+    """The server of the local platform on the settings' home and port."""
+    home = Path(settings.home) / "mlflow"
+    options = {
+        "backend-store-uri": f"sqlite:///{home / 'mlflow.db'}",
+        "artifacts-destination": str(home / "artifacts"),
+        "host": settings.host,
+        "port": settings.mlflow_port,
+        "workers": 1,
+    }
+    command = [str(Path(sys.executable).with_name("mlflow")), "server", "--serve-artifacts"]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with subprocess.Popen(
+        [*command, *(f"--{n}={v}" for n, v in options.items())],
+        env={**os.environ, **quiet},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        end = time.monotonic() + 120
+        while not answers(settings.mlflow_url):
+            assert process.poll() is None
+            assert time.monotonic() < end, "the server did not come up"
+            time.sleep(0.5)
+        yield process
+        if process.poll() is None:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, 9)
+    process.wait(30)
+
+
+def test_registered_through_the_server_and_read_without_it(
+    shop_features: Project, lake: Lake, settings: Settings, served: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    spec = shop_features.models["leaver"]
+    remote = open_registry(settings)
+    assert remote.tracking_uri == settings.mlflow_url
+    made = make_candidate(shop_features, spec, lake, remote)
+    assert promote(shop_features, spec, lake, remote).promoted
+    keys = pl.DataFrame({"customer": ["c001", "c002"]})
+    through = score_batch(lake, remote, str(LEAVER), keys)
+    assert remote.spine(made.version).height == 600
+    # any other MLflow client finds the model, its plots and its link to the version
+    client = MlflowClient(settings.mlflow_url)
+    assert client.get_model_version_by_alias(str(LEAVER), "champion").run_id == made.version.run_id
+    assert {f.path for f in client.list_artifacts(made.version.run_id, "plots")}
+    folder = client.download_artifacts(made.version.run_id, "plots", str(tmp_path))
+    assert any(Path(folder).iterdir())
+    # another process, without the server
+    stop(served)
+    local = open_registry(settings)
+    assert local.tracking_uri.startswith("sqlite:")
+    assert local.champion(LEAVER).version == 1
+    beside = score_batch(lake, local, str(LEAVER), keys)
+    assert beside["probability"].to_list() == through["probability"].to_list()
+    # and what is made without it is a version like the others
+    second = make_candidate(shop_features, spec.model_copy(update={"seed": 1}), lake, local)
+    assert second.version.version == 2
+    began = time.monotonic()
+    with pytest.raises((ServiceDown, StoreError)):
+        remote.champion(LEAVER)
+    with pytest.raises(PlatformError, match="karat up"):
+        make_candidate(shop_features, spec, lake, Registry(settings.mlflow_url))
+    assert time.monotonic() - began < 60
+
+
+def test_registered_without_the_server_and_read_through_it(
+    shop_features: Project, lake: Lake, settings: Settings, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    made = make_candidate(shop_features, shop_features.models["leaver"], lake, registry)
+    registry.set_alias(made.version, "champion", "for the test")
+    request.getfixturevalue("served")
+    remote = open_registry(settings)
+    assert remote.tracking_uri == settings.mlflow_url
+    loaded = remote.load(str(LEAVER))
+    assert (loaded.version, loaded.features) == (1, ["age", "city"])
+    client = MlflowClient(settings.mlflow_url)
+    place = client.get_model_version_download_uri(str(LEAVER), "1")
+    assert place.startswith("mlflow-artifacts:")
+    env = {**os.environ, "MLFLOW_TRACKING_URI": settings.mlflow_url}
+    program = f"import mlflow; m = mlflow.pyfunc.load_model('models:/{LEAVER}@champion'); print(m.metadata.signature)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert "probability" in done.stdout, done.stderr
