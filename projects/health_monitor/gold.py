@@ -7,9 +7,9 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
 
 - ``base`` log-normal over workspaces; ``cycle`` a slow wave of 120 to 300 days (growth, then decline); ``drift`` an
   AR(1)-like wander that reverts within a week; ``regime`` a level that jumps every three to eight weeks (projects).
-- ``week``: weekends are quieter. Development falls to a tenth where clusters are stopped. While the hidden
-  state ``autostop_off`` holds (it may flip every two to seven weeks) they idle through the nights of the week, and four
-  weekends in five they are left running; without it, one in sixteen.
+- ``week``: weekends are quieter. Development falls to a tenth where clusters are stopped. While the hidden state
+  ``autostop_off`` holds (it may flip every two to six weeks) they idle through the nights of the week, and three
+  weekends in four they are left running; without it, one in fourteen.
 - ``close``: month-end closing lifts a month's last two working days and its first by half to one and three quarters.
 - ``life``: two workspaces in five are short-lived: they ramp up over a month, wind down over their last two weeks,
   vanish, and another one comes.
@@ -183,7 +183,7 @@ def _workspaces(draws: Draws, slots: int, first: int, last: int) -> Workspaces:
         if slot % 5 < 3:
             rows.append((f"ws_{slot + 1:03d}", slot * 4096, -(10**6), 10**6))
             continue
-        length, gap = (int(draws.between(*ends, stream, slot)) for *ends, stream in ((60, 170, "len"), (8, 25, "gap")))
+        length, gap = int(draws.between(60, 170, "len", slot)), int(draws.between(8, 25, "gap", slot))
         period, phase = length + gap, int(draws.between(0, 200, "phase", slot))
         for life in range((first - phase) // period, (last - phase) // period + 1):
             born = phase + life * period
@@ -252,7 +252,7 @@ def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
     base = np.exp(6.2 + 0.35 * draws.normal("base", n))
     mix = np.array([sku[4] for sku in SKUS]) * np.exp(0.45 * draws.normal("mix", w, np.arange(len(SKUS))[None, :]))
     mix = mix / mix.sum(1, keepdims=True)
-    autostop_off = draws.uniform("autostop", w, _blocks(draws, "autostop", n, days, low=14, high=49)) < 0.38
+    autostop_off = draws.uniform("autostop", w, _blocks(draws, "autostop", n, days, low=14, high=42)) < 0.38
     alive = base[:, None] * _level(draws, n, days) * _life(people, days)
     week = _week(draws, n, days, autostop_off)
     calm = alive[:, :, None, None] * mix[:, None, :, None] * week[:, :, None, :]
@@ -284,10 +284,10 @@ def _week(draws: Draws, n: np.ndarray, days: np.ndarray, autostop_off: np.ndarra
     weekday = days + EPOCH.weekday()
     weekend = weekday % 7 >= 5
     idle = draws.between(0.45, 0.9, "dev weekend", w)
-    forgotten = draws.uniform("forgotten", w, weekday // 7) < np.where(autostop_off, 0.8, 0.06)
+    forgotten = draws.uniform("forgotten", w, weekday // 7) < np.where(autostop_off, 0.75, 0.07)
     prod = np.where(weekend, draws.between(0.6, 0.95, "prod weekend", w), 1.0)
     dev = np.where(weekend, np.where(forgotten, idle, 0.1), np.where(autostop_off, 1 + 1.3 * idle, 1.0))
-    share = draws.between(0.4, 0.7, "prod", w)
+    share = draws.between(0.48, 0.62, "prod", w)
     return np.stack([share * prod, (1 - share) * dev], -1)
 
 
