@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -62,6 +61,7 @@ def make_candidate(
     progress(1, _STEPS, "training set")
     training_set = _training_set(project, spec, lake, spine)
     definition = definition_of(spec)
+    known = registry.newest(name)
     found = None if force else registry.find(name, definition, training_set.digest)
     if found is not None:
         registry.settle(found)
@@ -69,13 +69,12 @@ def make_candidate(
     progress(2, _STEPS, "training")
     split, trained = _trained(project, spec, training_set)
     progress(3, _STEPS, "registration")
-    began = datetime.now(UTC)
     entry = _entry(
         project, spec, lake, training_set, split=split, trained=trained, definition=definition, commit=commit
     )
     version = registry.log(entry)
     if not force:
-        version = _first(registry, version, began)
+        version = _first(registry, version, known)
     version = _offered(registry, version)
     progress(_STEPS, _STEPS, "done")
     return Candidate(version, True, trained.metrics, trained.baseline, tuple(trained.warnings))
@@ -108,14 +107,14 @@ def _trained(project: Project, spec: ModelSpec, training_set: TrainingSet) -> tu
     return split, trained
 
 
-def _first(registry: Registry, version: ModelVersion, began: datetime) -> ModelVersion:
-    """Of two processes that made the same version at the same time the earlier one's stays."""
+def _first(registry: Registry, version: ModelVersion, known: int) -> ModelVersion:
+    """Of two processes that made the same version at the same time the earlier one's stays. ``known`` is the newest
+    version that there was before either began."""
+    made_of = ("karat.definition", "karat.digest")
     twins = [
         v
         for v in registry.versions(version.name)
-        if v.version < version.version
-        and v.created >= began.replace(microsecond=0)
-        and all(v.tags.get(t) == version.tags.get(t) for t in ("karat.definition", "karat.digest"))
+        if known < v.version < version.version and all(v.tags.get(t) == version.tags.get(t) for t in made_of)
     ]
     if not twins:
         return version

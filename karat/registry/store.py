@@ -96,6 +96,11 @@ class Registry:
             aliases = self._aliases(model) if found else {}
             return [self._record(v, aliases) for v in found]
 
+    def newest(self, model: ModelName) -> int:
+        """The number of the newest version; 0 where there is none."""
+        with translated(self.tracking_uri):
+            return max((int(v.version) for v in self._search(model)), default=0)
+
     def version(self, model: ModelName, number: int) -> ModelVersion:
         """Raises ModelNotFound with what there is."""
         with translated(self.tracking_uri):

@@ -44,8 +44,8 @@ def _values(series: pl.Series) -> list[bytes]:
     if series.dtype.is_temporal():
         return [_bytes(series.to_physical().cast(pl.Int64).fill_null(0))]
     if series.dtype.is_float():
-        # adding 0.0 turns -0.0 into 0.0
-        return [_bytes(series.fill_null(0.0).fill_nan(float("nan")) + 0.0)]
+        # In NumPy adding 0.0 turns -0.0 into 0.0; Polars leaves such an addition out.
+        return [(series.fill_null(0.0).fill_nan(float("nan")).to_numpy() + 0.0).tobytes()]
     if series.dtype.is_integer():
         return [_bytes(series.fill_null(0))]
     # Nested values are few (lists of ids in a spine): their JSON is canonical enough, field order being the type's.

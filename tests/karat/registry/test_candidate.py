@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 
 import mlflow.pyfunc
 import polars as pl
@@ -15,7 +17,7 @@ from karat.errors import EmptyTrainingSet, LabelNotFound, ServiceDown, TableNotF
 from karat.features import compute_table
 from karat.lake import Lake
 from karat.names import ModelName
-from karat.registry import Registry, definition_of, make_candidate
+from karat.registry import Registry, candidate, definition_of, make_candidate
 from karat.registry.folder import METADATA, read_folder
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
@@ -161,3 +163,24 @@ def test_the_declared_features_are_what_the_model_reads(shop_features: Project, 
     loaded = registry.load(made.version)
     assert loaded.features == loaded.model.feature_names == list(set_.features)
     assert set_.digest == made.version.tags["karat.digest"]
+
+
+def test_two_at_once_leave_one_version(
+    shop_features: Project, lake: Lake, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have seen that there is none, and both have trained, before either registers."""
+    spec = shop_features.models["leaver"]
+    together, trained = Barrier(2, timeout=120), candidate._trained
+
+    def wait(*args):
+        out = trained(*args)
+        together.wait()
+        return out
+
+    monkeypatch.setattr(candidate, "_trained", wait)
+    others = [Registry(registry.tracking_uri, registry.connection.artifacts) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda r: make_candidate(shop_features, spec, lake, r), others))
+    assert [m.version.version for m in made] == [1, 1]
+    assert [v.version for v in registry.versions(LEAVER)] == [1]
+    assert registry.challenger(LEAVER).version == 1
