@@ -63,7 +63,10 @@ def lookup(
     defaults = defaults or {}
     _check_names(spine, features, [*keys.items(), *([time] if time else [])], columns, defaults)
     left = pl.DataFrame(
-        [aligned(spine[s], features.schema[f], of="the feature table").alias(f"k{i}") for i, (s, f) in _each(keys)]
+        [
+            aligned(spine[s], features.schema[f], of=f"the feature table's {f!r}").alias(f"k{i}")
+            for i, (s, f) in _each(keys)
+        ]
     )
     right = features.select(pl.col(f).alias(f"k{i}") for i, (_, f) in _each(keys))
     if time is None:

@@ -27,7 +27,7 @@ def aligned(column: pl.Series, wanted: pl.DataType, *, of: str) -> pl.Series:
         column = column.fill_nan(None)
     if not _may_become(given, wanted):
         raise LookupKeyMismatch(
-            f"the key column {column.name!r} is {given}, and {of} has {wanted}",
+            f"the key column {column.name!r} is {given}, and {of} is {wanted}",
             where=of,
             remedy="cast the column; text is never compared with numbers",
         )
