@@ -17,6 +17,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from infra.code import ROOT, code_version
 from infra.job_logs import Lines, Log
 from infra.job_records import JobError, JobResult, JobSpec, Outcome, Program
+from infra.local.environment import token_file
 from karat.errors import JobCancelled, JobFailed, JobTimedOut, ServiceDown
 from karat.settings import Settings
 
@@ -38,7 +39,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         try:
-            self._client = JobSubmissionClient(settings.ray_dashboard_url)
+            self._client = JobSubmissionClient(settings.ray_dashboard_url, headers=_token(settings))
         except (ConnectionError, RuntimeError) as error:
             raise _down(settings) from error
 
@@ -206,6 +207,12 @@ class Jobs:
     def address(self, job: str) -> str:
         """The job's page, with its log, in Ray's dashboard."""
         return f"{self.settings.ray_dashboard_url}/#/jobs/{job}"
+
+
+def _token(settings: Settings) -> dict[str, str] | None:
+    """The local platform's token; a cluster elsewhere takes it from the environment, by Ray's own rules."""
+    path = token_file(settings)
+    return {"Authorization": f"Bearer {path.read_text().strip()}"} if path.is_file() else None
 
 
 def _down(settings: Settings) -> ServiceDown:

@@ -71,8 +71,11 @@ class Prefect:
             transport=httpx.HTTPTransport(retries=3),
         )
 
-    def start(self, flow: str, deployment: str, parameters: dict[str, Any]) -> Run:
-        """A run of the deployment as soon as its worker takes it. Raises NotFound for an unknown deployment."""
+    def start(self, flow: str, deployment: str, name: str, parameters: dict[str, Any], **more: Any) -> Run:
+        """A run of the deployment as soon as its worker takes it. Raises NotFound for an unknown deployment.
+
+        ``more`` goes into the request as it is (``job_variables``, ``idempotency_key``, ...).
+        """
         answer = self._call("GET", f"/deployments/name/{flow}/{deployment}", missing=True)
         if answer is None:
             known = [d["name"] for d in self._call("POST", "/deployments/filter", {}) or []]
@@ -81,7 +84,7 @@ class Prefect:
                 where=self._settings.prefect_url,
                 remedy=f"karat up registers it. {did_you_mean(deployment, known)}".strip(),
             )
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        body = {"name": name, "parameters": parameters, "state": {"type": "SCHEDULED"}} | more
         return Run.model_validate(self._call("POST", f"/deployments/{answer['id']}/create_flow_run", body))
 
     def run(self, run: str) -> Run:

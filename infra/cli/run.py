@@ -6,6 +6,7 @@ import sys
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -43,12 +44,12 @@ def run(
         required(settings)
     api = Prefect(settings)
     parameters = {"project": project, "domain": domain, "models": list(chosen) if models else None}
-    started = api.start(FLOW, project, parameters | {"full": full, "train": train})
-    console.print(f"{FLOW}/{project}: run {started.name}, {api.address(started.id)}", highlight=False, soft_wrap=True)
+    started = api.start(FLOW, project, f"master-{project}", parameters | {"full": full, "train": train})
+    console.print(f"{FLOW}/{project} started: {api.address(started.id)}", highlight=False, soft_wrap=True)
     ended = _followed(api, started)
     if (table := models_table(api, ended, project)) is not None:
         # A pipe has no width of its own; nothing may be cut there.
-        console.print(table, width=None if console.is_terminal else 160, crop=console.is_terminal)
+        (console if console.is_terminal else Console(width=160)).print(table)
     if ended.state_type != "COMPLETED":
         _say_why(api, ended, settings)
         sys.exit(1)

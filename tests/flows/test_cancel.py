@@ -1,0 +1,43 @@
+"""A run on the worker: its lines in Prefect while the job runs, and cancelling it stops the job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from ray.job_submission import JobStatus
+
+from infra.jobs import Jobs
+from infra.prefect_api import Prefect
+from tests.shop import Shop
+
+pytestmark = pytest.mark.platform
+
+
+def wait_until(true: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+def test_cancelling_the_flow_stops_its_job(shop: Shop):
+    shop.hold()
+    began = datetime.now(UTC) - timedelta(minutes=1)
+    api, jobs = Prefect(shop.settings), Jobs(shop.settings)
+    # A deployment of another project: its flow takes any project, and the worker's process gets the shop's settings.
+    parameters = {"project": shop.name, "sample": True}
+    variables = {"env": shop.settings.as_environment()}
+    run = api.start("feature-pipeline", "health_monitor", "to-be-cancelled", parameters, job_variables=variables)
+    job = f"{run.id}-features-1"
+    wait_until(lambda: shop.reached, 120)
+    assert jobs.status(job) == JobStatus.RUNNING
+    wait_until(lambda: any("orders: 2400 rows" in line.message for line in api.logs([run.id], began)), 30)
+    assert api.run(run.id).state_type == "RUNNING"
+
+    api.cancel(run.id)
+    wait_until(lambda: jobs.status(job) == JobStatus.STOPPED, 60)
+    wait_until(lambda: api.run(run.id).state_type == "CANCELLED", 60)
+    assert not shop.lake.exists(shop.project.table_name("spend"))

@@ -1,0 +1,75 @@
+"""The whole road on the shop, on the running platform."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.prefect_api import Run
+from karat.registry import Registry
+from tests.shop import Shop
+
+pytestmark = pytest.mark.platform
+
+
+def artifacts(shop: Shop, run: Run) -> dict[str, Any]:
+    """key -> data, of the run itself."""
+    body = {"artifacts": {"flow_run_id": {"any_": [run.id]}}}
+    found = httpx.post(f"{shop.settings.prefect_api_url}/artifacts/filter", json=body, trust_env=False).json()
+    return {a["key"]: a["data"] for a in found}
+
+
+def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(shop: Shop):
+    ended = shop.run("master_orchestrator")
+    assert ended["error"] == "PartlyFailed"
+    assert "1 of 3 failed" in ended["text"]
+    assert "doomed: TooFewRows" in ended["text"]
+
+    run = shop.last_run()
+    assert (run.state_type, run.name) == ("FAILED", f"master-{shop.name}")
+    assert "doomed" in run.message
+    registry = Registry(shop.settings.mlflow_url)
+    champion = registry.champion(shop.project.model_name("next_week"))
+    assert champion is not None
+    assert champion.version == 1
+    assert champion.tags["karat.origin"] == "sample"
+    assert registry.versions(shop.project.model_name("doomed")) == []
+
+    scored = shop.lake.read(shop.project.prediction_name("next_week"))
+    assert set(scored["model_version"]) == {1}
+    assert set(scored["run_id"]) == {champion.run_id}
+    url = f"{shop.settings.serve_url}/v1/predict/{shop.name}.next_week"
+    answer = httpx.post(url, json={"keys": {"customer_id": "c001"}}, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model_version"] == 1
+
+    shown = {r["model"]: r for r in json.loads(artifacts(shop, run)[f"{shop.name}-models".replace("_", "-")])}
+    assert shown["next_week"]["champion"] == 1
+    assert shown["next_week"]["value"] < shown["next_week"]["baseline"]
+    assert champion.run_id in shown["next_week"]["mlflow"]
+    assert "TooFewRows" in shown["doomed"]["why"]
+
+    before = shop.versions()
+    again = shop.run("master_orchestrator", models=["next_week"])
+    assert again == {"outcomes": {"spend": "kept", "next_week": "kept"}}
+    assert shop.versions() == before
+    assert len(registry.versions(shop.project.model_name("next_week"))) == 1
+    assert shop.last_run().state_type == "COMPLETED"
+
+
+def test_an_unknown_model_fails_the_run_before_anything_starts(shop: Shop):
+    ended = shop.run("master_orchestrator", models=["next_wek"])
+    assert ended["error"] == "UnknownModel"
+    assert "Did you mean 'next_week'?" in ended["text"]
+    assert shop.versions() == {}
+
+
+def test_inference_refuses_a_model_without_champion(shop: Shop):
+    assert shop.run("feature_pipeline", sample=True) == {"outcomes": {"spend": "done"}}
+    ended = shop.run("inference_pipeline", models=["next_week"])
+    assert ended["error"] == "PartlyFailed"
+    assert "next_week: " in ended["text"]
+    assert not shop.lake.exists(shop.project.prediction_name("next_week"))
