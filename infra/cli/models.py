@@ -35,7 +35,8 @@ def models(
     if as_json:
         print_json(rows)
         return
-    console.print(_table(rows))
+    for name in dict.fromkeys(row["project"] for row in rows):
+        console.print(_table(name, [row for row in rows if row["project"] == name]))
 
 
 def _declared(settings: Settings, only: str | None) -> dict[ModelName, ModelSpec]:
@@ -79,20 +80,23 @@ def _row(name: ModelName, spec: ModelSpec | None, standing: Standing | None) -> 
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    out = Table(title="Models, on their test split", title_justify="left", box=SIMPLE, pad_edge=False)
+def _table(project: str, rows: list[dict[str, Any]]) -> Table:
+    """Narrow enough for 80 columns; ``--json`` has the rest."""
+    out = Table(title=f"{project}, on the test split", title_justify="left", box=SIMPLE, pad_edge=False)
     out.add_column("model", no_wrap=True)
-    out.add_column("kind")
-    for column in ("champion", "challenger"):
-        out.add_column(column, justify="right")
-    out.add_column("metric")
+    out.add_column("champion")
+    out.add_column("metric", no_wrap=True)
     for column in ("value", "baseline"):
         out.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        name = f"{row['project']}.{row['name']}"
-        versions = (str(row[k] or "-") for k in ("champion_version", "challenger_version"))
-        out.add_row(name, row["kind"] or "-", *versions, row["metric"] or "-", *_figures(row))
+        out.add_row(row["name"], _standing(row), row["metric"] or "-", *_figures(row))
     return out
+
+
+def _standing(row: dict[str, Any]) -> str:
+    champion, challenger = row["champion_version"], row["challenger_version"]
+    waits = f" ({challenger} waits)" if challenger else ""
+    return f"{champion or '-'}{waits}"
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, str]:

@@ -75,7 +75,8 @@ def test_models_as_json_and_as_a_table(karat) -> None:
     assert rows["budget_forecaster"]["metrics"] == {}
     status, out, _ = karat("models", "customers")
     assert status == 0
-    assert "customers.churn" in out
+    assert "customers, on the test split" in out
+    assert "churn " in out
     assert "budget" not in out
     assert karat("models", "custmers")[0] == 2
 
