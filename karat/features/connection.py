@@ -16,10 +16,11 @@ MEMORY_LIMIT = "2GB"
 
 
 @contextmanager
-def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory connection without external access; its spill folder goes when it closes.
 
-    A Ray worker is told by OMP_NUM_THREADS how many cores it may use; DuckDB would take all of them.
+    A Ray worker is told by OMP_NUM_THREADS how many cores it may use; DuckDB would take all of them. With one thread
+    the same rows in the same order give the same sums to the last bit.
     """
     spill = tempfile.mkdtemp(prefix="karat-spill-")
     config: dict[str, str | bool | int | float | list[str]] = {
@@ -27,9 +28,11 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
         "memory_limit": MEMORY_LIMIT,
         "temp_directory": spill,
     }
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdigit() and int(threads) > 0:
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if threads is not None:
         config["threads"] = threads
+    elif told.isdigit() and int(told) > 0:
+        config["threads"] = told
     connection = duckdb.connect(":memory:", config=config)
     try:
         connection.sql("SET lock_configuration = true")

@@ -14,6 +14,7 @@ from karat.declare.gold import GoldTable
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
+from karat.features.connection import connect, plain_times, quote
 from karat.lake import Lake
 from karat.quality import origin
 
@@ -77,8 +78,8 @@ def check_label(project: Project, spec: ModelSpec) -> None:
 
 
 def _bind(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, query: str) -> None:
-    with duckdb.connect() as connection:
-        connection.register("gold", empty)
+    with connect() as connection:
+        connection.register("gold", plain_times(empty))
         try:
             connection.sql(query)
         except duckdb.Error as error:
@@ -109,8 +110,9 @@ def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -
         return None
     words = set(re.findall(r"\w+", f"{spec.label.expression} {spec.label.where or ''}"))
     entity = {spec.label.columns.get(c, c) for c in project.tables[spec.spine_table].entity}
-    needed = words | entity | {gold.event_time}
-    return lake.read(name, columns=[c for c in gold.columns if c in needed])
+    needed = words | entity | {gold.event_time, *gold.key}
+    rows = lake.read(name, columns=[c for c in gold.columns if c in needed])
+    return rows.sort(gold.key)  # the order of the files says nothing, and must not show in a sum's last bits
 
 
 def _stale_truth(project: Project, spec: ModelSpec, truth: GoldTable, lake: Lake) -> bool:
@@ -150,10 +152,10 @@ def _timed(
         pl.col(str(table.time)).alias("_day"),
         *(pl.col(c).alias(f"_key_{i}") for i, c in enumerate(table.entity)),
     )
-    on = " AND ".join(f'e."{names[c]}" = s._key_{i}' for i, c in enumerate(table.entity))
+    on = " AND ".join(f"e.{quote(names[c])} = s._key_{i}" for i, c in enumerate(table.entity))
     query = f"""
         WITH kept AS (SELECT * FROM gold WHERE {spec.label.where or "true"}),
-        dated AS (SELECT *, "{gold.event_time}"::TIMESTAMP AS _time FROM kept),
+        dated AS (SELECT *, {quote(str(gold.event_time))}::TIMESTAMP AS _time FROM kept),
         bounded AS (SELECT * EXCLUDE (_time),
             ((_time - INTERVAL '{_seconds(spec.label.offset + spec.label.horizon)} seconds')::DATE + 1) AS _from,
             (_time - INTERVAL '{_seconds(spec.label.offset)} seconds')::DATE AS _until FROM dated),
@@ -163,9 +165,9 @@ def _timed(
             FROM spine s JOIN e ON e._day = s._day AND {on} GROUP BY s._row)
         SELECT s._row, l._label, l._row IS NOT NULL AS _found FROM spine s LEFT JOIN labelled l USING (_row) ORDER BY 1
     """
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("gold", rows)
+    # One thread: several add floats up in another order each time, and the digest of the same data would differ.
+    with connect(threads=1) as connection:
+        connection.register("gold", plain_times(rows))
         connection.register("spine", spine)
         try:
             labels = connection.sql(query).pl()
@@ -180,9 +182,9 @@ def _static(
     """The label of a key without a time: of its one gold row, or an aggregate over its rows."""
     entity = [spec.label.columns.get(c, c) for c in table.entity]
     query = _static_query(spec, gold, rows.clear(), entity)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("gold", rows)
+    # One thread: several add floats up in another order each time, and the digest of the same data would differ.
+    with connect(threads=1) as connection:
+        connection.register("gold", plain_times(rows))
         try:
             found = connection.sql(query).pl()
         except duckdb.Error as error:
@@ -202,7 +204,7 @@ def _static(
 
 def _static_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity: list[str]) -> str:
     """The query that binds: grouped by the key if the expression is an aggregate, row by row if not."""
-    columns = ", ".join(f'"{c}"' for c in entity)
+    columns = ", ".join(quote(c) for c in entity)
     base = f"SELECT {columns}, ({spec.label.expression}) AS _label, true AS _found FROM gold"
     base += f" WHERE {spec.label.where}" if spec.label.where else ""
     grouped = f"{base} GROUP BY {columns}"

@@ -160,3 +160,13 @@ def test_anomaly_keeps_rows_without_a_label(shop_features: Project, lake: Lake) 
     spine = label_spine(shop_features, shop_features.models["odd_days"], lake)
     assert spine.height > 1000
     assert spine["odd"].null_count() == spine.height
+
+
+def test_labels_are_the_same_to_the_last_bit(shop_features: Project, lake: Lake) -> None:
+    """However often they are computed, and whatever files the rows lie in."""
+    declared = shop_features.models["next_week"]
+    first = label_spine(shop_features, declared, lake)
+    name = shop_features.gold_name("orders")
+    lake.overwrite(name, lake.read(name).sample(fraction=1.0, shuffle=True, seed=5))
+    for _ in range(3):
+        assert label_spine(shop_features, declared, lake).equals(first)
