@@ -7,6 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
+from infra.local.haproxy import haproxy_program, write_haproxy_program
 from infra.local.ports import ray_port
 from karat.errors import PlatformError
 from karat.settings import Settings
@@ -29,6 +30,7 @@ def make_folders(settings: Settings) -> None:
     """Makes the home's folders and the runtime folder, which nobody else may enter."""
     for name in ("supervisor", "logs", "mlflow/artifacts", "prefect", "ray", "serve", "jobs", "lake"):
         (settings.home / name).mkdir(parents=True, exist_ok=True)
+    write_haproxy_program(settings)
     runtime = runtime_folder(settings)
     runtime.mkdir(mode=0o700, exist_ok=True)
     state = runtime.stat()
@@ -101,6 +103,7 @@ def _ray(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ray_port(settings, "fallback_http")),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ray_port(settings, "fallback_grpc")),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(haproxy_program(settings)),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ray_port(settings, "haproxy_metrics")),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ray_port(settings, "haproxy_statistics")),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),

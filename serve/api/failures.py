@@ -24,11 +24,8 @@ def failure(error: Exception) -> Response:
     that the answer names, and nothing of it is shown."""
     if isinstance(error, RequestValidationError):
         detail = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
-        first = detail[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return _answer(
-            422, "InvalidRequest", str(first["msg"]), where, "mend the request; /docs shows it", detail=detail
-        )
+        what, where, remedy = _first(detail[0])
+        return _answer(422, "InvalidRequest", what, where, remedy, detail=detail)
     if isinstance(error, InvalidRequest):
         detail = [{"loc": ["body", *error.where.split(".")], "msg": error.what, "type": "value_error"}]
         return _answer(422, "InvalidRequest", error.what, error.where, error.remedy, detail=detail)
@@ -50,6 +47,16 @@ def failure(error: Exception) -> Response:
         f"try again; the service's log says why under {error_id}",
         error_id=error_id,
     )
+
+
+def _first(detail: dict[str, Any]) -> tuple[str, str, str]:
+    """What, where and remedy of the first field that Pydantic has refused."""
+    place = [str(part) for part in detail["loc"] if part != "body"]
+    if detail["type"] == "json_invalid":
+        return "the body is not JSON", f"character {place[0]}" if place else "", "send a JSON object"
+    if not place:
+        return "the body is not a JSON object", "", "send one, with the header content-type: application/json"
+    return detail["msg"], ".".join(place), "mend that field; /docs shows the request"
 
 
 def _answer(

@@ -24,6 +24,7 @@ _WRONG: dict[int | str, dict[str, Any]] = {
     404: {"model": Wrong, "description": "no such model, or no lookup knows the entity"},
     503: {"model": Wrong, "description": "a store is out of reach, or the model is not loaded yet"},
 }
+_ENCODER = json.JSONEncoder(allow_nan=False)
 router = APIRouter(route_class=Route)
 
 
@@ -69,9 +70,9 @@ def _counted(served: Served, asked: PredictionRequest) -> dict[str, Any]:
 
 def _json(value: Any) -> Response:
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = _ENCODER.encode(value)
     except ValueError:
-        text = json.dumps(_finite(value), allow_nan=False)
+        text = _ENCODER.encode(_finite(value))
     return Response(text, media_type="application/json")
 
 

@@ -111,6 +111,12 @@ def test_wrong_input_is_422_with_field_and_reason(ready: TestClient) -> None:
             assert told["where"] == where, body
 
 
+def test_a_body_that_is_not_said_to_be_json_is_told_how(ready: TestClient) -> None:
+    answer = ready.post(PREDICT, content='{"entity_id": "c0"}', headers={"content-type": "text/plain"})
+    assert answer.status_code == 422
+    assert "content-type: application/json" in answer.json()["remedy"]
+
+
 def test_unknown_models_and_entities_are_404(ready: TestClient) -> None:
     answer = ready.post("/v1/predict/shop.chrun", json={"entity_id": "c0"})
     assert answer.status_code == 404
