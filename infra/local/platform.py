@@ -108,7 +108,7 @@ def _await(settings: Settings, progress: Progress) -> None:
                 waiting.remove(name)
         if waiting and time.monotonic() > deadline:
             raise _failed(settings, waiting[0], f"does not answer after {UP_SECONDS:.0f} s: {missing[waiting[0]]}")
-        time.sleep(0.2 if waiting else 0)
+        time.sleep(0.4 if waiting else 0)
     progress(len(PROBES), len(PROBES), "every part answers")
 
 

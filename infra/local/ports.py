@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import time
 from dataclasses import dataclass
 
 import psutil
 
 from karat.errors import PortTaken
 from karat.settings import Settings
+
+ENDING_SECONDS = 5.0
 
 #: Places in the block of ports from ``ray_port_base`` on. Ray's workers take what the kernel gives them.
 RAY_BLOCK = (
@@ -70,12 +74,20 @@ def check_ports(settings: Settings) -> None:
                 where=f"{other.setting} and {claim.setting}",
                 remedy=f"move one of them, as in: {claim.setting}={claim.port + 100} karat up",
             )
-        if not _free(settings.host, claim):
+        if not _becomes_free(settings.host, claim):
             raise PortTaken(
                 f"port {claim.port}, which {claim.owner} needs, is taken by {listener(claim.port)}",
                 where=f"{settings.host}:{claim.port}",
                 remedy=f"end that process, or move the port, as in: {claim.setting}={claim.port + 100} karat up",
             )
+
+
+def _becomes_free(host: str, claim: Claim) -> bool:
+    """Waits a little for a port that is bound and has no listener: its process is just ending."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while not (free := _free(host, claim)) and not _listeners(claim.port) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return free
 
 
 def _free(host: str, claim: Claim) -> bool:
@@ -88,18 +100,19 @@ def _free(host: str, claim: Claim) -> bool:
     return True
 
 
-def listener(port: int) -> str:
-    """Who listens on ``port``, in words."""
+def _listeners(port: int) -> list[int]:
     try:
         listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-        pids = {c.pid for c in listening if getattr(c.laddr, "port", None) == port}
     except psutil.AccessDenied:
-        pids = set()
+        return []
+    return sorted({c.pid for c in listening if c.pid and getattr(c.laddr, "port", None) == port})
+
+
+def listener(port: int) -> str:
+    """Who listens on ``port``, in words."""
     named = []
-    for pid in sorted(p for p in pids if p):
-        try:
+    for pid in _listeners(port):
+        with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             named.append(f"process {pid} ({' '.join(process.cmdline())[:80] or process.name()})")
-        except psutil.Error:
-            continue
     return " and ".join(named) or "a process that this user may not see"
