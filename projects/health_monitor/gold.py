@@ -10,7 +10,7 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
 - ``week``: weekends are quieter. Development falls to a tenth where clusters are stopped. While the hidden state
   ``autostop_off`` holds (it may flip every two to six weeks) they idle through the nights of the week, and three
   weekends in four they are left running; without it, one in fourteen.
-- ``close``: month-end closing lifts a month's last two working days and its first by half to one and three quarters.
+- ``close``: month-end closing about doubles a month's last two working days and the first of the next.
 - ``life``: two workspaces in five are short-lived: they ramp up over a month, wind down over their last two weeks,
   vanish, and another one comes.
 - ``incident``: on about 1 workspace-day in 28 a ``runaway`` job multiplies one SKU, a ``serving_surge`` brings a SKU
@@ -274,7 +274,7 @@ def _level(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
     period = draws.between(120, 300, "period", w)
     cycle = draws.between(0.04, 0.14, "swing", w) * np.sin(2 * np.pi * (days / period + draws.uniform("wave", w)))
     regime = 0.1 * draws.normal("regime", w, _blocks(draws, "regime", n, days, low=21, high=56))
-    close = 1 + _closing(days) * draws.between(0.5, 1.75, "close", w)
+    close = 1 + _closing(days) * draws.between(0.9, 1.4, "close", w)
     return np.exp(cycle + regime + _drift(draws, n, days, 0.65, 0.3)) * close
 
 

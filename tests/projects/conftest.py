@@ -1,0 +1,113 @@
+"""The real projects on a lake of their own: gold in, features computed, models trained, without any server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from karat.declare import Project, load_project
+from karat.features import compute_table
+from karat.lake import Lake
+from karat.quality import write_sample
+from karat.settings import Settings
+from karat.training.labels import label_spine
+from karat.training.lookups import lookups_of
+from karat.training.split import split_rows
+from karat.training.train import Trained, train
+from karat.training.training_set import create_training_set
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+#: An ordinary day: the test rows of its models hold an end of month.
+END = date(2026, 11, 20)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A project on a lake."""
+
+    project: Project
+    lake: Lake
+
+    def features(self) -> None:
+        for table in self.project.tables:
+            compute_table(self.project, table, self.lake)
+
+    def table(self, name: str) -> pl.DataFrame:
+        return self.lake.read(self.project.table_name(name))
+
+    def gold(self, name: str) -> pl.DataFrame:
+        return self.lake.read(self.project.gold_name(name))
+
+    def train(self, model: str) -> Trained:
+        """What ``make_candidate`` does, short of the registry."""
+        project, spec = self.project, self.project.models[model]
+        table = project.tables[spec.spine_table]
+        spine = label_spine(project, spec, self.lake)
+        training_set = create_training_set(
+            self.lake, spine, lookups_of(project, spec), spec.label.name, exclude_columns=list(table.primary_key)
+        )
+        detects = spec.task == "anomaly"
+        judged = training_set.data[spec.label.name].null_count() < training_set.data.height
+        return train(
+            spec,
+            training_set.data,
+            features=training_set.features,
+            label=None if detects else spec.label.name,
+            split=split_rows(training_set.data, spec, time=table.time, entity=table.entity),
+            evaluation_label=spec.label.name if detects and judged else None,
+        )
+
+
+def _bench(name: str, home: Path) -> Bench:
+    settings = Settings(home=home, projects=ROOT / "projects")
+    return Bench(load_project(name, settings), Lake(settings.lake, settings.environment))
+
+
+@pytest.fixture(scope="session")
+def health_monitor() -> Project:
+    return load_project("health_monitor", Settings(projects=ROOT / "projects"))
+
+
+@pytest.fixture(scope="session")
+def customers() -> Project:
+    return load_project("customers", Settings(projects=ROOT / "projects"))
+
+
+@pytest.fixture(scope="session")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bench]:
+    """``sampled(project, seed, end)``: sample gold at scale 1 and its features; made once for each call's values."""
+    made: dict[tuple[str, int, date], Bench] = {}
+
+    def make(name: str, seed: int = 0, end: date = END) -> Bench:
+        if (name, seed, end) not in made:
+            bench = _bench(name, tmp_path_factory.mktemp(name))
+            write_sample(bench.project, bench.lake, seed=seed, end=end)
+            bench.features()
+            made[name, seed, end] = bench
+        return made[name, seed, end]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
+    """``empty(project)``: the project on an empty lake, another one each time."""
+    return lambda name: _bench(name, tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real inputs. Without it a test is skipped, but in CI it fails."""
+    if not SHARED.is_dir():
+        message = f"the real inputs are not at {SHARED}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return SHARED
