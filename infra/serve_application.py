@@ -1,0 +1,113 @@
+"""The inference application on Ray Serve: its configuration, and how it is deployed through Serve's REST API."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from infra.code import ROOT
+from infra.local.environment import token_file
+from infra.services import require_ray
+from karat.errors import JobFailed, ServiceDown
+from karat.settings import Settings
+
+APPLICATION, DEPLOYMENT = "karat", "Api"
+DEPLOY_SECONDS, REQUEST_SECONDS, PAUSE_SECONDS = 120.0, 60.0, 0.25
+
+
+def deploy_application(settings: Settings, *, timeout: float = DEPLOY_SECONDS) -> None:
+    """Deploys the application with the champions on file, or finds it deployed; returns when it answers.
+
+    Raises ServiceDown where Ray is not there, JobFailed where the application does not start.
+    """
+    require_ray(settings)
+    configure(settings, read_champions(settings))
+    deadline = time.monotonic() + timeout
+    while True:
+        state = _status(settings)
+        if state["status"] == "RUNNING" and ask(settings, "/health") is not None:
+            return
+        if state["status"] == "DEPLOY_FAILED" or time.monotonic() > deadline:
+            raise JobFailed(
+                f"the inference application does not start: {state['message'] or state['status']}",
+                where=f"{settings.ray_dashboard_url}/#/serve",
+                remedy="look at Serve's page there and at the logs of its replica",
+            )
+        time.sleep(PAUSE_SECONDS)
+
+
+def configure(settings: Settings, champions: Mapping[str, int]) -> None:
+    """Gives Serve its configuration; where only the champions differ, no replica is started anew."""
+    _call(settings, "PUT", "/api/serve/applications/", _config(settings, champions))
+
+
+def read_champions(settings: Settings) -> dict[str, int]:
+    """Registered model -> version, as it is on file; {} before the first."""
+    path = champions_file(settings)
+    return dict(json.loads(path.read_text())["champions"]) if path.is_file() else {}
+
+
+def champions_file(settings: Settings) -> Path:
+    return settings.home / "serve" / "champions.json"
+
+
+def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
+    """Serve's configuration. Whoever makes it makes the same, or Serve would start the replicas anew: so the
+    environment names what a replica needs, and nothing of the caller's own."""
+    needed = ("HOME", "PROJECTS", "ENVIRONMENT", "ONLINE__KIND", "ONLINE__MAP_SIZE", "HOST", "MLFLOW_PORT")
+    own = settings.as_environment()
+    environment = {f"KARAT_{name}": own[f"KARAT_{name}"] for name in needed}
+    return {
+        "proxy_location": "HeadOnly",
+        # A request that no replica takes up is let go of in time, and not only when its caller gives up.
+        "http_options": {"host": settings.host, "port": settings.serve_port, "request_timeout_s": REQUEST_SECONDS},
+        "applications": [
+            {
+                "name": APPLICATION,
+                "route_prefix": "/",
+                "import_path": "serve.api.app:build",
+                # An application that is deployed over REST inherits nothing of its caller's.
+                "runtime_env": {"env_vars": {**environment, "PYTHONPATH": str(ROOT)}},
+                "deployments": [{"name": DEPLOYMENT, "user_config": {"champions": dict(champions)}}],
+            }
+        ],
+    }
+
+
+def _call(settings: Settings, method: str, path: str, body: Any = None) -> Any:
+    """Ray's dashboard with its token. Raises ServiceDown where it does not answer, JobFailed where it refuses."""
+    try:
+        headers = {"Authorization": f"Bearer {token_file(settings).read_text()}"}
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            answer = client.request(method, f"{settings.ray_dashboard_url}{path}", json=body, headers=headers)
+    except (OSError, httpx.HTTPError) as error:
+        raise ServiceDown(
+            f"Ray Serve can't be reached: {error!r}", where=settings.ray_dashboard_url, remedy="karat up"
+        ) from error
+    if answer.status_code >= 400:
+        raise JobFailed(
+            f"Ray Serve refuses the configuration ({answer.status_code}): {answer.text[:500]}",
+            where=f"{settings.ray_dashboard_url}{path}",
+        )
+    return answer.json() if answer.content else None
+
+
+def _status(settings: Settings) -> dict[str, str]:
+    applications = _call(settings, "GET", "/api/serve/applications/").get("applications", {})
+    found = applications.get(APPLICATION, {})
+    return {"status": found.get("status", "NOT_STARTED"), "message": found.get("message", "")}
+
+
+def ask(settings: Settings, path: str) -> Any:
+    """The application's own answer; None where nobody answers yet."""
+    try:
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            answer = client.get(f"{settings.serve_url}{path}")
+    except httpx.HTTPError:
+        return None
+    return answer.json() if answer.status_code == 200 else None
