@@ -25,8 +25,8 @@ def make_app(champions: Champions) -> FastAPI:
 
 @serve.deployment(
     name="Api",
-    # A fraction of a CPU, or a replica would keep a training worker waiting on a small machine.
-    ray_actor_options={"num_cpus": 0.1},
+    # It reserves nothing: of two CPUs, 0.1 would leave room for one training task of a CPU instead of two.
+    ray_actor_options={"num_cpus": 0},
     max_ongoing_requests=256,
     health_check_period_s=5,
 )
