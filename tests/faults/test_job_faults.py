@@ -35,11 +35,13 @@ def kill_when_half_written(shop: Shop) -> None:
     """The shard of the first customer waits; the other shard's files lie there, uncommitted, before the kill."""
     folder = shop.lake.path(shop.project.table_name("spend"))
     end = time.monotonic() + 120
-    while not (shop.reached and list(folder.rglob("*.parquet"))):
-        assert time.monotonic() < end, "the write never began"
-        time.sleep(0.1)
-    os.kill(driver_of(shop.last_run().id), signal.SIGKILL)
-    shop.release()
+    try:
+        while not (shop.reached and list(folder.rglob("*.parquet"))):
+            assert time.monotonic() < end, "the write never began"
+            time.sleep(0.1)
+        os.kill(driver_of(shop.last_run().id), signal.SIGKILL)
+    finally:
+        shop.release()
 
 
 def test_the_retry_of_a_killed_feature_write_ends_with_the_right_table(shop: Shop, tmp_path: Path):
