@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,7 +44,7 @@ def load_champions(settings: Settings, champions: Mapping[str, int], *, timeout:
         _write_champions(settings, wanted)
     require_ray(settings)
     configure(settings, wanted)
-    _await_loaded(settings, given, timeout)
+    _await_loaded(settings, given, before.keys() - wanted.keys(), timeout)
 
 
 def _registered(settings: Settings, name: str) -> str:
@@ -86,13 +86,13 @@ def _locked(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _await_loaded(settings: Settings, champions: Mapping[str, int], timeout: float) -> None:
+def _await_loaded(settings: Settings, champions: Mapping[str, int], gone: Set[str], timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:
         shown = ask(settings, "/v1/models")
         models = {m["registered_name"]: m for m in (shown or {"models": []})["models"]}
         missing = {n: v for n, v in champions.items() if models.get(n, {}).get("loaded_version") != v}
-        if not missing:
+        if shown is not None and not missing and not gone & models.keys():
             return
         if time.monotonic() > deadline:
             raise _not_loaded(settings, missing, models if shown is not None else None)
@@ -103,6 +103,12 @@ def _not_loaded(settings: Settings, missing: Mapping[str, int], models: Mapping[
     if models is None:
         return ServiceDown(
             "the inference application does not answer", where=settings.serve_url, remedy="karat up; karat status"
+        )
+    if not missing:
+        return ServiceDown(
+            "the inference application does not take over its configuration",
+            where=f"{settings.ray_dashboard_url}/#/serve",
+            remedy="look at Serve's page there, and run again",
         )
     name, version = next(iter(missing.items()))
     why = models.get(name, {}).get("error") or "it is still being loaded"
