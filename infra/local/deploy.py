@@ -1,17 +1,22 @@
-"""Deploys the inference application, and ends; the keeper runs it."""
+"""Deploys the inference application as soon as Ray is there, and ends; the keeper runs it."""
 
 from __future__ import annotations
 
 import sys
+import time
 
+from infra.local.probes import ray
 from infra.serve_application import deploy_application
 from karat.errors import KaratError
 from karat.settings import Settings
 
 
 def main() -> None:
+    settings = Settings()
+    while ray(settings):
+        time.sleep(0.3)
     try:
-        deploy_application(Settings())
+        deploy_application(settings)
     except KaratError as error:
         sys.exit(str(error))
 

@@ -65,6 +65,7 @@ def platform_environment(settings: Settings) -> dict[str, str]:
         **_ray(settings),
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         # Seven processes and 2 GB for GenAI jobs that Karat has none of.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "DO_NOT_TRACK": "1",

@@ -24,11 +24,13 @@ class NoAnswer(Exception):
     """Nobody answers, or not as expected; says who and what."""
 
 
-def call(url: str, *, body: Any = None, headers: dict[str, str] | None = None, auth: Any = None) -> Any:
+def call(
+    url: str, *, body: Any = None, headers: dict[str, str] | None = None, auth: Any = None, seconds: float = SECONDS
+) -> Any:
     """The JSON (or text) of an answer; POST where there is a body. Raises NoAnswer."""
     try:
         # Without TLS there is nothing to verify; reading the certificates would take most of a probe's time.
-        with httpx.Client(trust_env=False, verify=False, timeout=SECONDS, auth=auth) as client:
+        with httpx.Client(trust_env=False, verify=False, timeout=seconds, auth=auth) as client:
             answer = client.get(url, headers=headers) if body is None else client.post(url, json=body, headers=headers)
     except httpx.ConnectError as error:
         raise NoAnswer(f"nobody listens at {url}") from error
@@ -45,13 +47,13 @@ def call_prefect(settings: Settings, path: str, body: Any = None) -> Any:
     return call(f"{settings.prefect_api_url}{path}", body=body, auth=(user, password) if user else None)
 
 
-def call_ray(settings: Settings, path: str) -> Any:
+def call_ray(settings: Settings, path: str, seconds: float = SECONDS) -> Any:
     """The API of Ray's dashboard, with its token. Raises NoAnswer."""
     try:
         token = token_file(settings).read_text()
     except OSError as error:
         raise NoAnswer(f"Ray's token is not in {token_file(settings)}") from error
-    return call(f"{settings.ray_dashboard_url}{path}", headers={"Authorization": f"Bearer {token}"})
+    return call(f"{settings.ray_dashboard_url}{path}", headers={"Authorization": f"Bearer {token}"}, seconds=seconds)
 
 
 def mlflow(settings: Settings) -> str:

@@ -19,7 +19,6 @@ import pytest
 from infra.local.environment import runtime_folder, token_file
 from infra.local.parts import mlflow_database
 from infra.local.platform import up
-from infra.local.ports import ray_port
 from infra.local.probes import PROBES
 from infra.local.processes import ours
 from infra.local.status import status
@@ -86,13 +85,12 @@ def test_another_home_on_the_same_ports_is_told_who_has_them(platform: Settings)
 
 
 def test_nothing_listens_beyond_this_machine(platform: Settings) -> None:
-    """But for what cannot be told otherwise: HAProxy's metrics and statistics, and the gRPC of Serve's replicas."""
+    """But for what cannot be told otherwise: the gRPC of Serve's replicas."""
     mine = {process.pid: " ".join(process.cmdline()) for process in ours(platform)}
     listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.pid in mine]
     assert len(listening) > 10
     beyond = [c for c in listening if c.laddr.ip.removeprefix("::ffff:") != "127.0.0.1"]
-    haproxy = {ray_port(platform, "haproxy_metrics"), ray_port(platform, "haproxy_statistics")}
-    assert [c for c in beyond if c.laddr.port not in haproxy and "ServeReplica" not in mine[c.pid]] == []
+    assert [c for c in beyond if "ServeReplica" not in mine[c.pid]] == []
 
 
 def test_ray_wants_its_token(platform: Settings) -> None:
