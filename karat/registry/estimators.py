@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import skops.io
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
-from skops.io.exceptions import UnsupportedTypeException
 
 from karat.errors import SignatureError, UntrustedModel
 from karat.kinds import Encoder, Model
+from karat.kinds._skops import skops  # imported there without torch: 3 s less in every process
 
 #: scikit-learn's own types that skops does not trust by itself: data of fitted estimators, none of which runs code.
 TRUSTED = (
@@ -135,7 +134,7 @@ class Estimator:
         else:
             try:
                 skops.io.dump(self.estimator, path)
-            except UnsupportedTypeException as error:
+            except skops.io.exceptions.UnsupportedTypeException as error:
                 raise _refused(self.estimator, str(error)) from error
             _check_trusted(path)
         described = {
