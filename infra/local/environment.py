@@ -84,6 +84,9 @@ def _prefect(settings: Settings) -> dict[str, str]:
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         # Killed flow processes are found by the heartbeats that they no longer send; 30 s is the least there is.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        # A run starts, and its lines appear, within a second or two; ten and two are Prefect's own.
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
     }
     # The server checks what the clients send: one string, given once.
     if auth := os.environ.get("PREFECT_API_AUTH_STRING"):
