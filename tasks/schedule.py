@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from prefect._vendor.croniter import croniter
+from cronsim import CronSim
 
 from karat.declare import Project
 
@@ -13,5 +13,5 @@ from karat.declare import Project
 def training_is_due(project: Project, now: datetime) -> bool:
     """True where the training schedule fires at any time of ``now``'s day, in the project's time zone."""
     midnight = now.astimezone(ZoneInfo(project.spec.timezone)).replace(hour=0, minute=0, second=0, microsecond=0)
-    following = croniter(project.spec.schedules.training, midnight - timedelta(seconds=1)).get_next(datetime)
+    following = next(CronSim(project.spec.schedules.training, midnight - timedelta(seconds=1)))
     return following.date() == midnight.date()

@@ -20,6 +20,13 @@ from karat.settings import Settings
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_configure() -> None:
+    """Tests see neither the settings of the shell nor the platform that may run on the usual ports."""
+    for name in [n for n in os.environ if n.startswith(("KARAT_", "PREFECT_", "MLFLOW_", "RAY_"))]:
+        del os.environ[name]
+    os.environ.update({f"KARAT_{name}".upper(): str(port) for name, port in free_ports().items()})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What kills parts of the one platform that all share comes last."""
     items.sort(key=lambda item: "test_platform_faults" in item.nodeid)
@@ -42,12 +49,16 @@ def free_block(size: int) -> int:
     return next(start for start in starts if all(is_free(start + i) for i in range(size)))
 
 
-def settings_for(home: Path, **more: object) -> Settings:
-    """Settings of a platform of its own: its home, free ports, the repository's projects."""
+def free_ports() -> dict[str, int]:
+    """A port for every setting that names one."""
     first = free_block(40)
     names = ("prefect_port", "mlflow_port", "ray_dashboard_port", "serve_port", "console_port", "ray_gcs_port")
-    ports = {name: first + place for place, name in enumerate(names)} | {"ray_port_base": first + 10}
-    return Settings(**({"home": home, "projects": ROOT / "projects"} | ports | more))  # type: ignore[arg-type]
+    return {name: first + place for place, name in enumerate(names)} | {"ray_port_base": first + 10}
+
+
+def settings_for(home: Path, **more: object) -> Settings:
+    """Settings of a platform of its own: its home, free ports, the repository's projects."""
+    return Settings(**({"home": home, "projects": ROOT / "projects"} | free_ports() | more))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -100,11 +100,6 @@ def _labelled(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
 
 
 def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
-    if len(split) < spec.minimum_rows:
-        raise TooFewRows(
-            f"model {spec.name!r} has {len(split)} rows with a label, fewer than its minimum of {spec.minimum_rows}",
-            remedy="gather more rows, or lower 'minimum_rows' in its declaration",
-        )
     if not (split == TRAIN).any():
         raise EmptyTrainingSet(
             f"the split of {spec.name!r} leaves no rows to learn from: {describe(split, spec)}",
@@ -114,6 +109,14 @@ def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
         raise TooFewRows(
             f"the split of {spec.name!r} leaves no rows for the test: {describe(split, spec)}",
             remedy="take a larger 'split.test', or gather more rows",
+        )
+    # Rows in the gap before the test serve nobody.
+    of_use = int(split.is_in([TRAIN, TEST]).sum())
+    if of_use < spec.minimum_rows:
+        raise TooFewRows(
+            f"model {spec.name!r} has {of_use} rows of use, fewer than its minimum of {spec.minimum_rows}: "
+            f"{describe(split, spec)}",
+            remedy="gather more rows, or lower 'minimum_rows' in its declaration",
         )
 
 

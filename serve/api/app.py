@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 from ray import serve
 
 from karat.settings import Settings
 from serve.api.champions import Champions
 from serve.api.failures import handle_failures
-from serve.api.routes import router
+from serve.api.routes import ASSETS, router
 
 
 def make_app(champions: Champions) -> FastAPI:
@@ -19,6 +20,8 @@ def make_app(champions: Champions) -> FastAPI:
     app.state.champions = champions
     app.include_router(router)
     app.include_router(router, prefix="/api/ml", include_in_schema=False)
+    for prefix in ("", "/api/ml"):
+        app.mount(prefix + ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]))
     handle_failures(app)
     return app
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from karat.inference.request import PredictionRequest
-
 
 class PredictBody(BaseModel):
     """A request of document 002. Give ``entity_id``, or ``keys`` where a row has several key columns."""
@@ -25,14 +23,15 @@ class PredictBody(BaseModel):
     as_of_date: AwareDatetime | None = Field(None, description="predict with what was known then")
     explain: bool = Field(True, description="false leaves top_features out")
 
-    def request(self) -> PredictionRequest:
-        return PredictionRequest(
-            entity_id=self.entity_id,
-            keys=self.keys or {},
-            features=self.features or {},
-            as_of_date=self.as_of_date,
-            explain=self.explain,
-        )
+    def fields(self) -> dict[str, Any]:
+        """Those of a PredictionRequest."""
+        return {
+            "entity_id": self.entity_id,
+            "keys": self.keys or {},
+            "features": self.features or {},
+            "as_of_date": self.as_of_date,
+            "explain": self.explain,
+        }
 
 
 class TopFeature(BaseModel):

@@ -4,54 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from karat.errors import KaratError, StoreUnreachable, UnknownModel, did_you_mean
-from karat.inference.predictor import Predictor
-from karat.lake import Lake
 from karat.names import ModelName, project_of
-from karat.online import open_store
-from karat.registry import ModelVersion, open_registry
 from karat.settings import Settings
+
+if TYPE_CHECKING:
+    from serve.api.served import Served
 
 log = logging.getLogger("karat.serve")
 
-#: A model whose prediction takes longer is asked in a thread of its own, so that the others need not wait for it.
-QUICK_SECONDS = 0.002
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-
-
-@dataclass
-class Counted:
-    """What one loaded version has answered in this replica."""
-
-    predictions: int = 0
-    errors: int = 0
-    seconds: float = 0.0
-    last: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Served:
-    """A loaded version: never changed, only replaced by another."""
-
-    registered: ModelVersion
-    predictor: Predictor
-    quick: bool
-    loaded_at: datetime
-    counted: Counted = field(default_factory=Counted, compare=False)
-
-    @property
-    def name(self) -> ModelName:
-        return self.registered.name
-
-    @property
-    def version(self) -> int:
-        return self.registered.version
 
 
 class Champions:
@@ -117,7 +83,6 @@ class Champions:
 
     def _record(self, name: ModelName, version: int) -> dict[str, Any]:
         served, error = self._served.get(name), self._errors.get(name)
-        registered = served.registered if served else None
         return {
             "name": _short(name),
             "project": project_of(name.catalog),
@@ -128,19 +93,14 @@ class Champions:
             "loaded_version": served.version if served else None,
             "status": "failed" if error else "ready" if served and served.version == version else "loading",
             "error": error,
-            "run_id": registered.run_id if registered else None,
-            "task": served.predictor.model.task if served else None,
-            "kind": registered.tags.get("karat.kind") if registered else None,
-            "metrics": registered.metrics if registered else {},
-            "baseline": registered.baseline if registered else {},
-            "keys": served.predictor.key_columns if served else [],
-            "features": served.predictor.types if served else {},
-            "loaded_at": served.loaded_at.isoformat(timespec="seconds") if served else None,
+            **(served.described() if served else {}),
         }
 
     # ---- loading
 
     def _keep_loading(self) -> None:
+        # What loads a model takes seconds to import: this replica, and Serve's build step, are ready before that.
+        self._load = import_module("serve.api.served").load
         failures = 0
         while True:
             pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else None
@@ -157,7 +117,7 @@ class Champions:
             if (served is not None and served.version == version) or self._wanted.get(name) != version:
                 continue
             try:
-                fresh = self._load(name, version)
+                fresh: Served = self._load(self._settings, name, version)
             except Exception as error:  # a model that can't be loaded must not stop the others from being loaded
                 failed = True
                 what = error.what if isinstance(error, KaratError) else repr(error)
@@ -169,24 +129,6 @@ class Champions:
                 self._errors = {n: e for n, e in self._errors.items() if n != name}
                 log.info("version %s of %s answers", version, name)
         return failed
-
-    def _load(self, name: ModelName, version: int) -> Served:
-        registry = open_registry(self._settings)
-        registered = registry.version(name, version)
-        loaded = registry.load(registered)
-        lake = Lake(self._settings.lake, self._settings.environment)
-        predictor = Predictor(loaded, open_store(self._settings), lake)
-        return Served(registered, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
-
-
-def _seconds(predictor: Predictor) -> float:
-    """How long a prediction takes without its look-up, the first one left out."""
-    taken = []
-    for _ in range(4):
-        began = time.perf_counter()
-        predictor.rehearse()
-        taken.append(time.perf_counter() - began)
-    return min(taken[1:])
 
 
 def normalised(text: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,10 +11,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 
-from karat.errors import EntityNotFound, InvalidRequest
-from karat.inference.request import PredictionRequest
+from karat.errors import InvalidRequest
 from serve.api.bodies import Answer, Health, ModelHealth, PredictBody, Wrong
-from serve.api.champions import Champions, Served, normalised
+from serve.api.champions import Champions, normalised
 from serve.api.failures import Route
 
 _WRONG: dict[int | str, dict[str, Any]] = {
@@ -25,6 +22,8 @@ _WRONG: dict[int | str, dict[str, Any]] = {
     503: {"model": Wrong, "description": "a store is out of reach, or the model is not loaded yet"},
 }
 _ENCODER = json.JSONEncoder(allow_nan=False)
+#: Where the OpenAPI page's script and style are served: many networks have no way to the CDN that FastAPI names.
+ASSETS = "/docs-assets"
 router = APIRouter(route_class=Route)
 
 
@@ -46,26 +45,11 @@ async def predict(model: str, body: PredictBody, request: Request) -> Response:
             where="prediction_type",
             remedy="leave it out, or ask its own address",
         )
-    asked = body.request()
+    fields = body.fields()
     # What takes long, a scan of the lake above all, must not hold up the other requests.
-    if served.quick and asked.as_of_date is None and served.predictor.time_columns.isdisjoint(asked.keys):
-        return _json(_counted(served, asked))
-    return _json(await run_in_threadpool(_counted, served, asked))
-
-
-def _counted(served: Served, asked: PredictionRequest) -> dict[str, Any]:
-    counted, began = served.counted, time.perf_counter()
-    try:
-        answer = served.predictor.predict(asked)
-    except (InvalidRequest, EntityNotFound):
-        raise
-    except Exception:
-        counted.errors += 1
-        raise
-    counted.predictions += 1
-    counted.seconds += time.perf_counter() - began
-    counted.last = datetime.now(UTC)
-    return answer
+    if served.at_once(fields):
+        return _json(served.answer(fields))
+    return _json(await run_in_threadpool(served.answer, fields))
 
 
 def _json(value: Any) -> Response:
@@ -94,22 +78,7 @@ async def models(request: Request) -> Response:
 @router.get("/v1/models/{model}/health", responses={200: {"model": ModelHealth}, **_WRONG}, tags=["models"])
 async def model_health(model: str, request: Request) -> Response:
     """How a model does, as this replica has counted since it loaded the version."""
-    served = _champions(request).find(model)
-    counted = served.counted
-    asked = counted.predictions + counted.errors
-    return _json(
-        {
-            "model_name": served.name.name,
-            "model_version": served.version,
-            "status": "DEPLOYED",
-            "deployed_at": served.loaded_at.isoformat(timespec="seconds"),
-            "prediction_count": counted.predictions,
-            "avg_latency_ms": round(counted.seconds / counted.predictions * 1000, 3) if counted.predictions else None,
-            "error_rate": counted.errors / asked if asked else None,
-            "drift_detected": None,
-            "last_prediction_at": counted.last.isoformat(timespec="milliseconds") if counted.last else None,
-        }
-    )
+    return _json(_champions(request).find(model).health())
 
 
 @router.get("/health", responses={200: {"model": Health}}, tags=["health"])
@@ -121,9 +90,15 @@ async def health(request: Request) -> Response:
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
-    """The OpenAPI page, beside the description that belongs to its address."""
-    address = request.url.path.removesuffix("/docs") + "/openapi.json"
-    return get_swagger_ui_html(openapi_url=address, title="Karat inference")
+    """The OpenAPI page, beside the description that belongs to its address; it loads nothing from elsewhere."""
+    base = request.url.path.removesuffix("/docs")
+    return get_swagger_ui_html(
+        openapi_url=f"{base}/openapi.json",
+        title="Karat inference",
+        swagger_js_url=f"{base}{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{base}{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{base}{ASSETS}/favicon.png",
+    )
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
+from karat.errors import WrongCall
 from karat.settings import Settings
 
 
@@ -20,7 +20,7 @@ def test_each_port_and_the_online_kind_can_be_moved(monkeypatch):
 
 def test_an_unknown_environment_is_refused(monkeypatch):
     monkeypatch.setenv("KARAT_ENVIRONMENT", "production")
-    with pytest.raises(ValidationError, match="environment"):
+    with pytest.raises(WrongCall, match="KARAT_ENVIRONMENT"):
         Settings()
 
 

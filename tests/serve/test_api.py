@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -38,6 +39,16 @@ def test_a_prediction_from_an_entity_alone(ready: TestClient, shop: Shop) -> Non
         assert (body["model"], body["model_version"]) == ("shop.churn", 1)
         assert body["entity_id"] == customer
     assert ready.post("/v1/predict/basket_value", json={"entity_id": "c0"}).json()["top_features"] is None
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/ml"])
+def test_the_page_loads_nothing_from_elsewhere(ready: TestClient, prefix: str) -> None:
+    page = ready.get(f"{prefix}/docs").text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(assets) == 3
+    for asset in assets:
+        assert asset.startswith(prefix + "/"), asset
+        assert ready.get(asset).status_code == 200
 
 
 def test_spellings_of_a_model(ready: TestClient) -> None:

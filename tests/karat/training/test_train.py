@@ -203,7 +203,7 @@ def test_a_label_that_teaches_nothing_is_refused(task, change, error, says):
 
 
 def test_too_few_rows_are_refused_unless_allowed():
-    with pytest.raises(TooFewRows, match="has 90 rows with a label, fewer than its minimum of 100"):
+    with pytest.raises(TooFewRows, match="has 90 rows of use, fewer than its minimum of 100"):
         trained("regression", rows()[:90])
     assert trained("regression", rows()[:90], minimum_rows=50).rows == {"train": 67, "test": 23}
 
