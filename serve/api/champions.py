@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("karat.serve")
 
+_UNDESCRIBED: dict[str, Any] = {
+    **dict.fromkeys(("run_id", "task", "kind", "loaded_at")),
+    "metrics": {},
+    "baseline": {},
+    "keys": [],
+    "features": {},
+}
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -33,7 +40,7 @@ class Champions:
         self._served: dict[ModelName, Served] = {}
         self._errors: dict[ModelName, str] = {}
         self._names: dict[str, tuple[ModelName, ...]] = {}
-        self._changed = threading.Event()
+        self._changed, self._swapping = threading.Event(), threading.Lock()
         threading.Thread(target=self._keep_loading, name="champions", daemon=True).start()
 
     # ---- what is wanted
@@ -41,9 +48,9 @@ class Champions:
     def want(self, champions: Mapping[str, int]) -> None:
         """Returns at once. Raises WrongCall for what is no model's name."""
         wanted = {ModelName.parse(name): int(version) for name, version in champions.items()}
-        self._wanted, self._names = wanted, _spellings(wanted)
-        self._served = {name: served for name, served in self._served.items() if name in wanted}
-        self._errors = {}
+        with self._swapping:
+            self._wanted, self._names, self._errors = wanted, _spellings(wanted), {}
+            self._served = {name: served for name, served in self._served.items() if name in wanted}
         self._changed.set()
 
     def find(self, text: str) -> Served:
@@ -93,7 +100,7 @@ class Champions:
             "loaded_version": served.version if served else None,
             "status": "failed" if error else "ready" if served and served.version == version else "loading",
             "error": error,
-            **(served.described() if served else {}),
+            **(served.described() if served else _UNDESCRIBED),
         }
 
     # ---- loading
@@ -124,10 +131,12 @@ class Champions:
                 log.warning("version %s of %s could not be loaded: %s", version, name, what, exc_info=True)
                 self._errors = {**self._errors, name: what}
                 continue
-            if self._wanted.get(name) == version:
+            with self._swapping:
+                if self._wanted.get(name) != version:
+                    continue
                 self._served = {**self._served, name: fresh}
                 self._errors = {n: e for n, e in self._errors.items() if n != name}
-                log.info("version %s of %s answers", version, name)
+            log.info("version %s of %s answers", version, name)
         return failed
 
 
