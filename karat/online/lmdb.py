@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
+import resource
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +14,13 @@ from typing import ClassVar, Self
 
 import lmdb
 
-from karat.errors import DiskFull, StoreError, StoreUnreachable
+from karat.errors import DiskFull, StoreError, StoreUnreachable, is_disk_full
 from karat.online._store import OnlineStore, Space, State
 from karat.settings import Settings
 
 _STATES, _RECORDS = b"\x00", b"\x01"
 _READERS = 1024
+_ALL_BUT = 1 << 20
 # A process may open an LMDB environment only once, and a forked child may not use its parent's.
 _open: dict[tuple[Path, int], Store] = {}
 _opening = threading.Lock()
@@ -138,11 +140,18 @@ def _typed(path: Path) -> Iterator[None]:
             remedy="raise KARAT_ONLINE__MAP_SIZE (bytes) for every process, restart the platform and publish again",
         ) from error
     except (lmdb.Error, OSError) as error:
-        full = isinstance(error, lmdb.DiskError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or "no space left" in str(error).lower():
+        if is_disk_full(error) or ("input/output error" in str(error).lower() and _no_room(path)):
             raise DiskFull(
                 "no space is left for the online store; what was published before is untouched",
                 where=str(path),
                 remedy="make room on that volume and publish again",
             ) from error
         raise _unreachable(path, error) from error
+
+
+def _no_room(path: Path) -> bool:
+    """True where the volume is all but full, or the file all but at the process' limit. LMDB tells of a write that
+    was cut short for want of room as of an error of the device."""
+    limit, size = resource.getrlimit(resource.RLIMIT_FSIZE)[0], (path / "data.mdb").stat().st_size
+    at_limit = limit != resource.RLIM_INFINITY and size + _ALL_BUT >= limit
+    return at_limit or shutil.disk_usage(path).free < _ALL_BUT

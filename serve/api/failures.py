@@ -16,6 +16,8 @@ from starlette.responses import JSONResponse
 from karat.errors import InvalidRequest, KaratError, NotFound, UnknownModel, WrongCall
 
 log = logging.getLogger("karat.serve")
+#: Bytes of a body: a thousand predictions with all their features.
+LONGEST = 16 << 20
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -27,7 +29,7 @@ def failure(error: Exception) -> Response:
         what, where, remedy = _first(detail[0])
         return _answer(422, "InvalidRequest", what, where, remedy, detail=detail)
     if isinstance(error, InvalidRequest):
-        detail = [{"loc": ["body", *error.where.split(".")], "msg": error.what, "type": "value_error"}]
+        detail = [{"loc": ["body", *filter(None, error.where.split("."))], "msg": error.what, "type": "value_error"}]
         return _answer(422, "InvalidRequest", error.what, error.where, error.remedy, detail=detail)
     if isinstance(error, HTTPException):
         status = 422 if error.status_code == 400 else error.status_code
@@ -82,11 +84,19 @@ class Route(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
+                _check_length(request)
                 return await handler(request)
             except Exception as error:  # the last one that can turn it into an answer
                 return failure(error)
 
         return guarded
+
+
+def _check_length(request: Request) -> None:
+    """Raises InvalidRequest before a body is read that is longer than any request can be."""
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > LONGEST:
+        raise InvalidRequest(f"the body is longer than {LONGEST} bytes", where="", remedy="send fewer features")
 
 
 def handle_failures(app: FastAPI) -> None:

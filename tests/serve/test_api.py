@@ -90,6 +90,8 @@ WRONG: list[tuple[Any, str | None]] = [
     ("\x00", None),
     (b"\xff\xfe", None),
     ("[" * 100_000, ""),
+    ('{"entity_id": ' + "9" * 5000 + "}", None),
+    ('"' + "x" * (17 << 20) + '"', ""),
     ({}, "entity_id"),
     ({"entity_id": True}, None),
     ({"entity_id": 1.5}, None),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -168,6 +171,44 @@ def test_a_map_that_is_full_is_told_and_nothing_is_lost(table, lake: Lake, setti
     settings.online.map_size = 64 << 20
     store = open_store(settings)
     publish_table(lake, store, SALES, at=NOON)
+    assert len(sums(store)) == 20_001
+    store.close()
+
+
+FILL = """
+import resource, signal, sys
+from karat.errors import DiskFull
+from karat.lake import Lake
+from karat.names import TableName
+from karat.online import open_store, publish_table
+from karat.settings import Settings
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+settings = Settings()
+try:
+    publish_table(Lake(settings.lake, "dev"), open_store(settings), TableName.parse(sys.argv[1]))
+except DiskFull as full:
+    print(full)
+    sys.exit(3)
+"""
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_is_lost(table, lake: Lake, settings: Settings) -> None:
+    """The limit on a file's size stands for the disk's: LMDB's write is cut short in the same way."""
+    lake.merge(table(), sales(("a", 1, 3, 1.0)))
+    store = open_store(settings)
+    publish_table(lake, store, SALES)
+    store.close()
+    lake.merge(SALES, sales(*((f"shop {i}" * 5, 1, 4, 1.0) for i in range(20_000))))
+    environment = {**os.environ, **settings.as_environment(), "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(SALES)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "make room" in done.stdout
+    store = open_store(settings)
+    assert sums(store) == {("a", 1): 1.0}
+    publish_table(lake, store, SALES)
     assert len(sums(store)) == 20_001
     store.close()
 
