@@ -20,7 +20,7 @@ from karat.settings import Settings
 
 log = logging.getLogger("prefect.flow_runs")
 
-#: A block of one of these types under this name is told of every failed run (docs/guides/notifications.md).
+#: A block of one of these types under this name is told of every failed run (docs/notifications.md).
 BLOCK_NAME = "karat-failures"
 BLOCK_TYPES = (
     "sendgrid-email",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -54,13 +55,13 @@ class Jobs:
         """
         job, under_way = self.claim(key)
         if (found := self.result(job)) is not None and not under_way:
-            log(20, f"{job} has succeeded before: its result is used")
+            log(logging.INFO, f"{job} has succeeded before: its result is used")
             return found
         if under_way:
-            log(20, f"{job} is under way: attached to it")
+            log(logging.INFO, f"{job} is under way: attached to it")
         else:
             self.submit(job, spec)
-            log(20, f"{job} submitted: {spec.entrypoint}")
+            log(logging.INFO, f"{job} submitted: {spec.entrypoint}, {self.address(job)}")
         status = asyncio.run(self._follow(job, log, deadline))
         return self._conclude(job, status)
 

@@ -37,6 +37,8 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     assert champion.version == 1
     assert champion.tags["karat.origin"] == "sample"
     assert registry.versions(shop.project.model_name("doomed")) == []
+    # Too few rows stay too few: the step is not tried again.
+    assert [p.name for p in shop.settings.home.glob(f"jobs/{run.id}-train-*")] == [f"{run.id}-train-1"]
 
     scored = shop.lake.read(shop.project.prediction_name("next_week"))
     assert set(scored["model_version"]) == {1}
