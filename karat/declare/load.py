@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from karat.declare.features import FeatureTable
 from karat.declare.gold import GoldTable
-from karat.declare.models import ModelSpec
+from karat.declare.models import Lookup, ModelSpec
 from karat.declare.project import Project, ProjectSpec, Sample
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
 from karat.kinds import check_declared
@@ -259,7 +259,12 @@ def _check_model(
     if spine is not None and spine.time and model.label.horizon is None:
         yield f"{at('label')}: {spine.name!r} has a time, so the label needs a horizon, as in 'horizon: 7d'"
     if model.baseline.feature and spine is not None:
-        known = [f.name for lk in model.lookups if lk.table in tables for f in tables[lk.table].stored]
+        known = [name for lookup in model.lookups for name in _looked_up(lookup, tables.get(lookup.table))]
         if model.baseline.feature not in known:
             near = did_you_mean(model.baseline.feature, known)
-            yield f"{at('baseline', 'feature')}: no lookup has a feature {model.baseline.feature!r}. {near}"
+            yield f"{at('baseline', 'feature')}: the lookups bring no feature {model.baseline.feature!r}. {near}"
+
+
+def _looked_up(lookup: Lookup, table: FeatureTable | None) -> list[str]:
+    stored = [f.name for f in table.stored] if table else []
+    return [n for n in stored if (lookup.features == "*" or n in lookup.features) and n not in lookup.exclude]

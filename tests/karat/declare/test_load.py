@@ -65,6 +65,11 @@ YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_foreca
         (YAML, MODEL + "parameters: {max_iter: many}\n", "is 'many', but wants a value like 200"),
         (YAML, MODEL + "metric: roc_auc\n", "a regression model has no 'roc_auc'; it has rmse"),
         (YAML, MODEL + "baseline: {strategy: prior}\n", "a regression model has no baseline 'prior'"),
+        (
+            "models/sales/spend_forecaster.yaml",
+            MODEL + "baseline: {strategy: feature, feature: share_1d}\n",
+            "the lookups bring no feature 'share_1d'",
+        ),
         ("project.yaml", "description: A\nowner: b\ntimezone: Europe/Berln\n", "project.yaml:3: timezone"),
         ("project.yaml", "description: A\n", "owner: Field required"),
         ("gold.py", GOLD.replace('event_time="day"', 'event_time="date"'), "has no column 'date'"),
