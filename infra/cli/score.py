@@ -76,7 +76,10 @@ def reference(text: str, registry: Registry, settings: Settings) -> ModelRef:
         raise UnknownModel(
             f"the name {name!r} means {'several models' if found else 'no model'}",
             where=several or registry.tracking_uri,
-            remedy="write project.model" if found else did_you_mean(name, [m.name for m in known]),
+            remedy="write project.model"
+            if found
+            else did_you_mean(name, [m.name for m in known])
+            or "no model is registered yet: karat run PROJECT trains some",
         )
     return ModelRef.parse(f"{found[0]}{rest}")
 
