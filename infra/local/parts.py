@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -79,12 +78,13 @@ def _ray(settings: Settings) -> Part:
         "max-worker-port": 0,
         "dashboard-host": settings.host,
         "dashboard-port": settings.ray_dashboard_port,
-        "num-cpus": settings.ray_cpus or os.cpu_count() or 1,
         "object-store-memory": object_store_bytes(),
         "temp-dir": str(runtime_folder(settings) / "ray"),
         "log-color": "false",
     }
     command = [sys.executable, "-m", "infra.local.ray_head", "start", "--head", "--block", "--disable-usage-stats"]
+    if settings.ray_cpus:  # else Ray counts them, and knows of a container's share
+        options["num-cpus"] = settings.ray_cpus
     if settings.ray_client_port:
         options["ray-client-server-port"] = settings.ray_client_port
     if not settings.loopback:
@@ -123,4 +123,4 @@ def _prefect(settings: Settings) -> tuple[Part, Part]:
 
 def _keeper(settings: Settings) -> Part:
     command = (sys.executable, "-m", "infra.local.keeper")
-    return Part("keeper", "Serve's keeper", settings.serve_url, command, client=True, stop_seconds=2)
+    return Part("keeper", "Ray Serve", settings.serve_url, command, client=True, stop_seconds=2)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from infra.local.platform import down, up
-from infra.local.probes import PROBES
-from infra.local.processes import ours, part_of
+from infra.local.probes import PROBES, call_prefect
+from infra.local.processes import FLOW_MARK, PART_MARK, marks, ours, part_of
 from infra.local.status import status
 from infra.local.supervisor import Supervisor
 from karat.settings import Settings
@@ -30,75 +36,150 @@ VICTIMS = {
     "raylet": ("raylet/raylet", "ray"),
     "dashboard": ("dashboard/dashboard.py", "ray"),
 }
+SLEEPER = """
+import time
+from prefect import flow
+
+@flow(name="sleeper")
+def sleeper():
+    print(flush=True)
+    time.sleep(600)
+
+sleeper()
+"""
 
 
-def victim(settings: Settings, words: str, part: str) -> psutil.Process:
-    found = ours(settings, lambda p: part_of(p) == part and words in " ".join(p.cmdline()))
-    return min(found, key=lambda process: process.create_time())
-
-
-def kill(process: psutil.Process) -> None:
-    process.send_signal(signal.SIGKILL)
-    psutil.wait_procs([process], timeout=10)
-    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
-def await_recovery(settings: Settings) -> None:
-    deadline = time.monotonic() + RECOVERY_SECONDS
-    while missing := {name: text for name, probe in PROBES.items() if (text := probe(settings))}:
-        assert time.monotonic() < deadline, missing
-        time.sleep(0.5)
-
-
-@pytest.mark.parametrize("name", VICTIMS)
-def test_kill_9_of_a_part(platform: Settings, name: str) -> None:
+def instances(settings: Settings, name: str) -> list[psutil.Process]:
+    """The victim's processes, oldest first: Ray forks children that bear their parent's command line for a moment."""
     words, part = VICTIMS[name]
-    process = victim(platform, words, part)
-    kill(process)
-    deadline = time.monotonic() + RECOVERY_SECONDS
-    while True:  # another instance, not the one that was killed, must answer
-        states = Supervisor(platform).states()
-        again = ours(platform, lambda p: part_of(p) == part and words in " ".join(p.cmdline()))
-        if states[part].name == "RUNNING" and any(p.create_time() > process.create_time() for p in again):
-            break
-        assert time.monotonic() < deadline, states[part]
-        time.sleep(0.2)
-    await_recovery(platform)
+    found = ours(settings, lambda p: part_of(p) == part and words in " ".join(command(p)))
+    return sorted(found, key=lambda process: process.create_time())
 
 
-def test_all_is_sound_after_that(platform: Settings) -> None:
-    found = status(platform)
-    assert [check for check in found.checks if check.problems] == []
-    assert found.sound
-
-
-def test_kill_9_of_the_supervisor_and_up_repairs(platform: Settings) -> None:
-    pid = Supervisor(platform).pid()
-    assert pid is not None
-    kill(psutil.Process(pid))
-    assert not status(platform).running
-    orphans = {process.pid for process in ours(platform)}
-    assert orphans
-    assert up(platform).fresh
-    assert not orphans & {process.pid for process in ours(platform)}
-    assert status(platform).sound
-
-
-def test_down_finds_the_orphans_of_a_killed_supervisor_and_leaves_nothing(platform: Settings) -> None:
-    pid = Supervisor(platform).pid()
-    assert pid is not None
-    kill(psutil.Process(pid))
-    begun = time.monotonic()
-    assert down(platform) > 5
-    assert time.monotonic() - begun < 60
-    assert ours(platform) == []
-    home = str(platform.home)
-    assert [p.pid for p in psutil.process_iter() if home in " ".join(_command(p))] == []
-    assert down(platform) == 0
-
-
-def _command(process: psutil.Process) -> list[str]:
+def command(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def kill(process: psutil.Process) -> None:
+    process.send_signal(signal.SIGKILL)
+    await_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def kill_supervisor(settings: Settings) -> None:
+    pid = Supervisor(settings).pid()
+    assert pid is not None
+    kill(psutil.Process(pid))
+
+
+def await_until(holds: Callable[[], bool], seconds: float = RECOVERY_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "that took too long"
+        time.sleep(0.3)
+
+
+def run_states(settings: Settings, flow: str) -> list[str]:
+    runs = call_prefect(settings, "/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
+    return [run["state_type"] for run in runs]
+
+
+@pytest.fixture(scope="module")
+def zombie(platform: Settings, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A flow whose process was killed before all else here, and which Prefect takes for running."""
+    script = tmp_path_factory.mktemp("zombie") / "sleeper.py"
+    script.write_text(SLEEPER)
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    assert process.stdout is not None
+    process.stdout.readline()
+    # Its first heartbeat is on its way to the server.
+    await_until(lambda: run_states(platform, "sleeper") == ["RUNNING"], 60)
+    time.sleep(3)
+    process.kill()
+    process.wait()
+    return "sleeper"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        # Each wait is for the slowest: those that do not restart one another go together.
+        ["mlflow", "prefect server", "prefect worker", "keeper", "dashboard"],
+        ["mlflow's worker", "raylet"],
+        ["ray start"],
+        ["gcs_server"],
+    ],
+    ids=" and ".join,
+)
+def test_kill_9_of_parts(platform: Settings, zombie: str, names: list[str]) -> None:
+    killed = {name: instances(platform, name)[0] for name in names}
+    for process in killed.values():
+        kill(process)
+    for name, process in killed.items():  # another instance must answer, not the one that was killed
+        await_until(
+            lambda name=name, process=process: any(  # type: ignore[misc]
+                again.create_time() > process.create_time() for again in instances(platform, name)
+            )
+        )
+    await_until(lambda: not any(probe(platform) for probe in PROBES.values()))
+
+
+def test_a_killed_flow_does_not_stay_running(platform: Settings, zombie: str) -> None:
+    await_until(lambda: run_states(platform, zombie) == ["CRASHED"])
+
+
+def test_status_sees_a_schedule_without_runs(platform: Settings) -> None:
+    """What Prefect's scheduler leaves when it stops: all is well, but for the runs that never come.
+
+    A deployment that was registered a moment ago is given time; by now these no longer are.
+    """
+    (deployment,) = call_prefect(
+        platform,
+        "/deployments/filter",
+        {"flows": {"name": {"any_": ["master-orchestrator"]}}, "deployments": {"name": {"any_": ["health_monitor"]}}},
+    )
+    runs = {
+        "deployments": {"id": {"any_": [deployment["id"]]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    }
+    await_until(lambda: schedule_problems(platform) == [])
+    for run in call_prefect(platform, "/flow_runs/filter", runs):
+        httpx.delete(f"{platform.prefect_api_url}/flow_runs/{run['id']}", trust_env=False).raise_for_status()
+    assert "'health_monitor' has a schedule and no scheduled run" in " ".join(schedule_problems(platform))
+
+
+def schedule_problems(settings: Settings) -> list[str]:
+    return next(check.problems for check in status(settings).checks if check.name == "schedules")
+
+
+@pytest.fixture
+def running_flow(platform: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A process as Prefect's worker starts one for a flow run: marked, and in a session of its own."""
+    environment = os.environ | marks(platform) | {PART_MARK: "worker", FLOW_MARK: "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(900)"], env=environment, start_new_session=True
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_kill_9_of_the_supervisor(platform: Settings, running_flow: subprocess.Popen[bytes]) -> None:
+    """``up`` repairs it, and flow runs go on; ``down`` ends the orphans of the next one, flow runs too."""
+    kill_supervisor(platform)
+    assert not status(platform).running
+    orphans = {process.pid for process in ours(platform)} - {running_flow.pid}
+    assert orphans
+    assert up(platform).fresh
+    assert not orphans & {process.pid for process in ours(platform)}
+    assert running_flow.poll() is None
+    await_until(lambda: status(platform).sound)
+
+    kill_supervisor(platform)
+    assert down(platform) > 5
+    assert running_flow.poll() is not None
+    assert ours(platform) == []
+    assert [p.pid for p in psutil.process_iter() if str(platform.home) in " ".join(command(p))] == []
+    assert down(platform) == 0
