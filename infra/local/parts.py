@@ -44,6 +44,11 @@ def log_file(settings: Settings, part: str) -> Path:
     return settings.home / "logs" / f"{part}.log"
 
 
+def ray_logs(settings: Settings) -> Path:
+    """A link to the logs of Ray's session while it runs, a folder with those of the last one afterwards."""
+    return settings.home / "logs" / "ray"
+
+
 def executable(name: str) -> str:
     """A program of this Python's environment, whatever PATH says."""
     return str(Path(sys.executable).with_name(name))

@@ -16,7 +16,8 @@ from infra.local.environment import make_folders, make_token
 from infra.local.parts import log_file, parts
 from infra.local.ports import check_ports
 from infra.local.probes import PROBES
-from infra.local.processes import end, is_flow, ours, part_of
+from infra.local.processes import end, is_flow, ours
+from infra.local.stop import stop
 from infra.local.supervisor import State, Supervisor
 from infra.local.versions import check_versions
 from karat.errors import DiskFull, PlatformError, ServiceDown, is_disk_full
@@ -72,7 +73,7 @@ def down(settings: Settings, progress: Progress = silent) -> int:
         end(left, grace=5)
         return len(left)
     with _locked(settings, progress):
-        return _stop(settings, progress)
+        return stop(settings, progress)
 
 
 def _supervise(settings: Settings, progress: Progress) -> bool:
@@ -83,7 +84,8 @@ def _supervise(settings: Settings, progress: Progress) -> bool:
         return False
     if supervisor.pid() is not None:
         progress(0, len(PROBES), "stopping what runs under other settings")
-        _stop(settings, silent)
+        stop(settings, silent)
+        make_folders(settings)
     # A supervisor that was killed leaves its children. A running flow goes on: it will find the services again.
     end(ours(settings, lambda process: not is_flow(process)), grace=3)
     check_ports(settings)
@@ -145,40 +147,6 @@ def _registered(settings: Settings, registering: subprocess.Popen[str], fresh: b
         )
     told = json.loads(out.splitlines()[-1])
     return Started(fresh, told["deployments"], told["problems"])
-
-
-def _stop(settings: Settings, progress: Progress) -> int:
-    """Clients first, while the servers can still note how they ended; then everything else at once."""
-    supervisor, known = Supervisor(settings), parts(settings).values()
-    count = len(ours(settings))
-    progress(0, 2, "stopping the worker and its runs")
-    clients = [part for part in known if part.client]
-    supervisor.stop(part.name for part in clients)
-    end(ours(settings, is_flow), grace=4)
-    _await_stopped(supervisor, {part.name for part in clients}, max(part.stop_seconds for part in clients))
-    progress(1, 2, "stopping the servers")
-    servers = [part for part in known if not part.client]
-    supervisor.stop(part.name for part in servers)
-    _await_stopped(supervisor, {part.name for part in servers}, max(part.stop_seconds for part in servers) + 1)
-    supervisor.shutdown()
-    # The supervisor itself needs a moment; whatever else still lives has lost its parent.
-    left = end(ours(settings, lambda process: part_of(process) != ""), grace=1)
-    left += end(ours(settings), grace=5)
-    if left:
-        raise PlatformError(
-            f"{len(left)} processes do not end: {', '.join(str(process.pid) for process in left)}",
-            remedy="look at what they wait for, as in: cat /proc/PID/stack",
-        )
-    progress(2, 2, "nothing is left running")
-    return count
-
-
-def _await_stopped(supervisor: Supervisor, names: set[str], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(state.pid for name, state in supervisor.states().items() if name in names):
-            return
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager

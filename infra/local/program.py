@@ -11,7 +11,7 @@ import time
 from importlib.metadata import version
 
 from infra.local.environment import haproxy_folder, runtime_folder
-from infra.local.parts import executable, mlflow_database, parts
+from infra.local.parts import executable, mlflow_database, parts, ray_logs
 from infra.local.probes import prefect
 from infra.local.processes import end, ours, part_of
 from karat.settings import Settings
@@ -48,8 +48,10 @@ def prepare_ray(settings: Settings) -> None:
     sessions = sorted((p for p in folder.glob("session_2*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
     for session in sessions[:-1]:
         shutil.rmtree(session, ignore_errors=True)
-    shown = settings.home / "logs" / "ray"
-    shown.unlink(missing_ok=True)
+    shown = ray_logs(settings)
+    if shown.is_symlink():
+        shown.unlink()
+    shutil.rmtree(shown, ignore_errors=True)
     shown.symlink_to(folder / "session_latest" / "logs")
 
 

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from infra.local.environment import runtime_folder
 from infra.local.platform import down, up
 from infra.local.probes import PROBES, call_prefect
 from infra.local.processes import FLOW_MARK, PART_MARK, marks, ours, part_of
@@ -183,3 +184,5 @@ def test_kill_9_of_the_supervisor(platform: Settings, running_flow: subprocess.P
     assert ours(platform) == []
     assert [p.pid for p in psutil.process_iter() if str(platform.home) in " ".join(command(p))] == []
     assert down(platform) == 0
+    assert not runtime_folder(platform).exists()
+    assert (platform.home / "logs" / "ray" / "gcs_server.out").is_file(), "what Ray said last is kept"
