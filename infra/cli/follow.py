@@ -54,7 +54,7 @@ class Follower:
             self.seen.add(line.id)
             self.since = max(self.since, line.timestamp)
             if line.level >= logging.WARNING or (line.task_run_id and not line.message.startswith(_CHATTER)):
-                shown = f"{line.timestamp.astimezone():%H:%M:%S} {line.message}"
+                shown = f"{line.timestamp.astimezone():%H:%M:%S} {brief(line.message)}"
                 self.console.print(Text(shown, style=_STYLES.get(line.level, "")), soft_wrap=True)
 
     @contextmanager
@@ -65,6 +65,11 @@ class Follower:
                 yield lambda run, children: live.update(_table(run, children))
         else:
             yield Changes(self.console)
+
+
+def brief(message: str) -> str:
+    """Without the traceback that Prefect adds to a flow's own error; its page has all of it."""
+    return message.partition("\nTraceback (most recent call last):")[0]
 
 
 class Changes:
