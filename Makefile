@@ -10,7 +10,7 @@ PROJECT ?=
 # The main job is the cost domain of health_monitor: small enough to watch.
 RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
 
-.PHONY: help install run down test lint format lock clean
+.PHONY: help install run down test faults lint format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -42,7 +42,10 @@ format: install  ## ruff's formatter and its safe fixes
 	@$(BIN)/ruff format .
 
 test: install  ## all tests; needs no server started beforehand
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not faults" -n 2 --dist loadgroup --no-loadscope-reorder
+
+faults: install  ## the whole fault matrix: kill -9 of every part, and at random moments of every write
+	@$(BIN)/python -m pytest -m faults
 
 lock:  ## writes requirements.lock anew from pyproject.toml
 	@infra/lock.sh $(PYTHON)

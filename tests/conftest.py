@@ -7,7 +7,7 @@ import random
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,21 +20,55 @@ from karat.settings import Settings
 ROOT = Path(__file__).parent.parent
 
 
+SERVICES = ("KARAT_", "PREFECT_", "MLFLOW_", "RAY_")
+#: The variables that the running platform's fixture has changed in this process: name -> what it was before.
+PUT_BY_PLATFORM: dict[str, str | None] = {}
+
+
 def pytest_configure() -> None:
     """Tests see neither the settings of the shell nor the platform that may run on the usual ports."""
-    for name in [n for n in os.environ if n.startswith(("KARAT_", "PREFECT_", "MLFLOW_", "RAY_"))]:
+    for name in [n for n in os.environ if n.startswith(SERVICES)]:
         del os.environ[name]
     os.environ.update({f"KARAT_{name}".upper(): str(port) for name, port in free_ports().items()})
 
 
+def on_platform(item: pytest.Item) -> bool:
+    return "platform" in getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who needs no platform comes first, so that nobody finds one in the environment by chance; what kills parts of
-    the one that all share comes last."""
+    """One worker takes all that needs the platform, from the start, for there is one platform and it mostly waits; the
+    other takes the rest file by file. What kills parts of the shared platform comes last."""
 
     def place(item: pytest.Item) -> tuple[bool, bool]:
-        return "platform" in getattr(item, "fixturenames", ()), "test_platform_faults" in item.nodeid
+        return not on_platform(item), "test_platform_faults" in item.nodeid
 
     items.sort(key=place)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("platform" if on_platform(item) else str(item.path)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Who does not ask for the platform does not find it by chance: its variables are out of sight meanwhile, for
+    fixtures of every scope."""
+    if on_platform(item):
+        return (yield)
+    hidden = {name: os.environ.get(name) for name in PUT_BY_PLATFORM}
+    put(PUT_BY_PLATFORM)
+    try:
+        return (yield)
+    finally:
+        put(hidden)
+
+
+def put(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def is_free(port: int) -> bool:
@@ -49,7 +83,8 @@ def is_free(port: int) -> bool:
 
 def free_block(size: int) -> int:
     """The first of ``size`` ports in a row that nobody listens on, below those that Serve and the kernel give out."""
-    starts = list(range(22000, 29900, size))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
+    starts = list(range(22000 + worker * size, 29900, 2 * size))  # no two workers choose the same
     random.SystemRandom().shuffle(starts)
     return next(start for start in starts if all(is_free(start + i) for i in range(size)))
 
@@ -90,10 +125,13 @@ def platform() -> Iterator[Settings]:
     made = settings_for(Path(tempfile.mkdtemp(prefix="karat-test-", dir="/tmp")) / "home")
     try:
         use_platform(made)
+        changed = {n for n in before.keys() | os.environ.keys() if before.get(n) != os.environ.get(n)}
+        PUT_BY_PLATFORM.update({name: before.get(name) for name in changed})
         up(made)
         yield made
     finally:
         down(made)
+        PUT_BY_PLATFORM.clear()
         os.environ.clear()
         os.environ.update(before)
         shutil.rmtree(made.home.parent, ignore_errors=True)

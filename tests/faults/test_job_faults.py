@@ -19,7 +19,8 @@ from karat.lake import Lake
 from karat.quality import write_sample
 from tests.shop import Shop
 
-pytestmark = pytest.mark.platform
+#: Prefect takes two minutes to notice the zombie: it is killed before these tests, and looked for after them.
+pytestmark = [pytest.mark.platform, pytest.mark.usefixtures("zombie")]
 
 
 def driver_of(job_prefix: str) -> int:

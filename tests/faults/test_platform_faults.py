@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import httpx
 import psutil
@@ -21,9 +19,9 @@ from infra.local.processes import FLOW_MARK, PART_MARK, marks, ours, part_of
 from infra.local.status import status
 from infra.local.supervisor import Supervisor
 from karat.settings import Settings
+from tests.faults.conftest import await_until, run_states
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(900)]
-RECOVERY_SECONDS = 240.0
 
 #: What is killed: words that its command line has, and the part of the platform that it belongs to.
 VICTIMS = {
@@ -37,17 +35,6 @@ VICTIMS = {
     "raylet": ("raylet/raylet", "ray"),
     "dashboard": ("dashboard/dashboard.py", "ray"),
 }
-SLEEPER = """
-import time
-from prefect import flow
-
-@flow(name="sleeper")
-def sleeper():
-    print(flush=True)
-    time.sleep(600)
-
-sleeper()
-"""
 
 
 def instances(settings: Settings, name: str) -> list[psutil.Process]:
@@ -75,42 +62,14 @@ def kill_supervisor(settings: Settings) -> None:
     kill(psutil.Process(pid))
 
 
-def await_until(holds: Callable[[], bool], seconds: float = RECOVERY_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "that took too long"
-        time.sleep(0.3)
-
-
-def run_states(settings: Settings, flow: str) -> list[str]:
-    runs = call_prefect(settings, "/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
-    return [run["state_type"] for run in runs]
-
-
-@pytest.fixture(scope="module")
-def zombie(platform: Settings, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A flow whose process was killed before all else here, and which Prefect takes for running."""
-    script = tmp_path_factory.mktemp("zombie") / "sleeper.py"
-    script.write_text(SLEEPER)
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
-    assert process.stdout is not None
-    process.stdout.readline()
-    # Its first heartbeat is on its way to the server.
-    await_until(lambda: run_states(platform, "sleeper") == ["RUNNING"], 60)
-    time.sleep(3)
-    process.kill()
-    process.wait()
-    return "sleeper"
-
-
 @pytest.mark.parametrize(
     "names",
     [
         # Each wait is for the slowest: those that do not restart one another go together.
         ["mlflow", "prefect server", "prefect worker", "keeper", "dashboard"],
         ["mlflow's worker", "raylet"],
-        ["ray start"],
-        ["gcs_server"],
+        pytest.param(["ray start"], marks=pytest.mark.faults),
+        pytest.param(["gcs_server"], marks=pytest.mark.faults),
     ],
     ids=" and ".join,
 )

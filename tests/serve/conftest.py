@@ -86,8 +86,10 @@ def shop(settings: Settings, made: Path) -> Iterator[Shop]:
 
 
 @pytest.fixture
-def champions(settings: Settings) -> Champions:
-    return Champions(settings)
+def champions(settings: Settings) -> Iterator[Champions]:
+    made = Champions(settings)
+    yield made
+    made.want({})  # its thread tries nothing any more
 
 
 @pytest.fixture
