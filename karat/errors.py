@@ -16,7 +16,8 @@
     │   ├── DuplicateKeys
     │   ├── NaiveTimestamp
     │   ├── UnreadableInput          not the file it is taken for: encoding, header, format
-    │   └── NoRowsLeft               every row of an input broke its contract
+    │   ├── NoRowsLeft               every row of an input broke its contract
+    │   └── QualityBlocked           a check that blocks was broken: nothing was committed
     ├── NotFound
     │   ├── TableNotFound
     │   ├── FeatureNotFound
@@ -142,6 +143,9 @@ class UnreadableInput(DataError): ...
 
 
 class NoRowsLeft(DataError): ...
+
+
+class QualityBlocked(DataError): ...
 
 
 class NotFound(KaratError): ...

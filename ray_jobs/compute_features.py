@@ -56,7 +56,8 @@ def _said(result: FeatureResult) -> str:
     if not result.changed:
         return f"up to date, version {result.version}"
     days = f" for {len(result.days)} days" if result.days else ""
-    return f"{result.rows} rows written{days}, version {result.version}"
+    aside = f", {result.set_aside} set aside" if result.set_aside else ""
+    return f"{result.rows} rows written{days}{aside}, version {result.version}"
 
 
 def _reference(job: Job, result: FeatureResult) -> dict[str, Any]:

@@ -20,6 +20,8 @@ def show_features(scope: Scope, outcomes: Sequence[Outcome]) -> None:
             "version": o.reference.get("version"),
             "rows written": o.reference.get("rows"),
             "days": o.reference.get("days"),
+            "set aside": o.reference.get("set_aside"),
+            "warnings": "\n".join(o.reference.get("warnings", ())),
             "error": str(o.error or ""),
         }
         for o in outcomes

@@ -1,6 +1,7 @@
 """What a project may say; all that ``projects`` imports besides Polars and NumPy."""
 
 from karat.declare.base import Declaration, Dtype, Duration
+from karat.declare.checks import Check, OnFail, between, fresh, is_in, matches, not_null, unique, volume
 from karat.declare.features import Feature, FeatureTable, aggregate, from_polars, from_python, from_sql
 from karat.declare.gold import Column, GoldTable
 from karat.declare.load import load_project, project_names
@@ -8,6 +9,7 @@ from karat.declare.models import ModelSpec
 from karat.declare.project import Project, ProjectSpec
 
 __all__ = [
+    "Check",
     "Column",
     "Declaration",
     "Dtype",
@@ -16,12 +18,20 @@ __all__ = [
     "FeatureTable",
     "GoldTable",
     "ModelSpec",
+    "OnFail",
     "Project",
     "ProjectSpec",
     "aggregate",
+    "between",
+    "fresh",
     "from_polars",
     "from_python",
     "from_sql",
+    "is_in",
     "load_project",
+    "matches",
+    "not_null",
     "project_names",
+    "unique",
+    "volume",
 ]

@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import model_validator
 
 from karat.declare.base import DAY, Declaration, Dtype, Duration, format_duration
+from karat.declare.checks import AnyCheck, attached
 
 Function = Literal["sum", "count", "mean", "min", "max", "std", "variance", "count_distinct", "share", "first", "last"]
 
@@ -115,7 +116,7 @@ class FeatureTable(Declaration):
     ``time`` names the timeseries column, a date; a gold timestamp is cut to its UTC day. ``rows``: ``"active"`` makes a
     row for each day on which the entity has a gold row, ``"window"`` one for each day on which the widest window is not
     empty, so that an idle entity's sums go down instead of going stale. Row D covers [D+1d-w, D+1d) and is known at
-    D + ``lag`` (one grain by default).
+    D + ``lag`` (one grain by default). ``checks`` are asked of computed rows before they are committed.
     """
 
     name: str
@@ -131,6 +132,7 @@ class FeatureTable(Declaration):
     where: str | None = None
     online: bool = True
     features: tuple[Feature, ...]
+    checks: tuple[AnyCheck, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureTable:
@@ -152,6 +154,7 @@ class FeatureTable(Declaration):
                 raise ValueError(f"feature {feature.name!r} reads {unknown}, which no feature before it is named")
         if self.time and self.grain != DAY:
             raise ValueError(f"the grain of {self.name!r} must be 1d")
+        self.declared_checks  # noqa: B018 - raises what is wrong with them
         return self
 
     @property
@@ -162,6 +165,12 @@ class FeatureTable(Declaration):
     def stored(self) -> tuple[Feature, ...]:
         """The features that the table holds."""
         return tuple(f for f in self.features if not f.intermediate)
+
+    @property
+    def declared_checks(self) -> tuple[AnyCheck, ...]:
+        """``checks`` with their defaults. The types of keys are gold's, and not known here."""
+        dtypes: dict[str, str | None] = dict.fromkeys(self.primary_key) | {f.name: f.dtype for f in self.stored}
+        return attached(self.checks, f"feature table {self.name!r}", dtypes, self.time, gold=False)
 
     @property
     def lookback(self) -> timedelta:

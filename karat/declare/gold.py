@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 from pydantic import model_validator
 
 from karat.declare.base import ARROW, Declaration, Dtype, TimeZone
+from karat.declare.checks import AnyCheck, Between, IsIn, NotNull, RowCheck, attached
 
 
 class Column(Declaration):
-    """One column's contract. ``minimum``, ``maximum`` (both ends count) and ``allowed`` set rows aside."""
+    """One column's contract. ``nullable``, ``minimum``, ``maximum`` (both ends count) and ``allowed`` are short for the
+    checks ``not_null``, ``between`` and ``is_in`` that set rows aside."""
 
     dtype: Dtype
     description: str = ""
@@ -18,6 +22,14 @@ class Column(Declaration):
     maximum: float | None = None
     allowed: tuple[str, ...] | None = None
 
+    def rules(self, name: str, *, key: bool) -> Iterator[NotNull | Between | IsIn]:
+        if key or not self.nullable:
+            yield NotNull(column=name, key=key, on_fail="set_aside")
+        if self.minimum is not None or self.maximum is not None:
+            yield Between(column=name, low=self.minimum, high=self.maximum, on_fail="set_aside")
+        if self.allowed is not None:
+            yield IsIn(column=name, values=self.allowed, on_fail="set_aside")
+
 
 class GoldTable(Declaration):
     """A gold table: where a team's features start.
@@ -25,6 +37,8 @@ class GoldTable(Declaration):
     ``key`` is unique and not null. ``event_time`` names the date or timestamp column by which late rows are found;
     a table without one is recomputed whole. ``timezone`` (IANA) is what naive timestamps of an input mean.
     ``truth`` marks a table that only sample data have: the planted truth, for evaluation, never for features.
+    ``checks`` are its further rules: those of rows that set aside do so when rows come in, and all of them are looked
+    at before features are computed.
     """
 
     name: str
@@ -35,6 +49,7 @@ class GoldTable(Declaration):
     timezone: TimeZone | None = None
     columns: dict[str, Column]
     truth: bool = False
+    checks: tuple[AnyCheck, ...] = ()
 
     @model_validator(mode="after")
     def _columns_exist(self) -> GoldTable:
@@ -43,7 +58,26 @@ class GoldTable(Declaration):
                 raise ValueError(f"gold table {self.name!r} has no column {column!r}")
         if self.event_time and self.columns[self.event_time].dtype not in ("date", "timestamp"):
             raise ValueError(f"event_time {self.event_time!r} of {self.name!r} is neither date nor timestamp")
+        dtypes = {name: column.dtype for name, column in self.columns.items()}
+        attached((*self.column_rules, *self.checks), f"gold table {self.name!r}", dtypes, self.event_time, gold=True)
         return self
+
+    @property
+    def column_rules(self) -> tuple[NotNull | Between | IsIn, ...]:
+        """What the columns say, as checks."""
+        return tuple(rule for n, c in self.columns.items() for rule in c.rules(n, key=n in self.key))
+
+    @property
+    def declared_checks(self) -> tuple[AnyCheck, ...]:
+        """``checks`` with their defaults."""
+        dtypes = {name: column.dtype for name, column in self.columns.items()}
+        return attached(self.checks, f"gold table {self.name!r}", dtypes, self.event_time, gold=True)
+
+    @property
+    def aside_rules(self) -> tuple[RowCheck, ...]:
+        """The rules that set aside the rows that break them, in the order in which they are asked."""
+        declared = (c for c in self.declared_checks if isinstance(c, RowCheck) and c.on_fail == "set_aside")
+        return (*self.column_rules, *declared)
 
     @property
     def schema(self) -> pa.Schema:

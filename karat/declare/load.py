@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from karat.declare.checks import attached
 from karat.declare.features import FeatureTable
 from karat.declare.gold import GoldTable
 from karat.declare.models import Lookup, ModelSpec
@@ -226,9 +227,20 @@ def _cross_check(
                 yield f"{place}: gold table {source.name!r} has no column {column!r}. {near}"
         if table.time and not (table.event_time or source.event_time):
             yield f"{place}: it has a time, but gold table {source.name!r} declares no event_time"
+        yield from _check_keys(place, table, source)
     for model in models.values():
         where = next(iter(path.glob(f"models/**/{model.name}.yaml")))
         yield from _check_model(where, model, gold, tables)
+
+
+def _check_keys(place: str, table: FeatureTable, source: GoldTable) -> Iterator[str]:
+    """Checks that read key columns, whose types only gold has."""
+    dtypes: dict[str, str | None] = {f.name: f.dtype for f in table.stored}
+    dtypes |= {k: source.columns[k].dtype if k in source.columns else None for k in table.primary_key}
+    try:
+        attached(table.checks, f"feature table {table.name!r}", dtypes, table.time, gold=False)
+    except ValueError as error:
+        yield f"{place}: {error}"
 
 
 def _check_model(

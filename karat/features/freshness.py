@@ -55,6 +55,8 @@ def is_fresh(project: Project, table: str, lake: Lake) -> Freshness:
         reason = "its definition has changed"
     elif before.origin != plan.target.origin:
         reason = f"gold was {before.origin or 'unknown'} and is {plan.target.origin or 'unknown'}"
+    elif before.contract != plan.target.contract:
+        reason = "the contract of gold has changed"
     elif before.gold_id != plan.target.gold_id:
         reason = "gold was made anew"
     else:

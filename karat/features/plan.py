@@ -15,6 +15,7 @@ from karat.features.affected import affected_days
 from karat.features.engine import event_time
 from karat.lake import Lake, Work
 from karat.names import TableName
+from karat.quality.gold import contract_of
 
 #: The kind of work under which the lake keeps what a feature table was computed from.
 KIND = "features"
@@ -25,7 +26,8 @@ class Computed:
     """What a feature table's rows stand for; kept in the detail of its last commit of features.
 
     ``last_day`` is gold's last day (ISO): up to it rows are made for idle entities too. ``gold_id`` tells a gold table
-    from another one that was made anew in its place, whose versions begin at 0 again.
+    from another one that was made anew in its place, whose versions begin at 0 again. ``contract`` says which rules
+    leave gold rows out.
     """
 
     gold_id: str
@@ -33,6 +35,7 @@ class Computed:
     definition: str
     origin: str
     last_day: str | None
+    contract: str = ""
 
     def as_detail(self, *, full: bool) -> dict[str, Any]:
         return {**asdict(self), "full": full}
@@ -40,7 +43,12 @@ class Computed:
     @classmethod
     def from_detail(cls, detail: dict[str, Any]) -> Computed:
         return cls(
-            detail["gold_id"], detail["gold_version"], detail["definition"], detail["origin"], detail["last_day"]
+            detail["gold_id"],
+            detail["gold_version"],
+            detail["definition"],
+            detail["origin"],
+            detail["last_day"],
+            detail.get("contract", ""),
         )
 
 
@@ -71,13 +79,15 @@ def make_plan(project: Project, table: FeatureTable, lake: Lake, version: int, *
     info = lake.info(gold, version)
     origin = info.properties.get("karat.origin", "")
     before = Computed.from_detail(base.detail) if base else None
-    source = (info.id, table.definition_hash, origin)
-    current = before and (before.gold_id, before.definition, before.origin) == source and not forced
+    contract = contract_of(project.gold[table.source])
+    source = (info.id, table.definition_hash, origin, contract)
+    known = before and (before.gold_id, before.definition, before.origin, before.contract)
+    current = known == source and not forced
     if before and current and before.gold_version == version:
         return None
     time = event_time(table, project.gold[table.source])
     first, last = _extent(lake, gold, version, time) if time else (None, None)
-    target = Computed(info.id, version, table.definition_hash, origin, last.isoformat() if last else None)
+    target = Computed(info.id, version, table.definition_hash, origin, last.isoformat() if last else None, contract)
     if not before or not current or time is None:
         return Plan(target, base, None, first, last)
     changed = lake.changed_days(gold, time, before.gold_version, version)

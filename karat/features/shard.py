@@ -10,9 +10,11 @@ import polars as pl
 
 from karat.declare import FeatureTable, GoldTable, load_project
 from karat.errors import CodeMismatch
+from karat.features.checked import Part, discard, joined, stage_checked
 from karat.features.engine import Days, between, compute_frame, event_time
-from karat.lake import Lake, Staged
+from karat.lake import Lake
 from karat.names import TableName
+from karat.quality.gold import kept
 from karat.settings import Settings
 
 
@@ -52,8 +54,9 @@ def entity_hash(table: FeatureTable) -> pl.Expr:
     return _hash(*(pl.col(e) for e in table.entity))
 
 
-def compute_shard(shard: Shard) -> list[Staged]:
-    """Computes the shard's feature rows and writes them into the table's folder; nothing is visible yet.
+def compute_shard(shard: Shard) -> Part:
+    """Computes the shard's feature rows, asks their checks and writes them into the table's folder; nothing is visible
+    yet.
 
     Raises CodeMismatch where this process has another declaration, or another hash, than the one that sent it.
     """
@@ -69,16 +72,16 @@ def compute_shard(shard: Shard) -> list[Staged]:
     lake, source = Lake(shard.lake, shard.environment), project.gold[table.source]
     name, gold = project.table_name(table.name), project.gold_name(table.source)
     label = f"features-{shard.number}"
-    staged: list[Staged] = []
+    parts: list[Part] = []
     try:
         for days in shard.stretches if shard.stretches is not None else (None,):
             rows = gold_rows(lake, gold, shard.gold_version, days, table=table, source=source)
             frame = compute_frame(table, _of_shard(rows, table, shard), days, source=source)
-            staged += lake.stage(name, _to_write(frame, table, shard), label=label)
+            parts.append(stage_checked(lake, name, table, _to_write(frame, table, shard), label))
     except BaseException:
-        lake.discard(name, staged)
+        discard(lake, name, joined(parts))
         raise
-    return staged
+    return joined(parts)
 
 
 def _of_shard(rows: pl.LazyFrame, table: FeatureTable, shard: Shard) -> pl.LazyFrame:
@@ -96,7 +99,16 @@ def _to_write(frame: pl.DataFrame, table: FeatureTable, shard: Shard) -> pl.Data
 def gold_rows(
     lake: Lake, gold: TableName, version: int, days: Days | None, *, table: FeatureTable, source: GoldTable
 ) -> pl.LazyFrame:
-    """The gold rows that ``days`` read, lookback included; files of other days are not opened."""
+    """The gold rows that ``days`` read, lookback included, but for those that gold's contract sets aside; files of
+    other days are not opened."""
+    rows = _gold_rows(lake, gold, version, days, table=table, source=source)
+    counts = kept(source)
+    return rows if counts is None else rows.filter(counts)
+
+
+def _gold_rows(
+    lake: Lake, gold: TableName, version: int, days: Days | None, *, table: FeatureTable, source: GoldTable
+) -> pl.LazyFrame:
     time = event_time(table, source)
     if time is None or days is None:
         return lake.scan(gold, version)

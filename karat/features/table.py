@@ -16,12 +16,24 @@ from karat.declare import FeatureTable, Project
 from karat.errors import CommitConflict, DeclarationError, TableNotFound, did_you_mean
 from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.features.affected import stretches
+from karat.features.checked import (
+    Part,
+    commit_aside,
+    conclude,
+    define_aside,
+    detail_of,
+    discard,
+    joined,
+    keep_results,
+)
 from karat.features.engine import Days, compute_frame
 from karat.features.plan import KIND, Plan, make_plan
 from karat.features.schema import feature_schema
 from karat.features.shard import Shard, compute_shard, entity_hash, gold_rows, hash_probe
-from karat.lake import Lake, Staged, Work
+from karat.lake import Lake, Work
 from karat.names import TableName
+from karat.quality.found import warnings
+from karat.quality.gold import check_gold
 
 #: Gold rows that one shard holds in memory at a time.
 ROWS_A_SHARD = 4_000_000
@@ -30,7 +42,10 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class FeatureResult:
-    """The outcome: ``days`` were recomputed (all of gold's if ``full``), ``rows`` written; unless not ``changed``."""
+    """The outcome: ``days`` were recomputed (all of gold's if ``full``), ``rows`` written; unless not ``changed``.
+
+    ``set_aside`` rows were left out by the table's checks; ``warnings`` say what checks found, of gold too.
+    """
 
     table: TableName
     version: int
@@ -40,6 +55,8 @@ class FeatureResult:
     gold_version: int
     definition_hash: str
     full: bool
+    set_aside: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def compute_table(
@@ -55,8 +72,9 @@ def compute_table(
     """Computes what gold's changes since the last time touch; all of it after a changed definition or origin of gold.
 
     One commit, or none where nothing changed; run again after a kill it leaves the same table. ``full`` recomputes
-    regardless. Raises TableNotFound (gold, or the declaration), ColumnMissing, DeclarationError, SchemaMismatch before
-    anything is written, and what the lake raises.
+    regardless. Raises TableNotFound (gold, or the declaration), ColumnMissing, DeclarationError, SchemaMismatch,
+    QualityBlocked (a check of gold before, of the computed rows after the computation) before anything is committed,
+    and what the lake raises.
     """
     declared = _declared(project, table)
     for attempt in range(_ATTEMPTS):
@@ -84,26 +102,46 @@ def _compute(
 ) -> FeatureResult:
     name = project.table_name(table.name)
     version = _gold_version(project, table, lake)
+    looked = check_gold(project, table.source, lake, version)
     plan = make_plan(project, table, lake, version, forced=forced)
     if plan is None:
         define(project, table, lake)  # owner, descriptions and lag may have changed all the same
-        return FeatureResult(name, lake.version(name), False, (), 0, version, table.definition_hash, False)
+        keep_results(lake, name, KIND)  # a run that was killed did not come so far
+        hash_ = table.definition_hash
+        return FeatureResult(name, lake.version(name), False, (), 0, version, hash_, False, 0, looked.warnings)
     compute_frame(table, lake.scan(project.gold_name(table.source), version).head(0), source=project.gold[table.source])
     define(project, table, lake)
-    work = Work(KIND, uuid.uuid4().hex if forced else plan.key, plan.target.as_detail(full=plan.full))
+    aside_base = define_aside(project, table, lake)
+    run = uuid.uuid4().hex if forced else plan.key
     pieces = _shards(project, table, lake, plan, shards or project.spec.feature_shards)
-    staged: list[Staged] = []
+    parts: list[Part] = []
     try:
-        for done, (_, files) in enumerate(executor.map(compute_shard, pieces), start=1):
-            staged += files
+        for done, (_, part) in enumerate(executor.map(compute_shard, pieces), start=1):
+            parts.append(part)
             progress(done, len(pieces), f"features {table.name}")
-        commit = lake.commit(name, staged, replace="all" if plan.days is None else plan.days, work=work, base=plan.base)
+        whole = joined(parts)
+        found = conclude(project, table, lake, whole, days=plan.days, run=run)
+        commit_aside(lake, name, whole, days=plan.days, run=run, base=aside_base)
+        work = Work(KIND, run, plan.target.as_detail(full=plan.full) | detail_of(table, found))
+        commit = lake.commit(
+            name, whole.staged, replace="all" if plan.days is None else plan.days, work=work, base=plan.base
+        )
     except BaseException:
-        lake.discard(name, staged)
+        discard(lake, name, joined(parts))
         raise
+    keep_results(lake, name, KIND)
     days = plan.days if plan.days is not None else commit.days
     return FeatureResult(
-        name, commit.version, commit.changed, days, commit.rows, version, table.definition_hash, plan.full
+        name,
+        commit.version,
+        commit.changed,
+        days,
+        commit.rows,
+        version,
+        table.definition_hash,
+        plan.full,
+        sum(s.rows for s in whole.aside),
+        (*looked.warnings, *warnings(found, name)),
     )
 
 

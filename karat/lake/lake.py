@@ -139,6 +139,13 @@ class Lake(Reader):
         self._check_environment(name)
         return self._replace(name, staged, None if isinstance(replace, str) else replace, work, base)
 
+    def scan_staged(self, name: TableName, staged: Sequence[Staged]) -> pl.LazyFrame:
+        """The rows of staged files, with the table's columns."""
+        info = self.info(name)
+        empty = pl.from_arrow(info.schema.empty_table())
+        assert isinstance(empty, pl.DataFrame)
+        return pl.concat([empty.lazy(), *(_staged_rows(info, file, empty.schema) for file in staged)])
+
     def discard(self, name: TableName, staged: Sequence[Staged]) -> None:
         """Removes staged files that will never be committed."""
         discard(self.path(name), staged)
@@ -197,6 +204,20 @@ class Lake(Reader):
                 remedy=f"write to {project_of(name.catalog)}_{self.environment}, or work with "
                 f"KARAT_ENVIRONMENT={suffix}",
             )
+
+
+def _staged_rows(info: TableInfo, file: Staged, schema: pl.Schema) -> pl.LazyFrame:
+    rows = pl.scan_parquet(info.path / file.path, hive_partitioning=False)
+    values = {c: v for c, v in file.partition.items() if c in schema}
+    typed = (_partition_value(v, schema[c]).alias(c) for c, v in values.items())
+    return rows.with_columns(typed).select(schema.names())
+
+
+def _partition_value(text: str | None, dtype: pl.DataType) -> pl.Expr:
+    """A partition's value stands in the log as text."""
+    if text is not None and dtype == pl.Date:
+        return pl.lit(date.fromisoformat(text), dtype)
+    return pl.lit(text, pl.String).cast(dtype)
 
 
 def _check_staged(info: TableInfo, staged: Sequence[Staged], days: Sequence[date] | None) -> None:

@@ -14,7 +14,7 @@ from deltalake.exceptions import TableNotFoundError as NoDeltaTable
 
 from karat.errors import ColumnMissing, SchemaMismatch, TableNotFound, did_you_mean
 from karat.lake import log
-from karat.lake.changes import rows_of
+from karat.lake.changes import active_files, rows_of
 from karat.lake.records import DAY_COLUMN, Commit, TableInfo, Work
 from karat.lake.schema import info_of
 from karat.lake.transaction import APP, storing
@@ -55,6 +55,20 @@ class Reader:
     def count(self, name: TableName) -> int:
         """The rows, from the files' statistics."""
         return int(self._open(name).count())
+
+    def rows_by_day(self, name: TableName, version: int | None = None) -> dict[date, int]:
+        """The rows of each UTC day of the time column, in order; of the files' statistics where days are partitions.
+
+        Rows without a day are of none. Raises SchemaMismatch where the table has no time column.
+        """
+        table = self._open(name, version)
+        info = info_of(name, self.path(name), table)
+        if info.day_column:
+            files = active_files(table).select(pl.col(f"partition.{info.day_column}").alias("day"), "num_records")
+            counted = files.group_by("day").agg(pl.col("num_records").sum())
+        else:
+            counted = rows_of(table).group_by(self._day(info).alias("day")).len().collect(engine="streaming")
+        return dict(counted.drop_nulls().filter(pl.nth(1) > 0).sort("day").iter_rows())
 
     def changed_at(self, name: TableName) -> datetime:
         """When the newest version was committed (UTC)."""

@@ -27,20 +27,28 @@ Nullable columns of the contract may be left out of ``columns``: they are null t
 """
 
 from karat.quality.check import Checked, check
+from karat.quality.found import Found
+from karat.quality.gold import check_gold, kept
 from karat.quality.ingest import Ingested, ingest
 from karat.quality.maps import Map, load_map
 from karat.quality.origin import missing_gold, origin, set_aside_name
+from karat.quality.record import latest, results
 from karat.quality.sample import write_sample
 
 __all__ = [
     "Checked",
+    "Found",
     "Ingested",
     "Map",
     "check",
+    "check_gold",
     "ingest",
+    "kept",
+    "latest",
     "load_map",
     "missing_gold",
     "origin",
+    "results",
     "set_aside_name",
     "write_sample",
 ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
 
+from karat.declare.checks import RowCheck
 from karat.lake import Lake
 from karat.names import TableName
-from karat.quality.check import as_json
 from karat.quality.mapping import Mapped
+from karat.quality.rows import REASON, as_json, reason_of
 
 SCHEMA = pa.schema(
     [
@@ -42,14 +44,33 @@ def write_aside(lake: Lake, name: TableName, aside: pl.DataFrame, batch: str, *,
     """Adds the rows of a batch, or replaces all; no table is made for no rows."""
     if not aside.height and not (replaces and lake.exists(name)):
         return
-    lake.create(
-        name,
-        SCHEMA,
-        primary_key=("batch", "number"),
-        description=f"rows that broke the contract of {name.table.removesuffix('_set_aside')}",
-    )
+    lake.create(name, SCHEMA, primary_key=("batch", "number"), description=_description(name))
     rows = aside.with_row_index("number", 1).with_columns(pl.lit(batch).alias("batch"))
     if replaces:
         lake.overwrite(name, rows)
     else:
         lake.merge(name, rows)
+
+
+def keep_aside(lake: Lake, name: TableName, rows: pl.LazyFrame, checks: Sequence[RowCheck], key: Sequence[str]) -> None:
+    """Copies the gold rows that break one of ``checks`` into the table of rows set aside: each key once, as it was
+    seen last. The rows stay in gold; features are computed without them."""
+    broken = rows.with_columns(reason_of(checks).alias(REASON)).filter(pl.col(REASON).is_not_null())
+    found = broken.collect(engine="streaming")
+    keys = as_json(found.select(key))
+    aside = pl.DataFrame(
+        {
+            "batch": [f"read:{hashlib.blake2b(k.encode(), digest_size=16).hexdigest()}" for k in keys],
+            "number": pl.repeat(1, found.height, dtype=pl.Int64, eager=True),
+            "source": pl.repeat("gold", found.height, dtype=pl.String, eager=True),
+            "place": keys,
+            "reason": found[REASON],
+            "row": as_json(found.drop(REASON)),
+        }
+    )
+    lake.create(name, SCHEMA, primary_key=("batch", "number"), description=_description(name))
+    lake.merge(name, aside)
+
+
+def _description(name: TableName) -> str:
+    return f"rows that broke the contract of {name.table.removesuffix('_set_aside')}"

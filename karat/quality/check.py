@@ -12,6 +12,7 @@ import polars as pl
 from karat.declare import GoldTable
 from karat.errors import ColumnMissing, KaratError, did_you_mean
 from karat.quality.parse import parse
+from karat.quality.rows import REASON, as_json, reason_of
 
 #: Why a row is set aside that has the key of a later one.
 DUPLICATE = "duplicate key"
@@ -62,10 +63,13 @@ def judge(
     reasons = [] if problems is None else [problems.cast(pl.String).alias("given")]
     values: list[pl.Series] = []
     for name in table.columns:
-        value, found = _column(frame[name], name, table, timezone or table.timezone)
+        value, problem = _column(frame[name], name, table, timezone or table.timezone)
         values.append(value)
-        reasons.extend(found)
-    return Judged(pl.DataFrame(values), pl.select(pl.coalesce(*reasons).alias("reason")).to_series())
+        own = [c for c in table.column_rules if c.columns == (name,)]
+        reasons += [problem, pl.DataFrame([value]).with_columns(reason_of(own).alias(REASON))[REASON]]
+    rows = pl.DataFrame(values)
+    declared = rows.with_columns(reason_of(table.aside_rules[len(table.column_rules) :]).alias(REASON))[REASON]
+    return Judged(rows, pl.select(pl.coalesce(*reasons, declared).alias("reason")).to_series())
 
 
 def conclude(parts: Sequence[Judged], table: GoldTable) -> tuple[pl.DataFrame, list[pl.Series]]:
@@ -82,43 +86,23 @@ def conclude(parts: Sequence[Judged], table: GoldTable) -> tuple[pl.DataFrame, l
     return rows.filter(kept), [reason.slice(n, p.rows.height) for n, p in zip(starts, parts, strict=False)]
 
 
-def _column(column: pl.Series, name: str, table: GoldTable, timezone: str | None) -> tuple[pl.Series, list[pl.Series]]:
-    """The column in its declared type, and for each rule the rows that break it, as a column of reasons."""
-    rules = table.columns[name]
+def _column(column: pl.Series, name: str, table: GoldTable, timezone: str | None) -> tuple[pl.Series, pl.Series]:
+    """The column in its declared type, and why a row's value can't be read in it, null where it can."""
+    dtype = table.columns[name].dtype
     try:
-        parsed = parse(column, rules.dtype, timezone)
+        parsed = parse(column, dtype, timezone)
     except KaratError as error:
         raise type(error)(error.what, where=f"gold table {table.name!r}", remedy=error.remedy) from None
-    values, found = parsed.values.alias(name), [_named(parsed.problem, name)]
-    if rules.dtype == "string" and name in table.key:
+    values = parsed.values.alias(name)
+    if dtype == "string" and name in table.key:
         values = values.set(values.str.strip_chars() == "", None).alias(name)
-    if name in table.key or not rules.nullable:
-        text = "no value in key column" if name in table.key else "no value"
-        found.append(_where(values.is_null(), f"{text}: {name}"))
-    if rules.minimum is not None:
-        found.append(_where(values < rules.minimum, f"below {rules.minimum:g}: {name}"))
-    if rules.maximum is not None:
-        found.append(_where(values > rules.maximum, f"above {rules.maximum:g}: {name}"))
-    if rules.allowed is not None:
-        found.append(_where(~values.cast(pl.String).is_in(list(rules.allowed)), f"not an allowed value: {name}"))
-    return values, found
+    return values, _named(parsed.problem, name)
 
 
 def _named(problem: pl.Series, column: str) -> pl.Series:
     return pl.select(problem + f": {column}").to_series() if problem.null_count() < len(problem) else problem
 
 
-def _where(broken: pl.Series, reason: str) -> pl.Series:
-    return pl.select(pl.when(broken).then(pl.lit(reason))).to_series()
-
-
 def reasons_of(aside: pl.DataFrame) -> dict[str, int]:
     """How many rows for each reason, the most frequent first."""
     return dict(Counter(aside["reason"].to_list()).most_common())
-
-
-def as_json(frame: pl.DataFrame) -> pl.Series:
-    """Each row as a JSON object."""
-    if not frame.height:
-        return pl.Series("row", [], dtype=pl.String)
-    return frame.select(pl.struct(pl.all()).struct.json_encode().alias("row")).to_series()

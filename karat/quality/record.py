@@ -1,0 +1,94 @@
+"""``catalog.monitoring.quality``: what every check found, each time that it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from karat.lake import Lake
+from karat.names import TableName
+
+
+def _field(name: str, kind: pa.DataType, comment: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"comment": comment})
+
+
+SCHEMA = pa.schema(
+    [
+        _field("day", pa.date32(), "UTC day of checked_at"),
+        _field("run", pa.string(), "the piece of work that asked: the same work asks once"),
+        _field("table_name", pa.string(), "catalog.schema.table"),
+        _field("check_name", pa.string(), "the rule in words"),
+        _field("table_version", pa.int64(), "Delta version that holds these rows; null where nothing was committed"),
+        _field("on_fail", pa.string(), "block, warn or set_aside"),
+        _field("state", pa.string(), "passed, warned, set_aside or blocked"),
+        _field("rows", pa.int64(), "rows (days, for volume) that were looked at"),
+        _field("failed", pa.int64(), "how many of them break the rule"),
+        _field("examples", pa.string(), "JSON list of at most three of them"),
+        _field("contract", pa.string(), "hash of the table's identity and all its rules"),
+        _field("checked_at", pa.timestamp("us", tz="UTC"), "when"),
+    ]
+)
+KEY = ("day", "run", "table_name", "check_name")
+
+
+def quality_name(catalog: str) -> TableName:
+    return TableName(catalog, "monitoring", "quality")
+
+
+def record(
+    lake: Lake,
+    table: TableName,
+    rows: Sequence[dict[str, Any]],
+    *,
+    run: str,
+    version: int | None,
+    contract: str,
+    at: datetime | None = None,
+) -> None:
+    """Adds what a run found (``Found.as_row``); nothing where it is there already."""
+    name = quality_name(table.catalog)
+    if not rows or _recorded(lake, name, table, run, version):
+        return
+    moment = at or datetime.now(UTC)
+    frame = pl.DataFrame([dict(r) for r in rows]).with_columns(
+        day=pl.lit(moment.date()),
+        run=pl.lit(run),
+        table_name=pl.lit(str(table)),
+        table_version=pl.lit(version, pl.Int64),
+        contract=pl.lit(contract),
+        checked_at=pl.lit(moment),
+    )
+    lake.create(
+        name, SCHEMA, primary_key=KEY, partition_by=("day",), description="what the checks of gold and features found"
+    )
+    lake.merge(name, frame.select(SCHEMA.names))
+
+
+def _recorded(lake: Lake, name: TableName, table: TableName, run: str, version: int | None) -> bool:
+    mine = (pl.col("run") == run) & (pl.col("table_name") == str(table))
+    return lake.exists(name) and bool(
+        lake.scan(name).filter(mine & pl.col("table_version").eq_missing(version)).limit(1).collect().height
+    )
+
+
+def results(lake: Lake, catalog: str, table: TableName | None = None) -> pl.DataFrame:
+    """All rows of the catalog's table of results, of one table if it is named; oldest first."""
+    name = quality_name(catalog)
+    if not lake.exists(name):
+        empty = pl.from_arrow(SCHEMA.empty_table())
+        assert isinstance(empty, pl.DataFrame)
+        return empty
+    rows = lake.scan(name)
+    if table is not None:
+        rows = rows.filter(pl.col("table_name") == str(table))
+    return rows.sort("checked_at", "check_name").collect()
+
+
+def latest(lake: Lake, catalog: str) -> pl.DataFrame:
+    """The newest result of each table's checks."""
+    return results(lake, catalog).unique(["table_name", "check_name"], keep="last", maintain_order=True)
