@@ -125,3 +125,27 @@ class ModelRef:
 
     def __str__(self) -> str:
         return f"models:/{self.model}/{self.version}" if self.version else f"models:/{self.model}@{self.alias}"
+
+
+@dataclass(frozen=True, order=True)
+class FeatureRef:
+    """``table:feature``, as document 004 and Feast write a feature; ``table`` is as it was written."""
+
+    table: str
+    feature: str
+
+    def __str__(self) -> str:
+        return f"{self.table}:{self.feature}"
+
+    @classmethod
+    def parse(cls, text: str | FeatureRef) -> FeatureRef:
+        """Raises WrongCall where ``text`` is not of that form."""
+        if isinstance(text, FeatureRef):
+            return text
+        table, _, feature = text.partition(":")
+        if not _PART.match(feature) or not all(_PART.match(p) for p in table.split(".")):
+            raise WrongCall(
+                f"{text!r} is not a reference to a feature",
+                remedy="write table:feature, as in patient_demographics:age, or catalog.schema.table:feature",
+            )
+        return cls(table, feature)

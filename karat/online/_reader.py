@@ -123,7 +123,9 @@ class Reader:
 
     def _find(self, key: Sequence[Any], at: int) -> tuple[bytes, int, Any, int, int] | Row:
         """(record, start, time, version, layout) of the row to take, or the Row that says why there is none."""
-        record = self._get(self._codec.encode(key))
+        return self._taken(self._get(self._codec.encode(key)), at)
+
+    def _taken(self, record: bytes | None, at: int) -> tuple[bytes, int, Any, int, int] | Row:
         if record is None:
             return self._missing
         start = self._known(record, at)
@@ -137,7 +139,19 @@ class Reader:
     def read(self, key: Sequence[Any], at: int) -> Row:
         """The row of ``key`` (values of the declared types, in the order of ``state.key``) known at ``at``
         (microseconds UTC)."""
-        found = self._find(key, at)
+        return self._row(self._find(key, at))
+
+    def read_many(self, keys: Sequence[Sequence[Any] | None], at: int) -> list[Row]:
+        """``read`` for each of ``keys``, in their order, in one round trip to the store and as of one moment of it; a
+        key that is None, or holds a None, finds nothing."""
+        encode, places = self._codec.encode, [i for i, k in enumerate(keys) if k is not None and None not in k]
+        records = self._store.get_many(self._space, [encode(keys[i]) for i in places])  # type: ignore[arg-type]
+        rows = [self._missing] * len(keys)
+        for place, record in zip(places, records, strict=True):
+            rows[place] = self._row(self._taken(record, at))
+        return rows
+
+    def _row(self, found: tuple[bytes, int, Any, int, int] | Row) -> Row:
         if isinstance(found, Row):
             return found
         record, start, time, version, number = found

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+#: How many rows one request may bring.
+MOST_ROWS = 1000
 
 
 class PredictBody(BaseModel):
@@ -32,6 +35,52 @@ class PredictBody(BaseModel):
             "as_of_date": self.as_of_date,
             "explain": self.explain,
         }
+
+
+class FeaturesBody(BaseModel):
+    """Features by reference for up to 1,000 entity rows (``entity_rows`` is the same as ``entities``)."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        validate_by_name=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "features": ["cost_features:dbu_sum_7d", "cost_features:cost_volatility"],
+                    "entities": [{"workspace_id": "ws-1"}, {"workspace_id": "ws-2"}],
+                }
+            ]
+        },
+    )
+
+    features: list[StrictStr] = Field(
+        description="table:feature, in the order of the answer", min_length=1, max_length=500
+    )
+    entities: list[dict[str, Any]] = Field(
+        description="key column -> value, one object a row",
+        validation_alias=AliasChoices("entities", "entity_rows"),
+        min_length=1,
+        max_length=MOST_ROWS,
+    )
+    project: str | None = Field(None, description="where bare tables are; needed where several projects have the table")
+    as_of_date: AwareDatetime | None = Field(None, description="the values that were known then")
+
+
+class FeatureRow(BaseModel):
+    keys: dict[str, Any]
+    values: list[Any]
+    statuses: list[str]
+    times: list[str | None]
+
+
+class FeaturesAnswer(BaseModel):
+    """``results`` in the order of the entities; ``values`` and ``statuses`` in that of ``features``; ``times``: of the
+    feature rows that were taken."""
+
+    features: list[str]
+    names: list[str]
+    results: list[FeatureRow]
+    latency_ms: float
 
 
 class TopFeature(BaseModel):

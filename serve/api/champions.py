@@ -35,7 +35,7 @@ class Champions:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._wanted: dict[ModelName, int] = {}
         self._served: dict[ModelName, Served] = {}
         self._errors: dict[ModelName, str] = {}
@@ -124,7 +124,7 @@ class Champions:
             if (served is not None and served.version == version) or self._wanted.get(name) != version:
                 continue
             try:
-                fresh: Served = self._load(self._settings, name, version)
+                fresh: Served = self._load(self.settings, name, version)
             except Exception as error:  # a model that can't be loaded must not stop the others from being loaded
                 failed = True
                 what = error.what if isinstance(error, KaratError) else repr(error)

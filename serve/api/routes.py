@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib import import_module
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,7 +13,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 
 from karat.errors import InvalidRequest
-from serve.api.bodies import Answer, Health, ModelHealth, PredictBody, Wrong
+from serve.api.bodies import Answer, FeaturesAnswer, FeaturesBody, Health, ModelHealth, PredictBody, Wrong
 from serve.api.champions import Champions, normalised
 from serve.api.failures import Route
 
@@ -50,6 +51,18 @@ async def predict(model: str, body: PredictBody, request: Request) -> Response:
     if served.at_once(fields):
         return _json(served.answer(fields))
     return _json(await run_in_threadpool(served.answer, fields))
+
+
+@router.post("/v1/features", responses={200: {"model": FeaturesAnswer}, **_WRONG}, tags=["features"])
+async def features(body: FeaturesBody, request: Request) -> Response:
+    """Feature values and their statuses for many entities at once, without a model: what is known now from the online
+    store, what was known at a past `as_of_date` from the offline one.
+
+    An entity that a table does not know is NOT_FOUND; where no table knows any of the entities the answer is 404.
+    """
+    # What reads the stores takes seconds to import: this replica is ready before that.
+    answer = import_module("serve.api.features").answer
+    return _json(await run_in_threadpool(answer, _champions(request).settings, body))
 
 
 def _json(value: Any) -> Response:

@@ -1,0 +1,118 @@
+"""One feature table read by keys, now or as of a past time: the same rows and statuses from either store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from karat.errors import FeatureNotFound, did_you_mean
+from karat.features import Status, lookup
+from karat.lake import Lake
+from karat.names import TableName
+from karat.online import EPOCH, OnlineStore, Reader, Row, Space, dtype_of
+
+_MICROSECOND = timedelta(microseconds=1)
+KEY_TYPES: dict[str, Any] = {
+    "string": pl.String,
+    "int64": pl.Int64,
+    "date": pl.Date,
+    "timestamp": pl.Datetime("us", "UTC"),
+}
+_AT = "__as_of__"
+
+
+class Taken(NamedTuple):
+    """One row's values and statuses in the order of the columns asked for, and its time where it has one."""
+
+    values: tuple[Any, ...]
+    statuses: tuple[Status, ...]
+    at: datetime | None
+
+
+class TableReads:
+    """Reads ``columns`` of one table. ``key``: the entity's columns and their types; ``time``: its time column and
+    type, which a row may name instead of asking for what is known.
+
+    Raises TableNotFound, FeatureNotFound; StoreUnreachable where what is known now is asked of a table that was never
+    published.
+    """
+
+    def __init__(self, lake: Lake, store: OnlineStore, table: TableName, columns: Sequence[str]) -> None:
+        self._lake, self._store, self.table, self.columns = lake, store, table, tuple(columns)
+        self._reader: Reader | None = None
+        state = store.state(Space(str(table)))
+        if state is not None:
+            self.key, types = dict(state.key), dict(state.columns)
+            self.time = state.time
+        else:
+            info = lake.info(table)
+            types = {f.name: dtype_of(f.type) for f in info.schema if f.name not in info.primary_key}
+            self.key = {n: dtype_of(info.schema.field(n).type) for n in info.primary_key if n != info.timeseries}
+            self.time = info.timeseries
+        for column in self.columns:
+            if column not in types:
+                raise FeatureNotFound(
+                    f"feature {column!r} is not in {table}", where=str(table), remedy=did_you_mean(column, types)
+                )
+
+    @cached_property
+    def time_type(self) -> str:
+        return dtype_of(self._lake.info(self.table).schema.field(self.time).type) if self.time else ""
+
+    @property
+    def key_types(self) -> dict[str, str]:
+        """Every key column that a row may name -> its type."""
+        return self.key | ({self.time: self.time_type} if self.time else {})
+
+    def rows(self, keys: Sequence[Mapping[str, Any]], at: int, *, offline: bool) -> list[Taken]:
+        """One for each of ``keys`` (typed values): the row known at ``at`` (microseconds UTC), from the online store
+        or, with ``offline``, the lake; where the keys name the table's time, the row of that time."""
+        exact = [i for i, row in enumerate(keys) if row.get(self.time or "") is not None]
+        known = [i for i, row in enumerate(keys) if row.get(self.time or "") is None]
+        out: dict[int, Taken] = {}
+        for places, by_time in ((exact, False), (known, True)):
+            some = [keys[i] for i in places]
+            if not some:
+                continue
+            read = self._online(some, at) if by_time and not offline else self._offline(some, at, by_time)
+            out |= dict(zip(places, read, strict=True))
+        return [out[i] for i in range(len(keys))]
+
+    def _online(self, keys: Sequence[Mapping[str, Any]], at: int) -> list[Taken]:
+        if self._reader is None:
+            self._reader = Reader(self._store, Space(str(self.table)), self.columns)
+        rows = self._reader.read_many([[row.get(name) for name in self.key] for row in keys], at)
+        return [_taken(row) for row in rows]
+
+    def _offline(self, keys: Sequence[Mapping[str, Any]], at: int, by_time: bool) -> list[Taken]:
+        moment = EPOCH + at * _MICROSECOND
+        names = list(self.key) if by_time or self.time is None else [*self.key, self.time]
+        types = {n: KEY_TYPES[self.key_types[n]] for n in names}
+        spine = pl.DataFrame({n: [row.get(n) for row in keys] for n in names}, schema=types)
+        spine = spine.with_columns(pl.lit(moment, dtype=pl.Datetime("us", "UTC")).alias(_AT))
+        timed = by_time and self.time is not None
+        rows = self._lake.scan(self.table)
+        if timed and self.time:
+            rows = rows.filter(pl.col(self.time) <= (moment if self.time_type == "timestamp" else moment.date()))
+        for name in names:
+            rows = rows.filter(pl.col(name).is_in(spine[name].drop_nulls().unique().implode()))
+        needed = dict.fromkeys([*names, *([self.time] if self.time else []), *self.columns])
+        looked = lookup(
+            spine,
+            rows.select(list(needed)).collect(),
+            keys={n: n for n in names},
+            time=(_AT, self.time) if timed and self.time else None,
+            lag=self._lake.info(self.table).lag,
+            columns=list(self.columns),
+        )
+        ages = [None if age is None else moment - age for age in looked.age]
+        statuses = [tuple(Status(s) for s in row) for row in looked.statuses.iter_rows()]
+        return [Taken(*row) for row in zip(looked.values.iter_rows(), statuses, ages, strict=True)]
+
+
+def _taken(row: Row) -> Taken:
+    return Taken(row.values, row.statuses, None if row.time is None else EPOCH + row.time * _MICROSECOND)
