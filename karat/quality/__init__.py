@@ -28,7 +28,7 @@ Nullable columns of the contract may be left out of ``columns``: they are null t
 
 from karat.quality.check import Checked, check
 from karat.quality.found import Found
-from karat.quality.gold import check_gold, kept
+from karat.quality.gold import asked, check_gold, kept
 from karat.quality.ingest import Ingested, ingest
 from karat.quality.maps import Map, load_map
 from karat.quality.origin import missing_gold, origin, set_aside_name
@@ -40,6 +40,7 @@ __all__ = [
     "Found",
     "Ingested",
     "Map",
+    "asked",
     "check",
     "check_gold",
     "ingest",

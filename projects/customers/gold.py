@@ -18,7 +18,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from karat.declare import Column, GoldTable
+from karat.declare import Column, GoldTable, matches, not_null, volume
 
 ADD_ON = ("Yes", "No", "No internet service")
 SERVICES = ("online_security", "online_backup", "device_protection", "tech_support", "streaming_tv", "streaming_movies")
@@ -34,6 +34,13 @@ customers = GoldTable(
     description="One row a customer of a telephone and internet company, as of the day of the extract; no history",
     owner="customer-analytics",
     key=("customer_id",),
+    checks=(
+        matches("internet_service <> 'No' OR online_security = 'No internet service'", description="Add-ons need it"),
+        matches("phone_service OR multiple_lines = 'No phone service'", description="Lines need a telephone"),
+        matches("total_charges IS NOT NULL OR tenure = 0", on_fail="warn", description="Null before the first bill"),
+        not_null("churned", at_most=0.05, on_fail="warn", description="The label"),
+        volume(low=50, on_fail="warn"),
+    ),
     columns={
         "customer_id": Column(dtype="string", description="Customer"),
         "gender": Column(

@@ -36,7 +36,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from karat.declare import Column, GoldTable
+from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
 
 CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
 PRICING_CATEGORIES = ("Standard", "Committed", "Dynamic", "Other")
@@ -47,6 +47,14 @@ fact_usage = GoldTable(
     owner="finops",
     key=("usage_id",),
     event_time="usage_date",
+    checks=(
+        matches("ingestion_date >= usage_date", description="No line arrives before what it bills was used"),
+        matches("charge_class IS NULL OR charge_category <> 'Credit'", on_fail="warn", description="Credits are final"),
+        not_null("effective_cost", at_most=0.05, description="What is not priced is in no sum"),
+        not_null("service_category", at_most=0.2, on_fail="warn"),
+        fresh("3d"),
+        volume(fall=0.8, rise=4, on_fail="warn", description="Late lines leave the last days short, but not so much"),
+    ),
     columns={
         "usage_id": Column(dtype="string", description="Line of the bill; begins with its source, unique over all"),
         "provider": Column(dtype="string", nullable=False, description="Databricks, AWS, Microsoft, Oracle ..."),

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import polars as pl
 
-from karat.declare import Dtype, Feature, FeatureTable, aggregate, from_polars, from_sql
+from karat.declare import (
+    Dtype,
+    Feature,
+    FeatureTable,
+    aggregate,
+    between,
+    from_polars,
+    from_sql,
+    is_in,
+    matches,
+    not_null,
+)
 
 ADD_ONS = ("online_security", "online_backup", "device_protection", "tech_support", "streaming_tv", "streaming_movies")
 
@@ -86,5 +97,13 @@ churn_features = FeatureTable(
             dtype="string",
             description="Months of tenure in five brackets, as marketing speaks of them",
         ),
+    ),
+    checks=(
+        not_null("contract", at_most=0.01),
+        not_null("tenure", at_most=0.01),
+        between("number_of_services", 0, 9),
+        is_in("tenure_bracket", "under 6", "6 to 11", "12 to 23", "24 to 47", "48 and more"),
+        matches("average_charges IS NULL OR tenure > 0"),
+        between("average_charges", 0, on_fail="warn"),
     ),
 )

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from karat.declare import Feature, FeatureTable, aggregate, from_polars, from_python, from_sql
+from karat.declare import (
+    Feature,
+    FeatureTable,
+    aggregate,
+    between,
+    from_polars,
+    from_python,
+    from_sql,
+    matches,
+    not_null,
+    volume,
+)
 
 CATEGORIES = {
     "compute": "service_category = 'Compute'",
@@ -397,4 +408,15 @@ cost_features = FeatureTable(
     # A workspace that falls silent has days of nothing, not no days: its sums must go down.
     rows="window",
     features=(*CONSUMPTION, *SPEND, *ALLOCATION, *COMMITMENT, *WASTE, *MIX, *CALENDAR),
+    checks=(
+        not_null("daily_cost", description="A sum of no rows is 0"),
+        *(between(f"{part}_30d", 0, 1) for part in ("tagged_line_share", "owned_line_share", "correction_share")),
+        between("active_days_30d", 0, 30),
+        matches("active_days_7d <= active_days_30d AND lines_1d <= lines_7d", description="Windows hold one another"),
+        matches("min_line_cost_30d <= max_line_cost_7d"),
+        between("std_dbu_7d", 0),
+        between("mix_entropy_30d", 0, round(float(np.log(len(CATEGORIES))), 6) + 1e-6),
+        between("mix_shift_1d", 0, 1 + 1e-9, description="A share of shares, but for the last bits"),
+        volume(low=1, on_fail="warn"),
+    ),
 )

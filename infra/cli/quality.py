@@ -1,0 +1,98 @@
+"""``karat quality``: the checks that a project declares, and what each found last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from infra.cli.app import console, print_json
+from karat.declare import Check, Project, load_project
+from karat.errors import TableNotFound, did_you_mean
+from karat.lake import Lake
+from karat.names import TableName
+from karat.quality import asked, latest
+from karat.settings import Settings
+
+_COLORS = {"passed": "green", "warned": "yellow", "set_aside": "yellow", "blocked": "red"}
+
+
+def quality(
+    project: Annotated[str, typer.Argument(help="a folder under projects/")],
+    table: Annotated[str | None, typer.Option(help="only this gold or feature table")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+) -> None:
+    """Show the checks of gold and feature tables, and what each found last.
+
+    Checks are declared beside the tables; those that block keep a table as it was, those that set aside leave rows
+    out. All results, back to the first, are rows of `monitoring.quality`.
+
+    Example:  `karat quality health_monitor --table fact_usage`
+    """
+    settings = Settings()
+    loaded = load_project(project, settings)
+    known = {*loaded.gold, *loaded.tables}
+    if table is not None and table not in known:
+        raise TableNotFound(f"project {project!r} declares no table {table!r}", remedy=did_you_mean(table, known))
+    rows = [r for r in _rows(loaded, Lake(settings.lake, settings.environment)) if table in (None, r["name"])]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        console.print("There are no checks. Declare some beside a table: checks=(not_null(...), between(...))")
+        return
+    _show(rows)
+
+
+def _rows(project: Project, lake: Lake) -> Iterator[dict[str, Any]]:
+    """One a check, in the order of the declarations, with its newest result if it was ever asked."""
+    found = latest(lake, project.catalog).rows(named=True)
+    results = {(r["table_name"], r["check_name"]): r for r in found}
+    for name, table, check in _declared(project):
+        result = results.get((str(table), check.name), {})
+        yield {
+            "name": name,
+            "table": str(table),
+            "check": check.name,
+            "description": check.description,
+            "on_fail": check.on_fail,
+            "state": result.get("state"),
+            "rows": result.get("rows"),
+            "failed": result.get("failed"),
+            "version": result.get("table_version"),
+            "checked_at": result.get("checked_at"),
+            "examples": [json.loads(e) for e in json.loads(result.get("examples", "[]"))],
+        }
+
+
+def _declared(project: Project) -> Iterator[tuple[str, TableName, Check]]:
+    for gold in project.gold.values():
+        yield from ((gold.name, project.gold_name(gold.name), c) for c in asked(gold))
+    for table in project.tables.values():
+        yield from ((table.name, project.table_name(table.name), c) for c in table.declared_checks)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    shown = Table(box=None, header_style="bold")
+    for column in ("table", "check", "on fail", "state"):
+        shown.add_column(column, overflow="fold")
+    for column in ("failed", "rows", "version"):
+        shown.add_column(column, justify="right")
+    for row in rows:
+        state = row["state"] or "not asked yet"
+        shown.add_row(
+            row["name"],
+            escape(row["check"]),
+            row["on_fail"].replace("_", " "),
+            f"[{_COLORS.get(state, 'dim')}]{state.replace('_', ' ')}[/]",
+            *("" if row[k] is None else f"{row[k]:,}" for k in ("failed", "rows", "version")),
+        )
+    console.print(shown)
+    for row in rows:
+        if row["state"] not in (None, "passed") and row["examples"]:
+            examples = "; ".join(json.dumps(e) for e in row["examples"])
+            console.print(f"{row['name']}, {row['check']}: {examples}", markup=False, highlight=False, soft_wrap=True)
