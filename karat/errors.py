@@ -15,6 +15,7 @@
     │   ├── KeyColumnNull
     │   ├── DuplicateKeys
     │   ├── NaiveTimestamp
+    │   ├── SequenceTooShort         fewer rows than sequence_length, and the lookup refuses to pad
     │   ├── UnreadableInput          not the file it is taken for: encoding, header, format
     │   ├── NoRowsLeft               every row of an input broke its contract
     │   └── QualityBlocked           a check that blocks was broken: nothing was committed
@@ -137,6 +138,9 @@ class DuplicateKeys(DataError): ...
 
 
 class NaiveTimestamp(DataError): ...
+
+
+class SequenceTooShort(DataError): ...
 
 
 class UnreadableInput(DataError): ...

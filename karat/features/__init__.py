@@ -3,6 +3,7 @@
 from karat.features.asof import Looked, Status, lookup
 from karat.features.engine import compute_frame
 from karat.features.freshness import Freshness, is_fresh
+from karat.features.sequences import Sequenced, sequences
 from karat.features.statistics import statistics
 from karat.features.table import FeatureResult, compute_table
 
@@ -10,10 +11,12 @@ __all__ = [
     "FeatureResult",
     "Freshness",
     "Looked",
+    "Sequenced",
     "Status",
     "compute_frame",
     "compute_table",
     "is_fresh",
     "lookup",
+    "sequences",
     "statistics",
 ]

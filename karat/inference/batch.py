@@ -13,9 +13,9 @@ from karat.errors import FeatureLookupFailed, KaratError, SchemaMismatch, Signat
 from karat.lake import Lake
 from karat.names import ModelRef, TableName
 from karat.registry import LoadedModel, Registry
+from karat.training.filled import Filled, fill
 from karat.training.frames import Frame, beside, to_polars
 from karat.training.lookups import PinnedLookup
-from karat.training.training_set import Filled, fill
 
 _RESULT_TYPES: dict[str, Any] = {
     "double": pl.Float64,
@@ -88,7 +88,7 @@ def predict(
 
 def _check_columns(loaded: LoadedModel, frame: pl.DataFrame) -> None:
     """What the frame must bring, and what it must not: before anything is read."""
-    looked_up = {out for lookup in loaded.lookups for out in lookup.columns.values()}
+    looked_up = {out for lookup in loaded.lookups for out in lookup.outputs}
     shown = f"columns: {', '.join(frame.columns)}"
     for name in loaded.features:
         if name not in looked_up and name not in frame.columns:
@@ -115,12 +115,9 @@ def _check_columns(loaded: LoadedModel, frame: pl.DataFrame) -> None:
 def _needed(loaded: LoadedModel, given: list[str]) -> list[PinnedLookup]:
     """The lookups with those columns alone that the model reads and the frame does not bring."""
     wanted = set(loaded.features) - set(given)
-    cut = []
-    for lookup in loaded.lookups:
-        columns = {name: out for name, out in lookup.columns.items() if out in wanted}
-        defaults = {name: value for name, value in lookup.defaults.items() if name in columns}
-        cut.append(replace(lookup, columns=columns, defaults=defaults))
-    return [lookup for lookup in cut if lookup.columns]
+    every = {out for lookup in loaded.lookups for out in lookup.outputs}
+    cut = [lookup.without(every - wanted) for lookup in loaded.lookups]
+    return [lookup for lookup in cut if lookup.outputs]
 
 
 def _filled(

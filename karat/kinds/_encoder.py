@@ -45,6 +45,11 @@ def dtype_of(name: str, dtype: pl.DataType) -> str:
             return ours
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return "string"
+    if dtype == pl.Array:
+        raise SchemaMismatch(
+            f"feature {name!r} is a sequence, and this kind of model reads one value a row",
+            remedy="take a kind that reads sequences, or look it up without sequence_length",
+        )
     raise SchemaMismatch(
         f"feature {name!r} has the type {dtype}, which no model takes",
         remedy="features are numbers, texts, switches, dates or timestamps",

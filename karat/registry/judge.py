@@ -14,9 +14,10 @@ from karat.registry.candidate import SPLIT
 from karat.registry.records import LoadedModel, ModelVersion
 from karat.registry.store import Registry
 from karat.training.evaluate import evaluate
+from karat.training.filled import fill
 from karat.training.planted import knows_both, plant
 from karat.training.split import TEST
-from karat.training.training_set import ROW, fill
+from karat.training.training_set import ROW
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ def _values(series: pl.Series) -> list[bytes]:
         return [(series.fill_null(0.0).fill_nan(float("nan")).to_numpy() + 0.0).tobytes()]
     if series.dtype.is_integer():
         return [_bytes(series.fill_null(0))]
+    if isinstance(series.dtype, pl.Array):
+        flat = _plain(series.explode()) if len(series) else pl.Series([], dtype=series.dtype.inner)
+        return [np.packbits(flat.is_null().to_numpy()).tobytes(), *_values(flat)]
     # Nested values are few (lists of ids in a spine): their JSON is canonical enough, field order being the type's.
     return [str(series.to_list()).encode()]
 

@@ -26,14 +26,16 @@ SCHEMA: dict[str, Any] = {
 
 def describe(name: str, table: str, values: pl.Series, statuses: pl.Series, age: pl.Series) -> dict[str, Any]:
     """One line of the report. ``age`` is the spine row's time less the time of the row used, null where none was;
+    of a sequence that of its newest row, and ``null_share`` then counts its elements, padding too;
     ``younger`` counts values whose row is of a later time than their spine row: each of them is a leak."""
     counts = dict(statuses.cast(pl.String).value_counts().iter_rows())
     rows = len(values)
+    elements = values.explode() if values.dtype == pl.Array and rows else values
     return {
         "feature": name,
         "table": table,
         "rows": rows,
-        "null_share": values.null_count() / rows if rows else 0.0,
+        "null_share": elements.null_count() / len(elements) if rows else 0.0,
         **{s.lower(): counts.get(s, 0) for s in ("PRESENT", "NULL", "NOT_FOUND", "EXPIRED", "DEFAULTED")},
         "age_min": age.min(),
         "age_median": age.median(),

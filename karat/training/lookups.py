@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 import pyarrow as pa
 
 from karat.declare.models import Lookup, ModelSpec
 from karat.declare.project import Project
-from karat.errors import ColumnMissing, FeatureNotFound, LabelOverlapsFeatures, LookupKeyMismatch, did_you_mean
+from karat.errors import (
+    ColumnMissing,
+    FeatureNotFound,
+    LabelOverlapsFeatures,
+    LookupKeyMismatch,
+    SchemaMismatch,
+    WrongCall,
+    did_you_mean,
+)
+from karat.features.sequences import Short
 from karat.lake import Lake, TableInfo
 from karat.names import TableName
 
@@ -26,6 +35,11 @@ class FeatureLookup:
     Key columns are matched by name, or by their order where the names differ. ``feature_names`` None takes every
     feature of the table. ``default_values`` replace what is not found or expired; ``rename_outputs`` maps a feature's
     name to that of its column.
+
+    With ``sequence_length`` N (as-of only) each feature is the N latest such rows, an Array(Float64, N), oldest first,
+    padded in front with null; one more column, ``TABLE__mask`` (which ``rename_outputs`` may rename), is true where a
+    row is. A gap wider than ``step`` (the table's grain by default; ``timedelta.max``: none is too wide) ends the
+    sequence. ``short="refuse"`` makes an error of rows with fewer than N.
     """
 
     table_name: str
@@ -35,6 +49,9 @@ class FeatureLookup:
     lookback_window: timedelta | None = None
     default_values: Mapping[str, Any] = field(default_factory=dict)
     rename_outputs: Mapping[str, str] = field(default_factory=dict)
+    sequence_length: int | None = None
+    step: timedelta | None = None
+    short: Short = "pad"
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,8 @@ class PinnedLookup:
     """A FeatureLookup as it was resolved: what a model keeps, and what batch and online inference read.
 
     ``keys`` maps spine columns to the table's; ``time`` is that pair of an as-of join; ``columns`` maps each feature
-    to its output's name, in order; ``schema`` gives the Arrow type of every column that is read.
+    to its output's name, in order; ``schema`` gives the Arrow type of every column that is read. ``event_id`` is the
+    column that orders rows of the same time; ``step`` None: no gap ends a sequence; ``mask`` names its mask's output.
     """
 
     table: TableName
@@ -55,6 +73,16 @@ class PinnedLookup:
     defaults: dict[str, Any]
     schema: dict[str, str]
     definition_hash: str = ""
+    sequence_length: int | None = None
+    step: timedelta | None = None
+    short: Short = "pad"
+    event_id: str | None = None
+    mask: str | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The columns that this lookup adds, in order: its features, then the mask of a sequence."""
+        return (*self.columns.values(), *([self.mask] if self.mask else []))
 
     @property
     def spine_columns(self) -> tuple[str, ...]:
@@ -63,7 +91,16 @@ class PinnedLookup:
 
     @property
     def table_columns(self) -> list[str]:
-        return [*self.keys.values(), *([self.time[1]] if self.time else []), *self.columns]
+        """What is read of the table, each column once."""
+        order = [self.event_id] if self.event_id and self.time else []
+        return list(dict.fromkeys([*self.keys.values(), *([self.time[1]] if self.time else []), *order, *self.columns]))
+
+    def without(self, given: Collection[str]) -> PinnedLookup:
+        """This lookup less the outputs that a frame or a request brings itself; ``outputs`` may be empty then."""
+        columns = {name: out for name, out in self.columns.items() if out not in given}
+        defaults = {name: value for name, value in self.defaults.items() if name in columns}
+        mask = self.mask if self.mask not in given else None
+        return replace(self, columns=columns, defaults=defaults, mask=mask)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -77,11 +114,16 @@ class PinnedLookup:
             "defaults": self.defaults,
             "schema": self.schema,
             "definition_hash": self.definition_hash,
+            "sequence_length": self.sequence_length,
+            "step_seconds": None if self.step is None else self.step.total_seconds(),
+            "short": self.short,
+            "event_id": self.event_id,
+            "mask": self.mask,
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> PinnedLookup:
-        lookback = record["lookback_seconds"]
+        lookback, step = record["lookback_seconds"], record.get("step_seconds")
         return cls(
             table=TableName.parse(record["table"]),
             version=record["version"],
@@ -93,15 +135,22 @@ class PinnedLookup:
             defaults=dict(record["defaults"]),
             schema=dict(record["schema"]),
             definition_hash=record.get("definition_hash", ""),
+            sequence_length=record.get("sequence_length"),
+            step=None if step is None else timedelta(seconds=step),
+            short=record.get("short", "pad"),
+            event_id=record.get("event_id"),
+            mask=record.get("mask"),
         )
 
 
 def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str | None = None) -> PinnedLookup:
     """Checks a lookup against its table and the spine's columns; reads metadata only.
 
-    Raises TableNotFound, FeatureNotFound, ColumnMissing and LookupKeyMismatch, each with the nearest known name.
+    Raises TableNotFound, FeatureNotFound, ColumnMissing and LookupKeyMismatch, each with the nearest known name;
+    WrongCall and SchemaMismatch for a sequence that can't be.
     """
     info = lake.info(TableName.parse(lookup.table_name, catalog=catalog))
+    _check_sequence(lookup)
     features = _features(lookup, info)
     keys, time = _keys(lookup, info)
     for column in (*keys, *([time[0]] if time else [])):
@@ -112,7 +161,11 @@ def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str 
                 remedy=did_you_mean(column, spine.columns),
             )
     columns = {name: lookup.rename_outputs.get(name, name) for name in features}
-    read = [*keys.values(), *([time[1]] if time else []), *features]
+    event_id = info.properties.get("karat.event_id") or None
+    read = dict.fromkeys(
+        [*keys.values(), *([time[1]] if time else []), *([event_id] if event_id and time else []), *features]
+    )
+    sequence = lookup.sequence_length is not None
     return PinnedLookup(
         table=info.name,
         version=info.version,
@@ -124,27 +177,76 @@ def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str 
         defaults=dict(lookup.default_values),
         schema={name: str(info.schema.field(name).type) for name in read},
         definition_hash=info.properties.get("karat.definition_hash", ""),
+        sequence_length=lookup.sequence_length,
+        step=_step(lookup, info) if sequence else None,
+        short=lookup.short,
+        event_id=event_id,
+        mask=lookup.rename_outputs.get(_mask(info), _mask(info)) if sequence else None,
     )
+
+
+def _mask(info: TableInfo) -> str:
+    return f"{info.name.table}__mask"
+
+
+def _step(lookup: FeatureLookup, info: TableInfo) -> timedelta | None:
+    step = info.grain if lookup.step is None else lookup.step
+    return None if step == timedelta.max else step
+
+
+def _check_sequence(lookup: FeatureLookup) -> None:
+    where = f"FeatureLookup({lookup.table_name!r})"
+    if lookup.short not in get_args(Short):
+        raise WrongCall(f"short={lookup.short!r} is neither 'pad' nor 'refuse'", where=where)
+    if lookup.sequence_length is None:
+        if lookup.step is not None or lookup.short != "pad":
+            raise WrongCall("step and short are of a sequence", where=where, remedy="give sequence_length")
+        return
+    if lookup.sequence_length < 1:
+        raise WrongCall(f"sequence_length={lookup.sequence_length} holds nothing", where=where, remedy="give 1 or more")
+    if lookup.timestamp_lookup_key is None:
+        raise WrongCall(
+            "a sequence is of the rows known at a time, and no time is named", where=where,
+            remedy="give timestamp_lookup_key",
+        )  # fmt: skip
+    if lookup.default_values:
+        raise WrongCall(
+            "a sequence has no default_values: what is short is padded and masked", where=where, remedy="leave them out"
+        )
 
 
 def _features(lookup: FeatureLookup, info: TableInfo) -> list[str]:
     """The features asked for, in the order asked; every name that the lookup uses must be a feature."""
     known = [name for name in info.schema.names if name not in info.primary_key]
+    renamed = [n for n in lookup.rename_outputs if lookup.sequence_length is None or n != _mask(info)]
     names = [lookup.feature_names] if isinstance(lookup.feature_names, str) else lookup.feature_names
     chosen = list(known if names is None else names)
-    for name in (*chosen, *lookup.default_values, *lookup.rename_outputs):
+    for name in (*chosen, *lookup.default_values, *renamed):
         if name not in known:
             raise FeatureNotFound(
                 f"feature {name!r} is not in {info.name}", where=str(info.name), remedy=did_you_mean(name, known)
             )
-    for name in (*lookup.default_values, *lookup.rename_outputs):
+    for name in (*lookup.default_values, *renamed):
         if name not in chosen:
             raise FeatureNotFound(
                 f"feature {name!r} has a default or another name, but the lookup does not take it",
                 where=str(info.name),
                 remedy="add it to feature_names",
             )
+    if lookup.sequence_length is not None:
+        _check_numbers(chosen, info)
     return list(dict.fromkeys(chosen))
+
+
+def _check_numbers(features: list[str], info: TableInfo) -> None:
+    for name in features:
+        kind = info.schema.field(name).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+            raise SchemaMismatch(
+                f"the feature {name!r} is a {kind}, and a sequence holds numbers",
+                where=str(info.name),
+                remedy="name the numbers in feature_names",
+            )
 
 
 def _keys(lookup: FeatureLookup, info: TableInfo) -> tuple[dict[str, str], tuple[str, str] | None]:
@@ -161,7 +263,8 @@ def _keys(lookup: FeatureLookup, info: TableInfo) -> tuple[dict[str, str], tuple
                 remedy="leave timestamp_lookup_key out, or name the table's timeseries column when it is created",
             )
         time = (lookup.timestamp_lookup_key, info.timeseries)
-        wanted.remove(info.timeseries)
+        event_id = info.properties.get("karat.event_id")
+        wanted = [key for key in wanted if key not in (info.timeseries, event_id)]
     elif info.timeseries is not None and len(given) < len(wanted):
         raise LookupKeyMismatch(
             f"lookup_key={given} does not name the timeseries column {info.timeseries!r} of {info.name}",

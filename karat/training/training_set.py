@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from karat.errors import DataError, EmptyTrainingSet, LabelNotFound, SchemaMismatch, WrongCall, did_you_mean
-from karat.features import lookup as join
 from karat.lake import Lake
 from karat.training.digest import digest
+from karat.training.filled import Filled, fill
 from karat.training.frames import Frame, like, to_polars
-from karat.training.leakage import describe, report
 from karat.training.lookups import FeatureLookup, PinnedLookup, pin
 
 #: The stored row number by which a training set's rows keep their order.
 ROW = "karat_row"
-
-
-@dataclass(frozen=True)
-class Filled:
-    """What lookups gave for a spine, row for row: values and statuses by output name, and each lookup's report."""
-
-    values: pl.DataFrame
-    statuses: pl.DataFrame
-    report: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -103,45 +93,6 @@ def create_training_set(
     )
 
 
-def fill(
-    lake: Lake,
-    spine: pl.DataFrame,
-    lookups: Sequence[PinnedLookup],
-    *,
-    pinned: bool = False,
-    given: Collection[str] = (),
-) -> Filled:
-    """Every lookup's columns for every row of ``spine``; at the pinned Delta versions, or at those of now.
-
-    Outputs in ``given`` are not looked up: the frame brings them itself.
-    """
-    values: list[pl.Series] = []
-    statuses: list[pl.Series] = []
-    lines: list[dict[str, Any]] = []
-    for lookup in lookups:
-        columns = [name for name, out in lookup.columns.items() if out not in given]
-        if not columns:
-            continue
-        read = [*lookup.keys.values(), *([lookup.time[1]] if lookup.time else []), *columns]
-        features = lake.read(lookup.table, version=lookup.version if pinned else None, columns=read)
-        looked = join(
-            spine.select(lookup.spine_columns),
-            features,
-            keys=lookup.keys,
-            time=lookup.time,
-            lag=lookup.lag,
-            lookback=lookup.lookback,
-            columns=columns,
-            defaults=lookup.defaults,
-        )
-        for name in columns:
-            out = lookup.columns[name]
-            values.append(looked.values.get_column(name).alias(out))
-            statuses.append(looked.statuses.get_column(name).alias(out))
-            lines.append(describe(out, str(lookup.table), values[-1], statuses[-1], looked.age))
-    return Filled(pl.DataFrame(values), pl.DataFrame(statuses), report(lines))
-
-
 def _check_columns(spine: pl.DataFrame, label: str | None, exclude_columns: Sequence[str]) -> None:
     if label is not None and label not in spine.columns:
         raise LabelNotFound(
@@ -157,7 +108,7 @@ def _check_outputs(spine: pl.DataFrame, lookups: Sequence[PinnedLookup]) -> None
     """No two columns of the training set bear the same name."""
     taken = dict.fromkeys(spine.columns, "the frame")
     for lookup in lookups:
-        for out in lookup.columns.values():
+        for out in lookup.outputs:
             if out in taken:
                 raise SchemaMismatch(
                     f"two columns of the training set would be named {out!r}",
@@ -190,11 +141,17 @@ def _schema(frame: pl.DataFrame) -> dict[str, str]:
 def numeric(frame: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
     """The features as models read them: numbers and flags as float64, text as text, in the frozen order.
 
-    Raises DataError for a type that no model can read (a list, a struct); times are no features either.
+    Raises SchemaMismatch for a sequence, DataError for a type that no model can read (a list, a struct, a time).
     """
     out: list[pl.Expr] = []
     for name in features:
         dtype = frame.schema[name]
+        if dtype == pl.Array:
+            raise SchemaMismatch(
+                f"the feature {name!r} is a sequence, and this kind of model reads one value a row",
+                where="training set",
+                remedy="take a kind that reads sequences, or look it up without sequence_length",
+            )
         if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
             out.append(pl.col(name).cast(pl.Float64))
         elif dtype in (pl.String, pl.Categorical, pl.Enum):

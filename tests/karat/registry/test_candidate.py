@@ -19,9 +19,10 @@ from karat.lake import Lake
 from karat.names import ModelName
 from karat.registry import Registry, candidate, definition_of, make_candidate
 from karat.registry.folder import METADATA, read_folder
+from karat.training.filled import fill
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
-from karat.training.training_set import ROW, create_training_set, fill
+from karat.training.training_set import ROW, create_training_set
 
 LEAVER = ModelName("shop_dev", "leaver")
 

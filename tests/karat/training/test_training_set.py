@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pandas as pd
@@ -20,12 +21,14 @@ from karat.errors import (
     LabelNotFound,
     LookupKeyMismatch,
     SchemaMismatch,
+    SequenceTooShort,
     TableNotFound,
     WrongCall,
 )
+from karat.kinds import Model
 from karat.lake import Lake
 from karat.names import TableName
-from karat.training.lookups import lookups_of
+from karat.training.lookups import PinnedLookup, lookups_of
 from karat.training.training_set import create_training_set, numeric
 
 DAY = timedelta(days=1)
@@ -149,6 +152,59 @@ def test_the_answer_is_of_the_kind_that_was_given(demo: Lake, kind: str) -> None
 def test_a_pandas_index_stays(demo: Lake) -> None:
     given = SPINE.to_pandas().set_index(pd.Index([7, 8, 9, 10]))
     assert list(create_training_set(demo, given, [AGES], "label").load_df().index) == [7, 8, 9, 10]
+
+
+SEQUENCE = FeatureLookup(
+    str(VISITS), "clicks", lookup_key="user_id", timestamp_lookup_key="day", sequence_length=3, step=9 * DAY
+)
+
+
+def test_a_sequence_is_an_array_and_its_mask(demo: Lake) -> None:
+    made = create_training_set(demo, SPINE, [SEQUENCE], "label", ["user_id", "day"])
+    assert made.features == ("clicks", "visits__mask")
+    assert made.data["clicks"].to_list() == [[None] * 3, [None, 10, 15], [None, None, 10], [None, None, 20]]
+    assert made.data["visits__mask"].to_list() == [
+        [False] * 3, [False, True, True], [False, False, True], [False, False, True]
+    ]  # fmt: skip
+    line = made.report.row(0, named=True)
+    assert (line["feature"], line["null_share"], line["present"], line["age_max"]) == ("clicks", 8 / 12, 3, 5 * DAY)
+    again = create_training_set(demo, SPINE, [SEQUENCE], "label", ["user_id", "day"])
+    cut = create_training_set(demo, SPINE, [replace(SEQUENCE, step=None)], "label")  # the table's grain: a day
+    assert again.digest == made.digest != cut.digest
+    assert cut.data["clicks"].to_list()[1] == [None, None, 15]
+    assert [PinnedLookup.from_json(p) for p in made.pins["lookups"]] == list(made.lookups)
+
+
+def test_sequences_beside_the_same_features_of_one_row_need_another_name(demo: Lake) -> None:
+    with pytest.raises(SchemaMismatch, match="two columns"):
+        create_training_set(demo, SPINE, [AS_OF, SEQUENCE], "label")
+    named = replace(SEQUENCE, rename_outputs={"clicks": "week", "visits__mask": "week_known"})
+    assert create_training_set(demo, SPINE, [AS_OF, named], "label").features[-3:] == ("clicks", "week", "week_known")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"timestamp_lookup_key": None, "lookup_key": ["user_id", "day"]}, WrongCall, "no time is named"),
+        ({"default_values": {"clicks": 0.0}}, WrongCall, "no default_values"),
+        ({"sequence_length": 0}, WrongCall, "holds nothing"),
+        ({"short": "drop"}, WrongCall, "neither 'pad' nor 'refuse'"),
+        ({"sequence_length": None}, WrongCall, "of a sequence"),
+        ({"short": "refuse"}, SequenceTooShort, "4 of 4 rows have fewer than 3"),
+    ],
+)
+def test_wrong_sequences(demo: Lake, change: dict[str, object], error: type, says: str) -> None:
+    with pytest.raises(error, match=says):
+        create_training_set(demo, SPINE, [replace(SEQUENCE, **change)], "label")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "random_forest", "linear_regression"])
+def test_kinds_of_single_values_refuse_sequences(demo: Lake, kind: str) -> None:
+    made = create_training_set(demo, SPINE, [SEQUENCE], "label")
+    with pytest.raises(SchemaMismatch, match="'clicks' is a sequence"):
+        Model(kind, "regression").fit(made.data.select(made.features[2:]), made.data["label"])
+    with pytest.raises(SchemaMismatch, match="'clicks' is a sequence"):
+        numeric(made.data, ["clicks"])
 
 
 def lookup(**change: object) -> FeatureLookup:

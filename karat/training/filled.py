@@ -1,0 +1,94 @@
+"""Lookups filled in for every row of a spine: at pinned Delta versions for training, at those of now for scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from karat.features import lookup as join
+from karat.features import sequences
+from karat.lake import Lake
+from karat.training.leakage import describe, report
+from karat.training.lookups import PinnedLookup
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What lookups gave for a spine, row for row: values and statuses by output name, and each lookup's report."""
+
+    values: pl.DataFrame
+    statuses: pl.DataFrame
+    report: pl.DataFrame
+
+
+def fill(
+    lake: Lake,
+    spine: pl.DataFrame,
+    lookups: Sequence[PinnedLookup],
+    *,
+    pinned: bool = False,
+    given: Collection[str] = (),
+) -> Filled:
+    """Every lookup's columns for every row of ``spine``; at the pinned Delta versions, or at those of now.
+
+    Outputs in ``given`` are not looked up: the frame brings them itself.
+    """
+    values: list[pl.Series] = []
+    statuses: list[pl.Series] = []
+    lines: list[dict[str, Any]] = []
+    for lookup in (asked.without(given) for asked in lookups):
+        if not lookup.outputs:
+            continue
+        features = lake.read(lookup.table, version=lookup.version if pinned else None, columns=lookup.table_columns)
+        found, told, age = (_row if lookup.sequence_length is None else _sequence)(spine, features, lookup)
+        values += found
+        statuses += told
+        lines += [describe(v.name, str(lookup.table), v, s, age) for v, s in zip(found, told, strict=True)]
+    return Filled(pl.DataFrame(values), pl.DataFrame(statuses), report(lines))
+
+
+_Found = tuple[list[pl.Series], list[pl.Series], pl.Series]
+
+
+def _row(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _Found:
+    """Values, statuses and ages of a lookup that takes one row, by output."""
+    looked = join(
+        spine.select(lookup.spine_columns),
+        features,
+        keys=lookup.keys,
+        time=lookup.time,
+        lag=lookup.lag,
+        lookback=lookup.lookback,
+        columns=list(lookup.columns),
+        defaults=lookup.defaults,
+    )
+    return _named(looked.values, lookup), _named(looked.statuses, lookup), looked.age
+
+
+def _sequence(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _Found:
+    assert lookup.time is not None
+    assert lookup.sequence_length is not None
+    made = sequences(
+        spine.select(lookup.spine_columns),
+        features,
+        keys=lookup.keys,
+        time=lookup.time,
+        length=lookup.sequence_length,
+        step=lookup.step,
+        short=lookup.short,
+        lag=lookup.lag,
+        lookback=lookup.lookback,
+        event_id=lookup.event_id,
+        columns=list(lookup.columns),
+    )
+    mask = [lookup.mask] if lookup.mask else []
+    values = [*_named(made.values, lookup), *(made.mask.alias(m) for m in mask)]
+    statuses = [*_named(made.statuses, lookup), *(made.found.alias(m) for m in mask)]
+    return values, statuses, made.age
+
+
+def _named(frame: pl.DataFrame, lookup: PinnedLookup) -> list[pl.Series]:
+    return [frame.get_column(name).alias(out) for name, out in lookup.columns.items()]
