@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from karat.errors import WrongCall, did_you_mean
@@ -20,6 +20,9 @@ class OnlineSettings(BaseModel):
 
     kind: str = "lmdb"
     map_size: int = Field(64 << 30, description="LMDB: bytes that its sparse map may grow to; alike in every process")
+    url: SecretStr | None = Field(None, description="Redis: redis://, rediss:// (TLS) or unix://, with its password")
+    namespace: str = Field("karat", description="Redis: what every key begins with")
+    timeout: float = Field(2.0, gt=0, description="Redis: seconds after which it counts as out of reach")
 
 
 class Settings(BaseSettings):
@@ -99,15 +102,21 @@ class Settings(BaseSettings):
         return self.host == "localhost" or self.host.startswith("127.")
 
     def as_environment(self) -> dict[str, str]:
-        """These settings as environment variables, for a process that must see the same ones."""
+        """These settings as environment variables, for a process that must see the same ones. No secret is among them:
+        a process inherits those, or is given ``secrets`` by who starts it."""
         out: dict[str, str] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, BaseModel):
-                out |= {f"KARAT_{name}__{k}".upper(): str(v) for k, v in value.model_dump().items()}
+                plain = {k: v for k, v in value.model_dump().items() if not isinstance(v, SecretStr | None)}
+                out |= {f"KARAT_{name}__{k}".upper(): str(v) for k, v in plain.items()}
             elif value is not None:
                 out[f"KARAT_{name}".upper()] = str(value)
         return out
+
+    def secrets(self) -> dict[str, str]:
+        """The secret ones as environment variables: for a child's environment alone, never for a file or an API."""
+        return {} if self.online.url is None else {"KARAT_ONLINE__URL": self.online.url.get_secret_value()}
 
 
 def unknown_settings() -> list[str]:

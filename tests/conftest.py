@@ -16,7 +16,9 @@ from infra.local.environment import runtime_folder, use_platform
 from infra.local.platform import down, up
 from karat.lake import Lake
 from karat.settings import Settings
+from tests.services import redis_server
 
+__all__ = ["redis_server"]
 ROOT = Path(__file__).parent.parent
 
 

@@ -100,9 +100,13 @@ class OnlineStore(ABC):
     def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
         """The records of ``keys`` in order, all as of one moment."""
 
+    def get_across(self, wanted: Sequence[tuple[Space, Sequence[bytes]]]) -> list[list[bytes | None]]:
+        """``get_many`` of several spaces; a store that is reached over a network does it in one round trip."""
+        return [self.get_many(space, keys) for space, keys in wanted]
+
     @abstractmethod
     def scan(self, space: Space) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and record of the space, as of one moment."""
+        """Every key and record of the space, each key once; as of one moment for who holds the space's lock."""
 
     @abstractmethod
     def state(self, space: Space) -> State | None:
@@ -122,7 +126,7 @@ class OnlineStore(ABC):
 
     @abstractmethod
     def lock(self, space: Space) -> AbstractContextManager[None]:
-        """Held by the one process that publishes the space; let go of when that process dies."""
+        """Held by the one thread that publishes the space; let go of when its process dies."""
 
     @abstractmethod
     def close(self) -> None: ...

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ import pytest
 from karat.errors import WrongCall
 from karat.online import OnlineStore, Space, State, backends, open_store
 from karat.settings import Settings
+from tests.services import use_store
 
 SPACE = Space("shop_dev.features.sales")
 STATE = State(SPACE.table, "latest", (("shop", "string"),), "day", 0, {1: (("n", "float64"),)}, 1)
@@ -21,8 +23,7 @@ STATE = State(SPACE.table, "latest", (("shop", "string"),), "day", 0, {1: (("n",
 
 @pytest.fixture(params=backends())
 def stored(request: pytest.FixtureRequest, settings: Settings) -> Settings:
-    settings.online.kind = request.param
-    return settings
+    return use_store(request.param, settings, request)
 
 
 @pytest.fixture
@@ -81,6 +82,29 @@ def test_a_write_that_fails_leaves_nothing(store: OnlineStore) -> None:
     assert store.state(SPACE) == STATE
 
 
+def test_many_spaces_are_read_at_once(store: OnlineStore) -> None:
+    other = Space("shop_dev.features.other")
+    store.apply(STATE, [(b"a", b"1")], [])
+    store.apply(replace(STATE, table=other.table), [(b"a", b"2"), (b"b", b"3")], [])
+    wanted = [(other, [b"b", b"a", b"c"]), (SPACE, []), (SPACE, [b"a"])]
+    assert store.get_across(wanted) == [[b"3", b"2", None], [], [b"1"]]
+
+
+def test_many_records_are_scanned_once_each(store: OnlineStore) -> None:
+    wanted = {b"%05d" % i: b"%d" % i for i in range(5000)}
+    for at in range(0, 5000, 1000):
+        store.apply(STATE, sorted(wanted.items())[at : at + 1000], [])
+    found = list(store.scan(SPACE))
+    assert len(found) == 5000
+    assert dict(found) == wanted
+
+
+def test_no_settings_of_a_store_are_shown_but_plain_ones(store: OnlineStore, stored: Settings) -> None:
+    for secret in stored.secrets().values():
+        password = secret.rpartition("@")[0].rpartition(":")[2]
+        assert password not in f"{stored!r} {stored.as_environment()} {vars(store).get('place')}"
+
+
 WRITER = """
 import sys
 from dataclasses import replace
@@ -99,7 +123,12 @@ def test_readers_see_whole_records_while_another_process_writes(store: OnlineSto
         f"from karat.online import State\nSTATE = State({STATE.table!r}, 'latest', {STATE.key!r}, 'day', 0, "
         f"{STATE.layouts!r}, 1)\n"
     )
-    environment = {**os.environ, **stored.as_environment(), "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
+    environment = {
+        **os.environ,
+        **stored.as_environment(),
+        **stored.secrets(),
+        "PYTHONPATH": f"{tmp_path}:{os.getcwd()}",
+    }
     writer = subprocess.Popen([sys.executable, "-c", WRITER], env=environment)
     get, seen = store.getter(SPACE), set()
     while writer.poll() is None:
@@ -143,3 +172,27 @@ def test_the_lock_is_held_by_one_at_a_time(store: OnlineStore) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+HOLDER = """
+import time
+from karat.online import Space, open_store
+from karat.settings import Settings
+with open_store(Settings()).lock(Space("shop_dev.features.sales")):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_killed_process_is_let_go_of(store: OnlineStore, stored: Settings) -> None:
+    """Redis learns of a death by the lock's end alone: it is made short here."""
+    code = f"import karat.online.{stored.online.kind} as backend\nbackend.LOCK_SECONDS = 1.0\n" + HOLDER
+    environment = {**os.environ, **stored.as_environment(), **stored.secrets(), "PYTHONPATH": os.getcwd()}
+    holder = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.wait()
+    began = time.monotonic()
+    with store.lock(SPACE):
+        assert time.monotonic() - began < 5

@@ -11,8 +11,9 @@ import pytest
 
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import OnlineStore, open_store
+from karat.online import OnlineStore, backends, open_store
 from karat.settings import Settings
+from tests.services import use_store
 
 SALES = TableName("shop_dev", "features", "sales")
 SCHEMA = pa.schema(
@@ -51,9 +52,15 @@ def sales(*rows: tuple[str, int, int, float | None]) -> pl.DataFrame:
     )
 
 
+@pytest.fixture(params=backends())
+def stored(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """Settings with an empty store of each kind."""
+    return use_store(request.param, settings, request)
+
+
 @pytest.fixture
-def store(settings: Settings) -> Iterator[OnlineStore]:
-    store = open_store(settings)
+def store(stored: Settings) -> Iterator[OnlineStore]:
+    store = open_store(stored)
     yield store
     store.close()
 

@@ -17,6 +17,7 @@ from .conftest import SALES, day, sales
 
 SPACE = Space(str(SALES))
 PUBLISH = f"""
+import importlib
 import karat.online._publish as publishing
 from karat.lake import Lake
 from karat.names import TableName
@@ -24,6 +25,7 @@ from karat.online import open_store
 from karat.settings import Settings
 publishing._CHUNK = 20
 settings = Settings()
+importlib.import_module(f"karat.online.{{settings.online.kind}}").LOCK_SECONDS = 1.0  # by which Redis learns of a death
 publishing.publish_table(Lake(settings.lake, "dev"), open_store(settings), TableName.parse({str(SALES)!r}),
                          lambda done, total, what: print(done, total, flush=True))
 """
@@ -31,7 +33,7 @@ publishing.publish_table(Lake(settings.lake, "dev"), open_store(settings), Table
 
 def killed_after(settings: Settings, pieces: int) -> None:
     """A process of its own publishes, and is killed when it has told of so many pieces."""
-    environment = {**os.environ, **settings.as_environment(), "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, **settings.as_environment(), **settings.secrets(), "PYTHONPATH": os.getcwd()}
     process = subprocess.Popen([sys.executable, "-c", PUBLISH], env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for _ in range(pieces):
@@ -40,10 +42,10 @@ def killed_after(settings: Settings, pieces: int) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-def test_a_killed_publication_is_resumed(table, lake: Lake, settings: Settings) -> None:
+def test_a_killed_publication_is_resumed(table, lake: Lake, stored: Settings) -> None:
     lake.merge(table(), sales(*((f"s{i}", 1, 3, 1.0) for i in range(20_000))))
-    killed_after(settings, 2)
-    store = open_store(settings)
+    killed_after(stored, 2)
+    store = open_store(stored)
     state, online = store.state(SPACE), dict(store.scan(SPACE))
     assert state is not None
     assert (state.version, state.pending) == (None, (lake.version(SALES),))
@@ -52,7 +54,7 @@ def test_a_killed_publication_is_resumed(table, lake: Lake, settings: Settings) 
     assert done.written == 20_000 - len(online)
 
     lake.overwrite(SALES, sales(*((f"s{i}", 1, 4, 2.0) for i in range(10_000))))
-    killed_after(settings, 2)
+    killed_after(stored, 2)
     state = store.state(SPACE)
     assert state is not None
     assert (state.version, state.pending) == (done.version, (lake.version(SALES),))
