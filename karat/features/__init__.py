@@ -1,5 +1,6 @@
 """Gold to feature tables, and feature tables to rows: windows, incremental computation, as-of join, statistics."""
 
+from karat.features.as_of import features_as_of
 from karat.features.asof import Looked, Status, lookup
 from karat.features.engine import compute_frame
 from karat.features.freshness import Freshness, is_fresh
@@ -15,6 +16,7 @@ __all__ = [
     "Status",
     "compute_frame",
     "compute_table",
+    "features_as_of",
     "is_fresh",
     "lookup",
     "sequences",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import duckdb
 import polars as pl
@@ -20,8 +21,11 @@ def connect(threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory connection without external access; its spill folder goes when it closes.
 
     A Ray worker is told by OMP_NUM_THREADS how many cores it may use; DuckDB would take all of them. With one thread
-    the same rows in the same order give the same sums to the last bit.
+    the same rows in the same order give the same sums to the last bit. Within ``kept_connection`` it is the kept one.
     """
+    if _kept.depth and threads in (None, 1):
+        yield _kept.connection()
+        return
     spill = tempfile.mkdtemp(prefix="karat-spill-")
     config: dict[str, str | bool | int | float | list[str]] = {
         "enable_external_access": "false",
@@ -40,6 +44,39 @@ def connect(threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
+
+
+class _Kept(threading.local):
+    """One connection a thread, of one DuckDB thread: opening one takes longer than a single entity's features do."""
+
+    def __init__(self) -> None:
+        self.depth, self._stack = 0, ExitStack()
+        self._open: duckdb.DuckDBPyConnection | None = None
+
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        if self._open is None:
+            depth, self.depth = self.depth, 0
+            try:
+                self._open = self._stack.enter_context(connect(threads=1))
+            finally:
+                self.depth = depth
+        return self._open
+
+    def __del__(self) -> None:
+        self._stack.close()
+
+
+_kept = _Kept()
+
+
+@contextmanager
+def kept_connection() -> Iterator[None]:
+    """Until it ends, ``connect`` of this thread gives a connection that stays open for the next time."""
+    _kept.depth += 1
+    try:
+        yield
+    finally:
+        _kept.depth -= 1
 
 
 def quote(name: str) -> str:
