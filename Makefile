@@ -42,7 +42,7 @@ format: install  ## ruff's formatter and its safe fixes
 	@$(BIN)/ruff format .
 
 test: install  ## all tests; needs no server started beforehand
-	@$(BIN)/python -m pytest -m "not faults" -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m "not faults" -n 2 --dist loadscope --no-loadscope-reorder
 
 faults: install  ## the whole fault matrix: kill -9 of every part, and at random moments of every write
 	@$(BIN)/python -m pytest -m faults

@@ -8,9 +8,12 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from infra.local.environment import runtime_folder, use_platform
 from infra.local.platform import down, up
@@ -38,17 +41,32 @@ def on_platform(item: pytest.Item) -> bool:
     return "platform" in getattr(item, "fixturenames", ())
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker takes all that needs the platform, from the start, for there is one platform and it mostly waits; the
-    other takes the rest file by file. What kills parts of the shared platform comes last."""
+    """What needs the platform comes first, for it takes longest; what kills parts of the one that all share, last of
+    those."""
 
     def place(item: pytest.Item) -> tuple[bool, bool]:
-        return not on_platform(item), "test_platform_faults" in item.nodeid
+        return not asks_for_platform(item.path), "test_platform_faults" in item.nodeid
 
     items.sort(key=place)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("platform" if on_platform(item) else str(item.path)))
+
+
+@cache
+def asks_for_platform(path: Path) -> bool:
+    return "pytest.mark.platform" in path.read_text()
+
+
+class OnePlatform(LoadScopeScheduling):
+    """One worker takes the files with tests of the platform, which mostly wait for it; the other takes the rest file
+    by file. (xdist's own groups have no effect with this pytest, whose node ids can't be changed.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", 1)[0]
+        return "platform" if asks_for_platform(ROOT / path) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return OnePlatform(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
