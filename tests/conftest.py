@@ -91,6 +91,23 @@ def put(variables: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
+@pytest.hookimpl(tryfirst=True, wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """``make faults`` ends with a line of its own, behind pytest's."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and session.config.option.markexpr == "faults":
+        reporter.ensure_newline()
+        reporter.write_line(faults_line({outcome: len(found) for outcome, found in reporter.stats.items()}))
+    return result
+
+
+def faults_line(outcomes: Mapping[str, int]) -> str:
+    """What survived is what passed; a fault that could not be tried was not survived."""
+    lost = sum(outcomes.get(outcome, 0) for outcome in ("failed", "error", "skipped", "xfailed"))
+    return f"faults: {outcomes.get('passed', 0)} survived, {lost} not"
+
+
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

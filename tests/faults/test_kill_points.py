@@ -1,0 +1,43 @@
+"""kill -9 at each named point of a computation, a merge and a publication: the next run leaves what it would have."""
+
+from __future__ import annotations
+
+import pytest
+
+COMPUTE = [
+    ("stale", ("karat.features.table.check_gold", "after", 1)),
+    ("empty", ("karat.features.shard.stage_checked", "after", 2)),
+    ("stale", ("karat.features.table.conclude", "before", 1)),
+    ("empty", ("karat.features.table.commit_aside", "after", 1)),
+    ("stale", ("karat.features.table.commit_aside", "after", 1)),
+    ("stale", ("karat.features.table.keep_results", "before", 1)),
+]
+MERGE = [
+    ("karat.lake.changes.write_files", "after", 1),
+    ("karat.lake.transaction.attempt_commit", "before", 1),
+    ("karat.lake.transaction.attempt_commit", "after", 1),
+]
+PUBLISH = [
+    ("karat.online._publish._write", "before", 1),
+    ("karat.online.lmdb.Store.apply", "after", 1),
+    ("karat.online.lmdb.Store.apply", "before", 4),
+]
+
+
+def named(point):
+    return f"{point[0].rpartition('.')[2]}-{point[1]}-{point[2]}"
+
+
+@pytest.mark.parametrize(("start", "point"), COMPUTE, ids=lambda p: p if isinstance(p, str) else named(p))
+def test_a_killed_computation(killed, start, point):
+    killed("compute", start, point)
+
+
+@pytest.mark.parametrize("point", MERGE, ids=named)
+def test_a_killed_merge(killed, point):
+    killed("merge", "stale", point)
+
+
+@pytest.mark.parametrize("point", PUBLISH, ids=named)
+def test_a_killed_publication(killed, point):
+    killed("publish", "stale", point)
