@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from karat.client import FeatureEngineeringClient
+    from karat.training.functions import FeatureFunction
     from karat.training.lookups import FeatureLookup
 
-__all__ = ["FeatureEngineeringClient", "FeatureLookup"]
+__all__ = ["FeatureEngineeringClient", "FeatureFunction", "FeatureLookup"]
 
-_HOME = {"FeatureEngineeringClient": "karat.client", "FeatureLookup": "karat.training.lookups"}
+_HOME = {
+    "FeatureEngineeringClient": "karat.client",
+    "FeatureFunction": "karat.training.functions",
+    "FeatureLookup": "karat.training.lookups",
+}
 
 
 def __getattr__(name: str) -> Any:  # PEP 562: `import karat` stays cheap; the client's libraries load on first use

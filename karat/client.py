@@ -24,6 +24,7 @@ from karat.online import OnlineStore, Published, open_store, publish_table
 from karat.registry import ModelVersion, Registry, log_user_model, open_registry
 from karat.settings import Settings
 from karat.training.frames import Frame, Kind, as_kind, to_polars
+from karat.training.functions import FeatureFunction, FunctionLibrary
 from karat.training.lookups import FeatureLookup
 from karat.training.training_set import TrainingSet, create_training_set
 
@@ -44,6 +45,11 @@ class FeatureEngineeringClient:
     @cached_property
     def registry(self) -> Registry:
         return open_registry(self.settings)
+
+    @cached_property
+    def functions(self) -> FunctionLibrary:
+        """The code of feature functions: those that projects declare, and plain ones given to this client."""
+        return FunctionLibrary(self.settings)
 
     # ---- feature tables
 
@@ -140,7 +146,7 @@ class FeatureEngineeringClient:
     def create_training_set(
         self,
         df: Frame,
-        feature_lookups: Sequence[FeatureLookup],
+        feature_lookups: Sequence[FeatureLookup | FeatureFunction],
         label: str | None,
         exclude_columns: Sequence[str] = (),
     ) -> TrainingSet:
@@ -148,7 +154,15 @@ class FeatureEngineeringClient:
 
         Raises TableNotFound, FeatureNotFound, LookupKeyMismatch, ColumnMissing, LabelNotFound and EmptyTrainingSet.
         """
-        return create_training_set(self.lake, df, feature_lookups, label, _names(exclude_columns), catalog=self.catalog)
+        return create_training_set(
+            self.lake,
+            df,
+            feature_lookups,
+            label,
+            _names(exclude_columns),
+            catalog=self.catalog,
+            library=self.functions,
+        )
 
     def log_model(
         self,
@@ -195,6 +209,7 @@ class FeatureEngineeringClient:
             result_type=result_type,
             catalog=self.catalog,
             missing=missing,
+            library=self.functions,
         )
 
     def _table(self, name: str) -> TableName:

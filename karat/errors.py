@@ -23,6 +23,7 @@
     │   ├── TableNotFound
     │   ├── FeatureNotFound
     │   ├── LabelNotFound
+    │   ├── FunctionNotFound
     │   ├── ModelNotFound
     │   ├── EntityNotFound           no lookup knows it, and the request brings no features
     │   └── NoChampion
@@ -34,6 +35,8 @@
     │   └── LabelOverlapsFeatures
     ├── SignatureError
     ├── UntrustedModel               a file that would run foreign code
+    ├── FeatureFunctionFailed        it raised, or gave no value a row
+    ├── FunctionChanged              another source than the model was trained with
     ├── FeatureLookupFailed          at inference: which table, which keys
     ├── StaleFeatures                inference before the features of the day
     ├── StoreError
@@ -164,6 +167,9 @@ class FeatureNotFound(NotFound): ...
 class LabelNotFound(NotFound): ...
 
 
+class FunctionNotFound(NotFound): ...
+
+
 class ModelNotFound(NotFound): ...
 
 
@@ -195,6 +201,12 @@ class SignatureError(KaratError): ...
 
 
 class UntrustedModel(KaratError): ...
+
+
+class FeatureFunctionFailed(KaratError): ...
+
+
+class FunctionChanged(KaratError): ...
 
 
 class FeatureLookupFailed(KaratError): ...

@@ -17,6 +17,7 @@ from karat.lake import Lake
 from karat.names import ModelRef, catalog_of
 from karat.registry import LoadedModel, Registry, open_registry
 from karat.settings import Settings
+from karat.training.functions import FunctionLibrary
 
 _ARROW_TO_DECLARED = {"double": "float64", "date32[day]": "date", "timestamp[us, tz=UTC]": "timestamp"}
 _SUFFIXES = (".csv", ".parquet")
@@ -42,7 +43,9 @@ def score(
     loaded = registry.load(reference(model, registry, settings))
     given = pl.read_parquet(keys) if keys.suffix == ".parquet" else pl.read_csv(keys, infer_schema=False)
     typed = _typed(given, loaded, keys) if keys.suffix == ".csv" else given
-    added = predict(Lake(settings.lake, settings.environment), loaded, typed, missing=missing)
+    added = predict(
+        Lake(settings.lake, settings.environment), loaded, typed, missing=missing, library=FunctionLibrary(settings)
+    )
     _write(given.hstack(added), out)
     console.print(
         f"{given.height} rows scored by {loaded.name} version {loaded.version}: {out}", highlight=False, soft_wrap=True
@@ -86,7 +89,8 @@ def reference(text: str, registry: Registry, settings: Settings) -> ModelRef:
 
 def _typed(given: pl.DataFrame, loaded: LoadedModel, path: Path) -> pl.DataFrame:
     """A CSV's text in the types of the model's keys and features; a key such as 007 stays text where it is text."""
-    wanted = {n: t for n, t in loaded.metadata["feature_types"].items() if n in given.columns}
+    types = loaded.metadata["feature_types"] | {n: t for f in loaded.functions for n, t in f.types.items()}
+    wanted = {n: t for n, t in types.items() if n in given.columns}
     for lookup in loaded.lookups:
         pairs = [*lookup.keys.items(), *([lookup.time] if lookup.time else [])]
         wanted |= {column: _declared(lookup.schema[key]) for column, key in pairs if column in given.columns}

@@ -3,8 +3,9 @@
 from karat.declare.base import Declaration, Dtype, Duration
 from karat.declare.checks import Check, OnFail, between, fresh, is_in, matches, not_null, unique, volume
 from karat.declare.features import Feature, FeatureTable, aggregate, from_polars, from_python, from_sql
+from karat.declare.functions import DeclaredFunction, feature_function
 from karat.declare.gold import Column, GoldTable
-from karat.declare.load import load_project, project_names
+from karat.declare.load import load_functions, load_project, project_names
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project, ProjectSpec
 
@@ -12,6 +13,7 @@ __all__ = [
     "Check",
     "Column",
     "Declaration",
+    "DeclaredFunction",
     "Dtype",
     "Duration",
     "Feature",
@@ -23,11 +25,13 @@ __all__ = [
     "ProjectSpec",
     "aggregate",
     "between",
+    "feature_function",
     "fresh",
     "from_polars",
     "from_python",
     "from_sql",
     "is_in",
+    "load_functions",
     "load_project",
     "matches",
     "not_null",

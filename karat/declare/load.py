@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from karat.declare.checks import attached
 from karat.declare.features import FeatureTable
+from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
-from karat.declare.models import Lookup, ModelSpec
+from karat.declare.models import FunctionUse, Lookup, ModelSpec
 from karat.declare.project import Project, ProjectSpec, Sample
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
 from karat.kinds import check_declared
@@ -32,7 +33,35 @@ def project_names(settings: Settings) -> tuple[str, ...]:
 def load_project(name: str, settings: Settings | None = None) -> Project:
     """Reads ``projects/NAME``. Raises UnknownProject, or DeclarationError with every error found."""
     settings = settings or Settings()
-    path = settings.projects / name
+    path = _folder(name, settings)
+    errors: list[str] = []
+    spec = _project_spec(path / "project.yaml", settings.environment, errors)
+    gold, sample = _gold(path / "gold.py", name, errors)
+    tables, functions = _features(path / "features", name, errors)
+    models = _models(path / "models", errors)
+    # Cross-checks against what could not be read would only repeat its error under other names.
+    if not errors:
+        errors.extend(_cross_check(path, gold, tables, functions, models))
+    if errors or spec is None:
+        raise _wrong(name, path, errors)
+    return Project(name, path, settings.environment, spec, gold, tables, models, sample, functions)
+
+
+def load_functions(name: str, settings: Settings | None = None) -> dict[str, DeclaredFunction]:
+    """The feature functions that a project declares, whatever else is wrong with it.
+
+    Raises UnknownProject, and DeclarationError where a file under ``features`` can't be read.
+    """
+    settings = settings or Settings()
+    path = _folder(name, settings)
+    errors: list[str] = []
+    _, functions = _features(path / "features", name, errors)
+    if errors:
+        raise _wrong(name, path, errors)
+    return functions
+
+
+def _folder(name: str, settings: Settings) -> Path:
     if name not in project_names(settings):
         raise UnknownProject(
             f"there is no project {name!r}",
@@ -40,23 +69,17 @@ def load_project(name: str, settings: Settings | None = None) -> Project:
             remedy=did_you_mean(name, project_names(settings))
             or "set KARAT_PROJECTS to the folder that holds your projects",
         )
-    errors: list[str] = []
-    spec = _project_spec(path / "project.yaml", settings.environment, errors)
-    gold, sample = _gold(path / "gold.py", name, errors)
-    tables = _feature_tables(path / "features", name, errors)
-    models = _models(path / "models", errors)
-    # Cross-checks against what could not be read would only repeat its error under other names.
-    if not errors:
-        errors.extend(_cross_check(path, gold, tables, models))
-    if errors or spec is None:
-        count = f"{len(errors)} error{'s' if len(errors) != 1 else ''}"
-        raise DeclarationError(
-            f"the declarations of project {name!r} have {count}",
-            where=str(path),
-            remedy=f"mend them and look again with: karat check {name}",
-            errors=errors,
-        )
-    return Project(name, path, settings.environment, spec, gold, tables, models, sample)
+    return settings.projects / name
+
+
+def _wrong(name: str, path: Path, errors: list[str]) -> DeclarationError:
+    count = f"{len(errors)} error{'s' if len(errors) != 1 else ''}"
+    return DeclarationError(
+        f"the declarations of project {name!r} have {count}",
+        where=str(path),
+        remedy=f"mend them and look again with: karat check {name}",
+        errors=errors,
+    )
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -182,16 +205,24 @@ def _gold(path: Path, project: str, errors: list[str]) -> tuple[dict[str, GoldTa
     return tables, getattr(module, "sample", None)
 
 
-def _feature_tables(folder: Path, project: str, errors: list[str]) -> dict[str, FeatureTable]:
-    found: dict[str, FeatureTable] = {}
+def _features(
+    folder: Path, project: str, errors: list[str]
+) -> tuple[dict[str, FeatureTable], dict[str, DeclaredFunction]]:
+    """The feature tables and feature functions of all files, by name."""
+    tables: dict[str, FeatureTable] = {}
+    functions: dict[str, DeclaredFunction] = {}
     for path in sorted(folder.glob("*.py")):
         module = _module(path, f"{project}.features", errors)
-        for table in vars(module).values() if module else ():
-            if isinstance(table, FeatureTable):
-                if table.name in found:
-                    errors.append(f"{_short(path)}: the feature table {table.name!r} is declared twice")
-                found[table.name] = table
-    return found
+        for value in vars(module).values() if module else ():
+            if isinstance(value, FeatureTable):
+                if value.name in tables:
+                    errors.append(f"{_short(path)}: the feature table {value.name!r} is declared twice")
+                tables[value.name] = value
+            elif isinstance(value, DeclaredFunction):
+                if value.name in functions:
+                    errors.append(f"{_short(path)}: the feature function {value.name!r} is declared twice")
+                functions[value.name] = value
+    return tables, functions
 
 
 def _models(folder: Path, errors: list[str]) -> dict[str, ModelSpec]:
@@ -212,7 +243,11 @@ def _models(folder: Path, errors: list[str]) -> dict[str, ModelSpec]:
 
 
 def _cross_check(
-    path: Path, gold: dict[str, GoldTable], tables: dict[str, FeatureTable], models: dict[str, ModelSpec]
+    path: Path,
+    gold: dict[str, GoldTable],
+    tables: dict[str, FeatureTable],
+    functions: dict[str, DeclaredFunction],
+    models: dict[str, ModelSpec],
 ) -> Iterator[str]:
     """Every name that a declaration uses must be declared."""
     for table in tables.values():
@@ -231,6 +266,7 @@ def _cross_check(
     for model in models.values():
         where = next(iter(path.glob(f"models/**/{model.name}.yaml")))
         yield from _check_model(where, model, gold, tables)
+        yield from _check_functions(where, model, functions, tables)
 
 
 def _check_keys(place: str, table: FeatureTable, source: GoldTable) -> Iterator[str]:
@@ -275,6 +311,42 @@ def _check_model(
         if model.baseline.feature not in known:
             near = did_you_mean(model.baseline.feature, known)
             yield f"{at('baseline', 'feature')}: the lookups bring no feature {model.baseline.feature!r}. {near}"
+
+
+def _check_functions(
+    path: Path, model: ModelSpec, functions: dict[str, DeclaredFunction], tables: dict[str, FeatureTable]
+) -> Iterator[str]:
+    """Functions that are declared, all their parameters bound, to columns that are there by then."""
+    spine = tables.get(model.spine_table)
+    known = [
+        *(spine.primary_key if spine else ()),
+        *(n for k in model.lookups for n in _looked_up(k, tables.get(k.table))),
+    ]
+    for index, use in enumerate(model.functions):
+        line = _line_of(path, ("functions", index))
+        for problem in _problems_of(use, functions, known):
+            yield f"{_short(path)}:{line}: functions.{index}: {problem}"
+        known.append(use.output_name)
+
+
+def _problems_of(use: FunctionUse, functions: dict[str, DeclaredFunction], known: list[str]) -> Iterator[str]:
+    declared = functions.get(use.function)
+    if declared is None:
+        near = did_you_mean(use.function, functions) or "Declare it under features/ with feature_function(...)."
+        yield f"there is no feature function {use.function!r}. {near}"
+    else:
+        for parameter in use.inputs:
+            if parameter not in declared.parameters:
+                near = did_you_mean(parameter, declared.parameters)
+                yield f"{use.function!r} has no parameter {parameter!r}. {near}"
+        unbound = [p for p, needed in declared.parameters.items() if needed and p not in use.inputs]
+        if unbound:
+            yield f"the inputs of {use.function!r} do not bind {', '.join(unbound)}"
+    for column in use.inputs.values():
+        if column not in known:
+            yield f"neither lookups nor keys bring a column {column!r}. {did_you_mean(column, known)}"
+    if use.output_name in known:
+        yield f"the output {use.output_name!r} is a column already; name another with 'output'"
 
 
 def _looked_up(lookup: Lookup, table: FeatureTable | None) -> list[str]:

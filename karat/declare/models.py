@@ -76,6 +76,19 @@ class Lookup(Declaration):
     exclude: tuple[str, ...] = ()
 
 
+class FunctionUse(Declaration):
+    """A declared feature function as a feature of the model: ``inputs`` binds its parameters to columns, which are
+    looked-up features, key columns of the spine, or outputs of the functions before it."""
+
+    function: str
+    inputs: dict[str, str]
+    output: str | None = None
+
+    @property
+    def output_name(self) -> str:
+        return self.output or self.function
+
+
 class Split(Declaration):
     """How the test rows are set apart: the last share of the time, or a hash of the entity."""
 
@@ -124,6 +137,7 @@ class ModelSpec(Declaration):
     kind: str
     label: Label
     lookups: tuple[Lookup, ...] = Field(min_length=1)
+    functions: tuple[FunctionUse, ...] = ()
     spine: str | None = Field(None, description="the feature table whose keys are the rows; the first lookup's")
     parameters: dict[str, Any] = {}
     class_weight: Literal["balanced"] | None = None

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from karat.declare.base import Declaration, TimeZone
 from karat.declare.features import FeatureTable
+from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
 from karat.declare.models import ModelSpec
 from karat.errors import UnknownModel, did_you_mean
@@ -69,6 +70,7 @@ class Project:
     tables: dict[str, FeatureTable] = field(default_factory=dict)
     models: dict[str, ModelSpec] = field(default_factory=dict)
     sample: Sample | None = None
+    functions: dict[str, DeclaredFunction] = field(default_factory=dict)
 
     @property
     def catalog(self) -> str:

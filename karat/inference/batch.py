@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -10,11 +10,13 @@ from typing import Any, Literal
 import polars as pl
 
 from karat.errors import FeatureLookupFailed, KaratError, SchemaMismatch, SignatureError, WrongCall, did_you_mean
+from karat.inference.needs import Needs, needs_of
 from karat.lake import Lake
 from karat.names import ModelRef, TableName
 from karat.registry import LoadedModel, Registry
 from karat.training.filled import Filled, fill
 from karat.training.frames import Frame, beside, to_polars
+from karat.training.functions import FunctionLibrary, check_inputs, compute
 from karat.training.lookups import PinnedLookup
 
 _RESULT_TYPES: dict[str, Any] = {
@@ -37,14 +39,17 @@ def score_batch(
     result_type: str | None = None,
     catalog: str | None = None,
     missing: Missing = "raise",
+    library: FunctionLibrary | None = None,
 ) -> Frame:
     """``df`` as it was, plus ``prediction`` (and ``probability``, or one column per output), ``model_name``,
     ``model_version``, ``run_id`` and ``scored_at``; a frame of the kind that was given.
 
-    ``df`` needs the lookup keys alone; a column that bears a feature's name overrides the lookup. ``result_type``
+    ``df`` needs the lookup keys, and what feature functions read of it (``library`` finds their code; by default in
+    the project of the model's catalog). A column that bears a feature's name overrides the lookup. ``result_type``
     casts the prediction ("double", "long", "boolean", "string"). ``missing`` says what becomes of a row that no
     feature table knows: an error, or a null prediction.
-    Raises ModelNotFound, NoChampion, SignatureError, FeatureLookupFailed (which table, which keys), SchemaMismatch.
+    Raises ModelNotFound, NoChampion, SignatureError, FeatureLookupFailed (which table, which keys), SchemaMismatch,
+    ColumnMissing (which input of which function), FunctionNotFound, FunctionChanged, FeatureFunctionFailed.
     """
     if result_type is not None and result_type not in _RESULT_TYPES:
         raise WrongCall(f"{result_type!r} is no result_type", remedy=did_you_mean(result_type, _RESULT_TYPES))
@@ -52,7 +57,7 @@ def score_batch(
         raise WrongCall(f"missing={missing!r} is neither 'raise' nor 'null'", where="score_batch")
     frame = to_polars(df)
     loaded = registry.load(ModelRef.parse(model_uri, catalog=catalog))
-    added = predict(lake, loaded, frame, missing=missing)
+    added = predict(lake, loaded, frame, missing=missing, library=library)
     if result_type is not None:
         added = added.with_columns(_cast(added["prediction"], result_type))
     return beside(df, added)
@@ -65,15 +70,19 @@ def predict(
     *,
     missing: Missing = "raise",
     versions: Mapping[TableName, int] | None = None,
+    library: FunctionLibrary | None = None,
 ) -> pl.DataFrame:
     """The columns that scoring adds, row for row. ``versions`` fixes the Delta versions to be read, else the newest."""
-    _check_columns(loaded, frame)
-    given = [name for name in loaded.features if name in frame.columns]
-    filled = _filled(lake, loaded, frame, given, versions)
-    unknown = _unknown(filled, frame.height, given)
+    needs = needs_of(loaded, frame.columns)
+    _check_columns(loaded, needs, frame)
+    functions = [(library or FunctionLibrary()).bind(f) for f in needs.functions]
+    filled = _filled(lake, needs.lookups, frame, versions)
+    unknown = _unknown(filled, frame.height, needs.given)
     if unknown.any() and missing == "raise":
         raise _none_knows(loaded, frame, unknown)
-    inputs = pl.DataFrame([*frame.select(given).get_columns(), *filled.values.get_columns()]).select(loaded.features)
+    known = pl.DataFrame([*frame.select(needs.given), *filled.values])
+    made = compute(functions, frame.with_columns(filled.values)) if functions else []
+    inputs = pl.DataFrame([*known, *made]).select(loaded.features)
     model = loaded.model
     outputs = pl.DataFrame(model.outputs(model.predict(inputs)))
     if unknown.any():
@@ -86,18 +95,20 @@ def predict(
     )
 
 
-def _check_columns(loaded: LoadedModel, frame: pl.DataFrame) -> None:
+def _check_columns(loaded: LoadedModel, needs: Needs, frame: pl.DataFrame) -> None:
     """What the frame must bring, and what it must not: before anything is read."""
-    looked_up = {out for lookup in loaded.lookups for out in lookup.outputs}
+    looked_up = [out for lookup in needs.lookups for out in lookup.outputs]
+    known = {*looked_up, *(f.output for f in needs.functions)}
     shown = f"columns: {', '.join(frame.columns)}"
     for name in loaded.features:
-        if name not in looked_up and name not in frame.columns:
+        if name not in known and name not in frame.columns:
             raise SignatureError(
                 f"the frame has no column {name!r}, which {loaded.uri} reads and no lookup brings",
                 where=shown,
                 remedy=did_you_mean(name, frame.columns),
             )
-    for lookup in _needed(loaded, frame.columns):
+    check_inputs(needs.functions, [*frame.columns, *looked_up], shown)
+    for lookup in needs.lookups:
         for column in lookup.spine_columns:
             if column not in frame.columns:
                 raise FeatureLookupFailed(
@@ -112,21 +123,13 @@ def _check_columns(loaded: LoadedModel, frame: pl.DataFrame) -> None:
             )
 
 
-def _needed(loaded: LoadedModel, given: list[str]) -> list[PinnedLookup]:
-    """The lookups with those columns alone that the model reads and the frame does not bring."""
-    wanted = set(loaded.features) - set(given)
-    every = {out for lookup in loaded.lookups for out in lookup.outputs}
-    cut = [lookup.without(every - wanted) for lookup in loaded.lookups]
-    return [lookup for lookup in cut if lookup.outputs]
-
-
 def _filled(
-    lake: Lake, loaded: LoadedModel, frame: pl.DataFrame, given: list[str], versions: Mapping[TableName, int] | None
+    lake: Lake, lookups: Sequence[PinnedLookup], frame: pl.DataFrame, versions: Mapping[TableName, int] | None
 ) -> Filled:
     """Lookup by lookup, so that an error names its table."""
     values: list[pl.Series] = []
     statuses: list[pl.Series] = []
-    for needed in _needed(loaded, given):
+    for needed in lookups:
         lookup = replace(needed, version=(versions or {}).get(needed.table, needed.version))
         try:
             filled = fill(lake, frame, [lookup], pinned=versions is not None)
@@ -141,7 +144,7 @@ def _filled(
     return Filled(pl.DataFrame(values), pl.DataFrame(statuses), pl.DataFrame())
 
 
-def _unknown(filled: Filled, height: int, given: list[str]) -> pl.Series:
+def _unknown(filled: Filled, height: int, given: Sequence[str]) -> pl.Series:
     """Rows that no table knows and that bring no feature of their own."""
     if given or not filled.statuses.width:
         return pl.Series(values=[False] * height, dtype=pl.Boolean)

@@ -18,6 +18,7 @@ from karat.inference.batch import predict
 from karat.lake import Commit, Lake, Work
 from karat.names import TableName
 from karat.registry import ModelVersion, Registry, void_reason
+from karat.training.functions import FunctionLibrary
 
 KIND = "predictions"
 #: Of a table that is appended to: the batch to which a row belongs, part of its key.
@@ -50,7 +51,8 @@ def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registr
     if (done := _done(lake, name, spec, work)) is not None:
         return Scored(name, done.version, done.rows, False, champion.version)
     keys = _scope(project, spec, lake, spine, versions[spine])
-    added = predict(lake, registry.load(champion), keys, versions=versions)
+    library = FunctionLibrary(given=project.functions.values())
+    added = predict(lake, registry.load(champion), keys, versions=versions, library=library)
     rows = keys.hstack(added)
     if spec.scope.write == "append":
         rows = rows.with_columns(pl.lit(work.key).alias(BATCH))

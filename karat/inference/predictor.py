@@ -11,34 +11,45 @@ from typing import Any
 from karat.errors import EntityNotFound
 from karat.features import Status
 from karat.inference.answer import explained, outcome
+from karat.inference.computed import Computed
 from karat.inference.request import PredictionRequest
 from karat.inference.vector import Vector, VectorReader
 from karat.lake import Lake
 from karat.names import project_of
 from karat.online import OnlineStore
 from karat.registry import LoadedModel
+from karat.training.functions import FunctionLibrary
 
 
 class Predictor:
     """One immutable version of a model with the stores that it reads. Safe to use from several threads."""
 
-    def __init__(self, loaded: LoadedModel, store: OnlineStore, lake: Lake) -> None:
+    def __init__(
+        self, loaded: LoadedModel, store: OnlineStore, lake: Lake, library: FunctionLibrary | None = None
+    ) -> None:
+        """``library`` is where feature functions are found, by default in the project of the model's catalog.
+
+        Raises FunctionNotFound, FunctionChanged.
+        """
         self.loaded, self.model = loaded, loaded.model
         self.features = list(self.model.feature_names)
-        self.types = dict(self.model.feature_types)
         self.project = project_of(loaded.name.catalog)
-        self._vectors = VectorReader(loaded.lookups, self.features, store, lake)
-        self._place = {name: i for i, name in enumerate(self.features)}
+        self._computed = Computed(loaded, library)
+        self.types = {**self._computed.types, **self.model.feature_types}
+        read = list(dict.fromkeys([*self.features, *self._computed.inputs]))
+        self._vectors = VectorReader(loaded.lookups, read, store, lake)
+        self._place = {name: i for i, name in enumerate(read)}
 
     def predict(self, request: PredictionRequest) -> dict[str, Any]:
         """The answer, JSON-able: document 002's response with the status of every feature.
 
-        Raises InvalidRequest (which field, and why), EntityNotFound, FeatureLookupFailed.
+        Raises InvalidRequest (which field, and why), EntityNotFound, FeatureLookupFailed, FeatureFunctionFailed.
         """
         began = time.perf_counter()
         given = request.feature_values(self.types)
         keys, vector = self._vector(request, given)
-        prediction = self.model.predict_row(vector.values)
+        values, statuses = vector.values[: len(self.features)], vector.statuses[: len(self.features)]
+        prediction = self.model.predict_row(values)
         answer = {
             "prediction_id": f"pred_{uuid.uuid4().hex}",
             "entity_id": request.entity_id if request.entity_id is not None else _entity(keys),
@@ -46,8 +57,8 @@ class Predictor:
             "model": f"{self.project}.{self.loaded.name.name}",
             "prediction_type": self.loaded.name.name.upper(),
             **outcome(self.model, prediction),
-            **explained(self.model, vector.values, prediction, wanted=request.explain),
-            "feature_statuses": dict(zip(self.features, vector.statuses, strict=True)),
+            **explained(self.model, values, prediction, wanted=request.explain),
+            "feature_statuses": dict(zip(self.features, statuses, strict=True)),
             "feature_times": {table: _plain(at) for table, at in vector.times.items()},
             "model_version": self.loaded.version,
             "run_id": self.loaded.run_id,
@@ -75,7 +86,7 @@ class Predictor:
         """The typed keys, and every feature's value and status."""
         if self._vectors.looked_up <= given.keys():
             # Nothing is to be looked up, so that no store need be there and no key be given.
-            vector, keys = Vector.empty(len(self.features)), dict(request.keys)
+            vector, keys = Vector.empty(len(self._place)), dict(request.keys)
         else:
             keys = request.key_values(self._vectors.key_types, self._vectors.optional_keys())
             at = request.moment()
@@ -84,10 +95,20 @@ class Predictor:
             if not given and not any(vector.found.values()):
                 raise _unknown(keys, vector)
         for name, value in given.items():
-            place = self._place[name]
-            vector.values[place] = value
-            vector.statuses[place] = Status.NULL if value is None else Status.PRESENT
+            self._put(vector, name, value)
+        if self._computed.functions:
+            self._compute(vector, request, {**keys, **given})
         return keys, vector
+
+    def _put(self, vector: Vector, name: str, value: Any) -> None:
+        place = self._place[name]
+        vector.values[place] = value
+        vector.statuses[place] = Status.NULL if value is None else Status.PRESENT
+
+    def _compute(self, vector: Vector, request: PredictionRequest, given: dict[str, Any]) -> None:
+        known = {name: vector.values[self._place[name]] for name in self._vectors.looked_up} | given
+        for name, value in self._computed.of(known, request.moment() or datetime.now(UTC)).items():
+            self._put(vector, name, value)
 
 
 def _unknown(keys: Mapping[str, Any], vector: Vector) -> EntityNotFound:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import polars as pl
 
+from karat.declare.functions import DeclaredFunction
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project
 from karat.executors import Progress, silent
@@ -20,6 +22,7 @@ from karat.registry.records import Candidate, ModelVersion, Servable
 from karat.registry.signature import sign
 from karat.registry.store import Registry
 from karat.training.evaluate import evaluate
+from karat.training.functions import FunctionLibrary, functions_of
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
 from karat.training.plots import draw
@@ -34,9 +37,14 @@ _NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "ga
 _STEPS = 5
 
 
-def definition_of(spec: ModelSpec) -> str:
-    """BLAKE2 over everything in the declaration that decides what is learned and how it is judged."""
+def definition_of(spec: ModelSpec, functions: Mapping[str, DeclaredFunction] | None = None) -> str:
+    """BLAKE2 over everything in the declaration that decides what is learned and how it is judged; ``functions`` are
+    the project's, of which those count that the model uses."""
     meaning = spec.model_dump(mode="json", exclude=_NOT_LEARNED)
+    used = meaning.pop("functions")
+    if used:
+        hashes = {use.function: (functions or {})[use.function].source_hash for use in spec.functions}
+        meaning |= {"functions": used, "function_hashes": hashes}
     return hashlib.blake2b(json.dumps(meaning, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -60,7 +68,7 @@ def make_candidate(
     spine = label_spine(project, spec, lake)
     progress(1, _STEPS, "training set")
     training_set = _training_set(project, spec, lake, spine)
-    definition = definition_of(spec)
+    definition = definition_of(spec, project.functions)
     known = registry.newest(name)
     found = None if force else registry.find(name, definition, training_set.digest)
     if found is not None:
@@ -85,10 +93,12 @@ def _training_set(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataF
     return create_training_set(
         lake,
         spine,
-        lookups_of(project, spec),
+        [*lookups_of(project, spec), *functions_of(spec)],
         spec.label.name,
         exclude_columns=list(project.tables[spec.spine_table].primary_key),
+        catalog=project.catalog,
         sources={str(name): lake.version(name) for name in sources if lake.exists(name)},
+        library=FunctionLibrary(given=project.functions.values()),
     )
 
 
@@ -206,6 +216,7 @@ def describe(training_set: TrainingSet, model: Servable) -> dict[str, Any]:
         "features": list(training_set.features),
         "feature_types": model.feature_types,
         "lookups": [lookup.as_json() for lookup in training_set.lookups],
+        "functions": [function.as_json() for function in training_set.functions],
         "label": training_set.label,
         "classes": model.classes,
         "threshold": model.threshold,

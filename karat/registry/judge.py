@@ -15,6 +15,7 @@ from karat.registry.records import LoadedModel, ModelVersion
 from karat.registry.store import Registry
 from karat.training.evaluate import evaluate
 from karat.training.filled import fill
+from karat.training.functions import FunctionLibrary
 from karat.training.planted import knows_both, plant
 from karat.training.split import TEST
 from karat.training.training_set import ROW
@@ -39,14 +40,17 @@ def judged_rows(registry: Registry, version: ModelVersion, model: LoadedModel) -
     return JudgedRows(rows, label, {p.table: p.version for p in model.lookups})
 
 
-def score(lake: Lake, model: LoadedModel, test: JudgedRows, spec: ModelSpec) -> dict[str, float]:
+def score(
+    lake: Lake, model: LoadedModel, test: JudgedRows, spec: ModelSpec, library: FunctionLibrary
+) -> dict[str, float]:
     """The metrics of ``model`` on these rows; tables that the candidate pins are read at its versions.
 
-    Raises what lookups raise where a table or feature of the model is gone.
+    Raises what lookups raise where a table or feature of the model is gone, and FunctionChanged.
     """
     lookups = [replace(p, version=test.versions.get(p.table) or lake.version(p.table)) for p in model.lookups]
     given = [c for c in model.features if c in test.rows.columns]
-    filled = fill(lake, test.rows, lookups, pinned=True, given=given)
+    functions = [library.bind(f) for f in model.functions]
+    filled = fill(lake, test.rows, lookups, pinned=True, given=given, functions=functions)
     frame = pl.concat([test.rows, filled.values], how="horizontal").select(model.features)
     labels: pl.Series = test.rows[test.label]
     if spec.task == "anomaly" and not knows_both(labels):

@@ -12,6 +12,7 @@ from karat.registry.origin import void_reason
 from karat.registry.records import Decision, ModelVersion
 from karat.registry.store import Registry
 from karat.training.evaluate import beats_baseline
+from karat.training.functions import FunctionLibrary
 
 
 def valid_champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion | None:
@@ -102,9 +103,10 @@ def _judge(
     if champion is not None and not refused:
         loaded = registry.load(candidate)
         rows = judged_rows(registry, candidate, loaded)
-        metrics = score(lake, loaded, rows, spec)
+        library = FunctionLibrary(given=project.functions.values())
+        metrics = score(lake, loaded, rows, spec, library)
         try:
-            rival = score(lake, registry.load(champion), rows, spec)
+            rival = score(lake, registry.load(champion), rows, spec, library)
         except KaratError as error:
             passed.append(f"champion {champion.version} can no longer be scored ({error.what})")
         else:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from karat.names import ModelName
+from karat.training.functions import PinnedFunction
 from karat.training.lookups import PinnedLookup
 
 
@@ -85,6 +86,11 @@ class LoadedModel:
     @property
     def lookups(self) -> tuple[PinnedLookup, ...]:
         return tuple(PinnedLookup.from_json(record) for record in self.metadata["lookups"])
+
+    @property
+    def functions(self) -> tuple[PinnedFunction, ...]:
+        """The feature functions by name and source hash; their code is found by a FunctionLibrary."""
+        return tuple(PinnedFunction.from_json(record) for record in self.metadata.get("functions", []))
 
     @property
     def uri(self) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from karat.features import Status, sequences
 from karat.features import lookup as join
-from karat.features import sequences
+from karat.features.asof import STATUS
 from karat.lake import Lake
+from karat.training.functions import BoundFunction, PinnedFunction, compute
 from karat.training.leakage import describe, report
 from karat.training.lookups import PinnedLookup
 
@@ -31,11 +33,22 @@ def fill(
     *,
     pinned: bool = False,
     given: Collection[str] = (),
+    functions: Sequence[BoundFunction] = (),
 ) -> Filled:
-    """Every lookup's columns for every row of ``spine``; at the pinned Delta versions, or at those of now.
-
-    Outputs in ``given`` are not looked up: the frame brings them itself.
+    """Every lookup's columns for every row of ``spine``, at the pinned Delta versions or at those of now; then those
+    of ``functions``. Outputs in ``given`` are neither looked up nor computed: the frame brings them itself.
     """
+    found = _looked_up(lake, spine, lookups, pinned=pinned, given=given)
+    needed = [f for f in functions if f.pinned.output not in given]
+    if not needed:
+        return found
+    frame = pl.DataFrame([*spine, *found.values])
+    return together(found, computed(compute(needed, frame), [f.pinned for f in needed]))
+
+
+def _looked_up(
+    lake: Lake, spine: pl.DataFrame, lookups: Sequence[PinnedLookup], *, pinned: bool, given: Collection[str]
+) -> Filled:
     values: list[pl.Series] = []
     statuses: list[pl.Series] = []
     lines: list[dict[str, Any]] = []
@@ -48,6 +61,26 @@ def fill(
         statuses += told
         lines += [describe(v.name, str(lookup.table), v, s, age) for v, s in zip(found, told, strict=True)]
     return Filled(pl.DataFrame(values), pl.DataFrame(statuses), report(lines))
+
+
+def computed(made: Sequence[pl.Series], functions: Sequence[PinnedFunction]) -> Filled:
+    """The outputs of feature functions, told as lookups are: PRESENT or NULL, and of no age."""
+    statuses, lines = [], []
+    for series, pinned in zip(made, functions, strict=True):
+        given = series.is_null().replace_strict({False: Status.PRESENT, True: Status.NULL}, return_dtype=STATUS)
+        statuses.append(given.alias(series.name))
+        ages = pl.Series("age", [None] * len(series), dtype=pl.Duration("us"))
+        lines.append(describe(series.name, f"function {pinned.name}", series, statuses[-1], ages))
+    return Filled(pl.DataFrame(made), pl.DataFrame(statuses), report(lines))
+
+
+def together(first: Filled, second: Filled) -> Filled:
+    """The columns of both, and the lines of both reports."""
+    return Filled(
+        pl.DataFrame([*first.values, *second.values]),
+        pl.DataFrame([*first.statuses, *second.statuses]),
+        pl.concat([first.report, second.report]),
+    )
 
 
 _Found = tuple[list[pl.Series], list[pl.Series], pl.Series]

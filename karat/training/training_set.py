@@ -8,11 +8,28 @@ from typing import Any
 
 import polars as pl
 
-from karat.errors import DataError, EmptyTrainingSet, LabelNotFound, SchemaMismatch, WrongCall, did_you_mean
+from karat.errors import (
+    DataError,
+    EmptyTrainingSet,
+    LabelNotFound,
+    LabelOverlapsFeatures,
+    SchemaMismatch,
+    WrongCall,
+    did_you_mean,
+)
 from karat.lake import Lake
 from karat.training.digest import digest
-from karat.training.filled import Filled, fill
+from karat.training.filled import Filled, computed, fill, together
 from karat.training.frames import Frame, like, to_polars
+from karat.training.functions import (
+    BoundFunction,
+    FeatureFunction,
+    FunctionLibrary,
+    PinnedFunction,
+    check_inputs,
+    learn,
+    resolve,
+)
 from karat.training.lookups import FeatureLookup, PinnedLookup, pin
 
 #: The stored row number by which a training set's rows keep their order.
@@ -24,14 +41,15 @@ class TrainingSet:
     """A frozen training set; ``load_df`` gives its rows in the kind of frame that it was made from.
 
     ``features`` are the columns that a model reads, in order: those of the frame that are neither the label nor
-    excluded, then the looked-up ones. ``pins`` name every table with its Delta version and schema; ``digest`` is over
-    the data in the order of the spine.
+    excluded, then the looked-up ones, then those of feature functions. ``pins`` name every table with its Delta
+    version and schema, and every function with its source hash; ``digest`` is over the data in the order of the spine.
     """
 
     features: tuple[str, ...]
     label: str | None
     exclude_columns: tuple[str, ...]
     lookups: tuple[PinnedLookup, ...]
+    functions: tuple[PinnedFunction, ...]
     spine: pl.DataFrame = field(repr=False)
     data: pl.DataFrame = field(repr=False)
     report: pl.DataFrame = field(repr=False)
@@ -48,17 +66,19 @@ class TrainingSet:
 def create_training_set(
     lake: Lake,
     df: Frame,
-    feature_lookups: Sequence[FeatureLookup],
+    feature_lookups: Sequence[FeatureLookup | FeatureFunction],
     label: str | None,
     exclude_columns: Sequence[str] = (),
     *,
     catalog: str | None = None,
     sources: Mapping[str, int] | None = None,
+    library: FunctionLibrary | None = None,
 ) -> TrainingSet:
-    """Checks every name, then joins. ``sources`` are further tables (with version) that the spine came from.
+    """Checks every name, then joins, then computes. ``sources`` are further tables (with version) that the spine came
+    from; ``library`` is where feature functions are found (by default in the catalog's project).
 
-    Raises EmptyTrainingSet, TableNotFound, FeatureNotFound, LookupKeyMismatch, ColumnMissing and LabelNotFound before
-    anything is read.
+    Raises EmptyTrainingSet, TableNotFound, FeatureNotFound, LookupKeyMismatch, ColumnMissing, LabelNotFound and
+    FunctionNotFound before anything is read; then FeatureFunctionFailed.
     """
     spine = to_polars(df)
     if spine.is_empty():
@@ -68,11 +88,18 @@ def create_training_set(
             remedy="look at the filter that made it",
         )
     _check_columns(spine, label, exclude_columns)
-    pinned = tuple(pin(lookup, lake, spine, catalog=catalog) for lookup in feature_lookups)
-    _check_outputs(spine, pinned)
+    lookups = [u for u in feature_lookups if isinstance(u, FeatureLookup)]
+    uses = [u for u in feature_lookups if isinstance(u, FeatureFunction)]
+    pinned = tuple(pin(lookup, lake, spine, catalog=catalog) for lookup in lookups)
+    functions = resolve(uses, library or FunctionLibrary(), catalog)
+    _check_outputs(spine, pinned, functions)
+    _check_inputs(spine, pinned, functions, label)
     filled = fill(lake, spine, pinned, pinned=True)
-    data = pl.concat([spine, filled.values], how="horizontal") if pinned else spine
     _check_found(spine, filled, pinned)
+    functions, made = learn(functions, pl.DataFrame([*spine, *filled.values]))
+    known = tuple(f.pinned for f in functions)
+    filled = together(filled, computed(made, known))
+    data = pl.DataFrame([*spine, *filled.values])
     out = [c for c in data.columns if c != label and c not in exclude_columns]
     stored = digest(spine)
     return TrainingSet(
@@ -80,12 +107,14 @@ def create_training_set(
         label=label,
         exclude_columns=tuple(exclude_columns),
         lookups=pinned,
+        functions=known,
         spine=spine,
         data=data,
         report=filled.report,
         pins={
             "spine": {"digest": stored, "rows": spine.height, "schema": _schema(spine)},
             "lookups": [p.as_json() for p in pinned],
+            "functions": [f.as_json() for f in known],
             "sources": dict(sources or {}),
         },
         digest=digest(data),
@@ -104,7 +133,21 @@ def _check_columns(spine: pl.DataFrame, label: str | None, exclude_columns: Sequ
         raise WrongCall(f"the label {label!r} is among exclude_columns", remedy="leave it out of exclude_columns")
 
 
-def _check_outputs(spine: pl.DataFrame, lookups: Sequence[PinnedLookup]) -> None:
+def _check_inputs(
+    spine: pl.DataFrame, lookups: Sequence[PinnedLookup], functions: Sequence[BoundFunction], label: str | None
+) -> None:
+    columns = [*spine.columns, *(out for lookup in lookups for out in lookup.outputs)]
+    check_inputs([f.pinned for f in functions], columns, f"columns: {', '.join(columns)}")
+    readers = [f.pinned.name for f in functions if label in f.pinned.inputs.values()]
+    if readers:
+        raise LabelOverlapsFeatures(
+            f"the feature function {readers[0]!r} reads the label {label!r}",
+            where="FeatureFunction(input_bindings=...)",
+            remedy="bind it to what is known when a prediction is asked for",
+        )
+
+
+def _check_outputs(spine: pl.DataFrame, lookups: Sequence[PinnedLookup], functions: Sequence[BoundFunction]) -> None:
     """No two columns of the training set bear the same name."""
     taken = dict.fromkeys(spine.columns, "the frame")
     for lookup in lookups:
@@ -116,6 +159,14 @@ def _check_outputs(spine: pl.DataFrame, lookups: Sequence[PinnedLookup]) -> None
                     remedy=f"rename one: FeatureLookup(..., rename_outputs={{{out!r}: '...'}})",
                 )
             taken[out] = str(lookup.table)
+    for pinned in (f.pinned for f in functions):
+        if pinned.output in taken:
+            raise SchemaMismatch(
+                f"two columns of the training set would be named {pinned.output!r}",
+                where=f"{taken[pinned.output]} and the feature function {pinned.name!r}",
+                remedy="name its output: FeatureFunction(..., output_name='...')",
+            )
+        taken[pinned.output] = f"the feature function {pinned.name!r}"
 
 
 def _check_found(spine: pl.DataFrame, filled: Filled, lookups: Sequence[PinnedLookup]) -> None:

@@ -16,6 +16,7 @@ from karat.names import ModelName
 from karat.online import open_store
 from karat.registry import ModelVersion, open_registry
 from karat.settings import Settings
+from karat.training.functions import FunctionLibrary
 
 #: A model whose prediction takes longer is asked in a thread of its own, so that the others need not wait for it.
 QUICK_SECONDS = 0.002
@@ -103,7 +104,12 @@ def load(settings: Settings, name: ModelName, version: int) -> Served:
     """Raises what the registry and the online store raise."""
     registry = open_registry(settings)
     registered = registry.version(name, version)
-    predictor = Predictor(registry.load(registered), open_store(settings), Lake(settings.lake, settings.environment))
+    predictor = Predictor(
+        registry.load(registered),
+        open_store(settings),
+        Lake(settings.lake, settings.environment),
+        FunctionLibrary(settings),
+    )
     return Served(registered, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
 
 

@@ -12,14 +12,17 @@ import mlflow.pyfunc
 import polars as pl
 import pytest
 
-from karat.declare import Project
-from karat.errors import EmptyTrainingSet, LabelNotFound, ServiceDown, TableNotFound, UntrustedModel
+from karat.declare import Project, load_project
+from karat.errors import EmptyTrainingSet, FunctionChanged, LabelNotFound, ServiceDown, TableNotFound, UntrustedModel
 from karat.features import compute_table
+from karat.inference import predict, score_model
 from karat.lake import Lake
 from karat.names import ModelName
-from karat.registry import Registry, candidate, definition_of, make_candidate
+from karat.registry import Registry, candidate, definition_of, make_candidate, promote
 from karat.registry.folder import METADATA, read_folder
+from karat.settings import Settings
 from karat.training.filled import fill
+from karat.training.functions import FunctionLibrary
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
 from karat.training.training_set import ROW, create_training_set
@@ -185,3 +188,45 @@ def test_two_at_once_leave_one_version(
     assert [m.version.version for m in made] == [1, 1]
     assert [v.version for v in registry.versions(LEAVER)] == [1]
     assert registry.challenger(LEAVER).version == 1
+
+
+RELATIVE = """
+import polars as pl
+from karat.declare import feature_function
+
+def share(part: pl.Series, whole: pl.Series) -> pl.Series:
+    return part / whole {more}
+
+spent_share = feature_function("spent_share", share, description="This week's share of a usual order")
+"""
+
+
+def test_a_declared_function_is_a_feature_and_its_source_part_of_the_definition(
+    shop_features: Project, lake: Lake, registry: Registry, settings: Settings
+) -> None:
+    folder = shop_features.path
+    settings = settings.model_copy(update={"projects": folder.parent})
+    (folder / "features" / "share.py").write_text(RELATIVE.format(more=""))
+    model = folder / "models" / "sales" / "next_week.yaml"
+    model.write_text(
+        model.read_text() + "functions: [{function: spent_share, inputs: {part: spent_7d, whole: mean_28d}}]\n"
+    )
+    project = load_project("shop", settings)
+    spec = project.models["next_week"]
+    made = make_candidate(project, spec, lake, registry)
+    loaded = registry.load(made.version)
+    assert loaded.features[-1] == "spent_share"
+    assert [f.source_hash for f in loaded.functions] == [project.functions["spent_share"].source_hash]
+    assert promote(project, spec, lake, registry).promoted
+    assert score_model(project, spec, lake, registry).rows > 0
+    (folder / "features" / "share.py").write_text(RELATIVE.format(more="+ 0"))  # the same values by another source
+    changed = load_project("shop", settings)
+    with pytest.raises(FunctionChanged, match="'spent_share'"):
+        predict(lake, loaded, training_rows(project, lake), library=FunctionLibrary(settings))
+    again = make_candidate(changed, spec, lake, registry)
+    assert (again.retrained, again.version.version) == (True, 2)
+    assert not make_candidate(changed, spec, lake, registry).retrained
+
+
+def training_rows(project: Project, lake: Lake) -> pl.DataFrame:
+    return label_spine(project, project.models["next_week"], lake)
