@@ -15,6 +15,7 @@
     │   ├── KeyColumnNull
     │   ├── DuplicateKeys
     │   ├── NaiveTimestamp
+    │   ├── DefinitionChanged        rows of two definitions would stand in one table
     │   ├── SequenceTooShort         fewer rows than sequence_length, and the lookup refuses to pad
     │   ├── UnreadableInput          not the file it is taken for: encoding, header, format
     │   ├── NoRowsLeft               every row of an input broke its contract
@@ -141,6 +142,9 @@ class DuplicateKeys(DataError): ...
 
 
 class NaiveTimestamp(DataError): ...
+
+
+class DefinitionChanged(DataError): ...
 
 
 class SequenceTooShort(DataError): ...

@@ -2,6 +2,7 @@
 
 from karat.features.as_of import features_as_of
 from karat.features.asof import Looked, Status, lookup
+from karat.features.backfilling import Backfill, backfill
 from karat.features.engine import compute_frame
 from karat.features.freshness import Freshness, is_fresh
 from karat.features.sequences import Sequenced, sequences
@@ -9,11 +10,13 @@ from karat.features.statistics import statistics
 from karat.features.table import FeatureResult, compute_table
 
 __all__ = [
+    "Backfill",
     "FeatureResult",
     "Freshness",
     "Looked",
     "Sequenced",
     "Status",
+    "backfill",
     "compute_frame",
     "compute_table",
     "features_as_of",

@@ -51,6 +51,8 @@ def is_fresh(project: Project, table: str, lake: Lake) -> Freshness:
         reason = f"{name} has never been computed"
     elif plan is None:
         reason = ""
+    elif not before.complete:
+        reason = "only some of its days have been backfilled"
     elif before.definition != plan.target.definition:
         reason = "its definition has changed"
     elif before.origin != plan.target.origin:

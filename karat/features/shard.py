@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -10,9 +10,9 @@ import polars as pl
 
 from karat.declare import FeatureTable, GoldTable, load_project
 from karat.errors import CodeMismatch
-from karat.features.checked import Part, discard, joined, stage_checked
+from karat.features.checked import Part, aside_name, discard, joined, stage_checked
 from karat.features.engine import Days, between, compute_frame, event_time
-from karat.lake import Lake
+from karat.lake import Lake, Staged
 from karat.names import TableName
 from karat.quality.gold import kept
 from karat.settings import Settings
@@ -23,7 +23,8 @@ class Shard:
     """References only: the worker reads the declaration and the rows itself.
 
     ``stretches`` are the (first, last) days that are read and computed together, ``days`` those of them that are to be
-    written; both None for a table without time.
+    written; both None for a table without time. Where ``entities`` are given, only their rows are computed, and those
+    of all others on these days are kept as they stand.
     """
 
     project: str
@@ -38,6 +39,7 @@ class Shard:
     stretches: tuple[Days, ...] | None
     days: frozenset[date] | None
     probe: int
+    entities: pl.DataFrame | None = field(default=None, compare=False)
 
 
 def hash_probe() -> int:
@@ -78,13 +80,38 @@ def compute_shard(shard: Shard) -> Part:
             rows = gold_rows(lake, gold, shard.gold_version, days, table=table, source=source)
             frame = compute_frame(table, _of_shard(rows, table, shard), days, source=source)
             parts.append(stage_checked(lake, name, table, _to_write(frame, table, shard), label))
+        if shard.entities is not None:
+            parts.append(_stage_others(lake, name, table, shard, label))
     except BaseException:
         discard(lake, name, joined(parts))
         raise
     return joined(parts)
 
 
+def _stage_others(lake: Lake, name: TableName, table: FeatureTable, shard: Shard, label: str) -> Part:
+    """The rows of all other entities on the shard's days, set aside ones too, as they are."""
+    entities, time, days = shard.entities, table.time, sorted(shard.days or ())
+    assert entities is not None
+    assert time is not None
+
+    def stage(of: TableName) -> list[Staged]:
+        if not lake.exists(of):
+            return []
+        rows = lake.scan(of).filter(pl.col(time).is_in(days))
+        others = rows.join(entities.lazy(), on=list(table.entity), how="anti").collect()
+        return lake.stage(of, others, label=label) if others.height else []
+
+    staged = stage(name)
+    try:
+        return Part(staged, stage(aside_name(name)))
+    except BaseException:
+        lake.discard(name, staged)
+        raise
+
+
 def _of_shard(rows: pl.LazyFrame, table: FeatureTable, shard: Shard) -> pl.LazyFrame:
+    if shard.entities is not None:
+        rows = rows.join(shard.entities.lazy(), on=list(table.entity), how="semi")
     if shard.of == 1:
         return rows
     return rows.filter(entity_hash(table) % shard.of == shard.number)

@@ -30,14 +30,14 @@ from karat.features.engine import Days, compute_frame
 from karat.features.plan import KIND, Plan, make_plan
 from karat.features.schema import feature_schema
 from karat.features.shard import Shard, compute_shard, entity_hash, gold_rows, hash_probe
-from karat.lake import Lake, Work
+from karat.lake import Commit, Lake, Work
 from karat.names import TableName
 from karat.quality.found import warnings
 from karat.quality.gold import check_gold
 
 #: Gold rows that one shard holds in memory at a time.
 ROWS_A_SHARD = 4_000_000
-_ATTEMPTS = 5
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ def compute_table(
     QualityBlocked (a check of gold before, of the computed rows after the computation) before anything is committed,
     and what the lake raises.
     """
-    declared = _declared(project, table)
-    for attempt in range(_ATTEMPTS):
+    declared = declared_table(project, table)
+    for attempt in range(ATTEMPTS):
         try:
-            with _placed(project, declared):
+            with placed(project, declared):
                 return _compute(
                     project, declared, lake, executor or LocalExecutor(), progress, forced=full, shards=shards
                 )
         except CommitConflict:
             # Somebody computed this table meanwhile: what is left to do depends on what they did.
-            if attempt + 1 == _ATTEMPTS:
+            if attempt + 1 == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
 
@@ -101,7 +101,7 @@ def _compute(
     shards: int | None,
 ) -> FeatureResult:
     name = project.table_name(table.name)
-    version = _gold_version(project, table, lake)
+    version = gold_version(project, table, lake)
     looked = check_gold(project, table.source, lake, version)
     plan = make_plan(project, table, lake, version, forced=forced)
     if plan is None:
@@ -109,40 +109,65 @@ def _compute(
         keep_results(lake, name, KIND)  # a run that was killed did not come so far
         hash_ = table.definition_hash
         return FeatureResult(name, lake.version(name), False, (), 0, version, hash_, False, 0, looked.warnings)
-    compute_frame(table, lake.scan(project.gold_name(table.source), version).head(0), source=project.gold[table.source])
+    run = uuid.uuid4().hex if forced else plan.key
+    return carry_out(project, table, lake, plan, Run(run, executor, progress, shards, looked.warnings))
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a plan is carried out: under which key of work, on which executor, in how many shards (None: by the rows)."""
+
+    key: str
+    executor: Executor
+    progress: Progress
+    shards: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def carry_out(project: Project, table: FeatureTable, lake: Lake, plan: Plan, run: Run) -> FeatureResult:
+    """Computes, checks and commits what is planned, in one commit. Raises as ``compute_table``, and CommitConflict
+    where another computation of the table was committed since it was planned."""
+    name, gold = project.table_name(table.name), project.gold_name(table.source)
+    compute_frame(table, lake.scan(gold, plan.reads).head(0), source=project.gold[table.source])
     define(project, table, lake)
     aside_base = define_aside(project, table, lake)
-    run = uuid.uuid4().hex if forced else plan.key
-    pieces = _shards(project, table, lake, plan, shards or project.spec.feature_shards)
     parts: list[Part] = []
     try:
-        for done, (_, part) in enumerate(executor.map(compute_shard, pieces), start=1):
+        for part in stage_plan(project, table, lake, plan, run):
             parts.append(part)
-            progress(done, len(pieces), f"features {table.name}")
         whole = joined(parts)
-        found = conclude(project, table, lake, whole, days=plan.days, run=run)
-        commit_aside(lake, name, whole, days=plan.days, run=run, base=aside_base)
-        work = Work(KIND, run, plan.target.as_detail(full=plan.full) | detail_of(table, found))
-        commit = lake.commit(
-            name, whole.staged, replace="all" if plan.days is None else plan.days, work=work, base=plan.base
-        )
+        found = conclude(project, table, lake, whole, days=plan.days, run=run.key)
+        commit_aside(lake, name, whole, days=plan.days, run=run.key, base=aside_base)
+        commit = commit_plan(lake, name, plan, Work(KIND, run.key, plan.detail | detail_of(table, found)), whole)
     except BaseException:
         discard(lake, name, joined(parts))
         raise
     keep_results(lake, name, KIND)
-    days = plan.days if plan.days is not None else commit.days
     return FeatureResult(
         name,
         commit.version,
         commit.changed,
-        days,
+        plan.days if plan.days is not None else commit.days,
         commit.rows,
-        version,
+        plan.reads,
         table.definition_hash,
         plan.full,
         sum(s.rows for s in whole.aside),
-        (*looked.warnings, *warnings(found, name)),
+        (*run.warnings, *warnings(found, name)),
     )
+
+
+def stage_plan(project: Project, table: FeatureTable, lake: Lake, plan: Plan, run: Run) -> Iterator[Part]:
+    """The shards' parts as they come; nothing is visible yet."""
+    pieces = _shards(project, table, lake, plan, run.shards or project.spec.feature_shards)
+    for done, (_, part) in enumerate(run.executor.map(compute_shard, pieces), start=1):
+        yield part
+        run.progress(done, len(pieces), f"features {table.name}")
+
+
+def commit_plan(lake: Lake, name: TableName, plan: Plan, work: Work, whole: Part) -> Commit:
+    """The one commit by which what was staged becomes visible."""
+    return lake.commit(name, whole.staged, replace="all" if plan.days is None else plan.days, work=work, base=plan.base)
 
 
 def define(project: Project, table: FeatureTable, lake: Lake) -> None:
@@ -172,8 +197,9 @@ def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, count
         if not spans:
             return []
     extent = (spans[0][0], spans[-1][1]) if spans else None
-    rows = gold_rows(lake, gold, plan.target.gold_version, extent, table=table, source=source)
-    of = count or _pieces(table, rows, extent)
+    rows = gold_rows(lake, gold, plan.reads, extent, table=table, source=source)
+    # The rows of other entities stay as they are, in the first shard: there must be one.
+    of = 1 if plan.entities is not None else count or _pieces(table, rows, extent)
     return [
         Shard(
             project=project.name,
@@ -181,13 +207,14 @@ def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, count
             environment=project.environment,
             lake=lake.root,
             table=table.name,
-            gold_version=plan.target.gold_version,
+            gold_version=plan.reads,
             definition=table.definition_hash,
             number=number,
             of=of,
             stretches=spans,
             days=days,
             probe=hash_probe(),
+            entities=plan.entities,
         )
         for number in range(of)
     ]
@@ -201,7 +228,7 @@ def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None) -> int
     return max(1, math.ceil(max(read, made) / ROWS_A_SHARD))
 
 
-def _declared(project: Project, table: str) -> FeatureTable:
+def declared_table(project: Project, table: str) -> FeatureTable:
     found = project.tables.get(table)
     if found is None:
         raise TableNotFound(
@@ -212,7 +239,7 @@ def _declared(project: Project, table: str) -> FeatureTable:
     return found
 
 
-def _gold_version(project: Project, table: FeatureTable, lake: Lake) -> int:
+def gold_version(project: Project, table: FeatureTable, lake: Lake) -> int:
     gold = project.gold_name(table.source)
     if not lake.exists(gold):
         raise TableNotFound(
@@ -225,7 +252,7 @@ def _gold_version(project: Project, table: FeatureTable, lake: Lake) -> int:
 
 
 @contextmanager
-def _placed(project: Project, table: FeatureTable) -> Iterator[None]:
+def placed(project: Project, table: FeatureTable) -> Iterator[None]:
     """An error of the declaration says in which file that stands."""
     try:
         yield
