@@ -136,10 +136,19 @@ class FeatureEngineeringClient:
         return self.lake.info(self._table(name))
 
     def publish_table(
-        self, name: str, online_store: OnlineStore | None = None, *, progress: Progress = silent
+        self,
+        name: str,
+        online_store: OnlineStore | None = None,
+        *,
+        sequence_length: int | None = None,
+        progress: Progress = silent,
     ) -> Published:
-        """Brings the online store to the table's current Delta version; only what changed is copied."""
-        return publish_table(self.lake, online_store or open_store(self.settings), self._table(name), progress)
+        """Brings the online store to the table's current Delta version; only what changed is copied.
+
+        ``sequence_length``: the last so many rows of an entity too, for models that look up sequences.
+        """
+        store = online_store or open_store(self.settings)
+        return publish_table(self.lake, store, self._table(name), progress, sequence_length=sequence_length)
 
     # ---- training sets and models
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from karat.errors import LookupKeyMismatch
+from karat.errors import LookupKeyMismatch, WrongCall
 from karat.executors import Progress, silent
 from karat.lake import Lake, TableInfo
 from karat.names import TableName
@@ -24,7 +24,8 @@ _DAY = 86_400_000_000
 
 @dataclass(frozen=True)
 class Published:
-    """``version`` is the Delta version that is online now; ``written`` and ``deleted`` count keys."""
+    """``version`` is the Delta version that is online now; ``written`` and ``deleted`` count keys. ``others``: of the
+    further indexes that the table has online."""
 
     table: TableName
     index: Index
@@ -33,6 +34,7 @@ class Published:
     written: int = 0
     deleted: int = 0
     whole: bool = False
+    others: tuple[Published, ...] = ()
 
 
 def publish_table(
@@ -41,28 +43,51 @@ def publish_table(
     name: TableName,
     progress: Progress = silent,
     *,
-    index: Index = "latest",
+    index: Index | None = None,
+    sequence_length: int | None = None,
     at: datetime | None = None,
 ) -> Published:
     """Brings the online rows of ``name`` to the table's current Delta version.
 
-    ``latest`` keeps, per entity, the newest row that is known ``at`` (now by default) and those known later; ``exact``
-    keeps every row under its whole primary key. Copies the days that differ from the published version, the whole table
-    the first time, or when its columns changed. Entities and rows that the table no longer has are deleted.
+    ``latest`` keeps, per entity, the newest row that is known ``at`` (now by default) and those known later;
+    ``sequence`` the last ``sequence_length`` known ones, or as many as before where that was more; ``exact`` keeps
+    every row under its whole primary key. Without an ``index`` it is what the table needs: ``latest``, and ``sequence``
+    where a length is given or one is online already. Copies the days that differ from the published version, the whole
+    table the first time, or when its columns changed. Entities and rows that the table no longer has are deleted.
 
-    Raises TableNotFound, LookupKeyMismatch where the table has no entity, DiskFull and StoreUnreachable.
+    Raises TableNotFound, LookupKeyMismatch where the table has no entity, WrongCall for a sequence without length or
+    time, DiskFull and StoreUnreachable.
     """
+    moment = at or datetime.now(UTC)
+    if index is not None:
+        return _publish(lake, store, name, progress, index, moment, sequence_length)
+    first = _publish(lake, store, name, progress, "latest", moment)
+    if sequence_length is None and store.state(Space(str(name), "sequence")) is None:
+        return first
+    second = _publish(lake, store, name, progress, "sequence", moment, sequence_length)
+    return replace(first, changed=first.changed or second.changed, others=(second,))
+
+
+def _publish(
+    lake: Lake,
+    store: OnlineStore,
+    name: TableName,
+    progress: Progress,
+    index: Index,
+    at: datetime,
+    length: int | None = None,
+) -> Published:
     info = lake.info(name)
     space = Space(str(name), index)
     with store.lock(space):
         info = lake.info(name)  # again: another process may have published while we waited
         known = store.state(space)
-        state = _next_state(info, known, index)
+        state = _next_state(info, known, index, length)
         if state is known and state.version == info.version and not state.pending:
             return Published(name, index, info.version, changed=False)
         if known is not None and known.key != state.key:
             store.drop(space)
-        source = Source(lake, info, state, at or datetime.now(UTC))
+        source = Source(lake, info, state, at)
         days = _days(lake, info, known) if state is known else None
         plan = _plan(store, source, space, days)
         begun = replace(state, pending=tuple(dict.fromkeys([*state.pending, info.version])))
@@ -70,11 +95,12 @@ def publish_table(
         return Published(name, index, info.version, True, len(plan.puts), len(plan.deletes), whole=days is None)
 
 
-def _next_state(info: TableInfo, known: State | None, index: Index) -> State:
+def _next_state(info: TableInfo, known: State | None, index: Index, length: int | None) -> State:
     """``known`` itself where the table still has its columns, else a state with one more layout."""
+    event_id = getattr(info, "event_id", None)
     key = info.primary_key
-    if index == "latest":
-        key = tuple(k for k in key if k != info.timeseries)
+    if index != "exact":
+        key = tuple(k for k in key if k not in (info.timeseries, event_id))
     if not key:
         raise LookupKeyMismatch(
             f"the table {info.name} has no key beside its time, so there is nothing to look up by",
@@ -82,17 +108,36 @@ def _next_state(info: TableInfo, known: State | None, index: Index) -> State:
         )
     dtypes = {f.name: dtype_of(f.type) for f in info.schema}
     columns = tuple((n, d) for n, d in dtypes.items() if n not in info.primary_key)
-    typed, lag = tuple((k, dtypes[k]) for k in key), round(info.lag.total_seconds() * 1_000_000)
-    if known is not None and (known.key, known.time, known.lag, known.columns) == (
-        typed,
-        info.timeseries,
-        lag,
-        columns,
-    ):
-        return known
     layouts = dict(known.layouts) if known is not None else {}
     number = max(layouts, default=0) + 1  # never used before: a reader may still hold the older ones
-    return State(str(info.name), index, typed, info.timeseries, lag, {**layouts, number: columns}, number)
+    wanted = State(
+        table=str(info.name),
+        index=index,
+        key=tuple((k, dtypes[k]) for k in key),
+        time=info.timeseries,
+        lag=round(info.lag.total_seconds() * 1_000_000),
+        layouts={**layouts, number: columns},
+        layout=number,
+        keep=_keep(info, known, length) if index == "sequence" else 1,
+        event_id=event_id,
+    )
+    return known if known is not None and _means(known) == _means(wanted) else wanted
+
+
+def _means(state: State) -> tuple[object, ...]:
+    """What makes the records of a space what they are."""
+    return state.key, state.time, state.lag, state.columns, state.keep, state.span, state.event_id
+
+
+def _keep(info: TableInfo, known: State | None, length: int | None) -> int:
+    """How many known rows of an entity a sequence has online: never less than somebody reads by now."""
+    if info.timeseries is None:
+        raise WrongCall(f"{info.name} has no time, so its rows are in no order", remedy="publish it without an index")
+    if length is not None and length < 1:
+        raise WrongCall(f"a sequence of length {length} holds nothing", remedy="give sequence_length=1 or more")
+    if length is None and known is None:
+        raise WrongCall(f"how many rows of {info.name} belong in a sequence?", remedy="give sequence_length=N")
+    return max(length or 1, known.keep if known is not None else 1)
 
 
 def _days(lake: Lake, info: TableInfo, known: State | None) -> frozenset[date] | None:
@@ -129,10 +174,10 @@ def _plan(store: OnlineStore, source: Source, space: Space, days: frozenset[date
         if changed is not None:
             rows = list(split_rows(record))
             kept = [(t, r) for t, r in rows if t - t % _DAY not in changed]
-            if fresh is None and len(kept) == len(rows):
+            if fresh is None and len(kept) == len(rows) and source.horizon is None:
                 continue
             merged = _merge(kept, fresh, source)
-            if space.index == "latest" and _lost(rows, kept, merged, source):
+            if source.by_entity and _lost(rows, merged, source):
                 orphans[key] = record
                 continue
         _compare(key, record, merged, puts, deletes)
@@ -153,24 +198,25 @@ def _compare(
 
 
 def _merge(kept: list[tuple[int, bytes]], fresh: bytes | None, source: Source) -> bytes | None:
-    """The rows that stay online with those that the changed days have: newest first, down to the first known one."""
+    """The rows that stay online with those that the changed days have: newest first, down to the last to be kept."""
     rows = sorted([*kept, *(split_rows(fresh) if fresh else ())], key=lambda r: r[0], reverse=True)
-    out = []
+    out: list[bytes] = []
+    known = 0
     for time, row in rows:
-        out.append(row)
-        if time <= source.known_until:
+        if known >= source.keep and (source.horizon is None or time <= source.horizon):
             break
+        known += time <= source.known_until
+        out.append(row)
     return b"".join(out) or None
 
 
-def _lost(rows: list[tuple[int, bytes]], kept: list[tuple[int, bytes]], merged: bytes | None, source: Source) -> bool:
-    """True where the oldest online row has gone and nothing at its height took its place: an older row of a day that
-    did not change may now be the latest, and only the table knows."""
+def _lost(rows: list[tuple[int, bytes]], merged: bytes | None, source: Source) -> bool:
+    """True where rows have gone and not enough at their height took their place: older ones, of days that did not
+    change, may now be among the newest, and only the table knows."""
+    if len(rows) < source.keep:
+        return False  # these were all that the table had
     oldest = rows[-1][0]
-    if any(time == oldest for time, _ in kept):
-        return False
-    known = (t for t, _ in split_rows(merged or b"") if t <= source.known_until)
-    return not any(time >= oldest for time in known)
+    return sum(oldest <= time <= source.known_until for time, _ in split_rows(merged or b"")) < source.keep
 
 
 def _write(store: OnlineStore, state: State, version: int, plan: _Plan, progress: Progress) -> None:

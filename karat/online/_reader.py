@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from karat.errors import FeatureNotFound, StoreUnreachable, did_you_mean
+from karat.errors import FeatureNotFound, StoreUnreachable, WrongCall, did_you_mean
 from karat.features import Status
 from karat.online._keys import EPOCH
 from karat.online._rows import HEADER, NO_TIME, Layout, unpack_rest
@@ -100,7 +100,7 @@ class Reader:
                     remedy=did_you_mean(column, known),
                 )
         self._pickers = {n: _Picker(layout, self.columns) for n, layout in state.compiled().items()}
-        self._codec, self._lag = state.codec, state.lag if self._space.index == "latest" else None
+        self._codec, self._lag = state.codec, state.lag if state.by_entity else None
         self.state = state
         return state
 
@@ -188,6 +188,60 @@ class Reader:
             return np.array([np.nan if v is None else v for v in row.values], dtype=np.float64), row.statuses
         floats = np.frombuffer(record, "<f8", picker.float_count, start + picker.float_start)
         return (floats if picker.in_order else floats[picker.float_places]), self._all
+
+    def read_sequence(
+        self, key: Sequence[Any], at: int, length: int, *, step: timedelta | None = None
+    ) -> tuple[np.ndarray, np.ndarray, Row]:
+        """The last ``length`` rows known at ``at``, oldest first: float64 (length, n), padded in front with NaN; a mask
+        (length,) that is true where a row is; and the newest of them as ``read`` gives it, whose statuses are those of
+        the sequence. A gap between two rows that is wider than ``step`` ends it, as does the ``lookback``.
+
+        Raises WrongCall where fewer rows are online than asked for, or a column is no number.
+        """
+        values, mask = np.full((length, len(self.columns)), np.nan), np.zeros(length, dtype=np.bool_)
+        self._check_sequence(length)
+        found = self._find(key, at)
+        if isinstance(found, Row):
+            return values, mask, found
+        record, start, latest, _, _ = found
+        oldest = -(1 << 63) if self._lookback is None else at - self._lookback
+        widest = (1 << 63) - 1 if step is None else step // _MICROSECOND
+        place, last = length, latest
+        while place and start < len(record):
+            size, time, _, number = HEADER.unpack_from(record, start)
+            if time < oldest or last - time > widest:
+                break
+            place, last = place - 1, time
+            values[place], mask[place] = self._numbers(record, start, number), True
+            start += size
+        return values, mask, self._row(found)
+
+    def _numbers(self, record: bytes, start: int, number: int) -> Any:
+        """One row's wanted columns, which are all numbers: NaN where one is null."""
+        picker = self._picker(number)
+        bitmap, *fixed = picker.whole.unpack_from(record, start)
+        values = picker.pick([*fixed, *([None] * len(picker.layout.rest)), None])
+        if picker.plain and bitmap == picker.layout.no_nulls:
+            return values
+        out = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+        out[picker.null_places(bitmap)] = np.nan
+        return out
+
+    def _check_sequence(self, length: int) -> None:
+        dtypes = dict(self.state.columns)
+        wrong = [c for c in self.columns if dtypes[c] not in ("float64", "int64", "bool")]
+        if wrong:
+            raise WrongCall(
+                f"the feature {wrong[0]!r} is of type {dtypes[wrong[0]]}, and a sequence holds numbers",
+                where=self._space.table,
+                remedy="leave it out",
+            )
+        if length > self.state.keep and length > self._load().keep:
+            raise WrongCall(
+                f"sequences of {length} rows are asked for, and {self.state.keep} of {self._space.table} are online",
+                where=f"index {self._space.index}",
+                remedy=f"publish them: publish_table(..., sequence_length={length})",
+            )
 
     def read_dict(self, key: Sequence[Any], at: int) -> dict[str, tuple[Any, Status]]:
         """Like ``read``, as feature name -> (value, status)."""

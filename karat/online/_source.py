@@ -27,9 +27,11 @@ class Source:
 
     def __init__(self, lake: Lake, info: TableInfo, state: State, at: datetime) -> None:
         self._lake, self._info, self._state = lake, info, state
-        self._timed = state.index == "latest" and state.time is not None
+        self.keep, self.by_entity = state.keep, state.by_entity
         #: a row of a later time than this is not known yet (microseconds UTC)
-        self.known_until = microseconds(at) - state.lag if self._timed else _FOREVER
+        self.known_until = microseconds(at) - state.lag if state.by_entity else _FOREVER
+        #: rows of a later time than this are kept however many they are; None: no more than ``keep``
+        self.horizon = None if state.span is None else self.known_until - state.span
 
     def records(self, days: Iterable[date] | None = None) -> dict[bytes, bytes]:
         """Key to record, of the rows of these days, or of all."""
@@ -57,19 +59,26 @@ class Source:
         return self._encode(self._newest(rows.join(named, on=list(schema), how="semi")))
 
     def _newest(self, rows: pl.LazyFrame) -> pl.DataFrame:
-        """Of each entity the newest known row and all that are not known yet."""
+        """Of each entity the rows that are to be online: the newest known ones and all that are not known yet."""
         names = [n for n, _ in self._state.key]
         columns = [n for n, _ in self._state.columns]
-        if not self._timed:
-            time = [self._state.time] if self._state.time and self._state.time not in names else []
-            return rows.select(*names, *time, *columns).collect(engine="streaming")
-        time_column = str(self._state.time)
-        rows = rows.select(*names, time_column, *columns)
-        late = pl.col(time_column).cast(pl.Datetime("us", "UTC")).dt.timestamp("us") > self.known_until
-        known = rows.filter(~late)
-        newest = known.group_by(names).agg(pl.col(time_column).max())
-        newest_rows = known.join(newest, on=[*names, time_column], how="semi")
-        return pl.concat([newest_rows, rows.filter(late)]).collect(engine="streaming")
+        time, event = self._state.time, self._state.event_id
+        order = [c for c in (time, event) if c is not None]
+        rows = rows.select(list(dict.fromkeys([*names, *order, *columns])))
+        if not self._state.by_entity or time is None:
+            return rows.collect(engine="streaming")
+        at = pl.col(time).cast(pl.Datetime("us", "UTC")).dt.timestamp("us")
+        known = rows.filter(at <= self.known_until)
+        kept = [rows.filter(at > self.known_until)]
+        if self.horizon is not None:
+            kept.append(known.filter(at > self.horizon))
+            known = known.filter(at <= self.horizon).join(kept[-1], on=names, how="anti")
+        if self.keep == 1:
+            newest = known.group_by(names).agg(pl.col(time).max())
+            kept.append(known.join(newest, on=[*names, time], how="semi"))
+        else:
+            kept.append(known.sort(order).group_by(names).tail(self.keep).select(rows.collect_schema().names()))
+        return pl.concat(kept).collect(engine="streaming").sort(order)
 
     def _encode(self, frame: pl.DataFrame) -> dict[bytes, bytes]:
         state = self._state
@@ -77,12 +86,12 @@ class Source:
         times = self._times(frame)
         rows = encode_rows(frame, Layout(state.columns), state.layout, times, self._info.version)
         keys = map(state.codec.encode, frame.select(n for n, _ in state.key).iter_rows())
-        if not self._timed:
+        if not state.by_entity:
             return dict(zip(keys, rows, strict=True))
-        found: dict[bytes, list[tuple[int, bytes]]] = {}
-        for key, time, row in zip(keys, times.tolist(), rows, strict=True):
-            found.setdefault(key, []).append((time, row))
-        return {key: b"".join(row for _, row in sorted(some, reverse=True)) for key, some in found.items()}
+        found: dict[bytes, list[bytes]] = {}
+        for key, row in zip(keys, rows, strict=True):
+            found.setdefault(key, []).append(row)
+        return {key: b"".join(reversed(some)) for key, some in found.items()}
 
     def _times(self, frame: pl.DataFrame) -> np.ndarray:
         if self._state.time is None:

@@ -15,8 +15,9 @@ from karat.online._keys import KeyCodec
 from karat.online._rows import Layout
 from karat.settings import Settings
 
-#: ``latest``: one record per entity, for as-of lookups; ``exact``: one per full primary key.
-Index = Literal["latest", "exact"]
+#: ``latest``: one record per entity with its newest row, for as-of lookups; ``sequence``: with its last N rows;
+#: ``events``: with the tail of its gold events; ``exact``: one record per full primary key.
+Index = Literal["latest", "exact", "sequence", "events"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,12 @@ class Space:
 @dataclass(frozen=True)
 class State:
     """What a space holds. ``version``: the Delta version that is published whole, None before the first;
-    ``pending``: those that publications have begun with since and not ended. ``lag`` in microseconds."""
+    ``pending``: those that publications have begun with since and not ended. ``lag`` in microseconds.
+
+    Of the rows of an entity that are known, the newest ``keep`` are online, and with a ``span`` (microseconds) all that
+    were younger than that when they were published, later than ``horizon`` (microseconds UTC). ``event_id`` is the
+    column that orders rows of the same time.
+    """
 
     table: str
     index: Index
@@ -48,6 +54,10 @@ class State:
     pending: tuple[int, ...] = ()
     rows: int = 0
     published_at: str = ""
+    keep: int = 1
+    span: int | None = None
+    horizon: int | None = None
+    event_id: str | None = None
     codec: KeyCodec = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -57,6 +67,11 @@ class State:
     @property
     def space(self) -> Space:
         return Space(self.table, self.index)
+
+    @property
+    def by_entity(self) -> bool:
+        """Whether a record holds rows of several times of one entity, those not known yet among them."""
+        return self.index != "exact" and self.time is not None
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:

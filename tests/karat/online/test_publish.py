@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -17,12 +19,13 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from karat.errors import DiskFull, LookupKeyMismatch, StoreUnreachable, TableNotFound
-from karat.features import Status
+from karat.errors import DiskFull, LookupKeyMismatch, StoreUnreachable, TableNotFound, WrongCall
+from karat.features import Status, sequences
 from karat.lake import Lake
 from karat.names import TableName
 from karat.online import OnlineStore, Reader, Space, open_store, publish_table
 from karat.online._keys import microseconds
+from karat.online._rows import split_rows
 from karat.settings import Settings
 
 from .conftest import SALES, SCHEMA, day, sales
@@ -250,7 +253,7 @@ def expected(rows: pl.DataFrame, at: date) -> dict[tuple, float | None]:
 
 
 @hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @hypothesis_given(steps=st.lists(st.tuples(STEP, st.booleans(), st.booleans()), min_size=1, max_size=6))
 def test_whatever_was_written_what_is_online_is_what_the_table_has(steps, tmp_path_factory) -> None:
@@ -267,14 +270,75 @@ def test_whatever_was_written_what_is_online_is_what_the_table_has(steps, tmp_pa
         else:
             lake.overwrite(SALES, frame)
         if broken:
-            break_off(lake, store)
+            break_off(lake, store, index="latest")
+            break_off(lake, store, index="sequence", sequence_length=3)
         elif published:
-            publish_table(lake, store, SALES, at=NOON)
-    publish_table(lake, store, SALES, at=NOON)
+            publish_table(lake, store, SALES, at=NOON, sequence_length=3)
+    publish_table(lake, store, SALES, at=NOON, sequence_length=3)
     stored = lake.read(SALES)
     for offset in range(4):
         assert sums(store, NOON + timedelta(days=offset)) == expected(stored, day(20 + offset))
+        check_sequences(store, stored, NOON + timedelta(days=offset))
     store.close()
+
+
+def check_sequences(store: OnlineStore, stored: pl.DataFrame, at: datetime) -> None:
+    """What is online against what the offline lookup of sequences says, with gaps and a lookback and without."""
+    entities = pl.DataFrame([(s, t) for s in "abcd" for t in (1, 2)], schema=["shop", "till"], orient="row")
+    spine = entities.with_columns(pl.lit(at, dtype=pl.Datetime("us", "UTC")).alias("at"))
+    for step, lookback in ((None, None), (timedelta(days=2), None), (timedelta(days=30), timedelta(days=6))):
+        looked = sequences(
+            spine,
+            stored,
+            keys={"shop": "shop", "till": "till"},
+            time=("at", "day"),
+            length=3,
+            step=step,
+            lag=timedelta(days=1),
+            lookback=lookback,
+            columns=["sum_7d", "count_7d"],
+        )
+        reader = Reader(store, Space(str(SALES), "sequence"), ["sum_7d", "count_7d"], lookback=lookback)
+        for i, key in enumerate(entities.iter_rows()):
+            values, mask, newest = reader.read_sequence(key, microseconds(at), 3, step=step)
+            assert values.shape == (3, 2)
+            offline = np.array(looked.values.row(i), dtype=np.float64).T
+            np.testing.assert_array_equal(values, offline)
+            assert mask.tolist() == list(looked.mask[i])
+            assert newest.statuses == looked.statuses.row(i)
+
+
+def test_a_longer_sequence_takes_the_whole_table_and_a_shorter_keeps_it(table, lake: Lake, store) -> None:
+    lake.merge(table(), sales(*(("a", 1, d, float(d)) for d in range(1, 15))))
+    assert publish_table(lake, store, SALES, at=NOON).others == ()
+    publish_table(lake, store, SALES, at=NOON, sequence_length=2)
+    space = Space(str(SALES), "sequence")
+    reader = Reader(store, space, ["sum_7d"])
+    assert reader.read_sequence(("a", 1), microseconds(NOON), 2)[0].tolist() == [[13.0], [14.0]]
+    with pytest.raises(WrongCall, match="sequence_length=3"):
+        reader.read_sequence(("a", 1), microseconds(NOON), 3)
+    (longer,) = publish_table(lake, store, SALES, at=NOON, sequence_length=4).others
+    assert longer.whole
+    assert reader.read_sequence(("a", 1), microseconds(NOON), 3)[0].tolist() == [[12.0], [13.0], [14.0]]
+    lake.merge(SALES, sales(("a", 1, 15, 15.0), ("b", 1, 15, None)))
+    (followed,) = publish_table(lake, store, SALES, at=NOON).others
+    assert (followed.whole, followed.written) == (False, 2)
+    values, mask, newest = reader.read_sequence(("b", 1), microseconds(NOON), 4)
+    assert np.isnan(values).all()
+    assert mask.tolist() == [False, False, False, True], "a stored null is a row"
+    assert newest.statuses == (Status.NULL,)
+    assert len(list(split_rows(store.getter(space)(reader.state.codec.encode(("a", 1)))))) == 4, "what left is dropped"
+
+
+def test_a_sequence_needs_numbers_length_and_time(table, lake: Lake, store) -> None:
+    lake.merge(table(), sales(("a", 1, 3, 1.0)))
+    for wrong in ({"sequence_length": 0}, {"index": "sequence"}):
+        with pytest.raises(WrongCall, match="sequence"):
+            publish_table(lake, store, SALES, **wrong)
+    publish_table(lake, store, SALES, sequence_length=1, at=NOON)
+    reader = Reader(store, Space(str(SALES), "sequence"), ["sum_7d", "segment"])
+    with pytest.raises(WrongCall, match="'segment' is of type string"):
+        reader.read_sequence(("a", 1), microseconds(NOON), 1)
 
 
 def test_two_publications_broken_off_one_after_the_other(table, lake: Lake, store, publish) -> None:
@@ -288,7 +352,7 @@ def test_two_publications_broken_off_one_after_the_other(table, lake: Lake, stor
     assert sums(store) == {("a", 1): 1.0}
 
 
-def break_off(lake: Lake, store: OnlineStore) -> None:
+def break_off(lake: Lake, store: OnlineStore, **how: Any) -> None:
     """A publication that dies after its first piece."""
 
     class Died(Exception): ...
@@ -299,4 +363,4 @@ def break_off(lake: Lake, store: OnlineStore) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("karat.online._publish._CHUNK", 1)
         with contextlib.suppress(Died):
-            publish_table(lake, store, SALES, die, at=NOON)
+            publish_table(lake, store, SALES, die, at=NOON, **how)
