@@ -11,18 +11,12 @@ import polars as pl
 
 from karat.errors import FeatureNotFound, did_you_mean
 from karat.features import Status, lookup
+from karat.inference.reads import AT, KEY_TYPES
 from karat.lake import Lake
 from karat.names import TableName
 from karat.online import EPOCH, OnlineStore, Reader, Row, Space, dtype_of
 
 _MICROSECOND = timedelta(microseconds=1)
-KEY_TYPES: dict[str, Any] = {
-    "string": pl.String,
-    "int64": pl.Int64,
-    "date": pl.Date,
-    "timestamp": pl.Datetime("us", "UTC"),
-}
-_AT = "__as_of__"
 
 
 class Taken(NamedTuple):
@@ -93,7 +87,7 @@ class TableReads:
         names = list(self.key) if by_time or self.time is None else [*self.key, self.time]
         types = {n: KEY_TYPES[self.key_types[n]] for n in names}
         spine = pl.DataFrame({n: [row.get(n) for row in keys] for n in names}, schema=types)
-        spine = spine.with_columns(pl.lit(moment, dtype=pl.Datetime("us", "UTC")).alias(_AT))
+        spine = spine.with_columns(pl.lit(moment, dtype=pl.Datetime("us", "UTC")).alias(AT))
         timed = by_time and self.time is not None
         rows = self._lake.scan(self.table)
         if timed and self.time:
@@ -105,7 +99,7 @@ class TableReads:
             spine,
             rows.select(list(needed)).collect(),
             keys={n: n for n in names},
-            time=(_AT, self.time) if timed and self.time else None,
+            time=(AT, self.time) if timed and self.time else None,
             lag=self._lake.info(self.table).lag,
             columns=list(self.columns),
         )

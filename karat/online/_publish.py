@@ -60,25 +60,19 @@ def publish_table(
     """
     moment = at or datetime.now(UTC)
     if index is not None:
-        return _publish(lake, store, name, progress, index, moment, sequence_length)
-    first = _publish(lake, store, name, progress, "latest", moment)
+        return _publish(lake, store, Space(str(name), index), progress, moment, length=sequence_length)
+    first = _publish(lake, store, Space(str(name)), progress, moment)
     if sequence_length is None and store.state(Space(str(name), "sequence")) is None:
         return first
-    second = _publish(lake, store, name, progress, "sequence", moment, sequence_length)
+    second = _publish(lake, store, Space(str(name), "sequence"), progress, moment, length=sequence_length)
     return replace(first, changed=first.changed or second.changed, others=(second,))
 
 
 def _publish(
-    lake: Lake,
-    store: OnlineStore,
-    name: TableName,
-    progress: Progress,
-    index: Index,
-    at: datetime,
-    length: int | None = None,
+    lake: Lake, store: OnlineStore, space: Space, progress: Progress, at: datetime, *, length: int | None = None
 ) -> Published:
+    name, index = TableName.parse(space.table), space.index
     info = lake.info(name)
-    space = Space(str(name), index)
     with store.lock(space):
         info = lake.info(name)  # again: another process may have published while we waited
         known = store.state(space)

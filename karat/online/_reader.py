@@ -121,11 +121,20 @@ class Reader:
             start += size
         return -1
 
-    def _find(self, key: Sequence[Any], at: int) -> tuple[bytes, int, Any, int, int] | Row:
-        """(record, start, time, version, layout) of the row to take, or the Row that says why there is none."""
-        return self._taken(self._get(self._codec.encode(key)), at)
+    @property
+    def space(self) -> Space:
+        return self._space
+
+    def encode(self, key: Sequence[Any]) -> bytes:
+        """``key`` as the store has it: what ``get_across`` takes."""
+        return self._codec.encode(key)
+
+    def fetch(self, key: Sequence[Any]) -> bytes | None:
+        """The record of ``key``, for ``row_of`` or ``sequence_of``; None where there is none."""
+        return self._get(self._codec.encode(key))
 
     def _taken(self, record: bytes | None, at: int) -> tuple[bytes, int, Any, int, int] | Row:
+        """(record, start, time, version, layout) of the row to take, or the Row that says why there is none."""
         if record is None:
             return self._missing
         start = self._known(record, at)
@@ -139,7 +148,11 @@ class Reader:
     def read(self, key: Sequence[Any], at: int) -> Row:
         """The row of ``key`` (values of the declared types, in the order of ``state.key``) known at ``at``
         (microseconds UTC)."""
-        return self._row(self._find(key, at))
+        return self._row(self._taken(self._get(self._codec.encode(key)), at))
+
+    def row_of(self, record: bytes | None, at: int) -> Row:
+        """``read`` of a record that was fetched already."""
+        return self._row(self._taken(record, at))
 
     def read_many(self, keys: Sequence[Sequence[Any] | None], at: int) -> list[Row]:
         """``read`` for each of ``keys``, in their order, in one round trip to the store and as of one moment of it; a
@@ -176,7 +189,7 @@ class Reader:
 
     def read_array(self, key: Sequence[Any], at: int) -> tuple[np.ndarray, tuple[Status, ...]]:
         """Like ``read`` for columns that are all numbers: float64 (n,), NaN where there is no value."""
-        found = self._find(key, at)
+        found = self._taken(self._get(self._codec.encode(key)), at)
         if isinstance(found, Row):
             return np.full(len(self.columns), np.nan), found.statuses
         record, start, _, _, number = found
@@ -198,9 +211,15 @@ class Reader:
 
         Raises WrongCall where fewer rows are online than asked for, or a column is no number.
         """
+        return self.sequence_of(self.fetch(key), at, length, step=step)
+
+    def sequence_of(
+        self, record: bytes | None, at: int, length: int, *, step: timedelta | None = None
+    ) -> tuple[np.ndarray, np.ndarray, Row]:
+        """``read_sequence`` of a record that was fetched already."""
         values, mask = np.full((length, len(self.columns)), np.nan), np.zeros(length, dtype=np.bool_)
         self._check_sequence(length)
-        found = self._find(key, at)
+        found = self._taken(record, at)
         if isinstance(found, Row):
             return values, mask, found
         record, start, latest, _, _ = found

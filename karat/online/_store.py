@@ -101,6 +101,8 @@ class OnlineStore(ABC):
     """
 
     kind: ClassVar[str]
+    #: Whether a read goes over a network, so that several are worth to be made at once.
+    remote: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -40,6 +40,7 @@ class Store(OnlineStore):
     """The keys ``NAMESPACE:...`` of one Redis. Nothing is sent before the first use."""
 
     kind: ClassVar[str] = "redis"
+    remote: ClassVar[bool] = True
 
     def __init__(self, url: str, namespace: str, timeout: float) -> None:
         self._url, self._namespace, self.place = url, namespace, _without_password(url)

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from karat.errors import InvalidRequest, KaratError, NotFound, UnknownModel, WrongCall
+from karat.errors import InvalidRequest, KaratError, NotFound, SequenceTooShort, UnknownModel, WrongCall
 
 log = logging.getLogger("karat.serve")
 #: Bytes of a body: a thousand predictions with all their features.
@@ -35,7 +35,13 @@ def failure(error: Exception) -> Response:
         status = 422 if error.status_code == 400 else error.status_code
         return _answer(status, "InvalidRequest" if status == 422 else "HTTPError", str(error.detail), "", "")
     if isinstance(error, KaratError):
-        status = 404 if isinstance(error, NotFound | UnknownModel) else 422 if isinstance(error, WrongCall) else 503
+        status = (
+            404
+            if isinstance(error, NotFound | UnknownModel)
+            else 422
+            if isinstance(error, WrongCall | SequenceTooShort)
+            else 503
+        )
         if status == 503:
             log.warning("%s", error)
         return _answer(status, type(error).__name__, error.what, error.where, error.remedy)
