@@ -9,6 +9,7 @@ COMPUTE = [
     ("empty", ("karat.features.shard.stage_checked", "after", 2)),
     ("stale", ("karat.features.table.conclude", "before", 1)),
     ("empty", ("karat.features.table.commit_aside", "after", 1)),
+    ("empty", ("karat.features.table.commit_aside", "before", 1)),
     ("stale", ("karat.features.table.commit_aside", "after", 1)),
     ("stale", ("karat.features.table.keep_results", "before", 1)),
 ]
