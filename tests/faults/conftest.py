@@ -116,6 +116,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
             mart = ground.copy(start, folder / f"{start}-{work}")
             getattr(mart, work)()
             ground.whole[start, work] = mart.contents()
+        aside = [ground.whole[start, "compute"][str(stale.aside)] for start in ("empty", "stale")]
+        assert 0 < aside[0].height < aside[1].height, "every work must change all that it writes"
         yield ground
         assert forker.stdin
         forker.stdin.close()

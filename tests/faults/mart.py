@@ -67,7 +67,7 @@ spend = FeatureTable(
         aggregate("orders_7d", "count", window="7d", description="of the week"),
         from_polars("mean_7d", pl.col("spent_7d") / pl.col("orders_7d"), description="a mean"),
     ),
-    checks=(between("spent_7d", 0, 1500, on_fail="set_aside"), between("orders_7d", 1, 500)),
+    checks=(between("spent_7d", 0, 600, on_fail="set_aside"), between("orders_7d", 1, 500)),
 )
 """,
 }
