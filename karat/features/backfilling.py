@@ -11,8 +11,9 @@ import polars as pl
 from karat.declare import FeatureTable, Project
 from karat.errors import CommitConflict, WrongCall
 from karat.executors import Executor, LocalExecutor, Progress, silent
+from karat.features.checked import keep_results
 from karat.features.keys import aligned
-from karat.features.plan import plan_days
+from karat.features.plan import KIND, plan_days
 from karat.features.schema import POLARS
 from karat.features.table import (
     ATTEMPTS,
@@ -93,6 +94,8 @@ def _fill(project: Project, table: FeatureTable, lake: Lake, wanted: Backfill, e
     name = project.table_name(table.name)
     if plan is None:
         at = lake.version(name) if lake.exists(name) else -1
+        if at >= 0:
+            keep_results(lake, name, KIND)  # a run that was killed did not come so far
         return FeatureResult(name, at, False, (), 0, version, table.definition_hash, False, warnings=looked.warnings)
     key = uuid.uuid4().hex if wanted.forced else plan.key
     return carry_out(project, table, lake, plan, Run(key, executor, silent, warnings=looked.warnings))

@@ -68,6 +68,8 @@ def zombie(platform: Settings, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 # ---- faults of writing
 
+#: From which state each work starts.
+WORKS = [("empty", "compute"), *(("stale", work) for work in ("compute", "backfill", "merge", "publish"))]
 #: The function that the process dies at, ``before`` or ``after`` which of its calls.
 Point = tuple[str, str, int]
 
@@ -112,10 +114,18 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         stale.compute()
         stale.publish()
         stale.advance()
-        for start, work in (("empty", "compute"), ("stale", "compute"), ("stale", "merge"), ("stale", "publish")):
+        for start, work in (
+            ("empty", "compute"),
+            ("stale", "compute"),
+            ("stale", "merge"),
+            ("stale", "publish"),
+            ("stale", "backfill"),
+        ):
             mart = ground.copy(start, folder / f"{start}-{work}")
             getattr(mart, work)()
             ground.whole[start, work] = mart.contents()
+            with pytest.raises(AssertionError):  # else a work that did nothing would pass
+                same(mart.contents(), ground.states[start].contents())
         aside = [ground.whole[start, "compute"][str(stale.aside)] for start in ("empty", "stale")]
         assert 0 < aside[0].height < aside[1].height, "every work must change all that it writes"
         yield ground
@@ -161,7 +171,7 @@ def killed_anytime(ground: Ground, tmp_path: Path) -> Callable[..., None]:
 
 def whole_or_nothing(work: str, found: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> None:
     """A reader of the table that the work writes sees what was, or all that is to be. A publication goes by pieces."""
-    table = {"compute": "mart_dev.features.spend", "merge": "mart_dev.gold.orders"}.get(work, "")
+    table = {"merge": "mart_dev.gold.orders", "publish": ""}.get(work, "mart_dev.features.spend")
     rows, old = found.get(table), before.get(table)
     if rows is None or (old is None and not rows.height):
         return

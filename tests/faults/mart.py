@@ -24,6 +24,7 @@ import polars.testing
 
 from karat.declare import Project, load_project
 from karat.features import compute_table
+from karat.features.backfilling import Backfill, backfill
 from karat.features.checked import aside_name
 from karat.lake import Lake
 from karat.names import TableName
@@ -145,6 +146,13 @@ class Mart:
 
     def compute(self) -> None:
         compute_table(self.project, "spend", self.lake, shards=2)
+
+    def backfill(self) -> None:
+        """Three days, of six of the customers."""
+        some = pl.DataFrame({"customer": [f"c{n:02}" for n in range(6)]})
+        first = FIRST.date() + timedelta(days=1)
+        wanted = Backfill(("spend",), first, first + timedelta(days=2), some)
+        backfill(self.project, wanted, self.lake)
 
     def publish(self) -> None:
         import_module("karat.online._publish")._CHUNK = 3  # so that there are many pieces to be killed between

@@ -1,4 +1,4 @@
-"""kill -9 at each named point of a computation, a merge and a publication: the next run leaves what it would have."""
+"""kill -9 at each named point of a computation, a backfill, a merge and a publication: the next run makes it good."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ COMPUTE = [
     ("empty", ("karat.features.table.commit_aside", "before", 1)),
     ("stale", ("karat.features.table.commit_aside", "after", 1)),
     ("stale", ("karat.features.table.keep_results", "before", 1)),
+]
+BACKFILL = [
+    ("karat.features.shard.stage_checked", "after", 1),
+    ("karat.features.shard._stage_others", "after", 1),
+    ("karat.features.table.commit_aside", "after", 1),
+    ("karat.features.table.commit_plan", "before", 1),
+    ("karat.features.table.commit_plan", "after", 1),
 ]
 MERGE = [
     ("karat.lake.changes.write_files", "after", 1),
@@ -32,6 +39,11 @@ def named(point):
 @pytest.mark.parametrize(("start", "point"), COMPUTE, ids=lambda p: p if isinstance(p, str) else named(p))
 def test_a_killed_computation(killed, start, point):
     killed("compute", start, point)
+
+
+@pytest.mark.parametrize("point", BACKFILL, ids=named)
+def test_a_killed_backfill(killed, point):
+    killed("backfill", "stale", point)
 
 
 @pytest.mark.parametrize("point", MERGE, ids=named)
