@@ -26,6 +26,7 @@ from karat.settings import Settings
 from karat.training.frames import Frame, Kind, as_kind, to_polars
 from karat.training.functions import FeatureFunction, FunctionLibrary
 from karat.training.lookups import FeatureLookup
+from karat.training.rebuild import rebuild_training_set
 from karat.training.training_set import TrainingSet, create_training_set
 
 
@@ -196,6 +197,7 @@ class FeatureEngineeringClient:
             self.registry,
             model,
             artifact_path,
+            lake=self.lake,
             training_set=training_set,
             name=ModelName.parse(registered_model_name, catalog=self.catalog),
             flavor=flavor,
@@ -205,6 +207,14 @@ class FeatureEngineeringClient:
             parameters=dict(parameters or {}),
             tags=dict(tags or {}),
         )
+
+    def rebuild_training_set(self, model_uri: str) -> TrainingSet:
+        """The training set with which a registered model was made: the same rows, byte for byte.
+
+        Raises ModelNotFound, NoChampion; RebuildFailed saying what is gone or differs; FunctionChanged.
+        """
+        version = self.registry.resolve(model_uri, catalog=self.catalog)
+        return rebuild_training_set(self.lake, self.registry.metadata(version), self.functions)
 
     def score_batch(
         self, model_uri: str, df: Frame, result_type: str | None = None, *, missing: Missing = "raise"

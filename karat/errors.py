@@ -33,7 +33,8 @@
     │   ├── EmptyTrainingSet
     │   ├── TooFewRows
     │   ├── UnusableLabel            all null, a single class, infinite
-    │   └── LabelOverlapsFeatures
+    │   ├── LabelOverlapsFeatures
+    │   └── RebuildFailed            a training set that is not what it was, or can't be read
     ├── SignatureError
     ├── UntrustedModel               a file that would run foreign code
     ├── FeatureFunctionFailed        it raised, or gave no value a row
@@ -199,6 +200,9 @@ class UnusableLabel(TrainingError): ...
 
 
 class LabelOverlapsFeatures(TrainingError): ...
+
+
+class RebuildFailed(TrainingError): ...
 
 
 class SignatureError(KaratError): ...

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "quality": Entry("infra.cli.quality:quality", "Show the checks of a project's tables, and what each found last."),
     "models": Entry("infra.cli.models:models", "List models with champion, metrics and baseline."),
     "score": Entry("infra.cli.score:score", "Score a file of keys with a model's champion."),
+    "rebuild": Entry("infra.cli.rebuild:rebuild", "Make a model's training set again, byte for byte."),
 }
 
 console = Console()

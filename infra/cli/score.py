@@ -46,18 +46,27 @@ def score(
     added = predict(
         Lake(settings.lake, settings.environment), loaded, typed, missing=missing, library=FunctionLibrary(settings)
     )
-    _write(given.hstack(added), out)
+    write_frame(given.hstack(added), out)
     console.print(
         f"{given.height} rows scored by {loaded.name} version {loaded.version}: {out}", highlight=False, soft_wrap=True
     )
 
 
 def _check_paths(keys: Path, out: Path) -> None:
-    for path, option in ((keys, "--keys"), (out, "--out")):
-        if path.suffix not in _SUFFIXES:
-            raise WrongCall(f"{path.name!r} is neither .csv nor .parquet", where=option, remedy="name it by its format")
+    check_suffix(keys, "--keys")
     if not keys.is_file():
         raise WrongCall(f"there is no file {keys}", where="--keys")
+    check_out(out)
+
+
+def check_suffix(path: Path, option: str) -> None:
+    if path.suffix not in _SUFFIXES:
+        raise WrongCall(f"{path.name!r} is neither .csv nor .parquet", where=option, remedy="name it by its format")
+
+
+def check_out(out: Path) -> None:
+    """A file to be written: CSV or Parquet by its suffix, in a folder that is there."""
+    check_suffix(out, "--out")
     if not out.parent.is_dir():
         raise WrongCall(f"there is no folder {out.parent}", where="--out", remedy="make it first")
 
@@ -120,7 +129,7 @@ def _cast(column: pl.Series, dtype: str, path: Path) -> pl.Series:
     return cast
 
 
-def _write(frame: pl.DataFrame, out: Path) -> None:
+def write_frame(frame: pl.DataFrame, out: Path) -> None:
     """Whole or not at all: beside its place first."""
     part = out.with_name(f".{out.name}.{os.getpid()}")
     try:

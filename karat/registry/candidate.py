@@ -26,9 +26,11 @@ from karat.training.functions import FunctionLibrary, functions_of
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
 from karat.training.plots import draw
+from karat.training.rebuild import stored_pins
+from karat.training.spine import ROW
 from karat.training.split import split_rows
 from karat.training.train import Trained, train
-from karat.training.training_set import ROW, TrainingSet, create_training_set
+from karat.training.training_set import TrainingSet, create_training_set
 
 #: The column of the stored spine that says which rows were for training and which for the test.
 SPLIT = "karat_split"
@@ -169,7 +171,8 @@ def _entry(
         "karat.rows": json.dumps(trained.rows),
         "karat.pins": json.dumps({p.table.table: p.version for p in training_set.lookups}),
     }
-    metadata = describe(training_set, trained.model) | {
+    pins = stored_pins(lake, project.model_name(spec.name), training_set)
+    metadata = describe(training_set, trained.model, pins) | {
         "kind": spec.kind,
         "project": project.name,
         "catalog": project.catalog,
@@ -208,8 +211,9 @@ def _entry(
     )
 
 
-def describe(training_set: TrainingSet, model: Servable) -> dict[str, Any]:
-    """What every registered model's ``karat.json`` holds: how its inputs are looked up, in which order."""
+def describe(training_set: TrainingSet, model: Servable, pins: Mapping[str, Any]) -> dict[str, Any]:
+    """What every registered model's ``karat.json`` holds: how its inputs are looked up, in which order, and the
+    ``pins`` by which its training set comes back."""
     return {
         "version": 1,
         "task": model.task,
@@ -220,7 +224,7 @@ def describe(training_set: TrainingSet, model: Servable) -> dict[str, Any]:
         "label": training_set.label,
         "classes": model.classes,
         "threshold": model.threshold,
-        "pins": training_set.pins,
+        "pins": pins,
         "digest": training_set.digest,
         "report": training_set.report.to_dicts(),
     }

@@ -17,8 +17,8 @@ from karat.training.evaluate import evaluate
 from karat.training.filled import fill
 from karat.training.functions import FunctionLibrary
 from karat.training.planted import knows_both, plant
+from karat.training.spine import ROW
 from karat.training.split import TEST
-from karat.training.training_set import ROW
 
 
 @dataclass(frozen=True)

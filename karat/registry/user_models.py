@@ -12,6 +12,7 @@ from mlflow.models import ModelSignature
 
 from karat.errors import SignatureError, WrongCall
 from karat.kinds import Encoder, Model
+from karat.lake import Lake
 from karat.names import ModelName
 from karat.registry.candidate import describe, example_of, outputs_of
 from karat.registry.entry import Entry
@@ -20,7 +21,9 @@ from karat.registry.records import ModelVersion, Servable
 from karat.registry.signature import check_given, sign
 from karat.registry.store import Registry
 from karat.training.frames import Frame, to_polars
-from karat.training.training_set import ROW, TrainingSet
+from karat.training.rebuild import stored_pins
+from karat.training.spine import ROW
+from karat.training.training_set import TrainingSet
 
 _FLAVORS = ("sklearn", "xgboost", "pyfunc", "karat")
 
@@ -30,6 +33,7 @@ def log_user_model(
     model: Any,
     artifact_path: str,
     *,
+    lake: Lake,
     training_set: TrainingSet,
     name: ModelName,
     flavor: ModuleType | str | None = None,
@@ -39,7 +43,7 @@ def log_user_model(
     parameters: dict[str, Any] | None = None,
     tags: dict[str, str] | None = None,
 ) -> ModelVersion:
-    """Registers a fitted scikit-learn or XGBoost estimator, or a ``karat.kinds.Model``.
+    """Registers a fitted scikit-learn or XGBoost estimator, or a ``karat.kinds.Model``; its spine goes into ``lake``.
 
     Raises WrongCall for another flavor, UntrustedModel for what cannot be saved without pickle, SignatureError for a
     signature without both sides or for features other than the training set's; before anything is logged.
@@ -58,15 +62,17 @@ def log_user_model(
         "karat.pins": json.dumps({str(p.table): p.version for p in training_set.lookups}),
         "karat.user_model": "true",
     }
+    signed = sign(servable.feature_types, outputs)
+    metadata = describe(training_set, servable, stored_pins(lake, name, training_set))
     return registry.log(
         Entry(
             name=name,
             experiment=f"{name.catalog}/{name.name}",
             model=servable,
-            signature=sign(servable.feature_types, outputs),
+            signature=signed,
             example=example_of(servable, rows),
             spine=training_set.spine.with_row_index(ROW),
-            metadata=describe(training_set, servable) | {"kind": kind, "catalog": name.catalog, "model": name.name},
+            metadata=metadata | {"kind": kind, "catalog": name.catalog, "model": name.name},
             tags={**(tags or {}), **own},
             artifact=artifact_path,
             parameters=parameters or _parameters(model),

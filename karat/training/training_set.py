@@ -32,9 +32,6 @@ from karat.training.functions import (
 )
 from karat.training.lookups import FeatureLookup, PinnedLookup, pin
 
-#: The stored row number by which a training set's rows keep their order.
-ROW = "karat_row"
-
 
 @dataclass(frozen=True)
 class TrainingSet:

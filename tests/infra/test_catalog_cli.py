@@ -167,3 +167,17 @@ def test_bad_scoring(karat, tmp_path: Path, *, model: str, text: str | None, out
     assert got == status
     assert says in err
     assert [p.name for p in tmp_path.iterdir() if p.name != "keys.csv"] == []  # nothing half-written
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rebuild_writes_the_training_set_of_a_model(karat, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / f"set.{kind}"
+    status, told, err = karat("rebuild", "customers.churn", "--out", str(out), "--json")
+    assert status == 0, err
+    made = json.loads(told)
+    rows = pl.read_csv(out) if kind == "csv" else pl.read_parquet(out)
+    assert (rows.height, made["version"]) == (made["rows"], 1)
+    assert {*made["features"], made["label"]} <= set(rows.columns)
+    assert "digest" in karat("rebuild", "churn/1")[1]
+    assert karat("rebuild", "churn", "--out", str(tmp_path / "set.txt"))[0] == 2
+    assert karat("rebuild", "churn/7")[0] == 1

@@ -221,6 +221,19 @@ def test_estimators_come_back_as_they_were(cost: FeatureEngineeringClient, name:
     assert scored["prediction"].to_list() == pytest.approx(own.tolist())
 
 
+def test_a_users_training_set_comes_back(cost: FeatureEngineeringClient) -> None:
+    made = training_set(cost, FRAME.select(*KEYS, label=pl.col("z_score_7d") * 2).to_pandas())
+    frame = made.load_df()
+    model = LinearRegression().fit(frame.drop(columns="label"), frame["label"])
+    cost.log_model(model, training_set=made, registered_model_name="line")
+    cost.write_table("cost_features", FRAME.with_columns(daily_dbu=pl.lit(0.0)), mode="overwrite")
+    again = cost.rebuild_training_set("models:/line/1")
+    assert (again.digest, again.features) == (made.digest, made.features)
+    assert again.data.equals(made.data)
+    with pytest.raises(NoChampion):
+        cost.rebuild_training_set("line")
+
+
 def test_a_booster_and_a_kind(cost: FeatureEngineeringClient) -> None:
     made = training_set(cost)
     frame = made.load_df()

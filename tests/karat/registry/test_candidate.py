@@ -25,7 +25,9 @@ from karat.training.filled import fill
 from karat.training.functions import FunctionLibrary
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
-from karat.training.training_set import ROW, create_training_set
+from karat.training.rebuild import rebuild_training_set
+from karat.training.spine import ROW
+from karat.training.training_set import create_training_set
 
 LEAVER = ModelName("shop_dev", "leaver")
 
@@ -92,6 +94,9 @@ def test_the_training_set_comes_back(shop_features: Project, lake: Lake, registr
     again = fill(lake, spine, loaded.lookups, pinned=True).values
     lake_then = lake.read(name, version=loaded.lookups[0].version)
     assert again["age"].to_list() == spine.join(lake_then, on="customer", maintain_order="left")["age"].to_list()
+    rebuilt = rebuild_training_set(lake, registry.metadata(made.version))
+    assert rebuilt.digest == made.version.tags["karat.digest"]
+    assert rebuilt.data["age"].to_list() == again["age"].to_list()
 
 
 def test_the_same_declaration_on_the_same_data_is_not_trained_again(
