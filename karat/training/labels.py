@@ -16,7 +16,7 @@ from karat.declare.project import Project
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
 from karat.features.connection import connect, plain_times, quote
 from karat.lake import Lake
-from karat.quality import origin
+from karat.quality import kept, origin
 
 
 def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
@@ -111,7 +111,8 @@ def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -
     words = set(re.findall(r"\w+", f"{spec.label.expression} {spec.label.where or ''}"))
     entity = {spec.label.columns.get(c, c) for c in project.tables[spec.spine_table].entity}
     needed = words | entity | {gold.event_time, *gold.key}
-    rows = lake.read(name, columns=[c for c in gold.columns if c in needed])
+    # As for features, rows that break the contract do not count.
+    rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=kept(gold))
     return rows.sort(gold.key)  # the order of the files says nothing, and must not show in a sum's last bits
 
 

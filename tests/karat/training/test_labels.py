@@ -151,6 +151,19 @@ def test_bad_labels(shop_features: Project, lake: Lake, *, model: str, change: d
         label_spine(shop_features, spec(shop_features, model, **change), lake)
 
 
+def test_rows_that_break_the_contract_of_gold_make_no_label(shop: Project, lake: Lake) -> None:
+    gold = shop.gold["orders"]
+    column = gold.columns["amount"].model_copy(update={"maximum": 100.0})
+    shop.gold["orders"] = gold.model_copy(update={"columns": {**gold.columns, "amount": column}})
+    days = [date(2024, 1, 1) + n * DAY for n in range(12)]
+    orders = [(n, "a", day, 999.0 if n == 3 else 1.0, "web") for n, day in enumerate(days)]
+    frame = pl.DataFrame(orders, schema=gold.schema.names, orient="row")
+    keys = pl.DataFrame({"customer": ["a"], "day": [days[0]]})
+    _store(shop, lake, frame, keys)
+    spine = label_spine(shop, shop.models["next_week"], lake)
+    assert spine["spent_next_7d"].to_list() == [6.0]
+
+
 def test_missing_tables_say_what_to_run(shop: Project, lake: Lake) -> None:
     with pytest.raises(TableNotFound):
         label_spine(shop, shop.models["next_week"], lake)
