@@ -59,7 +59,7 @@ def champions_file(settings: Settings) -> Path:
 def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
     """Serve's configuration. Whoever makes it makes the same, or Serve would start the replicas anew: so the
     environment names what a replica needs, and nothing of the caller's own."""
-    needed = ("HOME", "PROJECTS", "ENVIRONMENT", "ONLINE__", "HOST", "MLFLOW_PORT")
+    needed = ("HOME", "PROJECTS", "ENVIRONMENT", "ONLINE__", "PREDICTION_LOG__", "HOST", "MLFLOW_PORT")
     own = settings.as_environment()  # secrets are none of it: a replica inherits them from its node
     environment = {name: value for name, value in own.items() if name.startswith(tuple(f"KARAT_{n}" for n in needed))}
     return {

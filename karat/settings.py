@@ -25,6 +25,15 @@ class OnlineSettings(BaseModel):
     timeout: float = Field(2.0, gt=0, description="Redis: seconds after which it counts as out of reach")
 
 
+class PredictionLogSettings(BaseModel):
+    """The log of what was predicted online: ``catalog.monitoring.prediction_log``."""
+
+    enabled: bool = True
+    seconds: float = Field(10.0, gt=0, description="how long a prediction may wait until it is written")
+    rows: int = Field(5_000, ge=1, description="how many may wait before they are written at once")
+    most: int = Field(100_000, ge=1, description="how many are kept while the lake is away; then the oldest go")
+
+
 class Settings(BaseSettings):
     """Settings of one process, read when constructed; makes no folder and touches no file."""
 
@@ -34,6 +43,7 @@ class Settings(BaseSettings):
     projects: Path = Field(Path("projects"), description="folder with one folder a project")
     environment: Environment = Field("dev", description="rnd, dev, uat, preprod or prod")
     online: OnlineSettings = OnlineSettings()
+    prediction_log: PredictionLogSettings = PredictionLogSettings()
 
     host: str = Field("127.0.0.1", description="address that every server of the local platform binds")
     prefect_port: int = 4200

@@ -12,6 +12,7 @@ from karat.errors import EntityNotFound
 from karat.features import Status
 from karat.inference.answer import explained, outcome
 from karat.inference.computed import Computed
+from karat.inference.prediction_log import Logged, PredictionLog
 from karat.inference.request import PredictionRequest
 from karat.inference.vector import Vector, VectorReader
 from karat.lake import Lake
@@ -25,9 +26,16 @@ class Predictor:
     """One immutable version of a model with the stores that it reads. Safe to use from several threads."""
 
     def __init__(
-        self, loaded: LoadedModel, store: OnlineStore, lake: Lake, library: FunctionLibrary | None = None
+        self,
+        loaded: LoadedModel,
+        store: OnlineStore,
+        lake: Lake,
+        library: FunctionLibrary | None = None,
+        *,
+        log: PredictionLog | None = None,
     ) -> None:
-        """``library`` is where feature functions are found, by default in the project of the model's catalog.
+        """``library`` is where feature functions are found, by default in the project of the model's catalog. Every
+        prediction goes into ``log``.
 
         Raises FunctionNotFound, FunctionChanged.
         """
@@ -39,6 +47,7 @@ class Predictor:
         read = list(dict.fromkeys([*self.features, *self._computed.inputs]))
         self._vectors = VectorReader(loaded.lookups, read, store, lake)
         self._place = {name: i for i, name in enumerate(read)}
+        self._log = log
 
     def predict(self, request: PredictionRequest) -> dict[str, Any]:
         """The answer, JSON-able: document 002's response with the status of every feature.
@@ -65,6 +74,9 @@ class Predictor:
             "prediction_date": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         answer["latency_ms"] = round((time.perf_counter() - began) * 1000, 3)
+        if self._log is not None:
+            read = [name for name in self.features if name in self._vectors.looked_up and name not in given]
+            self._log.add(Logged(self.loaded.name, answer, values, read, request.as_of_date))
         return answer
 
     @property

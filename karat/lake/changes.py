@@ -73,6 +73,25 @@ def merge_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Wo
     return Plan(written, gone, temporary=written, rows=changed.height, work=work, days=touched)
 
 
+def append_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Work | None) -> Plan:
+    """Adds the rows beside what is there; a partition that has too many files by then is written anew as one."""
+    by, files = list(info.partition_by), active_files(table)
+    crowded = _crowded(files, by, frame)
+    rest = _rest(rows_of(table), by, crowded, frame.clear().select(info.primary_key))
+    written = write_files(pl.concat([rest, frame.select(rest.columns)]), info, "append")
+    gone = removals(_files_of(files, by, crowded), by)
+    touched = _touched(frame.clear(), frame, info)
+    return Plan(written, gone, temporary=written, rows=frame.height, work=work, days=touched)
+
+
+def _crowded(files: pl.DataFrame, by: list[str], given: pl.DataFrame) -> pl.DataFrame | None:
+    """The partitions of ``given`` with many files; see ``_rewritten``."""
+    if not by:
+        return pl.DataFrame() if files.height >= MANY_FILES else None
+    counted = files.rename({f"partition.{c}": c for c in by}).group_by(by).len().filter(pl.col("len") >= MANY_FILES)
+    return given.select(by).unique().join(counted.select(by), on=by, how="semi", nulls_equal=True)
+
+
 def _other_than(frame: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     if not stored.height:
         return frame
@@ -87,10 +106,10 @@ def _rewritten(files: pl.DataFrame, by: list[str], replaced: pl.DataFrame, given
     None: none of an unpartitioned table; an unpartitioned table has the one partition without columns. (A frame
     without columns has no height, so whole rows are passed.)
     """
+    crowded = _crowded(files, by, given)
     if not by:
-        return pl.DataFrame() if replaced.height or files.height >= MANY_FILES else None
-    counted = files.rename({f"partition.{c}": c for c in by}).group_by(by).len().filter(pl.col("len") >= MANY_FILES)
-    crowded = given.select(by).unique().join(counted.select(by), on=by, how="semi", nulls_equal=True)
+        return pl.DataFrame() if replaced.height else crowded
+    assert crowded is not None
     return pl.concat([replaced.select(by), crowded]).unique()
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from karat.errors import CommitConflict, DataError, ForeignCatalog, SchemaMismatch
-from karat.lake.changes import merge_plan, replace_plan
+from karat.lake.changes import append_plan, merge_plan, replace_plan
 from karat.lake.conform import conform
 from karat.lake.definition import create_table, evolve_table
 from karat.lake.files import discard, orphans, write_files
@@ -84,6 +84,16 @@ class Lake(Reader):
         return repeat(
             lambda: self._opened(name),
             lambda table, info: self._done(name, work) or merge_plan(table, info, rows, work),
+        )
+
+    def append(self, name: TableName, frame: Frame, *, work: Work | None = None) -> Commit:
+        """Adds rows whose keys the table cannot have yet, such as ids just made: none is looked for. Raises as
+        ``merge`` does."""
+        self._check_environment(name)
+        rows = conform(frame, self.info(name))
+        return repeat(
+            lambda: self._opened(name),
+            lambda table, info: self._done(name, work) or append_plan(table, info, rows, work),
         )
 
     def overwrite(

@@ -43,6 +43,10 @@ class Api:
     def __serve_build_asgi_app__(self) -> FastAPI:
         return make_app(self.champions)
 
+    def __del__(self) -> None:
+        """Serve calls it when the replica ends: what waits to be logged is written."""
+        self.champions.close()
+
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         self.champions.want(user_config.get("champions", {}))
 

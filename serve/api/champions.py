@@ -82,6 +82,11 @@ class Champions:
             )
         return served
 
+    def close(self) -> None:
+        """Writes what the predictions still have to be logged; nothing, where no model was ever loaded."""
+        if self._served:
+            import_module("serve.api.served").close_logs()
+
     # ---- what there is
 
     def describe(self) -> list[dict[str, Any]]:

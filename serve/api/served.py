@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from karat.errors import EntityNotFound, InvalidRequest
+from karat.inference.prediction_log import close_logs, open_log
 from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.lake import Lake
@@ -18,6 +19,7 @@ from karat.registry import ModelVersion, open_registry
 from karat.settings import Settings
 from karat.training.functions import FunctionLibrary
 
+__all__ = ["Served", "close_logs", "load"]
 #: A model whose prediction takes longer is asked in a thread of its own, so that the others need not wait for it.
 QUICK_SECONDS = 0.002
 
@@ -109,6 +111,7 @@ def load(settings: Settings, name: ModelName, version: int) -> Served:
         open_store(settings),
         Lake(settings.lake, settings.environment),
         FunctionLibrary(settings),
+        log=open_log(settings),
     )
     return Served(registered, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
 

@@ -1,0 +1,211 @@
+"""``catalog.monitoring.prediction_log``: what was predicted online, from which feature values.
+
+A prediction hands its record over and goes on; a thread writes what has gathered, in one commit a catalog. What can't
+be written is kept and tried again, and never fails a prediction.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures.thread  # noqa: F401  it must have registered its end before the log registers its own
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from karat.errors import KaratError
+from karat.lake import Lake, Work
+from karat.names import ModelName, TableName
+from karat.settings import PredictionLogSettings, Settings
+
+log = logging.getLogger("karat.predictions")
+
+_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "prediction_id": (pa.string(), "Names the prediction, in the answer and in feedback"),
+    "model_name": (pa.string(), "The registered model"),
+    "model_version": (pa.int64(), "Its version"),
+    "run_id": (pa.string(), "The run that trained it"),
+    "prediction_type": (pa.string(), "Document 002's name of what is predicted"),
+    "predicted_at": (pa.timestamp("us", tz="UTC"), "When"),
+    "entity_keys": (pa.string(), "JSON: key column -> value"),
+    "features": (pa.string(), "JSON: feature -> the value that the model was given"),
+    "statuses": (pa.string(), "JSON: feature -> status"),
+    "feature_times": (pa.string(), "JSON: feature table -> the time of the row that was read"),
+    "looked_up": (pa.string(), "JSON list: the features that came from a table, not from the request or a function"),
+    "as_of": (pa.timestamp("us", tz="UTC"), "The time that the request asked for; null: what was known when"),
+    "predicted_value": (pa.float64(), "The number, the probability or the score; null where there are several"),
+    "predicted_values": (pa.string(), "JSON: the named parts of an answer that has several"),
+    "predicted_class": (pa.string(), "The class, as text"),
+    "confidence": (pa.float64(), "That of the class"),
+    "latency_ms": (pa.float64(), "How long the prediction took"),
+}
+SCHEMA = pa.schema(
+    [
+        pa.field(n, t, nullable=n not in ("prediction_id", "predicted_at"), metadata={"comment": comment})
+        for n, (t, comment) in _COLUMNS.items()
+    ]
+)
+_POLARS: Any = pl.DataFrame(SCHEMA.empty_table()).schema
+
+
+class Logged(NamedTuple):
+    """One prediction as it was answered: ``values`` in the order of the answer's ``feature_statuses``; ``looked_up``
+    names those that came from a table."""
+
+    model: ModelName
+    answer: dict[str, Any]
+    values: Sequence[Any]
+    looked_up: Sequence[str]
+    as_of: datetime | None
+
+
+def log_table(catalog: str) -> TableName:
+    return TableName(catalog, "monitoring", "prediction_log")
+
+
+class PredictionLog:
+    """One per process. ``add`` takes a microsecond, whatever the lake does."""
+
+    def __init__(self, lake: Lake, settings: PredictionLogSettings) -> None:
+        self._lake, self._settings = lake, settings
+        self._waiting: deque[Logged] = deque()
+        self._writing, self._full, self._closed = threading.Lock(), threading.Event(), threading.Event()
+        self._writer = f"predictions.{socket.gethostname()}.{os.getpid()}"
+        #: how many were given up, for want of room or because their catalog may not be written here
+        self.lost = 0
+        threading.Thread(target=self._keep_writing, name="prediction-log", daemon=True).start()
+
+    def add(self, logged: Logged) -> None:
+        """Takes a prediction over; it is in the lake some seconds later."""
+        self._waiting.append(logged)
+        if len(self._waiting) >= self._settings.rows:
+            self._full.set()
+
+    def flush(self) -> int:
+        """Writes what waits, and gives how many rows were written; what could not be waits on."""
+        with self._writing:
+            taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            by_catalog: dict[str, list[Logged]] = {}
+            for one in taken:
+                by_catalog.setdefault(one.model.catalog, []).append(one)
+            return sum(self._write(catalog, rows) for catalog, rows in by_catalog.items())
+
+    def close(self) -> None:
+        """Writes what waits and ends the thread."""
+        self._closed.set()
+        self._full.set()
+        self.flush()
+
+    def _keep_writing(self) -> None:
+        while not self._closed.is_set():
+            self._full.wait(self._settings.seconds)
+            self._full.clear()
+            self.flush()
+
+    def _write(self, catalog: str, rows: list[Logged]) -> int:
+        try:
+            frame = pl.DataFrame([_row(r) for r in rows], schema=_POLARS, orient="row")
+            append(self._lake, catalog, frame, writer=self._writer)
+        except (KaratError, OSError) as error:
+            log.warning("%d predictions of %s wait to be logged: %s", len(rows), catalog, error)
+            self._keep(rows)
+            return 0
+        except Exception:  # a log that ends at one bad record would be none
+            self.lost += len(rows)
+            log.exception("%d predictions of %s could not be logged", len(rows), catalog)
+            return 0
+        return len(rows)
+
+    def _keep(self, rows: list[Logged]) -> None:
+        """Back to the front, in their order; the oldest go where there are too many."""
+        self._waiting.extendleft(reversed(rows))
+        while len(self._waiting) > self._settings.most:
+            self._waiting.popleft()
+            self.lost += 1
+
+
+def append(lake: Lake, catalog: str, frame: pl.DataFrame, *, writer: str) -> None:
+    """Adds rows of SCHEMA to the catalog's log in one commit, once. Raises what the lake raises."""
+    name = log_table(catalog)
+    if not lake.exists(name):
+        lake.create(
+            name,
+            SCHEMA,
+            primary_key=["prediction_id"],
+            timeseries="predicted_at",
+            partition_by=["predicted_at"],
+            description="Every prediction that was asked for online, with the feature values it was made from",
+        )
+    lake.append(name, frame, work=Work(writer, uuid.uuid4().hex))
+
+
+def _row(logged: Logged) -> tuple[Any, ...]:
+    answer, value = logged.answer, logged.answer["predicted_value"]
+    several = isinstance(value, dict)
+    found = answer["predicted_class"]
+    names = answer["feature_statuses"]
+    return (
+        answer["prediction_id"],
+        str(logged.model),
+        answer["model_version"],
+        answer["run_id"],
+        answer["prediction_type"],
+        datetime.fromisoformat(answer["prediction_date"]),
+        _json(answer["keys"]),
+        _json(dict(zip(names, logged.values, strict=True))),
+        _json(names),
+        _json(answer["feature_times"]),
+        _json(list(logged.looked_up)),
+        None if logged.as_of is None else logged.as_of.astimezone(UTC),
+        None if several else value,
+        _json(value) if several else _json(answer["probabilities"]) if "probabilities" in answer else None,
+        None if found is None else str(found),
+        answer["confidence"],
+        answer["latency_ms"],
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=_plain, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+_logs: dict[tuple[Any, ...], PredictionLog] = {}
+_opening = threading.Lock()
+# Python ends its thread pools, without which nothing can be written, before it calls what atexit knows.
+_at_exit = getattr(threading, "_register_atexit", atexit.register)
+
+
+def open_log(settings: Settings) -> PredictionLog | None:
+    """The log of this process for these settings, which is written to the end when the process ends; None where it is
+    switched off."""
+    if not settings.prediction_log.enabled:
+        return None
+    place = (settings.lake, settings.environment, os.getpid())
+    with _opening:
+        if not _logs:
+            _at_exit(close_logs)
+        if place not in _logs:
+            _logs[place] = PredictionLog(Lake(settings.lake, settings.environment), settings.prediction_log)
+        return _logs[place]
+
+
+def close_logs() -> None:
+    """Writes what waits in every log of this process."""
+    with _opening:
+        for place in [p for p in _logs if p[-1] == os.getpid()]:
+            _logs.pop(place).close()
