@@ -23,6 +23,7 @@ from karat.features.table import (
     compute_table,
     declared_table,
     gold_version,
+    good_version,
     placed,
 )
 from karat.lake import Lake
@@ -88,7 +89,7 @@ def fill_table(
 
 def _fill(project: Project, table: FeatureTable, lake: Lake, wanted: Backfill, executor: Executor) -> FeatureResult:
     version = gold_version(project, table, lake)
-    looked = check_gold(project, table.source, lake, version)
+    looked = check_gold(project, table.source, lake, version, since=good_version(project, table, lake))
     days, entities = (wanted.first, wanted.last), _typed(project, table, wanted.entities)
     plan = plan_days(project, table, lake, days, version=version, entities=entities, forced=wanted.forced)
     name = project.table_name(table.name)

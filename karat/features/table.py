@@ -27,7 +27,7 @@ from karat.features.checked import (
     keep_results,
 )
 from karat.features.engine import Days, compute_frame
-from karat.features.plan import KIND, Plan, make_plan
+from karat.features.plan import KIND, Plan, make_plan, standing
 from karat.features.schema import feature_schema
 from karat.features.shard import Shard, compute_shard, entity_hash, gold_rows, hash_probe
 from karat.lake import Commit, Lake, Work
@@ -102,7 +102,7 @@ def _compute(
 ) -> FeatureResult:
     name = project.table_name(table.name)
     version = gold_version(project, table, lake)
-    looked = check_gold(project, table.source, lake, version)
+    looked = check_gold(project, table.source, lake, version, since=good_version(project, table, lake))
     plan = make_plan(project, table, lake, version, forced=forced)
     if plan is None:
         define(project, table, lake)  # owner, descriptions and lag may have changed all the same
@@ -111,6 +111,13 @@ def _compute(
         return FeatureResult(name, lake.version(name), False, (), 0, version, hash_, False, 0, looked.warnings)
     run = uuid.uuid4().hex if forced else plan.key
     return carry_out(project, table, lake, plan, Run(run, executor, progress, shards, looked.warnings))
+
+
+def good_version(project: Project, table: FeatureTable, lake: Lake) -> int | None:
+    """The version of gold from which the table was computed last, if it is of the gold that stands there."""
+    _, before = standing(project, table, lake)
+    same = before is not None and before.gold_id == lake.info(project.gold_name(table.source)).id
+    return before.gold_version if before and same else None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def commit_info(table: Path, version: int) -> dict[str, Any]:
     return next((a["commitInfo"] for a in actions(table, version) if "commitInfo" in a), {})
 
 
+def is_ours(table: Path, version: int) -> bool:
+    """Whether Karat made this commit. One whose log is gone may be anybody's."""
+    return log_path(table, version).exists() and "karat.commit" in commit_info(table, version)
+
+
 def work_of(info: dict[str, Any]) -> Work | None:
     found = info.get("karat.work")
     return Work(found["kind"], found["key"], found.get("detail", {})) if found else None

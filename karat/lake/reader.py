@@ -131,6 +131,13 @@ class Reader:
         found = self._last(name, kind)
         return log.work_of(found[1]) if found else None
 
+    def foreign(self, name: TableName, since: int | None, until: int) -> list[int]:
+        """The versions after ``since`` (None: all) up to ``until`` that something else than Karat has committed: what
+        stands in them went by no contract."""
+        first = 0 if since is None else since + 1
+        with storing(name):
+            return [v for v in range(first, until + 1) if not log.is_ours(self.path(name), v)]
+
     def _last(self, name: TableName, kind: str) -> tuple[int, dict[str, Any]] | None:
         version = self._open(name).transaction_version(f"{APP}.work.{kind}")
         with storing(name):

@@ -38,8 +38,8 @@ def contract_of(table: GoldTable) -> str:
 
 
 def asked(table: GoldTable) -> tuple[Check, ...]:
-    """The checks that are asked at reading. The lake itself refuses nulls where a column takes none and two rows of
-    one key: these are not asked again."""
+    """The checks that are asked at each reading. The lake itself refuses nulls where a column takes none and two rows
+    of one key: these are asked only of what others have written."""
     columns = (c for c in table.column_rules if not isinstance(c, NotNull))
     return (*columns, *table.declared_checks)
 
@@ -50,14 +50,31 @@ def kept(table: GoldTable) -> pl.Expr | None:
     return ~pl.any_horizontal(*(r.broken() for r in rules)) if rules else None
 
 
-def check_gold(project: Project, table: str, lake: Lake, version: int, *, now: datetime | None = None) -> Looked:
+def unasked(table: GoldTable) -> tuple[Check, ...]:
+    """What the lake refuses by itself, as checks that block."""
+    nulls = (c.model_copy(update={"on_fail": "block"}) for c in table.column_rules if isinstance(c, NotNull))
+    return (*nulls, Unique(of=table.key, on_fail="block"))
+
+
+def check_gold(
+    project: Project,
+    table: str,
+    lake: Lake,
+    version: int,
+    *,
+    since: int | None = None,
+    now: datetime | None = None,
+) -> Looked:
     """Asks the checks of gold's ``version``; what they find is kept in the catalog's table of results.
 
     Rows are looked at where they changed since the last version that was not blocked; freshness and volume each time.
-    Raises QualityBlocked.
+    ``since`` is a version that was good before: what something else than Karat has committed after it is asked for its
+    keys and nulls, too. Raises QualityBlocked.
     """
     declared, name = project.gold[table], project.gold_name(table)
     checks = asked(declared)
+    if lake.foreign(name, since, version):
+        checks = (*checks, *unasked(declared))
     if not checks:
         return Looked()
     moment = now or datetime.now(UTC)

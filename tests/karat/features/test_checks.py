@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import pickle
 from datetime import date, timedelta
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 
 from karat.errors import QualityBlocked
+from karat.executors import LocalExecutor
 from karat.features import compute_table
 from karat.features.checked import aside_name
 from karat.quality import results, set_aside_name
@@ -176,3 +179,49 @@ def test_gold_without_checks_writes_no_results(shop, events):
     compute_table(shop.project, "spend", shop.lake)
     assert results(shop.lake, "shop_dev").is_empty()
     assert [t.schema for t in shop.lake.tables()] == ["features", "gold"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([("x", 1, 3, 1.0, 1, "a")], "event_id is unique: broken by 2 of 6"),
+        ([("x", 1, 4, 1.0, 1, "a")] * 2, "event_id is unique: broken by 3 of 7"),
+    ],
+)
+def test_what_others_have_written_into_gold_is_asked_for_its_keys(shop, events, rows, told):
+    """Another Delta writer appends rows whose keys stand there already: the lake could not refuse them."""
+    shop.gold("events", events(ROWS))
+    compute_table(shop.project, "spend", shop.lake)
+    before = shop.features("spend")
+    name = shop.project.gold_name("events")
+    foreign = events(rows).with_columns(event_id=0, _day=pl.col("at").dt.date())
+    write_deltalake(str(shop.lake.path(name)), foreign.cast({"event_id": pl.Int64}).to_arrow(), mode="append")
+    with pytest.raises(QualityBlocked, match=told):
+        compute_table(shop.project, "spend", shop.lake)
+    assert shop.features("spend").equals(before)
+    shop.lake.overwrite(name, events(ROWS))
+    assert not compute_table(shop.project, "spend", shop.lake).warnings
+    assert shop.features("spend").equals(before)
+
+
+def test_what_others_have_written_well_is_taken(shop, events):
+    shop.gold("events", events(ROWS))
+    compute_table(shop.project, "spend", shop.lake)
+    name = shop.project.gold_name("events")
+    foreign = events([("x", 1, 4, 1.0, 1, "a")], start=50).with_columns(_day=pl.col("at").dt.date())
+    write_deltalake(str(shop.lake.path(name)), foreign.to_arrow(), mode="append")
+    assert compute_table(shop.project, "spend", shop.lake).changed
+    assert shop.features("spend").height == 6
+
+
+def test_what_a_shard_found_comes_back_from_another_process(shop, events, checked):
+    shop.gold("events", events(ROWS))
+    checked(spend='between("amount_3d", 0, 10, on_fail="set_aside"), is_in("last_what_7d", "a", on_fail="warn"),')
+
+    class Elsewhere(LocalExecutor):
+        def map(self, function, items):
+            for index, result in super().map(function, [pickle.loads(pickle.dumps(i)) for i in items]):
+                yield index, pickle.loads(pickle.dumps(result))
+
+    result = compute_table(shop.project, "spend", shop.lake, executor=Elsewhere(), shards=2)
+    assert (result.rows, result.set_aside, len(result.warnings)) == (4, 1, 2)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karat.declare import Column, GoldTable
+from karat.declare import Column, GoldTable, is_in, matches, not_null
 from karat.errors import ColumnMissing, NaiveTimestamp, SchemaMismatch
 from karat.quality import check
 from karat.quality.parse import parse
@@ -196,6 +196,31 @@ def test_every_row_is_good_or_aside(rows):
     ]
     assert sum(checked.reasons.values()) == checked.aside.height
     assert checked.good.schema == {"k": pl.String, "d": pl.Date, "n": pl.Int64, "v": pl.Float64, "c": pl.String}
+
+
+NUMBER = Column(dtype="float64")
+
+
+def test_declared_checks_set_aside_after_what_columns_say():
+    table = GoldTable(
+        name="t",
+        description="t",
+        key=("k",),
+        columns={
+            "k": Column(dtype="int64"),
+            "net": Column(dtype="float64", minimum=0),
+            "gross": Column(dtype="float64"),
+        },
+        checks=(matches("net <= gross"), is_in("k", "1", "2", "3", on_fail="warn"), not_null("gross", at_most=0.5)),
+    )
+    frame = pl.DataFrame({"k": [1, 2, 3, 4], "net": ["5", "-1", "1", "x"], "gross": ["4", "-2", "", "9"]})
+    done = check(frame, table)
+    assert done.aside.select("row_number", "reason").rows() == [
+        (0, "breaks net <= gross"),
+        (1, "below 0: net"),
+        (3, "text in a number: net"),
+    ]
+    assert done.good["k"].to_list() == [3]  # where a part of it is null the condition is kept
 
 
 def test_a_missing_column_names_the_nearest():
