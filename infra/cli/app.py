@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "quality": Entry("infra.cli.quality:quality", "Show the checks of a project's tables, and what each found last."),
     "models": Entry("infra.cli.models:models", "List models with champion, metrics and baseline."),
     "score": Entry("infra.cli.score:score", "Score a file of keys with a model's champion."),
+    "retain": Entry("infra.cli.retain:retain", "Remove old versions that no live model needs; a dry run by default."),
     "rebuild": Entry("infra.cli.rebuild:rebuild", "Make a model's training set again, byte for byte."),
 }
 

@@ -2,5 +2,6 @@
 
 from karat.lake.lake import Base, Frame, Lake
 from karat.lake.records import DAY_COLUMN, Commit, Staged, TableInfo, Work
+from karat.lake.vacuum import Vacuumed
 
-__all__ = ["DAY_COLUMN", "Base", "Commit", "Frame", "Lake", "Staged", "TableInfo", "Work"]
+__all__ = ["DAY_COLUMN", "Base", "Commit", "Frame", "Lake", "Staged", "TableInfo", "Vacuumed", "Work"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -20,12 +20,15 @@ from karat.lake.reader import Reader
 from karat.lake.records import Commit, Staged, TableInfo, Work
 from karat.lake.schema import define
 from karat.lake.transaction import Plan, repeat, storing
+from karat.lake.vacuum import Vacuumed, needed_versions, unneeded
 from karat.names import TableName, project_of
 from karat.settings import ENVIRONMENTS
 
 Frame: TypeAlias = pl.DataFrame | pa.Table
 #: The last work of a kind on which another was planned; None: there was none; ``"any"``: it does not matter.
 Base: TypeAlias = Work | Literal["any"] | None
+#: Files that no commit names are taken for a killed writer's once they are as old as this.
+_LEFT_BEHIND = timedelta(days=1)
 
 
 class Lake(Reader):
@@ -160,7 +163,7 @@ class Lake(Reader):
         """Removes staged files that will never be committed."""
         discard(self.path(name), staged)
 
-    def sweep(self, name: TableName, older_than: timedelta = timedelta(days=1)) -> int:
+    def sweep(self, name: TableName, older_than: timedelta = _LEFT_BEHIND) -> int:
         """Removes what killed writers left: files older than this that no version of the table names. Gives their
         number; old versions stay readable."""
         self._check_environment(name)
@@ -169,6 +172,31 @@ class Lake(Reader):
             for path in found:
                 path.unlink(missing_ok=True)
         return len(found)
+
+    def vacuum(
+        self,
+        name: TableName,
+        *,
+        keep: Collection[int] = (),
+        older_than: timedelta = timedelta(days=30),
+        dry_run: bool = False,
+        now: datetime | None = None,
+    ) -> Vacuumed:
+        """Removes the files that no version needs which is in ``keep`` or was the newest one at some moment since
+        ``older_than`` before ``now``, and what killed writers left. No commit: the table's version stays.
+
+        A killed one is finished by the next. Raises StoreUnreachable for a table whose log has gaps.
+        """
+        self._check_environment(name)
+        folder = self.path(name)
+        with storing(name):
+            kept = needed_versions(folder, keep, (now or datetime.now(UTC)) - older_than)
+            stray, lost = unneeded(folder, kept)
+            left = orphans(folder, _LEFT_BEHIND)
+            size = sum(p.stat().st_size for p in (*stray, *left))
+            for path in () if dry_run else (*stray, *left):
+                path.unlink(missing_ok=True)
+        return Vacuumed(name, len(stray) + len(left), size, len(left), kept, lost)
 
     def _replace(
         self,

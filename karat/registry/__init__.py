@@ -12,6 +12,7 @@ from karat.registry.open import open_registry
 from karat.registry.origin import origins, void_reason
 from karat.registry.promotion import promote, valid_champion
 from karat.registry.records import Candidate, Decision, LoadedModel, ModelVersion, Servable, Standing
+from karat.registry.retention import Retained, pins_of, retain
 from karat.registry.store import Registry
 from karat.registry.user_models import log_user_model
 
@@ -21,6 +22,7 @@ __all__ = [
     "LoadedModel",
     "ModelVersion",
     "Registry",
+    "Retained",
     "Servable",
     "Standing",
     "definition_of",
@@ -28,7 +30,9 @@ __all__ = [
     "make_candidate",
     "open_registry",
     "origins",
+    "pins_of",
     "promote",
+    "retain",
     "valid_champion",
     "void_reason",
 ]

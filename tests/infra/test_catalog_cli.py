@@ -181,3 +181,18 @@ def test_rebuild_writes_the_training_set_of_a_model(karat, tmp_path: Path, kind:
     assert "digest" in karat("rebuild", "churn/1")[1]
     assert karat("rebuild", "churn", "--out", str(tmp_path / "set.txt"))[0] == 2
     assert karat("rebuild", "churn/7")[0] == 1
+
+
+def test_retain_lists_and_removes_nothing_unless_told(karat, home: Path) -> None:
+    status, out, err = karat("retain", "customers", "--keep", "30d", "--json")
+    assert status == 0, err
+    told = json.loads(out)
+    assert (told["applied"], told["released"]) == (False, [])
+    pinned = {t["table"]: t["pinned"] for t in told["tables"]}
+    assert pinned["customers_dev.features.churn_features"] == {"1": ["models:/customers_dev.models.churn/1"]}
+    assert "MiB could be removed" in karat("retain", "customers")[1]
+    assert karat("retain", "customers", "--apply")[0] == 0
+    assert karat("rebuild", "churn")[0] == 0
+    status, _, err = karat("retain", "customers", "--keep", "soon")
+    assert (status, "not a duration" in err) == (2, True)
+    assert karat("retain", "customers", "--keep", "1h")[0] == 2
