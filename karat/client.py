@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +16,7 @@ from karat.errors import WrongCall, did_you_mean
 from karat.executors import Progress, silent
 from karat.inference import score_batch
 from karat.inference.batch import Missing
+from karat.inference.consistency import Consistency, check_consistency
 from karat.lake import DAY_COLUMN, Commit, Lake, TableInfo
 from karat.lake.conform import conform
 from karat.lake.schema import define
@@ -229,6 +230,21 @@ class FeatureEngineeringClient:
             catalog=self.catalog,
             missing=missing,
             library=self.functions,
+        )
+
+    def check_consistency(
+        self,
+        model: str,
+        share: float = 0.1,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        tolerance: float = 1e-9,
+    ) -> Consistency:
+        """The features in the log of predictions against the offline store; see ``karat.inference.consistency``."""
+        name = ModelName.parse(model, catalog=self.catalog)
+        return check_consistency(
+            self.lake, self.registry, name, share=share, since=since, until=until, tolerance=tolerance
         )
 
     def _table(self, name: str) -> TableName:

@@ -27,7 +27,8 @@
     │   ├── FunctionNotFound
     │   ├── ModelNotFound
     │   ├── EntityNotFound           no lookup knows it, and the request brings no features
-    │   └── NoChampion
+    │   ├── NoChampion
+    │   └── NoDataToCompare          no logged prediction to be compared with the offline store
     ├── LookupKeyMismatch
     ├── TrainingError
     │   ├── EmptyTrainingSet
@@ -182,6 +183,9 @@ class EntityNotFound(NotFound): ...
 
 
 class NoChampion(NotFound): ...
+
+
+class NoDataToCompare(NotFound): ...
 
 
 class LookupKeyMismatch(KaratError): ...

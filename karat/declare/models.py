@@ -113,10 +113,13 @@ class Baseline(Declaration):
 
 class Gates(Declaration):
     """What a version must reach. ``margin`` is relative to the champion's primary metric, in its better direction;
-    ``floors`` are absolute (for a metric where less is better: ceilings)."""
+    ``floors`` are absolute (for a metric where less is better: ceilings). ``consistency``: the greatest share of
+    predictions for which a feature may have been served otherwise than the offline store says, where that was compared
+    (``check_consistency``)."""
 
     margin: float = Field(0.02, ge=0)
     floors: dict[str, float] = {}
+    consistency: float | None = Field(None, ge=0, le=1)
 
 
 class Scope(Declaration):

@@ -160,21 +160,21 @@ def _row(logged: Logged) -> tuple[Any, ...]:
         answer["run_id"],
         answer["prediction_type"],
         datetime.fromisoformat(answer["prediction_date"]),
-        _json(answer["keys"]),
-        _json(dict(zip(names, logged.values, strict=True))),
-        _json(names),
-        _json(answer["feature_times"]),
-        _json(list(logged.looked_up)),
+        as_json(answer["keys"]),
+        as_json(dict(zip(names, logged.values, strict=True))),
+        as_json(names),
+        as_json(answer["feature_times"]),
+        as_json(list(logged.looked_up)),
         None if logged.as_of is None else logged.as_of.astimezone(UTC),
         None if several else value,
-        _json(value) if several else _json(answer["probabilities"]) if "probabilities" in answer else None,
+        as_json(value) if several else as_json(answer["probabilities"]) if "probabilities" in answer else None,
         None if found is None else str(found),
         answer["confidence"],
         answer["latency_ms"],
     )
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
     return json.dumps(value, default=_plain, separators=(",", ":"))
 
 

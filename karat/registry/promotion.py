@@ -10,6 +10,7 @@ from karat.names import ARCHIVED, CHALLENGER, CHAMPION
 from karat.registry.judge import gain, judged_rows, missed_floors, score
 from karat.registry.origin import void_reason
 from karat.registry.records import Decision, ModelVersion
+from karat.registry.served import inconsistent
 from karat.registry.store import Registry
 from karat.training.evaluate import beats_baseline
 from karat.training.functions import FunctionLibrary
@@ -97,6 +98,7 @@ def _judge(
     if not beats_baseline(spec, metrics, baseline):
         refused.append(f"{metric} {_shown(metrics, metric)} does not beat its baseline of {_shown(baseline, metric)}")
     refused += missed_floors(spec, metrics)
+    refused += inconsistent(lake, candidate.name, spec)
     passed = [f"{metric} {_shown(metrics, metric)} beats the baseline's {_shown(baseline, metric)}"]
     if void:
         passed.append(f"the champion before it is void: {void}")

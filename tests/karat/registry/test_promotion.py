@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -13,6 +14,7 @@ from karat.features import compute_table
 from karat.names import ModelName
 from karat.registry import Registry, make_candidate, promote, valid_champion, void_reason
 from karat.registry.judge import gain, missed_floors
+from karat.registry.served import record_consistency
 
 LEAVER = ModelName("shop_dev", "leaver")
 
@@ -203,3 +205,22 @@ def test_floors_are_ceilings_where_less_is_better(spec) -> None:
     missed = missed_floors(limits, {"roc_auc": 0.7, "log_loss": 0.6})
     assert [m.split(" ")[0] for m in missed] == ["roc_auc", "log_loss", "recall"]
     assert missed_floors(limits, {"roc_auc": 0.8, "log_loss": 0.5, "recall": 0.1}) == []
+
+
+def test_features_served_otherwise_than_offline_are_a_reason(shop_features, lake, registry, spec) -> None:
+    made = make_candidate(shop_features, spec, lake, registry)
+    found = pl.DataFrame(
+        {
+            "model_name": [str(LEAVER)],
+            "checked_at": [datetime(2026, 11, 20, tzinfo=UTC)],
+            "feature": ["age"],
+            "rows": [200],
+            "mismatches": [3],
+            "share": [0.015],
+        }
+    )
+    record_consistency(lake, LEAVER, found)
+    decision = promote(shop_features, gates(spec, consistency=0.01), lake, registry, made.version.version)
+    assert not decision.promoted
+    assert "age was served otherwise than the offline store says for 1.50% of 200 predictions" in decision.reason
+    assert promote(shop_features, gates(spec, consistency=0.02), lake, registry, made.version.version).promoted

@@ -1,0 +1,192 @@
+"""Whether what was served online is what the offline store says for the same keys and time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from karat.errors import NoDataToCompare, WrongCall
+from karat.inference.prediction_log import as_json, log_table
+from karat.inference.reads import KEY_TYPES
+from karat.lake import Lake
+from karat.names import ModelName
+from karat.online import coerce_key, dtype_of
+from karat.registry import Registry
+from karat.registry.served import record_consistency
+from karat.training.filled import fill
+from karat.training.lookups import PinnedLookup, arrow_type
+
+_AT = "__served_at__"
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One value that was served otherwise: (value, status) online and offline."""
+
+    prediction_id: str
+    feature: str
+    keys: dict[str, Any]
+    at: datetime
+    online: tuple[Any, str]
+    offline: tuple[Any, str]
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """``features``: model_name, checked_at, feature, rows, mismatches and share, a row a feature. ``rows``: how many
+    predictions were compared, of the keys of the sample; ``examples``: up to three mismatches a feature."""
+
+    model: ModelName
+    rows: int
+    features: pl.DataFrame
+    examples: tuple[Mismatch, ...]
+
+    @property
+    def worst(self) -> float:
+        """The greatest share of mismatches of any feature."""
+        return float(self.features["share"].max() or 0.0)  # type: ignore[arg-type]
+
+
+def check_consistency(
+    lake: Lake,
+    registry: Registry,
+    model: ModelName,
+    *,
+    share: float = 0.1,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    tolerance: float = 1e-9,
+) -> Consistency:
+    """Compares the feature values in the log of predictions with the as-of join at their moment.
+
+    The sample is by the hash of the keys: of ``share`` of the entities every prediction, and always the same entities.
+    Values that a request brought or a function computed are left out. Two numbers are the same within the relative
+    ``tolerance``. What it finds is added to ``catalog.monitoring.consistency``, which a promotion can demand
+    (``gates.consistency``). Raises WrongCall, NoDataToCompare, ModelNotFound.
+    """
+    if not 0 < share <= 1:
+        raise WrongCall(f"a share of {share} is none", where="check_consistency", remedy="give 0 < share <= 1")
+    served = _sampled(_logged(lake, model, since, until), share)
+    if not served:
+        raise NoDataToCompare(
+            f"no prediction of {model} is in the sample",
+            where=str(log_table(model.catalog)),
+            remedy="take a greater share or a longer time; the log is written some seconds after a prediction",
+        )
+    groups: dict[tuple[int, tuple[str, ...]], list[dict[str, Any]]] = {}
+    for row in served:
+        groups.setdefault((row["model_version"], tuple(row["keys"])), []).append(row)
+    lookups = {version: registry.load(registry.version(model, version)).lookups for version, _ in groups}
+    compared, wrong = Counter[str](), Counter[str]()
+    examples: list[Mismatch] = []
+    for (version, _), rows in groups.items():
+        for name, mismatch in _compare(lake, lookups[version], rows, tolerance):
+            compared[name] += 1
+            if mismatch is not None:
+                wrong[name] += 1
+                if wrong[name] <= _EXAMPLES:
+                    examples.append(mismatch)
+    features = _told(model, compared, wrong)
+    record_consistency(lake, model, features)
+    return Consistency(model, len(served), features, tuple(examples))
+
+
+def _logged(lake: Lake, model: ModelName, since: datetime | None, until: datetime | None) -> list[dict[str, Any]]:
+    name = log_table(model.catalog)
+    if not lake.exists(name):
+        return []
+    rows = lake.scan(name).filter(pl.col("model_name") == str(model))
+    if since is not None:
+        rows = rows.filter(pl.col("predicted_at") >= since)
+    if until is not None:
+        rows = rows.filter(pl.col("predicted_at") < until)
+    return rows.collect().to_dicts()
+
+
+def _sampled(rows: Sequence[dict[str, Any]], share: float) -> list[dict[str, Any]]:
+    """Those of the sample's keys, with their JSON read; those that looked nothing up are left out."""
+    out = []
+    for row in rows:
+        digest = hashlib.blake2b(row["entity_keys"].encode(), digest_size=8).digest()
+        if int.from_bytes(digest, "big") < share * 2**64:
+            parsed = {n: json.loads(row[n]) for n in ("features", "statuses", "looked_up")}
+            keys = json.loads(row["entity_keys"])
+            if parsed["looked_up"]:
+                out.append(row | parsed | {"keys": keys, "at": row["as_of"] or row["predicted_at"]})
+    return out
+
+
+def _compare(
+    lake: Lake, lookups: Sequence[PinnedLookup], rows: list[dict[str, Any]], tolerance: float
+) -> list[tuple[str, Mismatch | None]]:
+    """(feature, mismatch or None) of every value that was looked up; the rows name the same keys."""
+    asked = [_as_served(lake, lk, rows[0]["keys"]) for lk in lookups]
+    filled = fill(lake, _spine(asked, rows), asked)
+    out: list[tuple[str, Mismatch | None]] = []
+    for row, values, statuses in zip(
+        rows, filled.values.iter_rows(named=True), filled.statuses.iter_rows(named=True), strict=True
+    ):
+        for name in row["looked_up"]:
+            online = (row["features"][name], row["statuses"][name])
+            offline = (json.loads(as_json(values[name])), statuses[name])
+            same = online[1] == offline[1] and _same(online[0], offline[0], tolerance)
+            told = Mismatch(row["prediction_id"], name, row["keys"], row["at"], online, offline)
+            out.append((name, None if same else told))
+    return out
+
+
+def _as_served(lake: Lake, lookup: PinnedLookup, named: Mapping[str, Any]) -> PinnedLookup:
+    """An exact lookup whose time the request left out was served the latest known row: as of the moment, then."""
+    if lookup.time is not None:
+        return replace(lookup, time=(_AT, lookup.time[1]))
+    unnamed = [key for column, key in lookup.keys.items() if column not in named]
+    if not unnamed:
+        return lookup
+    keys = {column: key for column, key in lookup.keys.items() if column in named}
+    return replace(lookup, keys=keys, time=(_AT, unnamed[0]), lag=lake.info(lookup.table).lag)
+
+
+def _spine(lookups: Sequence[PinnedLookup], rows: list[dict[str, Any]]) -> pl.DataFrame:
+    types = {c: dtype_of(arrow_type(lk.schema[key])) for lk in lookups for c, key in lk.keys.items()}
+    columns = [
+        pl.Series(c, [_typed(row["keys"].get(c), dtype, c) for row in rows], dtype=KEY_TYPES[dtype])
+        for c, dtype in types.items()
+    ]
+    at = pl.Series(_AT, [row["at"] for row in rows], dtype=pl.Datetime("us", "UTC"))
+    return pl.DataFrame([*columns, at])
+
+
+def _typed(value: Any, dtype: str, column: str) -> Any:
+    return None if value is None else coerce_key(value, dtype, column)
+
+
+def _same(one: Any, other: Any, tolerance: float) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_same(a, b, tolerance) for a, b in zip(one, other, strict=True))
+    if isinstance(one, float) and isinstance(other, float | int):
+        return (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=tolerance)
+    return bool(one == other)
+
+
+def _told(model: ModelName, compared: Counter[str], wrong: Counter[str]) -> pl.DataFrame:
+    names = sorted(compared)
+    return pl.DataFrame(
+        {
+            "model_name": [str(model)] * len(names),
+            "checked_at": [datetime.now(UTC)] * len(names),
+            "feature": names,
+            "rows": [compared[n] for n in names],
+            "mismatches": [wrong[n] for n in names],
+            "share": [wrong[n] / compared[n] for n in names],
+        },
+        schema_overrides={"checked_at": pl.Datetime("us", "UTC")},
+    )
