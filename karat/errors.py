@@ -37,6 +37,7 @@
     │   ├── LabelOverlapsFeatures
     │   └── RebuildFailed            a training set that is not what it was, or can't be read
     ├── SignatureError
+    ├── PromotionRefused             a version did not pass the gates, or waits for approval
     ├── UntrustedModel               a file that would run foreign code
     ├── FeatureFunctionFailed        it raised, or gave no value a row
     ├── FunctionChanged              another source than the model was trained with
@@ -210,6 +211,9 @@ class RebuildFailed(TrainingError): ...
 
 
 class SignatureError(KaratError): ...
+
+
+class PromotionRefused(KaratError): ...
 
 
 class UntrustedModel(KaratError): ...

@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from karat.registry.candidate import definition_of, make_candidate
+from karat.registry.given import register_fitted
 from karat.registry.open import open_registry
 from karat.registry.origin import origins, void_reason
 from karat.registry.promotion import promote, valid_champion
@@ -32,6 +33,7 @@ __all__ = [
     "origins",
     "pins_of",
     "promote",
+    "register_fitted",
     "retain",
     "valid_champion",
     "void_reason",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -69,35 +69,38 @@ def make_candidate(
     progress(0, _STEPS, "label")
     spine = label_spine(project, spec, lake)
     progress(1, _STEPS, "training set")
-    training_set = _training_set(project, spec, lake, spine)
+    training_set = training_set_of(project, spec, lake, spine)
     definition = definition_of(spec, project.functions)
     known = registry.newest(name)
     found = None if force else registry.find(name, definition, training_set.digest)
     if found is not None:
         registry.settle(found)
-        return Candidate(_offered(registry, found), False, found.metrics, found.baseline)
+        return Candidate(offered(registry, found), False, found.metrics, found.baseline)
     progress(2, _STEPS, "training")
     split, trained = _trained(project, spec, training_set)
     progress(3, _STEPS, "registration")
-    entry = _entry(
+    entry = entry_of(
         project, spec, lake, training_set, split=split, trained=trained, definition=definition, commit=commit
     )
     version = registry.log(entry)
     if not force:
         version = _first(registry, version, known)
-    version = _offered(registry, version)
+    version = offered(registry, version)
     progress(_STEPS, _STEPS, "done")
     return Candidate(version, True, trained.metrics, trained.baseline, tuple(trained.warnings))
 
 
-def _training_set(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame) -> TrainingSet:
+def training_set_of(
+    project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame, *, without: Sequence[str] = ()
+) -> TrainingSet:
+    """The declared training set; ``without`` are features that are left out of it."""
     sources = [project.table_name(spec.spine_table), project.gold_name(spec.label.source)]
     return create_training_set(
         lake,
         spine,
         [*lookups_of(project, spec), *functions_of(spec)],
         spec.label.name,
-        exclude_columns=list(project.tables[spec.spine_table].primary_key),
+        exclude_columns=[*project.tables[spec.spine_table].primary_key, *without],
         catalog=project.catalog,
         sources={str(name): lake.version(name) for name in sources if lake.exists(name)},
         library=FunctionLibrary(given=project.functions.values()),
@@ -134,7 +137,7 @@ def _first(registry: Registry, version: ModelVersion, known: int) -> ModelVersio
     return twins[-1]
 
 
-def _offered(registry: Registry, version: ModelVersion) -> ModelVersion:
+def offered(registry: Registry, version: ModelVersion) -> ModelVersion:
     """A version that no promotion has judged yet is the challenger."""
     if not version.aliases and "karat.decision" not in version.tags:
         registry.set_alias(version, CHALLENGER, "the newest version")
@@ -142,7 +145,7 @@ def _offered(registry: Registry, version: ModelVersion) -> ModelVersion:
     return version
 
 
-def _entry(
+def entry_of(
     project: Project,
     spec: ModelSpec,
     lake: Lake,

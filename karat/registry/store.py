@@ -188,6 +188,11 @@ class Registry:
             found: dict[str, Any] = json.loads((folder / METADATA).read_text())
             return found
 
+    def parameters(self, version: ModelVersion) -> dict[str, str]:
+        """The parameters of the run that made it, as MLflow keeps them: text."""
+        with translated(self.tracking_uri):
+            return dict(self.client.get_run(version.run_id).data.params)
+
     def spine(self, version: ModelVersion) -> pl.DataFrame:
         """The training set's keys, label and split, in the stored row order."""
         with self._folder(version) as folder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,7 @@ class Trained:
     """
 
     spec: ModelSpec
-    model: Model
+    model: Any
     metrics: dict[str, float]
     train_metrics: dict[str, float]
     baseline: dict[str, float]
@@ -74,26 +74,64 @@ def train(
         class_weight=spec.class_weight,
         threshold=spec.threshold,
     )
-    target = label
-    warnings: list[str] = []
-    if spec.task == "anomaly":
-        target, warnings = known_anomalies(spec, frame, evaluation_label or label, split)
-    check_columns(spec, frame, features, target)
-    rows, parts, left_out = usable(spec, frame, target, split)
-    warnings += left_out
-    learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
-    check_label(spec, learned, test, target)
-    X, y = learned.select(features), learned[target] if target else None
-    warnings += oddities(X)
-    model.fit(X, y, report=report)
+    learned, test, warnings = _parts(
+        spec, frame, features, (spec.task == "anomaly" and evaluation_label) or label, split
+    )
+    warnings += oddities(learned[0])
+    model.fit(*learned, report=report)
     warnings += [*model.encoder.warnings, *_positive_class(model)]
-    return _judge(spec, model, (X, y), (test.select(features), test[target] if target else None), warnings)
+    return _judge(spec, model, learned, test, warnings)
+
+
+def judge_fitted(
+    spec: ModelSpec,
+    model: Fitted,
+    frame: pl.DataFrame,
+    *,
+    features: Sequence[str],
+    label: str | None,
+    split: pl.Series,
+) -> Trained:
+    """What ``train`` says of its own model, of one that was fitted elsewhere: on the same test rows, against the same
+    baseline. Whether it has learned from these rows nobody can tell. Raises as ``train`` does."""
+    learned, test, warnings = _parts(spec, frame, features, label, split)
+    return _judge(spec, model, learned, test, warnings)
+
+
+class Fitted(Protocol):
+    """What a model that was fitted elsewhere must be able to do."""
+
+    task: str
+    threshold: float
+    classes: list[Any]
+
+    @property
+    def feature_names(self) -> list[str]: ...
+    def predict(self, frame: pl.DataFrame) -> np.ndarray: ...
+    def importance(self) -> dict[str, float] | None: ...
 
 
 _Rows = tuple[pl.DataFrame, pl.Series | None]
 
 
-def _judge(spec: ModelSpec, model: Model, learned: _Rows, test: _Rows, warnings: list[str]) -> Trained:
+def _parts(
+    spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], label: str | None, split: pl.Series
+) -> tuple[_Rows, _Rows, list[str]]:
+    """The rows to learn from, those to be judged on, and what is odd about them. An anomaly detector learns from every
+    row, whatever its label."""
+    target = label
+    warnings: list[str] = []
+    if spec.task == "anomaly":
+        target, warnings = known_anomalies(spec, frame, label, split)
+    check_columns(spec, frame, features, target)
+    rows, parts, left_out = usable(spec, frame, target, split)
+    learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
+    check_label(spec, learned, test, target)
+    both = ((part.select(features), part[target] if target else None) for part in (learned, test))
+    return next(both), next(both), warnings + left_out
+
+
+def _judge(spec: ModelSpec, model: Model | Fitted, learned: _Rows, test: _Rows, warnings: list[str]) -> Trained:
     X, y = _labelled(test, spec.seed)
     prediction = model.predict(X)
     metrics = _metrics(model, y, prediction)
@@ -106,10 +144,10 @@ def _judge(spec: ModelSpec, model: Model, learned: _Rows, test: _Rows, warnings:
         train_metrics=_metrics(model, y_learned, model.predict(X_learned)),
         baseline=against.metrics,
         baseline_name=against.name,
-        importance=importances(model, spec, X, y),
-        curve=model.kind.curve,
-        curve_metric=model.kind.curve_metric,
-        parameters=model.parameters,
+        importance=importances(model, spec, X, y) if isinstance(model, Model) else _own_importance(model),
+        curve=model.kind.curve if isinstance(model, Model) else {},
+        curve_metric=model.kind.curve_metric if isinstance(model, Model) else "",
+        parameters=model.parameters if isinstance(model, Model) else {},
         rows={"train": X_learned.height, "test": X.height},
         test=X,
         test_labels=y,
@@ -125,7 +163,12 @@ def _labelled(rows: _Rows, seed: int) -> tuple[pl.DataFrame, pl.Series]:
     return (X, y) if y is not None else plant(X, seed=seed)
 
 
-def _metrics(model: Model, y: pl.Series, prediction: np.ndarray) -> dict[str, float]:
+def _own_importance(model: Fitted) -> dict[str, float]:
+    """As the estimator has it; 0 throughout where it has none."""
+    return model.importance() or dict.fromkeys(model.feature_names, 0.0)
+
+
+def _metrics(model: Model | Fitted, y: pl.Series, prediction: np.ndarray) -> dict[str, float]:
     return evaluate(model.task, y, prediction, threshold=model.threshold, classes=model.classes or None)
 
 

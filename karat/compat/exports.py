@@ -1,0 +1,88 @@
+"""Frames as files: Parquet, CSV or JSON; whole, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+
+from karat.errors import DataError, DiskFull, StoreUnreachable, WrongCall, did_you_mean, is_disk_full
+from karat.training.frames import Frame, to_polars
+
+_WRITE: dict[str, Callable[[pl.DataFrame, Any], Any]] = {
+    "parquet": lambda frame, file: frame.write_parquet(file),
+    "csv": lambda frame, file: frame.write_csv(file),
+    "json": lambda frame, file: frame.write_json(file),
+}
+
+
+def export(df: Frame, path: str | Path, format: str | None = None) -> Path:
+    """Writes ``df`` and gives the path; a file that is there is replaced in one step.
+
+    JSON is a list of objects. Whoever reads the path finds the whole old file or the whole new one; killed half-way
+    nothing is left of the new one. Raises WrongCall for another format, DataError where the format can't hold the
+    columns, DiskFull, StoreUnreachable.
+    """
+    target = Path(path)
+    kind = (format or target.suffix.lstrip(".")).lower()
+    if kind not in _WRITE:
+        raise WrongCall(
+            f"{kind!r} is no format" if kind else "no format is given, and the name has no ending",
+            where=f"export to {target}",
+            remedy=did_you_mean(kind, _WRITE) if kind else "end it in .parquet, .csv or .json",
+        )
+    frame = to_polars(df)
+    try:
+        with _whole(target) as file:
+            _WRITE[kind](frame, file)
+    except pl.exceptions.PolarsError as error:
+        if not is_disk_full(error):
+            raise DataError(
+                f"{kind} can't hold these columns: {str(error).splitlines()[0]}",
+                where=str(target),
+                remedy="export Parquet, or leave the lists and structs out",
+            ) from error
+        raise _failed(target, error) from error
+    except OSError as error:
+        raise _failed(target, error) from error
+    return target
+
+
+def _failed(target: Path, error: Exception) -> DiskFull | StoreUnreachable:
+    if is_disk_full(error):
+        return DiskFull(f"no space is left for {target}", where=str(target.parent), remedy="free some space")
+    return StoreUnreachable(f"{target} can't be written: {error}", where=str(target.parent), remedy="look at the path")
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[IO[bytes]]:
+    """A file without a name, which gets ``target``'s when it is complete; a kill leaves nothing of it."""
+    hidden = target.parent / f".{target.name}.{uuid.uuid4().hex}"
+    try:
+        handle = os.open(target.parent, os.O_TMPFILE | os.O_RDWR, 0o644)
+    except (OSError, AttributeError):  # a file system without nameless files
+        handle = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            if not hidden.exists():
+                _name(file.fileno(), hidden)
+        os.replace(hidden, target)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def _name(handle: int, path: Path) -> None:
+    """Gives a nameless file its name. (With a folder's handle Python follows the link in /proc, without one not.)"""
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
