@@ -64,13 +64,11 @@ def population_stability(reference: pl.Series, current: pl.Series, threshold: fl
     By the usual reading less than 0.1 is stable, more than 0.2 a shift. Nulls are a bin of their own.
     """
     _refuse_empty(reference.name, len(reference), len(current))
+    reference_bins, current_bins = reference, current
     if reference.dtype.is_numeric():
-        edges = np.unique(np.quantile(_numbers(reference), np.linspace(0, 1, bins + 1)[1:-1])) if len(
-            _numbers(reference)
-        ) else np.array([])
-        reference_bins, current_bins = (_binned(s, edges) for s in (reference, current))
-    else:
-        reference_bins, current_bins = reference, current
+        known = _numbers(reference)
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else known
+        reference_bins, current_bins = _binned(reference, edges), _binned(current, edges)
     counts = _counts(reference_bins, current_bins)
     p, q = (np.clip(row / row.sum(), _EMPTY, None) for row in counts)
     index = float(((q - p) * np.log(q / p)).sum())
