@@ -24,6 +24,8 @@ from karat.registry.store import Registry
 from karat.training.evaluate import evaluate
 from karat.training.functions import FunctionLibrary, functions_of
 from karat.training.labels import label_spine
+from karat.training.leakage import leaks
+from karat.training.leakage_plot import draw_report
 from karat.training.lookups import lookups_of
 from karat.training.plots import draw
 from karat.training.rebuild import stored_pins
@@ -87,7 +89,7 @@ def make_candidate(
         version = _first(registry, version, known)
     version = offered(registry, version)
     progress(_STEPS, _STEPS, "done")
-    return Candidate(version, True, trained.metrics, trained.baseline, tuple(trained.warnings))
+    return Candidate(version, True, trained.metrics, trained.baseline, (*leaks(training_set.report), *trained.warnings))
 
 
 def training_set_of(
@@ -193,7 +195,7 @@ def entry_of(
         "commit": commit,
         "origin": overall(found),
         "origins": found,
-        "warnings": list(trained.warnings),
+        "warnings": [*leaks(training_set.report), *trained.warnings],
     }
     return Entry(
         name=project.model_name(spec.name),
@@ -210,7 +212,7 @@ def entry_of(
         baseline=trained.baseline,
         train_metrics=trained.train_metrics,
         curve=trained.curve,
-        draw=lambda folder: draw(trained, folder),
+        draw=lambda folder: [*draw(trained, folder), draw_report(training_set.report, folder, title=spec.name)],
     )
 
 

@@ -46,3 +46,12 @@ def describe(name: str, table: str, values: pl.Series, statuses: pl.Series, age:
 
 def report(lines: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(lines, schema=SCHEMA)
+
+
+def leaks(found: pl.DataFrame) -> list[str]:
+    """One line for each feature with values that are younger than their spine row."""
+    young = found.filter(pl.col("younger") > 0)
+    return [
+        f"feature {r['feature']!r} of {r['table']}: {r['younger']} of {r['rows']} values are younger than their row"
+        for r in young.iter_rows(named=True)
+    ]

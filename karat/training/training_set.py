@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+from matplotlib.figure import Figure
 
 from karat.errors import (
     DataError,
@@ -30,6 +31,7 @@ from karat.training.functions import (
     learn,
     resolve,
 )
+from karat.training.leakage_plot import plot_report
 from karat.training.lookups import FeatureLookup, PinnedLookup, pin
 
 
@@ -40,6 +42,8 @@ class TrainingSet:
     ``features`` are the columns that a model reads, in order: those of the frame that are neither the label nor
     excluded, then the looked-up ones, then those of feature functions. ``pins`` name every table with its Delta
     version and schema, and every function with its source hash; ``digest`` is over the data in the order of the spine.
+    ``report`` tells leakage: of every feature the ages of the values used, what was missing, what is younger than its
+    row.
     """
 
     features: tuple[str, ...]
@@ -53,6 +57,10 @@ class TrainingSet:
     pins: dict[str, Any] = field(repr=False)
     digest: str
     given: Frame = field(default=None, repr=False)
+
+    def plot_report(self, title: str = "") -> Figure:
+        """The leakage ``report`` as a picture; a model's run in MLflow has it as ``plots/leakage_report.png``."""
+        return plot_report(self.report, title=title)
 
     def load_df(self) -> Frame:
         """Features and label, less the excluded columns: one row per row of the spine, in its order."""

@@ -59,6 +59,7 @@ def test_the_run_shows_metrics_plots_and_data(shop_features: Project, lake: Lake
     assert "next_week training set" in inputs
     plots = registry.connection.local(run.info.artifact_uri) / "plots"
     assert {p.suffix for p in plots.iterdir()} == {".png"}
+    assert (plots / "leakage_report.png").exists()
     logged = registry.client.get_logged_model(made.version.model_id)
     assert logged.status == "READY"
     assert {m.key for m in logged.metrics} >= {"rmse", "baseline_rmse"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pandas as pd
 import polars as pl
@@ -28,6 +29,8 @@ from karat.errors import (
 from karat.kinds import Model
 from karat.lake import Lake
 from karat.names import TableName
+from karat.training.leakage import leaks
+from karat.training.leakage_plot import draw_report, plot_report
 from karat.training.lookups import PinnedLookup, lookups_of
 from karat.training.training_set import create_training_set, numeric
 
@@ -119,6 +122,21 @@ def test_the_report_gives_ages_nulls_and_statuses(demo: Lake) -> None:
     assert (clicks["present"], clicks["defaulted"], clicks["not_found"]) == (2, 2, 0)  # user 3 and an expired row
     assert (clicks["age_min"], clicks["age_max"], clicks["younger"]) == (DAY, DAY, 0)
     assert made.load_df()["clicks"].to_list() == [-1.0, 15.0, -1.0, 20.0]
+
+
+def test_the_report_is_drawn_and_a_leak_is_seen(demo: Lake, tmp_path: Path) -> None:
+    made = create_training_set(demo, SPINE, [AGES, AS_OF], "label", ["user_id", "day"])
+    left, right = made.plot_report("demo").axes
+    assert {t.get_text() for t in left.get_yticklabels()} == {"age", "city", "clicks"}
+    widths = {round(p.get_width(), 2) for p in left.patches}
+    assert {0.75, 0.25} <= widths  # three ages are there, one is null
+    assert [line.get_xdata().tolist() for line in right.lines if line.get_marker() == "o"] == [[1.0]]  # days
+    assert leaks(made.report) == []
+    foul = made.report.with_columns(younger=pl.when(pl.col("feature") == "clicks").then(2).otherwise(0))
+    assert leaks(foul) == ["feature 'clicks' of demo_dev.features.visits: 2 of 4 values are younger than their row"]
+    wide = pl.concat([foul.with_columns(feature=pl.col("feature") + str(n)) for n in range(30)])
+    assert "40 of 90" in plot_report(wide).get_suptitle()
+    assert draw_report(foul, tmp_path / "plots").stat().st_size > 10_000
 
 
 def test_a_renamed_feature_keeps_its_default_and_its_pin(demo: Lake) -> None:
