@@ -17,7 +17,7 @@ from karat.executors import Progress, silent
 from karat.inference import score_batch
 from karat.inference.batch import Missing
 from karat.inference.consistency import Consistency, check_consistency
-from karat.lake import DAY_COLUMN, Commit, Lake, TableInfo
+from karat.lake import DAY_COLUMN, EVENT, Commit, Lake, TableInfo
 from karat.lake.conform import conform
 from karat.lake.schema import define
 from karat.names import ModelName, TableName
@@ -63,6 +63,7 @@ class FeatureEngineeringClient:
         *,
         schema: pa.Schema | None = None,
         timeseries_columns: str | Sequence[str] | None = None,
+        event_id: str | None = None,
         partition_columns: str | Sequence[str] | None = None,
         description: str = "",
         descriptions: Mapping[str, str] | None = None,
@@ -73,9 +74,10 @@ class FeatureEngineeringClient:
     ) -> TableInfo:
         """Makes a feature table of ``df`` (with its rows) or of an Arrow ``schema``; the same call again finds it.
 
-        ``lag`` says how long after its time a row is known. ``descriptions`` are of the columns. ``timezone`` names
-        the zone of naive timestamps. Raises KeyColumnNull, DuplicateKeys, ColumnMissing, SchemaMismatch,
-        NaiveTimestamp; there is no table then.
+        ``lag`` says how long after its time a row is known; ``event_id`` names the key column that tells rows of one
+        entity and time apart, of which an as-of join takes the highest. ``descriptions`` are of the columns.
+        ``timezone`` names the zone of naive timestamps. Raises KeyColumnNull, DuplicateKeys, ColumnMissing,
+        SchemaMismatch, NaiveTimestamp; there is no table then.
         """
         full, times = self._table(name), _names(timeseries_columns)
         if (df is None) == (schema is None):
@@ -88,8 +90,9 @@ class FeatureEngineeringClient:
             "primary_key": _names(primary_keys),
             "timeseries": times[0] if times else None,
             "partition_by": None if partition_columns is None else _names(partition_columns),
-            "grain": None,
+            "grain": None if event_id is None else EVENT,
             "lag": lag,
+            "event_id": event_id,
             "owner": owner,
             "description": description,
             "properties": dict(tags or {}),
@@ -286,7 +289,7 @@ def check_rows(name: TableName, schema: pa.Schema, rows: pl.DataFrame, **definit
         schema=pa.schema(field for field in wanted.schema if field.name != DAY_COLUMN),
         primary_key=wanted.primary_key,
         timeseries=wanted.timeseries,
-        grain=definition["grain"],
+        grain=None,
         lag=definition["lag"],
         owner=definition["owner"],
         description=wanted.description,

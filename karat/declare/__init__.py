@@ -2,7 +2,7 @@
 
 from karat.declare.base import Declaration, Dtype, Duration
 from karat.declare.checks import Check, OnFail, between, fresh, is_in, matches, not_null, unique, volume
-from karat.declare.features import Feature, FeatureTable, aggregate, from_polars, from_python, from_sql
+from karat.declare.features import Feature, FeatureTable, aggregate, from_event, from_polars, from_python, from_sql
 from karat.declare.functions import DeclaredFunction, feature_function
 from karat.declare.gold import Column, GoldTable
 from karat.declare.load import load_functions, load_project, project_names
@@ -27,6 +27,7 @@ __all__ = [
     "between",
     "feature_function",
     "fresh",
+    "from_event",
     "from_polars",
     "from_python",
     "from_sql",

@@ -256,17 +256,25 @@ def _cross_check(
         if source is None:
             yield f"{place}: there is no gold table {table.source!r}. {did_you_mean(table.source, gold)}"
             continue
-        for column in (*table.entity, *([table.event_time] if table.event_time else [])):
+        for column in (*table.entity, *_own_columns(table)):
             if column not in source.columns:
                 near = did_you_mean(column, source.columns)
                 yield f"{place}: gold table {source.name!r} has no column {column!r}. {near}"
-        if table.time and not (table.event_time or source.event_time):
+        if table.time and not table.by_event and not (table.event_time or source.event_time):
             yield f"{place}: it has a time, but gold table {source.name!r} declares no event_time"
         yield from _check_keys(place, table, source)
+        if table.by_event and set(table.primary_key) <= set(source.columns):
+            yield from _check_events(place, table, source)
     for model in models.values():
         where = next(iter(path.glob(f"models/**/{model.name}.yaml")))
         yield from _check_model(where, model, gold, tables)
         yield from _check_functions(where, model, functions, tables)
+
+
+def _own_columns(table: FeatureTable) -> tuple[str, ...]:
+    """The gold columns, besides the entity's, that the rows of the table are made by."""
+    named = (table.time, table.event_id) if table.by_event else (table.event_time,)
+    return tuple(c for c in named if c)
 
 
 def _check_keys(place: str, table: FeatureTable, source: GoldTable) -> Iterator[str]:
@@ -277,6 +285,19 @@ def _check_keys(place: str, table: FeatureTable, source: GoldTable) -> Iterator[
         attached(table.checks, f"feature table {table.name!r}", dtypes, table.time, gold=False)
     except ValueError as error:
         yield f"{place}: {error}"
+
+
+def _check_events(place: str, table: FeatureTable, source: GoldTable) -> Iterator[str]:
+    """Gold's key must tell the events of an entity apart, or the table's own would not be unique."""
+    if source.columns[str(table.time)].dtype != "timestamp":
+        yield f"{place}: its time {table.time!r} is a {source.columns[str(table.time)].dtype}; events have a timestamp"
+    own = table.primary_key
+    beside = [column for column in source.key if column not in own]
+    if beside:
+        yield (
+            f"{place}: several rows of gold table {source.name!r}, which differ in {', '.join(beside)}, may have the "
+            f"same {', '.join(str(c) for c in own)}; name as event_id the column that tells them apart"
+        )
 
 
 def _check_model(

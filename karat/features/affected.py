@@ -14,16 +14,15 @@ DAY = timedelta(days=1)
 def affected_days(table: FeatureTable, changed: Iterable[date], before: date | None, now: date | None) -> list[date]:
     """The days whose rows a change of gold's ``changed`` days can touch, sorted.
 
-    A gold row of day d is in the windows of d to d + w - 1. No row lies after gold's last day (``before`` the change,
+    A gold row of day d is in the windows of d to d + w - 1; of a table of events in those of d itself, and of the days
+    from d + delay to d + delay + w. No row lies after gold's last day (``before`` the change,
     or ``now``); where that has moved, idle entities gain or lose the days in between.
     """
     ends = [day for day in (before, now) if day is not None]
     if not ends:
         return []
-    last, reach = max(ends), max(table.lookback, DAY) - DAY
-    found: set[date] = set()
-    for day in changed:
-        found.update(_each_day(day, min(day + reach, last)))
+    last, touched = max(ends), [timedelta(days=n) for n in table.touched]
+    found = {day + after for day in changed for after in touched if day + after <= last}
     if len(ends) == 2 and before != now and table.rows == "window":
         found.update(_each_day(min(ends) + DAY, last))
     return sorted(found)

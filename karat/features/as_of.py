@@ -60,6 +60,7 @@ def features_as_of(
         keys={e: e for e in declared.entity},
         time=(AT, declared.time) if declared.time else None,
         lag=declared.lag if declared.time else timedelta(0),
+        event_id=declared.event_id,
         columns=chosen,
     )
 
@@ -144,8 +145,10 @@ def _known_rows(
     for cut, days in _stretches(table, part_of, gold, at):
         if pending.is_empty():
             break
-        read = (days[0] - max(cut.lookback - _DAY, timedelta(0)), days[1])
+        read = (days[0] - cut.reach, days[1])
         rows = _kept(table, compute_frame(cut, gold.of(pending, read), days, source=source))
+        if table.by_event:  # events of the same day may lie after the time asked for
+            rows = rows.filter(pl.col(table.time) <= at.astimezone(UTC))
         found.append(rows.select(*table.primary_key, *(f.name for f in part_of.stored)))
         pending = pending.join(rows, on=pending.columns, how="anti")
     if not found:

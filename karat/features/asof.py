@@ -50,13 +50,15 @@ def lookup(
     time: tuple[str, str] | None = None,
     lag: timedelta = timedelta(0),
     lookback: timedelta | None = None,
+    event_id: str | None = None,
     columns: Sequence[str],
     defaults: Mapping[str, Any] | None = None,
 ) -> Looked:
     """Features for every row of ``spine``; ``keys`` and ``time`` name spine column -> feature column.
 
     With ``time``: the latest feature row with ``feature_time + lag <= t`` and, given a ``lookback``,
-    ``feature_time >= t - lookback``. Without: the row whose key is equal. A null in a key finds nothing.
+    ``feature_time >= t - lookback``; of several of one time the one with the highest ``event_id``. Without: the row
+    whose key is equal. A null in a key finds nothing.
     ``defaults`` replace what is NOT_FOUND or EXPIRED, never a stored null.
     Raises ColumnMissing, FeatureNotFound, LookupKeyMismatch, NaiveTimestamp, DuplicateKeys, SchemaMismatch.
     """
@@ -69,6 +71,8 @@ def lookup(
         ]
     )
     right = features.select(pl.col(f).alias(f"k{i}") for i, (_, f) in _each(keys))
+    if event_id is not None and time is not None:
+        right = right.with_columns(features[event_id].alias("event"))
     if time is None:
         row, age = _exact(left, right, list(keys)), None
     else:
@@ -112,14 +116,18 @@ def _exact(left: pl.DataFrame, right: pl.DataFrame, keys: list[str]) -> np.ndarr
 
 
 def _as_of(
-    left: pl.DataFrame, right: pl.DataFrame, asked: pl.Series, known: pl.Series, lag: timedelta
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    asked: pl.Series,
+    known: pl.Series,
+    lag: timedelta,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The number and the age (microseconds) of the latest feature row known at each time; -1 where there is none."""
     names, n = left.columns, left.height
     spine = left.with_columns(asked.alias("t")).with_row_index("n").drop_nulls([*names, "t"]).sort("t")
     rows = right.with_columns((known + _microseconds(lag)).alias("t")).with_row_index("row")
-    rows = rows.drop_nulls([*names, "t"]).sort("t")
-    found = spine.join_asof(
+    rows = rows.drop_nulls([*names, "t"]).sort("t", *(c for c in rows.columns if c == "event"))
+    found = spine.join_asof(  # of equal times it takes the last
         rows.with_columns(at=pl.col("t")), on="t", by=names, strategy="backward", check_sortedness=False
     ).select("n", "row", age=pl.col("t") - pl.col("at") + _microseconds(lag))
     row, age = np.full(n, -1, dtype=np.int64), np.zeros(n, dtype=np.int64)

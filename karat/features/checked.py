@@ -75,7 +75,7 @@ def define_aside(project: Project, table: FeatureTable, lake: Lake) -> Work | No
     name = aside_name(project.table_name(table.name))
     if aside_of(table.declared_checks):
         schema = feature_schema(table, project.gold[table.source])
-        days = (table.time,) if table.time and pa.types.is_date(schema.field(table.time).type) else None
+        days = (table.time,) if table.time else None
         lake.create(
             name,
             schema.append(pa.field(REASON, pa.string(), metadata={"comment": "the first check that it breaks"})),

@@ -9,7 +9,7 @@ import polars as pl
 
 from karat.declare import Feature, FeatureTable
 from karat.errors import DeclarationError
-from karat.features.connection import plain_times
+from karat.features.connection import connect, kept_connection, plain_times
 from karat.features.expressions import Place, check_row_sql
 from karat.features.schema import POLARS, to_declared
 
@@ -23,7 +23,7 @@ def derive(connection: duckdb.DuckDBPyConnection, table: FeatureTable, frame: pl
     """
     visible = list(table.primary_key)
     for feature in table.features:
-        if not feature.function:
+        if feature.derived:
             column = _evaluate(connection, table, feature, frame.select(visible))
             frame = frame.with_columns(column.alias(feature.name))
         visible.append(feature.name)
@@ -111,3 +111,20 @@ def _same(one: pl.Series, other: pl.Series) -> bool:
         return one.eq_missing(other).all()
     near = (one - other).abs() <= 1e-9 * one.abs().clip(lower_bound=1e-300)
     return (near.fill_null(False) | one.eq_missing(other)).all()
+
+
+def evaluate_one(feature: Feature, frame: pl.DataFrame) -> pl.Series:
+    """A derived feature of one row: unchecked, for the engine has checked it when the table was computed."""
+    if feature.sql is None:
+        function = feature.python
+        if feature.polars is not None:
+            return frame.select(feature.polars.alias("v")).to_series()
+        assert function is not None
+        result = function(*(frame[i] for i in feature.inputs))
+        return result if isinstance(result, pl.Series) else pl.Series("v", result)
+    with kept_connection(), connect() as connection:
+        connection.register("block", plain_times(frame))
+        try:
+            return connection.sql(f"SELECT ({feature.sql}\n) AS v FROM block").pl().to_series()
+        finally:
+            connection.unregister("block")

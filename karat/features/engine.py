@@ -7,15 +7,17 @@ from datetime import date, timedelta
 import duckdb
 import polars as pl
 
-from karat.declare import FeatureTable, GoldTable
+from karat.declare import Feature, FeatureTable, GoldTable
 from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
 from karat.features.connection import connect, plain_times, why
 from karat.features.derive import derive
+from karat.features.event_windows import PLACE, TIME, EventQuery
 from karat.features.expressions import Place, check_row_sql, columns_read, typed_value
 from karat.features.schema import to_declared
 from karat.features.windows import DAY, Aggregation, Query, render
 
 _EPOCH = date(1970, 1, 1)
+_MICROSECONDS_A_DAY = 86_400_000_000
 
 #: The first and the last day to compute, both included.
 Days = tuple[date, date]
@@ -28,7 +30,8 @@ def compute_frame(
 
     ``gold`` holds at least the rows of the days and of the lookback before them; others are left unread. ``source``
     gives the event time where the table names none, and the gold key, which decides first and last among rows of one
-    time. Values that are not finite count as missing; rows without an entity or a time make no feature row.
+    time. Values that are not finite count as missing; rows without an entity, a time or an event id make no feature
+    row.
     Raises ColumnMissing and DeclarationError before any row is aggregated.
     """
     rows = _gold_rows(table, gold.lazy(), days, source)
@@ -40,12 +43,22 @@ def compute_frame(
         query = _query(connection, table, order)
         frame = _aggregated(connection, query, *_numbers(days))
         connection.unregister("gold")
-        return _in_schema(connection, table, frame, {e: rows.schema[e] for e in table.entity})
+        keys = (*table.entity, *([table.event_id] if table.event_id else []))
+        return _in_schema(connection, table, frame, {k: rows.schema[k] for k in keys})
 
 
-def _aggregated(connection: duckdb.DuckDBPyConnection, query: Query, first: int, last: int) -> pl.DataFrame:
+def _sql(query: Query | EventQuery, first: int, last: int) -> str:
+    """``first`` and ``last`` are days since 1970, both included."""
+    if isinstance(query, EventQuery):
+        return query.render("gold", first * _MICROSECONDS_A_DAY, (last + 1) * _MICROSECONDS_A_DAY)
+    return render(query, "gold", first, last)
+
+
+def _aggregated(
+    connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int
+) -> pl.DataFrame:
     try:
-        return connection.sql(render(query, "gold", first, last)).pl()
+        return connection.sql(_sql(query, first, last)).pl()
     except duckdb.Error as error:
         if is_disk_full(error):
             raise DiskFull(
@@ -57,11 +70,11 @@ def _aggregated(connection: duckdb.DuckDBPyConnection, query: Query, first: int,
         raise place.error(why(error), remedy="mend the expression, or declare the type that it has") from error
 
 
-def _culprit(connection: duckdb.DuckDBPyConnection, query: Query, first: int, last: int) -> str | None:
+def _culprit(connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int) -> str | None:
     """The first feature that fails alone as well."""
     for name in query.outputs:
         try:
-            connection.sql(render(query.only(name), "gold", first, last)).pl()
+            connection.sql(_sql(query.only(name), first, last)).pl()
         except duckdb.Error:
             return name
     return None
@@ -71,12 +84,14 @@ def event_time(table: FeatureTable, source: GoldTable | None) -> str | None:
     """The gold column by which rows fall into days; None for a table without time."""
     if not table.time:
         return None
+    if table.by_event:
+        return table.time
     return table.event_time or (source.event_time if source else None) or table.time
 
 
 def _order(table: FeatureTable, source: GoldTable | None) -> tuple[str, ...]:
     """Event time, then the gold key: what comes first and last among an entity's rows."""
-    time = table.event_time or (source.event_time if source else None) or table.time
+    time = event_time(table, source) or (source.event_time if source else None)
     return tuple(dict.fromkeys([*([time] if time else []), *(source.key if source else ())]))
 
 
@@ -85,21 +100,32 @@ def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, sourc
     available = gold.collect_schema()
     time, ordered = event_time(table, source), any(f.function in ("first", "last") for f in table.features)
     order = [c for c in _order(table, source) if c in available] if ordered else []
-    for column in (*table.entity, *([time] if time else [])):
+    own = [*([time] if time else []), *([table.event_id] if table.event_id else [])]
+    for column in (*table.entity, *own):
         if column not in available:
             raise ColumnMissing(
                 f"gold has no column {column!r}",
                 where=f"feature table {table.name!r}, source {table.source!r}",
                 remedy=did_you_mean(column, available),
             )
-    wanted = dict.fromkeys([*columns_read(table, list(available)), *order, *([time] if time else [])])
+    wanted = dict.fromkeys([*columns_read(table, list(available)), *order, *own])
     read = [_finite(c) if available[c].is_float() else pl.col(c) for c in wanted]
     if time is None:
         return gold.select(read).collect(engine="streaming")
     if days is not None:
-        gold = gold.filter(between(time, available[time], days[0] - table.lookback + timedelta(days=1), days[1]))
+        gold = gold.filter(between(time, available[time], days[0] - table.reach, days[1]))
     day = _utc_date(time, available[time]).cast(pl.Int32).alias(DAY)
-    return gold.select(*read, day).filter(pl.col(DAY).is_not_null()).collect(engine="streaming")
+    rows = gold.select(*read, day).filter(pl.col(DAY).is_not_null())
+    return _placed(rows, time, available[time], table, order) if table.event_id else rows.collect(engine="streaming")
+
+
+def _placed(rows: pl.LazyFrame, time: str, dtype: pl.DataType, table: FeatureTable, order: list[str]) -> pl.DataFrame:
+    """Events with their time as microseconds, by entity and time; those of one time by the event id."""
+    assert table.event_id is not None
+    by = [*table.entity, time, *dict.fromkeys([*order, table.event_id])]
+    moment = _utc(time, dtype).dt.epoch("us").alias(TIME)
+    events = rows.filter(pl.col(table.event_id).is_not_null()).with_columns(moment)
+    return events.sort(list(dict.fromkeys(by))).with_row_index(PLACE).collect(engine="streaming")
 
 
 def between(column: str, dtype: pl.DataType, first: date, last: date) -> pl.Expr:
@@ -122,8 +148,12 @@ def _finite(column: str) -> pl.Expr:
 
 
 def _utc_date(column: str, dtype: pl.DataType) -> pl.Expr:
+    return _utc(column, dtype).dt.date()
+
+
+def _utc(column: str, dtype: pl.DataType) -> pl.Expr:
     zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone
-    return (pl.col(column).dt.convert_time_zone("UTC") if zoned else pl.col(column)).dt.date()
+    return pl.col(column).dt.convert_time_zone("UTC") if zoned else pl.col(column)
 
 
 def _extent(rows: pl.DataFrame) -> Days | None:
@@ -137,36 +167,43 @@ def _numbers(days: Days | None) -> tuple[int, int]:
     return ((days[0] - _EPOCH).days, (days[1] - _EPOCH).days) if days else (0, -1)
 
 
-def _query(connection: duckdb.DuckDBPyConnection, table: FeatureTable, order: tuple[str, ...]) -> Query:
+def _query(connection: duckdb.DuckDBPyConnection, table: FeatureTable, order: tuple[str, ...]) -> Query | EventQuery:
     """Checks every declared expression over gold, then puts them into one query."""
     if table.where:
         check_row_sql(connection, "gold", table.where, Place(table.name))
-    query = Query(table, order)
+    query = EventQuery(table) if table.by_event else Query(table, order)
     for feature in table.features:
-        if feature.function is None:
-            continue
-        place = Place(table.name, feature.name)
-        if feature.where:
-            check_row_sql(connection, "gold", feature.where, place)
-        value, dtype = None, None
-        if feature.column is not None:
-            dtype = check_row_sql(connection, "gold", feature.column, place)
-            value = typed_value(feature.column, dtype)
-        elif feature.function != "count":
-            raise place.error(f"{feature.function} needs a column", remedy="name the gold column to aggregate")
-        query.add(Aggregation(feature, value, dtype))
+        if feature.function is not None:
+            query.add(_aggregation(connection, feature, Place(table.name, feature.name)))
+        elif feature.event is not None and isinstance(query, EventQuery):
+            dtype = check_row_sql(connection, "gold", feature.event, Place(table.name, feature.name))
+            query.own(feature, typed_value(feature.event, dtype))
     return query
+
+
+def _aggregation(connection: duckdb.DuckDBPyConnection, feature: Feature, place: Place) -> Aggregation:
+    if feature.where:
+        check_row_sql(connection, "gold", feature.where, place)
+    value, dtype = None, None
+    if feature.column is not None:
+        dtype = check_row_sql(connection, "gold", feature.column, place)
+        value = typed_value(feature.column, dtype)
+    elif feature.function != "count":
+        raise place.error(f"{feature.function} needs a column", remedy="name the gold column to aggregate")
+    return Aggregation(feature, value, dtype)
 
 
 def _in_schema(
     connection: duckdb.DuckDBPyConnection, table: FeatureTable, frame: pl.DataFrame, keys: dict[str, pl.DataType]
 ) -> pl.DataFrame:
     """Days as dates, every feature in its declared type, derived columns added, intermediate ones dropped."""
-    columns = [_key(frame[e], keys[e]) for e in table.entity]
-    if table.time:
+    columns = [_key(frame[k], dtype) for k, dtype in keys.items()]
+    if table.by_event:
+        columns.append(frame[TIME].cast(pl.Datetime("us", "UTC")).alias(str(table.time)))
+    elif table.time:
         columns.append(frame[DAY].cast(pl.Int32).cast(pl.Date).alias(table.time))
     for feature in table.features:
-        if feature.function:
+        if not feature.derived:
             columns.append(to_declared(frame[feature.name], feature.dtype, Place(table.name, feature.name)))
     full = derive(connection, table, pl.DataFrame(columns).sort(table.primary_key))
     return full.select(*table.primary_key, *(f.name for f in table.stored))

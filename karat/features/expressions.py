@@ -66,7 +66,11 @@ def columns_read(table: FeatureTable, available: list[str]) -> list[str]:
 
     By substring, so that it can only err towards reading a column too many.
     """
-    texts = [table.where or "", *(f.column or "" for f in table.features), *(f.where or "" for f in table.features)]
+    texts = [
+        table.where or "",
+        *(f.column or "" for f in table.features),
+        *(f.where or f.event or "" for f in table.features),
+    ]
     text = "\n".join(texts).lower().replace('""', '"')
     return [c for c in available if c in table.entity or c.lower() in text]
 

@@ -24,25 +24,29 @@ KEY_TYPES = ("string", "int64", "date", "timestamp")
 def feature_schema(table: FeatureTable, source: GoldTable) -> pa.Schema:
     """Keys with the types of gold, then the stored features; keys are not nullable.
 
-    Raises DeclarationError where an entity column is not in gold or of a type that can't be a key.
+    Raises DeclarationError where a key column is not in gold or of a type that can't be a key.
     """
     place = Place(table.name)
-    fields = []
-    for column in table.entity:
-        if column not in source.columns:
-            near = did_you_mean(column, source.columns)
-            raise place.error(f"gold table {source.name!r} has no column {column!r}", remedy=near)
-        declared = source.columns[column]
-        if declared.dtype not in KEY_TYPES:
-            raise place.error(
-                f"the key column {column!r} is {declared.dtype}", remedy=f"keys are of {', '.join(KEY_TYPES)}"
-            )
-        comment = {"comment": declared.description}
-        fields.append(pa.field(column, ARROW[declared.dtype], nullable=False, metadata=comment))
+    fields = [_key_field(column, source, place) for column in table.entity]
     if table.time:
-        fields.append(pa.field(table.time, pa.date32(), nullable=False, metadata={"comment": "day, UTC"}))
+        kind, comment = ("timestamp", "time of the event, UTC") if table.by_event else ("date", "day, UTC")
+        fields.append(pa.field(table.time, ARROW[kind], nullable=False, metadata={"comment": comment}))
+    if table.event_id:
+        fields.append(_key_field(table.event_id, source, place))
     fields += [pa.field(f.name, ARROW[f.dtype], metadata={"comment": _comment(f)}) for f in table.stored]
     return pa.schema(fields)
+
+
+def _key_field(column: str, source: GoldTable, place: Place) -> pa.Field:
+    if column not in source.columns:
+        near = did_you_mean(column, source.columns)
+        raise place.error(f"gold table {source.name!r} has no column {column!r}", remedy=near)
+    declared = source.columns[column]
+    if declared.dtype not in KEY_TYPES:
+        raise place.error(
+            f"the key column {column!r} is {declared.dtype}", remedy=f"keys are of {', '.join(KEY_TYPES)}"
+        )
+    return pa.field(column, ARROW[declared.dtype], nullable=False, metadata={"comment": declared.description})
 
 
 def _comment(feature) -> str:

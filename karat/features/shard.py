@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -97,7 +97,8 @@ def _stage_others(lake: Lake, name: TableName, table: FeatureTable, shard: Shard
     def stage(of: TableName) -> list[Staged]:
         if not lake.exists(of):
             return []
-        rows = lake.scan(of).filter(pl.col(time).is_in(days))
+        rows = lake.scan(of, days=(days[0], days[-1])) if days else lake.scan(of)
+        rows = rows.filter(pl.col(time).dt.date().is_in(days))
         others = rows.join(entities.lazy(), on=list(table.entity), how="anti").collect()
         return lake.stage(of, others, label=label) if others.height else []
 
@@ -120,7 +121,7 @@ def _of_shard(rows: pl.LazyFrame, table: FeatureTable, shard: Shard) -> pl.LazyF
 def _to_write(frame: pl.DataFrame, table: FeatureTable, shard: Shard) -> pl.DataFrame:
     if shard.days is None or table.time is None:
         return frame
-    return frame.filter(pl.col(table.time).is_in(sorted(shard.days)))
+    return frame.filter(pl.col(table.time).dt.date().is_in(sorted(shard.days)))
 
 
 def gold_rows(
@@ -139,7 +140,7 @@ def _gold_rows(
     time = event_time(table, source)
     if time is None or days is None:
         return lake.scan(gold, version)
-    read = (days[0] - max(table.lookback - timedelta(days=1), timedelta(0)), days[1])
+    read = (days[0] - table.reach, days[1])
     if lake.info(gold, version).timeseries == time:
         return lake.scan(gold, version, days=read)
     rows = lake.scan(gold, version)

@@ -188,6 +188,7 @@ def define(project: Project, table: FeatureTable, lake: Lake) -> None:
         lag=table.lag if table.time else timedelta(0),
         owner=table.owner or project.spec.owner,
         description=table.description,
+        event_id=table.event_id,
         properties={"karat.definition_hash": table.definition_hash, "karat.source": table.source},
     )
 

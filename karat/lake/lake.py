@@ -46,8 +46,9 @@ class Lake(Reader):
         primary_key: Sequence[str],
         timeseries: str | None = None,
         partition_by: Sequence[str] | None = None,
-        grain: timedelta | None = None,
+        grain: timedelta | str | None = None,
         lag: timedelta = timedelta(0),
+        event_id: str | None = None,
         owner: str = "",
         description: str = "",
         properties: Mapping[str, str] | None = None,
@@ -55,7 +56,8 @@ class Lake(Reader):
         """Makes the table, or finds it as it should be; an existing one may gain nullable columns.
 
         Column descriptions are read from the fields' ``comment`` metadata. ``partition_by`` None: by day for gold and
-        feature tables with a time (a timestamp by its hidden ``_day``), else not at all. Owner, description, grain,
+        feature tables with a time (a timestamp by its hidden ``_day``), else not at all. ``grain="event"`` with an
+        ``event_id`` is a table with a row per event. Owner, description, grain,
         lag and properties follow the call. Raises SchemaMismatch, ColumnMissing, NaiveTimestamp, ForeignCatalog.
         """
         self._check_environment(name)
@@ -67,6 +69,7 @@ class Lake(Reader):
             partition_by=partition_by,
             grain=grain,
             lag=lag,
+            event_id=event_id,
             owner=owner,
             description=description,
             properties=properties or {},

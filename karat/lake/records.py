@@ -56,7 +56,8 @@ class TableInfo:
     """A table's contract as its own metadata hold it.
 
     ``schema`` leaves out hidden columns (``_day``); ``partition_by`` names them. ``lag``: how long after its time a
-    row is known. ``id`` is Delta's own: a table that was removed and made anew has another.
+    row is known. ``id`` is Delta's own: a table that was removed and made anew has another. ``event_id`` is the column
+    that tells rows of one entity and time apart (a table with a row per event, whose ``grain`` is None here).
     """
 
     name: TableName
@@ -73,6 +74,7 @@ class TableInfo:
     partition_by: tuple[str, ...]
     path: Path
     id: str = ""
+    event_id: str | None = None
 
     @property
     def day_column(self) -> str | None:
@@ -81,6 +83,9 @@ class TableInfo:
             return None
         return next((c for c in (self.timeseries, DAY_COLUMN) if c in self.partition_by), None)
 
+
+#: The grain of a table with a row per event.
+EVENT = "event"
 
 #: The hidden partition column of a table whose time is a timestamp: its UTC day.
 DAY_COLUMN = "_day"

@@ -13,7 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from karat.errors import ColumnMissing, NaiveTimestamp, SchemaMismatch, did_you_mean
-from karat.lake.records import DAY_COLUMN, TableInfo
+from karat.lake.records import DAY_COLUMN, EVENT, TableInfo
 from karat.names import TableName
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -42,8 +42,9 @@ def define(
     primary_key: Sequence[str],
     timeseries: str | None,
     partition_by: Sequence[str] | None,
-    grain: timedelta | None,
+    grain: timedelta | str | None,
     lag: timedelta,
+    event_id: str | None,
     owner: str,
     description: str,
     properties: Mapping[str, str],
@@ -51,14 +52,17 @@ def define(
     """Checks a table's definition. Raises ColumnMissing, SchemaMismatch or NaiveTimestamp."""
     stored = stored_schema(name, schema, primary_key)
     _check_key(name, stored, primary_key, timeseries)
+    _check_event(name, primary_key, timeseries, grain, event_id)
     columns, partition = _partition(name, stored, timeseries, partition_by)
     own = {
         "karat.primary_key": json.dumps(list(primary_key)),
         "karat.timeseries": timeseries or "",
-        "karat.grain": "" if grain is None else str(grain.total_seconds()),
+        "karat.grain": str(grain.total_seconds()) if isinstance(grain, timedelta) else grain or "",
         "karat.lag": str(lag.total_seconds()),
         "karat.owner": owner,
     }
+    if event_id is not None:
+        own["karat.event_id"] = event_id
     prefixed = {k if "." in k else f"karat.{k}": v for k, v in properties.items()}
     return Definition(columns, tuple(primary_key), timeseries, partition, description, {**prefixed, **own})
 
@@ -119,6 +123,28 @@ def _check_key(name: TableName, schema: pa.Schema, primary_key: Sequence[str], t
             f"the time column {timeseries!r} is not part of the primary key {list(primary_key)}",
             where=str(name),
             remedy="a feature table's row is an entity at a time: add the time column to the primary key",
+        )
+
+
+def _check_event(
+    name: TableName,
+    primary_key: Sequence[str],
+    timeseries: str | None,
+    grain: timedelta | str | None,
+    event_id: str | None,
+) -> None:
+    """A table of events has all of time, event id and grain "event"; any other table none of the last two."""
+    if isinstance(grain, str) and grain != EVENT:
+        raise SchemaMismatch(f"the grain {grain!r} is neither a span of time nor {EVENT!r}", where=str(name))
+    if (grain == EVENT) != (event_id is not None):
+        raise SchemaMismatch(
+            "a row per event needs both a grain and an event id", where=str(name), remedy="give grain='event', event_id"
+        )
+    if event_id is not None and (timeseries is None or event_id not in primary_key or event_id == timeseries):
+        raise SchemaMismatch(
+            f"the event id {event_id!r} is not part of the primary key {list(primary_key)} beside a time column",
+            where=str(name),
+            remedy="the key of a table of events is entity, time and event id",
         )
 
 
@@ -185,7 +211,8 @@ def info_of(name: TableName, path: Path, table: DeltaTable) -> TableInfo:
         schema=pa.schema([f for f in schema if f.name != DAY_COLUMN]),
         primary_key=tuple(json.loads(properties.get("karat.primary_key", "[]"))),
         timeseries=properties.get("karat.timeseries") or None,
-        grain=timedelta(seconds=float(grain)) if grain else None,
+        grain=timedelta(seconds=float(grain)) if grain and grain != EVENT else None,
+        event_id=properties.get("karat.event_id") or None,
         lag=timedelta(seconds=float(properties.get("karat.lag", 0))),
         owner=properties.get("karat.owner", ""),
         description=metadata.description or "",

@@ -95,6 +95,7 @@ def _row(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _
         time=lookup.time,
         lag=lookup.lag,
         lookback=lookup.lookback,
+        event_id=lookup.event_id,
         columns=list(lookup.columns),
         defaults=lookup.defaults,
     )

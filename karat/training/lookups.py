@@ -305,10 +305,11 @@ def _declared(
         )
     if set(table.primary_key) <= set(spine_key):
         # An exact match ignores the lag: row D is complete at D + grain, and the label must not begin before.
-        if table.time and spec.task != "anomaly" and spec.label.horizon and spec.label.offset < table.grain:
+        grain = timedelta(0) if isinstance(table.grain, str) else table.grain
+        if table.time and spec.task != "anomaly" and spec.label.horizon and spec.label.offset < grain:
             raise LabelOverlapsFeatures(
                 f"the label of {spec.name!r} begins before the features of {table.name!r} end",
-                where=f"label.offset {spec.label.offset}, grain {table.grain}",
+                where=f"label.offset {spec.label.offset}, grain {grain}",
                 remedy="set label.offset to at least one grain",
             )
         return FeatureLookup(name, taken, lookup_key=list(table.primary_key))

@@ -1,0 +1,149 @@
+"""One entity's values as NumPy arrays, and aggregations of a stretch of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+
+from karat.features.expressions import Place
+
+
+@dataclass(frozen=True)
+class Values:
+    """``valid`` None: nothing is missing."""
+
+    array: np.ndarray
+    valid: np.ndarray | None
+
+    @property
+    def true(self) -> np.ndarray:
+        """Where a condition holds: a missing one does not."""
+        holds = self.array.astype(bool)
+        return holds if self.valid is None else holds & self.valid
+
+    def of(self, rows: np.ndarray) -> Values:
+        return Values(self.array[rows], None if self.valid is None else self.valid[rows])
+
+
+def values_of(array: np.ndarray) -> Values:
+    """A tail's column: what is not finite is missing, as in the engine."""
+    kind = array.dtype.kind
+    if kind == "f":
+        valid = np.isfinite(array)
+    elif kind == "O":
+        valid = np.array([finite(v) is not None for v in array], dtype=bool)
+    elif kind == "M":
+        valid = ~np.isnat(array)
+    else:
+        return Values(array, None)
+    return Values(array, None if valid.all() else valid)
+
+
+def finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def reduced(function: str, dtype: str, values: Values | None, bounds: tuple[int, int]) -> Any:
+    """``function`` of the values in [low, high); None of ``values`` counts rows. Of none: 0 for sums and counts, else
+    None."""
+    low, high = bounds
+    if values is None:
+        return high - low
+    array = values.array[low:high]
+    if values.valid is not None:
+        array = array[values.valid[low:high]]
+    if function == "count":
+        return len(array)
+    if not len(array):
+        return 0 if function in ("sum", "count_distinct") else None
+    return _OF[function](array, dtype)
+
+
+def _sum(array: np.ndarray, dtype: str) -> Any:
+    if dtype == "int64" and array.dtype.kind in "iub":
+        return int(array.sum())
+    return float(_numbers(array).sum())
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    return array if array.dtype == np.float64 else array.astype(np.float64)
+
+
+def _variance(array: np.ndarray, _: str) -> float | None:
+    return float(_numbers(array).var(ddof=1)) if len(array) > 1 else None
+
+
+def _deviation(array: np.ndarray, _: str) -> float | None:
+    return float(_numbers(array).std(ddof=1)) if len(array) > 1 else None
+
+
+def _share(array: np.ndarray, _: str) -> float:
+    return int(np.count_nonzero(array.astype(bool))) / len(array)
+
+
+_OF: dict[str, Callable[[np.ndarray, str], Any]] = {
+    "sum": _sum,
+    "mean": lambda array, _: float(_numbers(array).sum()) / len(array),
+    "share": _share,
+    "min": lambda array, _: array.min(),
+    "max": lambda array, _: array.max(),
+    "std": _deviation,
+    "variance": _variance,
+    "count_distinct": lambda array, _: len(set(array.tolist())),
+    "first": lambda array, _: array[0],
+    "last": lambda array, _: array[-1],
+}
+
+
+def typed(value: Any, dtype: str, table: str, feature: str) -> Any:
+    """The value as Python has it in the declared type. DeclarationError where that would lose something."""
+    if value is None:
+        return None
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]").item().replace(tzinfo=UTC)
+    elif isinstance(value, np.generic):
+        value = value.item()
+    try:
+        return _TYPES[dtype](value)
+    except (TypeError, ValueError) as error:
+        raise Place(table, feature).error(
+            f"its value {value!r} is not {dtype}", remedy="declare the dtype that it has, or cast it"
+        ) from error
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if number != value:
+        raise ValueError(value)
+    return number
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _time(value: Any) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(value)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _day(value: Any) -> date:
+    return value.date() if isinstance(value, datetime) else value
+
+
+_TYPES: dict[str, Callable[[Any], Any]] = {
+    "float64": float,
+    "int64": _whole,
+    "bool": bool,
+    "string": _text,
+    "timestamp": _time,
+    "date": _day,
+}

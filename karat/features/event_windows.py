@@ -1,0 +1,110 @@
+"""Aggregations as SQL, a row per event: windows of time that end at each event, or a delay before it.
+
+A window is one of time alone, ``RANGE`` over whole microseconds: of several events of one time each has the same
+window, which holds all of them where it is closed on the right, and none where it is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from karat.declare import Feature, FeatureTable
+from karat.features.connection import quote
+from karat.features.expressions import key_list
+from karat.features.windows import Aggregation
+
+#: Microseconds since 1970, and the place of a row among all: by time, then by its gold key.
+TIME, PLACE = "__t", "__n"
+
+
+@dataclass
+class EventQuery:
+    """The SQL of one table of events: values that features share, windows, one output expression a feature."""
+
+    table: FeatureTable
+    values: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    windows: dict[str, str] = field(default_factory=dict)
+
+    def own(self, feature: Feature, value: str) -> None:
+        """A feature that is the event's own."""
+        self.outputs[feature.name] = self._value(value)
+
+    def add(self, aggregation: Aggregation) -> None:
+        feature = aggregation.feature
+        self.outputs[feature.name] = _OVER[str(feature.function)].format(
+            v=self._value(_aggregated(aggregation)), w=self._window(feature), n=PLACE
+        )
+
+    def _value(self, sql: str) -> str:
+        return self.values.setdefault(sql, f"__v{len(self.values)}")
+
+    def _window(self, feature: Feature) -> str:
+        assert feature.window is not None
+        delay, window = (_microseconds(d) for d in (self.table.delay_of(feature), feature.window))
+        open_left = self.table.closed_of(feature) == "right"
+        far, near = (delay + window - 1, delay) if open_left else (delay + window, delay + 1)
+        name = f"__w{far}_{near}"
+        self.windows[name] = (
+            f"{name} AS (PARTITION BY {key_list(self.table.entity)} ORDER BY {TIME} "
+            f"RANGE BETWEEN {far} PRECEDING AND {near} PRECEDING)"
+        )
+        return name
+
+    def only(self, name: str) -> EventQuery:
+        """The same with one feature alone: which of many is at fault?"""
+        return replace(self, outputs={name: self.outputs[name]})
+
+    def render(self, relation: str, first: int, last: int) -> str:
+        """One SELECT of key columns, time and features of the events from ``first`` up to ``last`` (microseconds)."""
+        table = self.table
+        known = " AND ".join(f"{quote(c)} IS NOT NULL" for c in table.entity)
+        where = f" AND ({table.where}\n)" if table.where else ""
+        keys = f"{key_list((*table.entity, str(table.event_id)))}, {TIME}"
+        columns = ", ".join([keys, PLACE, *(f"{sql} AS {name}" for sql, name in self.values.items())])
+        outputs = ", ".join([keys, *(f"{sql} AS {quote(name)}" for name, sql in self.outputs.items())])
+        windows = f" WINDOW {', '.join(self.windows.values())}" if self.windows else ""
+        return (
+            f"WITH rows AS (SELECT {columns} FROM {relation} WHERE {known}{where}) "
+            f"SELECT * FROM (SELECT {outputs} FROM rows{windows}) WHERE {TIME} >= {first} AND {TIME} < {last}"
+        )
+
+
+def _microseconds(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)
+
+
+def _aggregated(a: Aggregation) -> str:
+    """What the aggregation reads of a row: null for rows that it leaves out."""
+    function, value = str(a.feature.function), a.value
+    if function == "share":
+        value = f"(CASE WHEN {value} THEN 1 WHEN NOT {value} THEN 0 END)"
+    elif function == "count":
+        value = f"(CASE WHEN {value} IS NOT NULL THEN 1 END)" if value else "1"
+    elif function in ("mean", "std", "variance") or (function == "sum" and not _exact(a)):
+        value = f"({value})::DOUBLE"
+    elif function == "sum":
+        value = f"({value})::BIGINT"
+    return f"(CASE WHEN ({a.feature.where}\n) THEN {value} END)" if a.feature.where else str(value)
+
+
+def _exact(a: Aggregation) -> bool:
+    """Whole numbers stay whole where the feature wants them so; all else adds up as doubles."""
+    return a.integral and a.feature.dtype == "int64"
+
+
+_OVER = {
+    "sum": "coalesce(sum({v}) OVER {w}, 0)",
+    "count": "count({v}) OVER {w}",
+    "mean": "avg({v}) OVER {w}",
+    "share": "avg({v}) OVER {w}",
+    "min": "min({v}) OVER {w}",
+    "max": "max({v}) OVER {w}",
+    "std": "stddev_samp({v}) OVER {w}",
+    "variance": "var_samp({v}) OVER {w}",
+    "count_distinct": "count(DISTINCT {v}) OVER {w}",
+    # Nulls are passed over, as in a table of days.
+    "first": "arg_min({v}, {n}) OVER {w}",
+    "last": "arg_max({v}, {n}) OVER {w}",
+}
