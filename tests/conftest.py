@@ -96,7 +96,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     """``make faults`` ends with a line of its own, behind pytest's."""
     result = yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and session.config.option.markexpr == "faults":
+    options = session.config.option
+    if reporter is not None and options.markexpr == "faults" and not options.collectonly:
         reporter.ensure_newline()
         reporter.write_line(faults_line({outcome: len(found) for outcome, found in reporter.stats.items()}))
     return result

@@ -14,10 +14,8 @@ COMPUTE = [
     ("stale", ("karat.features.table.keep_results", "before", 1)),
 ]
 BACKFILL = [
-    ("karat.features.shard.stage_checked", "after", 1),
     ("karat.features.shard._stage_others", "after", 1),
     ("karat.features.table.commit_aside", "after", 1),
-    ("karat.features.table.commit_plan", "before", 1),
     ("karat.features.table.commit_plan", "after", 1),
 ]
 MERGE = [

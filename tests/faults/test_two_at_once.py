@@ -81,7 +81,7 @@ def check(mart: Mart, rounds: int) -> None:
     assert results.select("day", "run", "table_name", "check_name").is_unique().all()
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(40, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(40, marks=pytest.mark.faults)])
 def test_two_flows_lose_nothing_and_double_nothing(ground: Ground, tmp_path: Path, rounds: int) -> None:
     mart = ground.copy("empty", tmp_path / "home")
     two_flows(mart, rounds)
