@@ -59,7 +59,9 @@ def _looked_up(
         found, told, age = (_row if lookup.sequence_length is None else _sequence)(spine, features, lookup)
         values += found
         statuses += told
-        lines += [describe(v.name, str(lookup.table), v, s, age) for v, s in zip(found, told, strict=True)]
+        keys = spine.select(pl.any_horizontal(pl.col(lookup.spine_columns).is_null()).sum()).item()
+        table = str(lookup.table)
+        lines += [describe(v.name, table, v, s, age, null_keys=keys) for v, s in zip(found, told, strict=True)]
     return Filled(pl.DataFrame(values), pl.DataFrame(statuses), report(lines))
 
 

@@ -21,13 +21,17 @@ SCHEMA: dict[str, Any] = {
     "age_median": pl.Duration("us"),
     "age_max": pl.Duration("us"),
     "younger": pl.Int64,
+    "null_keys": pl.Int64,
 }
 
 
-def describe(name: str, table: str, values: pl.Series, statuses: pl.Series, age: pl.Series) -> dict[str, Any]:
+def describe(
+    name: str, table: str, values: pl.Series, statuses: pl.Series, age: pl.Series, *, null_keys: int = 0
+) -> dict[str, Any]:
     """One line of the report. ``age`` is the spine row's time less the time of the row used, null where none was;
     of a sequence that of its newest row, and ``null_share`` then counts its elements, padding too;
-    ``younger`` counts values whose row is of a later time than their spine row: each of them is a leak."""
+    ``younger`` counts values whose row is of a later time than their spine row: each of them is a leak; ``null_keys``
+    spine rows without a whole key, for which nothing could be looked up."""
     counts = dict(statuses.cast(pl.String).value_counts().iter_rows())
     rows = len(values)
     elements = values.explode() if values.dtype == pl.Array and rows else values
@@ -41,6 +45,7 @@ def describe(name: str, table: str, values: pl.Series, statuses: pl.Series, age:
         "age_median": age.median(),
         "age_max": age.max(),
         "younger": int((age < timedelta(0)).sum()),
+        "null_keys": null_keys,
     }
 
 

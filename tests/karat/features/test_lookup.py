@@ -51,6 +51,9 @@ def cases(draw):
     rows = pl.DataFrame(
         [(*k, t) for k, t in spine], schema={**{f"s_{n}": t for n, t in types.items()}, "when": asked[0]}, orient="row"
     )
+    if asked[0] != pl.Date():  # the same instants, whatever zone they are written in
+        zone = draw(st.sampled_from(["UTC", "Asia/Tokyo", "America/St_Johns"]))
+        rows = rows.with_columns(pl.col("when").dt.convert_time_zone(zone))
     return names, features, rows
 
 
@@ -81,7 +84,7 @@ def plainly(row, keys, features, *, lag, lookback, defaults):
     )
 
 
-spans = st.sampled_from([timedelta(0), timedelta(hours=6), DAY, 3 * DAY])
+spans = st.sampled_from([timedelta(0), timedelta(hours=6), DAY, 3 * DAY, timedelta(days=9999)])  # wider than the data
 
 
 @settings(max_examples=150, deadline=None)
