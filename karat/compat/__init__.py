@@ -10,16 +10,23 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "aliases": ("MlflowClient",),
+    "config": ("ModelConfig", "load_model_config"),
+    "drift": ("DriftDetector", "DriftReport"),
     "engineer": ("FeatureEngineer", "FeatureSet"),
     "exports": ("export",),
     "pipeline": ("FeaturePipeline",),
+    "quality": ("DataQualityChecker", "QualityReport"),
+    "registry": ("ModelRegistry",),
+    "store": (
+        *("Bool", "Float32", "Float64", "Int32", "Int64", "String", "UnixTimestamp"),
+        *("Feature", "FeatureStore", "HistoricalFeatures", "OnlineFeatures"),
+    ),
     "verbs": (
-        "backfill_features",
-        "compute_feature",
-        "compute_feature_set",
-        "create_prediction_features",
-        "create_training_dataset",
-        "validate_features",
+        *("backfill_features", "compute_feature", "compute_feature_set", "validate_features"),
+        *("create_prediction_features", "create_training_dataset"),
+        *("get_historical_features", "get_online_features"),
+        *("compare_models", "get_model_metadata", "load_model", "promote_model", "register_model"),
     ),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

@@ -7,9 +7,14 @@ from typing import Any
 
 from karat.compat.engineer import Day, Entity, FeatureEngineer, FeatureSet
 from karat.compat.pipeline import FeaturePipeline
+from karat.compat.registry import ModelRegistry, Version
+from karat.compat.served import ServedModel
+from karat.compat.store import FeatureStore, HistoricalFeatures, OnlineFeatures
 from karat.executors import Progress, silent
 from karat.features import FeatureResult
+from karat.registry import ModelVersion
 from karat.training.frames import Frame
+from karat.training.training_set import TrainingSet
 
 
 def compute_feature(
@@ -56,3 +61,52 @@ def create_training_dataset(
 def create_prediction_features(entity_id: Entity, model_type: str, as_of_date: Day | None = None) -> FeatureSet:
     """See ``FeaturePipeline.create_prediction_features``."""
     return FeaturePipeline().create_prediction_features(entity_id, model_type, as_of_date)
+
+
+def get_historical_features(
+    entity_df: Frame, features: Sequence[str], *, full_feature_names: bool = False
+) -> HistoricalFeatures:
+    """See ``FeatureStore.get_historical_features``."""
+    return FeatureStore().get_historical_features(entity_df, features, full_feature_names=full_feature_names)
+
+
+def get_online_features(
+    entity_rows: Frame | Sequence[Mapping[str, Any]], features: Sequence[str], *, full_feature_names: bool = False
+) -> OnlineFeatures:
+    """See ``FeatureStore.get_online_features``."""
+    return FeatureStore().get_online_features(entity_rows, features, full_feature_names=full_feature_names)
+
+
+def register_model(
+    model: Any,
+    model_name: str,
+    metrics: Mapping[str, float] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    *,
+    training_set: TrainingSet | None = None,
+) -> ModelVersion:
+    """See ``ModelRegistry.register_model``."""
+    return ModelRegistry().register_model(model, model_name, metrics, parameters, tags, training_set=training_set)
+
+
+def load_model(model_name: str, version: Version = None) -> ServedModel:
+    """See ``ModelRegistry.load_model``."""
+    return ModelRegistry().load_model(model_name, version)
+
+
+def promote_model(model_name: str, version: Version = None, stage: str = "Production") -> ModelVersion:
+    """See ``ModelRegistry.promote_model``."""
+    return ModelRegistry().promote_model(model_name, version, stage)
+
+
+def get_model_metadata(model_name: str, version: Version = None) -> dict[str, Any]:
+    """See ``ModelRegistry.get_model_metadata``."""
+    return ModelRegistry().get_model_metadata(model_name, version)
+
+
+def compare_models(
+    model_name: str, version1: Version, version2: Version, metrics: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """See ``ModelRegistry.compare_models``."""
+    return ModelRegistry().compare_models(model_name, version1, version2, metrics)

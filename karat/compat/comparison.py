@@ -1,0 +1,62 @@
+"""Two versions of a model, metric by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from karat.client import FeatureEngineeringClient
+from karat.declare import ModelSpec, Project
+from karat.declare.models import HIGHER_IS_BETTER
+from karat.errors import KaratError, WrongCall, did_you_mean
+from karat.registry import ModelVersion
+from karat.registry.judge import judged_rows, score
+from karat.training.functions import FunctionLibrary
+
+
+def compare(
+    client: FeatureEngineeringClient,
+    declaration: tuple[Project, ModelSpec] | None,
+    one: ModelVersion,
+    two: ModelVersion,
+    metrics: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """What ``ModelRegistry.compare_models`` gives."""
+    first, second, rows = one.metrics, two.metrics, None
+    if declaration is not None:
+        try:
+            first, second, rows = _on_same_rows(client, declaration, one, two)
+        except (KaratError, KeyError):  # rows that are gone, or that were never set apart
+            rows = None
+    both = set(first) & set(second)
+    wanted = list(metrics) if metrics is not None else sorted(both)
+    for name in wanted:
+        if name not in both:
+            raise WrongCall(
+                f"there is no metric {name!r} of both versions",
+                where=f"{one.uri}, {two.uri}",
+                remedy=did_you_mean(name, both),
+            )
+    return {
+        "model_name": str(one.name),
+        "version1": one.version,
+        "version2": two.version,
+        "rows": rows,
+        "metrics": {name: _compared(name, first[name], second[name], (one.version, two.version)) for name in wanted},
+    }
+
+
+def _on_same_rows(
+    client: FeatureEngineeringClient, declaration: tuple[Project, ModelSpec], one: ModelVersion, two: ModelVersion
+) -> tuple[dict[str, float], dict[str, float], int]:
+    """Both on the test rows of the second."""
+    (project, spec), loaded = declaration, client.registry.load(two)
+    rows, library = judged_rows(client.registry, two, loaded), FunctionLibrary(given=project.functions.values())
+    first, second = (score(client.lake, m, rows, spec, library) for m in (client.registry.load(one), loaded))
+    return first, second, rows.rows.height
+
+
+def _compared(name: str, first: float, second: float, versions: tuple[int, int]) -> dict[str, Any]:
+    second_wins = (second > first) == HIGHER_IS_BETTER.get(name, True)
+    better = None if first == second else versions[second_wins]
+    return {"version1": first, "version2": second, "difference": second - first, "better": better}

@@ -1,0 +1,123 @@
+"""Document 003's typed configuration of a model: ``load_model_config("churn").data.features_table``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from karat.client import FeatureEngineeringClient
+from karat.compat.declared import Declared
+from karat.declare import ModelSpec, Project
+from karat.settings import Settings
+
+
+class _Part(BaseModel):
+    """Frozen; read by attribute, and by ``config["data"]`` as before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in type(self).model_fields:
+            raise KeyError(name)
+        return getattr(self, name)
+
+
+class DataConfig(_Part):
+    """Where the rows come from. ``features_table`` is the first of ``features_tables``."""
+
+    catalog: str
+    features_table: str
+    features_tables: tuple[str, ...]
+    features: tuple[str, ...]
+    primary_key: tuple[str, ...]
+    label: str
+    label_table: str
+    label_expression: str
+
+
+class AlgorithmConfig(_Part):
+    kind: str
+    task: str
+    parameters: dict[str, Any]
+    class_weight: str | None
+    threshold: float
+
+
+class TrainingConfig(_Part):
+    split_by: str | None
+    test_size: float
+    seed: int
+    minimum_rows: int
+
+
+class ValidationConfig(_Part):
+    """The gates of a promotion: ``margin`` over the champion, and ``thresholds`` that must be reached."""
+
+    primary_metric: str
+    margin: float
+    thresholds: dict[str, float]
+
+
+class ModelConfig(_Part):
+    """What is declared of a model, in document 003's parts. ``spec`` is the declaration itself."""
+
+    name: str
+    project: str
+    registered_name: str
+    description: str
+    owner: str
+    data: DataConfig
+    model: AlgorithmConfig
+    training: TrainingConfig
+    validation: ValidationConfig
+    spec: ModelSpec
+
+
+def load_model_config(name: str, client: FeatureEngineeringClient | None = None) -> ModelConfig:
+    """The declared model ``name``, in any of its spellings. Raises UnknownModel with the nearest, WrongCall where
+    several projects have it, DeclarationError."""
+    settings = client.settings if client else Settings()
+    return _config(*Declared(settings, client.catalog if client else None).model(name))
+
+
+def _config(project: Project, spec: ModelSpec) -> ModelConfig:
+    tables = [project.tables[lookup.table] for lookup in spec.lookups]
+    features = [
+        f.name
+        for lookup, table in zip(spec.lookups, tables, strict=True)
+        for f in table.stored
+        if (lookup.features == "*" or f.name in lookup.features) and f.name not in lookup.exclude
+    ]
+    names = tuple(str(project.table_name(t.name)) for t in tables)
+    return ModelConfig(
+        name=spec.name,
+        project=project.name,
+        registered_name=str(project.model_name(spec.name)),
+        description=spec.description,
+        owner=spec.owner or project.spec.owner,
+        data=DataConfig(
+            catalog=project.catalog,
+            features_table=names[0],
+            features_tables=names,
+            features=tuple(features),
+            primary_key=project.tables[spec.spine_table].primary_key,
+            label=spec.label.name,
+            label_table=str(project.gold_name(spec.label.source)),
+            label_expression=spec.label.expression,
+        ),
+        model=AlgorithmConfig(
+            kind=spec.kind,
+            task=spec.task,
+            parameters=spec.parameters,
+            class_weight=spec.class_weight,
+            threshold=spec.threshold,
+        ),
+        training=TrainingConfig(
+            split_by=spec.split.by, test_size=spec.split.test, seed=spec.seed, minimum_rows=spec.minimum_rows
+        ),
+        validation=ValidationConfig(
+            primary_metric=spec.primary_metric, margin=spec.gates.margin, thresholds=spec.gates.floors
+        ),
+        spec=spec,
+    )

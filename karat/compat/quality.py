@@ -1,0 +1,106 @@
+"""Document 003's DataQualityChecker: nulls, duplicates and ranges of a frame, over Karat's checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from karat.declare.checks import Check, Unique, between, not_null, unique
+from karat.errors import ColumnMissing, WrongCall, did_you_mean
+from karat.quality.found import Found
+from karat.quality.gold import count_alike
+from karat.quality.rows import count
+from karat.training.frames import Frame, to_polars
+
+#: Lowest and highest allowed value; None is no end.
+Range = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class QualityResult:
+    """``failed`` of ``rows`` break ``check``; ``examples`` are at most three of them, as JSON."""
+
+    check: str
+    passed: bool
+    failed: int
+    rows: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    results: tuple[QualityResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(r.passed for r in self.results)
+
+    @property
+    def errors(self) -> list[str]:
+        """One line for each check that is broken."""
+        return [f"{r.check}: {r.failed:,} of {r.rows:,} rows" for r in self.results if not r.passed]
+
+
+class DataQualityChecker:
+    """Checks frames; ``max_null_rate`` is the share of nulls that a column may have."""
+
+    def __init__(self, max_null_rate: float = 0.0) -> None:
+        self.max_null_rate = max_null_rate
+
+    def check_nulls(self, df: Frame, columns: Sequence[str] | None = None) -> QualityReport:
+        """Every column, or those named, has values."""
+        frame = to_polars(df)
+        names = columns if columns is not None else frame.columns
+        return self._asked(frame, [not_null(c, at_most=self.max_null_rate) for c in names])
+
+    def check_duplicates(self, df: Frame, columns: Sequence[str] | None = None) -> QualityReport:
+        """No two rows are alike in ``columns`` (by default in all); rows with a null in one of them are let be."""
+        frame = to_polars(df)
+        return self._asked(frame, [unique(*(columns if columns is not None else frame.columns))])
+
+    def check_ranges(self, df: Frame, ranges: Mapping[str, Range]) -> QualityReport:
+        """Numbers lie in column -> (lowest, highest), both included. Nulls are left to ``check_nulls``."""
+        return self._asked(to_polars(df), [between(column, low, high) for column, (low, high) in ranges.items()])
+
+    def run_all(
+        self, df: Frame, *, keys: Sequence[str] | None = None, ranges: Mapping[str, Range] | None = None
+    ) -> QualityReport:
+        """Nulls of every column, duplicates by ``keys``, and ``ranges``."""
+        reports = [self.check_nulls(df), self.check_duplicates(df, keys), self.check_ranges(df, ranges or {})]
+        return QualityReport(tuple(r for report in reports for r in report.results))
+
+    def _asked(self, frame: pl.DataFrame, checks: Sequence[Any]) -> QualityReport:
+        for check in checks:
+            _refuse(check, frame)
+        asked = [c.model_copy(update={"on_fail": "block"}) for c in checks]
+        alike = [count_alike(frame.lazy(), c) for c in asked if isinstance(c, Unique)]
+        rows = [c for c in asked if not isinstance(c, Unique)]
+        found = alike + (count(frame.lazy(), rows, []) if rows else [])
+        return QualityReport(tuple(_result(f) for f in found))
+
+
+def _result(found: Found) -> QualityResult:
+    return QualityResult(found.check.name, found.state == "passed", found.failed, found.rows, found.examples)
+
+
+_DTYPES: list[tuple[Any, str]] = [(pl.Boolean, "bool"), (pl.String, "string"), (pl.Date, "date")]
+
+
+def _refuse(check: Check, frame: pl.DataFrame) -> None:
+    for column in check.columns:
+        if column not in frame.columns:
+            near = did_you_mean(column, frame.columns)
+            raise ColumnMissing(f"the frame has no column {column!r}", where="DataQualityChecker", remedy=near)
+    types = {c: _dtype(frame.schema[c]) for c in check.columns}
+    problem = check.problem(types, None)
+    if problem:
+        raise WrongCall(problem, where="DataQualityChecker", remedy="leave that column out")
+
+
+def _dtype(dtype: pl.DataType) -> str:
+    if dtype.is_numeric():
+        return "int64" if dtype.is_integer() else "float64"
+    return next((name for kind, name in _DTYPES if dtype == kind), "timestamp")

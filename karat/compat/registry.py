@@ -1,0 +1,203 @@
+"""The model registry of documents 002 and 003. No verb of it makes a champion but through the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from karat.client import FeatureEngineeringClient
+from karat.compat.comparison import compare
+from karat.compat.declared import Declared, spellings
+from karat.compat.served import ServedModel
+from karat.declare import ModelSpec, Project
+from karat.errors import ModelNotFound, PromotionRefused, UnknownModel, WrongCall, did_you_mean
+from karat.names import ARCHIVED, CHALLENGER, CHAMPION, STAGE_ALIASES, ModelName
+from karat.registry import Decision, ModelVersion, Registry, promote, register_fitted
+from karat.settings import Settings
+from karat.training.training_set import TrainingSet
+
+Version = str | int | None
+
+
+class ModelRegistry:
+    """Versions of declared models, and of those that were logged by hand, by any spelling of their name."""
+
+    def __init__(self, client: FeatureEngineeringClient | None = None) -> None:
+        self.client = client or FeatureEngineeringClient(settings=Settings())
+        self.declared = Declared(self.client.settings, self.client.catalog)
+
+    @property
+    def registry(self) -> Registry:
+        return self.client.registry
+
+    def register_model(
+        self,
+        model: Any,
+        model_name: str,
+        metrics: Mapping[str, float] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        *,
+        training_set: TrainingSet | None = None,
+    ) -> ModelVersion:
+        """Registers a fitted estimator.
+
+        Under a declared name it gets that model's lookups and label, and Karat measures it on the declaration's own
+        test rows: the ``metrics`` given are kept as tags ``reported.NAME``. Under another name it needs the
+        ``training_set`` that it was fitted on. Raises WrongCall, SignatureError, UntrustedModel, and what labels and
+        lookups raise.
+        """
+        if training_set is not None:
+            name = model_name if model_name.count(".") else self._plain(model_name)
+            return self.client.log_model(
+                model,
+                training_set=training_set,
+                registered_model_name=name,
+                metrics=metrics,
+                parameters=parameters,
+                tags=tags,
+            )
+        try:
+            project, spec = self.declared.model(model_name)
+        except UnknownModel as error:
+            raise WrongCall(
+                f"{model_name!r} is declared nowhere, so nothing says which features it reads",
+                where="register_model",
+                remedy=f"{error.remedy} Or give training_set=, as create_training_set makes it",
+            ) from None
+        return register_fitted(
+            project,
+            spec,
+            self.client.lake,
+            self.registry,
+            model,
+            reported=metrics,
+            parameters=parameters,
+            tags=tags,
+        )
+
+    def load_model(self, model_name: str, version: Version = None) -> ServedModel:
+        """The champion, or the ``version`` named: a number, an alias or stage, or ``latest``. Raises ModelNotFound,
+        NoChampion."""
+        found = self.registry.load(self.find(model_name, version))
+        return ServedModel(found, str(found.name), found.version, found.run_id, tuple(found.features))
+
+    def promote_model(self, model_name: str, version: Version = None, stage: str = "Production") -> ModelVersion:
+        """Puts a version (the challenger by default) into a stage.
+
+        ``Production`` (Champion): only through the gates of its declaration; PromotionRefused says which it missed.
+        ``Staging`` (Challenger): it is judged next. ``Archived``: refused for the champion, whose successor does that.
+        """
+        alias = STAGE_ALIASES.get(stage.lower())
+        if alias is None:
+            raise WrongCall(
+                f"there is no stage {stage!r}", remedy=did_you_mean(stage, [s.title() for s in STAGE_ALIASES])
+            )
+        chosen = self.find(model_name, CHALLENGER if version is None else version)
+        if alias == CHAMPION:
+            decision = self.judge(model_name, chosen)
+            if not decision.promoted:
+                raise PromotionRefused(
+                    f"version {chosen.version} of {chosen.name} does not become champion: {decision.reason}",
+                    where=f"champion: {decision.champion_version or 'none'}",
+                    remedy="train a better one, change its gates in its declaration, or approve it where it waits",
+                )
+        elif alias == ARCHIVED and CHAMPION in chosen.aliases:
+            raise WrongCall(
+                f"version {chosen.version} is the champion of {chosen.name}: without it nothing would answer",
+                where="promote_model(stage='Archived')",
+                remedy="promote its successor: that archives it",
+            )
+        else:
+            self.registry.set_alias(chosen, alias, f"put into {stage} by hand")
+        return self.registry.version(chosen.name, chosen.version)
+
+    def judge(self, model_name: str, version: ModelVersion) -> Decision:
+        """The decision of the gates, which is carried out. Raises UnknownModel for one that no project declares."""
+        declaration = self._declaration(version)
+        if declaration is None:
+            raise UnknownModel(
+                f"{version.name} is declared nowhere, so it has no gates that a champion must pass",
+                where=f"promotion of {model_name!r}",
+                remedy="declare it: projects/PROJECT/models/NAME.yaml, with the gates that it must pass",
+            )
+        project, spec = declaration
+        return promote(project, spec, self.client.lake, self.registry, version)
+
+    def archive_model(self, model_name: str, version: Version) -> ModelVersion:
+        return self.promote_model(model_name, version, "Archived")
+
+    def get_model_metadata(self, model_name: str, version: Version = None) -> dict[str, Any]:
+        """Of a version (the champion, else the newest): version, stage, metrics, baseline, parameters, tags, features,
+        when it was made and deployed."""
+        found = self.find(model_name, version) if version is not None else self._champion_or_newest(model_name)
+        told = self.registry.metadata(found)
+        return {
+            "name": str(found.name),
+            "version": found.version,
+            "run_id": found.run_id,
+            "stage": found.aliases[0] if found.aliases else "none",
+            "aliases": list(found.aliases),
+            "metrics": dict(found.metrics),
+            "baseline": dict(found.baseline),
+            "reported_metrics": dict(told.get("reported") or {}),
+            "parameters": self.registry.parameters(found),
+            "tags": dict(found.tags),
+            "features": list(told["features"]),
+            "task": told["task"],
+            "kind": told.get("kind"),
+            "created_at": found.created,
+            "deployed_at": found.tags.get(f"karat.{CHAMPION}.since") if CHAMPION in found.aliases else None,
+            "decision": found.tags.get("karat.decision"),
+        }
+
+    def compare_models(
+        self, model_name: str, version1: Version, version2: Version, metrics: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Metric -> the values of both versions, the difference (second less first) and which is better.
+
+        Both are scored on the test rows of the second where the model is declared and that is possible
+        (``rows`` then says how many); else the recorded metrics are compared, each of its own rows.
+        Raises WrongCall for a metric that neither has.
+        """
+        one, two = self.find(model_name, version1), self.find(model_name, version2)
+        return compare(self.client, self._declaration(two), one, two, metrics)
+
+    def find(self, model_name: str, version: Version = None) -> ModelVersion:
+        """The version of any spelling of a name; the champion by default. Raises ModelNotFound, NoChampion."""
+        name = self._name(model_name)
+        if version is None:
+            return self.registry.resolve(f"models:/{name}@{CHAMPION}")
+        text = str(version)
+        return self.registry.resolve(f"models:/{name}/{text.removeprefix('v') if text[1:].isdigit() else text}")
+
+    # ---- inside
+
+    def _name(self, text: str) -> ModelName:
+        """The registered model of that spelling: of those that are registered, else of those declared."""
+        wanted = set(spellings(text))
+        known = self.registry.models(self.client.catalog)
+        found = [n for n in known if wanted & {n.name, str(n).lower()}]
+        declared = [p.model_name(m.name) for p, m in self.declared.models(text)]
+        choices = sorted({*found, *declared})
+        if len(choices) > 1:
+            raise WrongCall(f"{text!r} may mean several", remedy=f"write one of: {', '.join(map(str, choices))}")
+        if not choices:
+            raise ModelNotFound(
+                f"there is no model {text!r}",
+                where=self.registry.tracking_uri,
+                remedy=did_you_mean(text, {n.name for n in known}) or "register one first",
+            )
+        return choices[0]
+
+    def _plain(self, text: str) -> str:
+        return list(spellings(text))[-1]
+
+    def _champion_or_newest(self, model_name: str) -> ModelVersion:
+        name = self._name(model_name)
+        return self.registry.champion(name) or self.find(model_name, "latest")
+
+    def _declaration(self, version: ModelVersion) -> tuple[Project, ModelSpec] | None:
+        """Where the registered model is declared."""
+        found = self.declared.models(str(version.name))
+        return next(((p, m) for p, m in found if p.model_name(m.name) == version.name), None)

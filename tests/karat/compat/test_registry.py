@@ -1,0 +1,178 @@
+"""The registry's old verbs: whatever their name, a champion is made by the gates alone."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression
+
+from karat.compat import FeaturePipeline, MlflowClient, ModelRegistry
+from karat.declare import load_project
+from karat.errors import (
+    ModelNotFound,
+    NoChampion,
+    PromotionRefused,
+    SignatureError,
+    UnknownModel,
+    WrongCall,
+)
+from karat.features import compute_table
+from karat.registry import make_candidate
+from karat.registry.candidate import training_set_of
+from karat.training.labels import label_spine
+
+NAME = "move_probability_model"
+
+
+@pytest.fixture(scope="module")
+def rows(gold, tmp_path_factory):
+    """The training rows of the model, made once."""
+    import shutil
+
+    from karat.lake import Lake
+    from karat.settings import Settings
+
+    from .conftest import PROJECTS
+
+    settings = Settings(home=tmp_path_factory.mktemp("rows"), projects=PROJECTS)
+    shutil.copytree(gold, settings.lake)
+    lake, project = Lake(settings.lake, "dev"), load_project("roi", settings)
+    for table in project.tables:
+        compute_table(project, table, lake)
+    spec = project.models["move_probability"]
+    made = training_set_of(project, spec, lake, label_spine(project, spec, lake))
+    return settings.lake, made.data.select(*made.features, "moves").drop_nulls().to_pandas()
+
+
+@pytest.fixture
+def models(fe, registry, rows):
+    import shutil
+
+    shutil.rmtree(fe.settings.lake)
+    shutil.copytree(rows[0], fe.settings.lake)
+    return ModelRegistry(fe)
+
+
+def fitted(rows, estimator, features=None):
+    frame = rows[1]
+    X = frame[features] if features else frame.drop(columns="moves")
+    return estimator.fit(X.astype("float64"), frame["moves"].astype(bool))
+
+
+GOOD = ["doc_access_count_30d", "email_open_rate_30d"]
+
+
+@pytest.fixture
+def forest(rows):
+    return fitted(rows, RandomForestClassifier(30, max_depth=4, min_samples_leaf=20, random_state=0), GOOD)
+
+
+def test_a_declared_model_gets_its_lookups_and_is_measured_by_karat(models, forest):
+    made = models.register_model(forest, NAME, metrics={"accuracy": 0.99}, parameters={"depth": 4}, tags={"v": "1"})
+    assert (str(made.name), made.version, made.aliases) == ("roi_dev.models.move_probability", 1, ("challenger",))
+    told = models.get_model_metadata("MOVE_PROBABILITY")
+    assert told["features"] == GOOD
+    assert told["metrics"]["accuracy"] != 0.99
+    assert told["metrics"]["roc_auc"] > told["baseline"]["roc_auc"]
+    assert told["reported_metrics"] == {"accuracy": 0.99}
+    assert told["parameters"]["depth"] == "4"
+    assert told["tags"]["v"] == "1"
+    assert told["deployed_at"] is None
+
+
+def test_only_the_gates_make_a_champion(models, forest, rows):
+    with pytest.raises(ModelNotFound, match="karat run"):
+        models.promote_model(NAME)
+    models.register_model(fitted(rows, DummyClassifier(strategy="prior"), GOOD), NAME)
+    with pytest.raises(PromotionRefused, match="does not beat its baseline"):
+        models.promote_model(NAME, "1", "Production")
+    with pytest.raises(NoChampion):
+        models.load_model(NAME)
+    models.register_model(forest, NAME)
+    champion = models.promote_model(NAME, version="2", stage="Production")
+    assert champion.aliases == ("champion",)
+    models.register_model(forest, NAME)
+    with pytest.raises(PromotionRefused, match="margin"):
+        models.promote_model(NAME, "latest", "Champion")
+    assert models.find(NAME).version == 2
+    with pytest.raises(WrongCall, match="promote its successor"):
+        models.archive_model(NAME, 2)
+    assert models.promote_model(NAME, 1, "staging").aliases == ("challenger",)
+    assert "archived" in models.archive_model(NAME, 1).aliases
+    with pytest.raises(WrongCall, match="Production"):
+        models.promote_model(NAME, 1, "Prodction")
+
+
+def test_mlflows_own_calls_go_the_same_way(models, forest, fe, rows):
+    models.register_model(forest, NAME)
+    models.register_model(fitted(rows, DummyClassifier(strategy="prior"), GOOD), NAME)
+    client = MlflowClient(fe)
+    assert client.get_model_version_by_alias(NAME, "Champion") is None
+    client.set_registered_model_alias(NAME, "Champion", "1")
+    champion = client.get_model_version_by_alias(NAME, "Champion")
+    client.set_registered_model_alias(NAME, "Archived", champion.version)
+    with pytest.raises(PromotionRefused):
+        client.set_registered_model_alias(NAME, "Champion", 2)
+    assert client.get_model_version_by_alias(NAME, "champion").version == 1
+
+
+def test_a_loaded_model_predicts_as_its_estimator(models, forest, rows):
+    models.register_model(forest, NAME)
+    served = models.load_model("roi.move_probability", version="latest")
+    X = rows[1].drop(columns="moves")
+    assert (served.predict(X) == forest.predict(X[list(forest.feature_names_in_)].astype("float64"))).all()
+    assert served.outputs(pl.from_pandas(X))["probability"].shape == (len(X),)
+    with pytest.raises(ModelNotFound, match="move_probability"):
+        models.load_model("move_probabilty")
+
+
+def test_versions_are_compared_on_the_same_rows(models, forest, rows):
+    models.register_model(fitted(rows, DummyClassifier(strategy="prior"), GOOD), NAME)
+    models.register_model(forest, NAME)
+    found = models.compare_models(NAME, version1="1", version2="2", metrics=["accuracy", "roc_auc", "log_loss"])
+    assert found["rows"] > 50
+    assert found["metrics"]["roc_auc"]["version1"] == pytest.approx(0.5)
+    assert found["metrics"]["roc_auc"]["better"] == 2
+    assert found["metrics"]["log_loss"]["difference"] < 0
+    assert found["metrics"]["log_loss"]["better"] == 2
+    assert "f1" in models.compare_models(NAME, 1, 2)["metrics"]
+    with pytest.raises(WrongCall, match="accuracy"):
+        models.compare_models(NAME, 1, 2, ["acuracy"])
+
+
+def test_what_does_not_fit_its_declaration_is_not_registered(models, rows):
+    with pytest.raises(SignatureError, match="is for regression"):
+        models.register_model(fitted(rows, LinearRegression(), GOOD), NAME)
+    renamed = rows[1].rename(columns={GOOD[0]: "email_open_rate"})
+    odd = RandomForestClassifier(5).fit(renamed[["email_open_rate"]], renamed["moves"].astype(bool))
+    with pytest.raises(SignatureError, match="email_open_rate_30d"):
+        models.register_model(odd, NAME)
+    with pytest.raises(WrongCall, match="training_set="):
+        models.register_model(odd, "nobodys_model")
+    assert models.registry.versions(models.declared.model(NAME)[0].model_name("move_probability")) == []
+
+
+def test_a_model_of_no_project_has_no_gates_and_no_champion(models, fe, rows):
+    from karat import FeatureLookup
+
+    fe.catalog = "roi_dev"
+    spine = fe.read_table("temporal_features").select("user_id", "day").with_columns(label=pl.col("day").dt.day() > 15)
+    lookup = FeatureLookup("temporal_features", ["day_of_week", "month_sin"], lookup_key=["user_id", "day"])
+    made = fe.create_training_set(spine, [lookup], "label", exclude_columns=["user_id", "day"])
+    frame = made.load_df().to_pandas()
+    own = RandomForestClassifier(5).fit(frame[["day_of_week", "month_sin"]].astype("float64"), frame["label"])
+    version = models.register_model(own, "mine_model", {"accuracy": 0.5}, training_set=made)
+    assert str(version.name) == "roi_dev.models.mine"
+    with pytest.raises(UnknownModel, match="declared nowhere"):
+        models.promote_model("mine", version.version)
+    assert models.compare_models("mine", 1, 1)["rows"] is None
+
+
+def test_a_candidate_that_karat_trained_is_not_taken_for_the_given_one(models, forest, fe):
+    models.register_model(forest, NAME)
+    project, spec = models.declared.model(NAME)
+    assert make_candidate(project, spec, fe.lake, models.registry).retrained
+    models.promote_model(NAME, 2)
+    assert FeaturePipeline(None).feature_importance(NAME)
