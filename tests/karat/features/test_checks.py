@@ -225,3 +225,34 @@ def test_what_a_shard_found_comes_back_from_another_process(shop, events, checke
 
     result = compute_table(shop.project, "spend", shop.lake, executor=Elsewhere(), shards=2)
     assert (result.rows, result.set_aside, len(result.warnings)) == (4, 1, 2)
+
+
+EVENTS = """
+from karat.declare import FeatureTable, aggregate, between, unique, volume
+
+visits = FeatureTable(
+    name="visits",
+    description="by event",
+    source="events",
+    entity=("user",),
+    grain="event",
+    time="at",
+    event_id="event_id",
+    closed="right",
+    features=(aggregate("spent_7d", "sum", "amount", window="7d", description="spent"),),
+    checks=(between("spent_7d", 0, 10, on_fail="set_aside"), volume(low=1, on_fail="warn"), unique("event_id")),
+)
+"""
+
+
+def test_features_of_events_are_checked_alike(shop, events):
+    shop.gold("events", events(ROWS))
+    shop.declare("visits", EVENTS)
+    name = shop.project.table_name("visits")
+    assert compute_table(shop.project, "visits", shop.lake, shards=2).set_aside == 4
+    assert shop.features("visits")["event_id"].to_list() == [0]
+    assert shop.lake.read(aside_name(name))["event_id"].sort().to_list() == [1, 2, 3, 4]
+    shop.gold("events", events([("y", 1, 5, 6.0, 1, None)], start=4))
+    compute_table(shop.project, "visits", shop.lake)
+    assert shop.features("visits")["event_id"].sort().to_list() == [0, 4]
+    assert shop.lake.read(aside_name(name))["event_id"].sort().to_list() == [1, 2, 3]
