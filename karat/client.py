@@ -27,7 +27,7 @@ from karat.settings import Settings
 from karat.training.frames import Frame, Kind, as_kind, to_polars
 from karat.training.functions import FeatureFunction, FunctionLibrary
 from karat.training.lookups import FeatureLookup
-from karat.training.rebuild import rebuild_training_set
+from karat.training.rebuild import Erasure, rebuild_training_set
 from karat.training.training_set import TrainingSet, create_training_set
 
 
@@ -213,12 +213,14 @@ class FeatureEngineeringClient:
         )
 
     def rebuild_training_set(self, model_uri: str) -> TrainingSet:
-        """The training set with which a registered model was made: the same rows, byte for byte.
+        """The training set with which a registered model was made: the same rows, byte for byte, but for those who
+        were erased since (``erased_rows``).
 
         Raises ModelNotFound, NoChampion; RebuildFailed saying what is gone or differs; FunctionChanged.
         """
         version = self.registry.resolve(model_uri, catalog=self.catalog)
-        return rebuild_training_set(self.lake, self.registry.metadata(version), self.functions)
+        erased = Erasure.of(version.tags)
+        return rebuild_training_set(self.lake, self.registry.metadata(version), self.functions, erased=erased)
 
     def score_batch(
         self, model_uri: str, df: Frame, result_type: str | None = None, *, missing: Missing = "raise"

@@ -60,6 +60,11 @@ class TableName:
         return cls(*parts)
 
 
+def pinned_copy(name: TableName, version: int) -> TableName:
+    """The table that holds what is left of a pinned version from which somebody was erased."""
+    return TableName(name.catalog, "models", f"pinned__{name.schema}__{name.table}__v{version}")
+
+
 def catalog_of(project: str, environment: str) -> str:
     """``health_monitor``, ``dev`` -> ``health_monitor_dev``."""
     return f"{project}_{environment}"

@@ -13,7 +13,7 @@ from karat.lake import Lake
 from karat.registry import open_registry
 from karat.settings import Settings
 from karat.training.functions import FunctionLibrary
-from karat.training.rebuild import rebuild_training_set
+from karat.training.rebuild import Erasure, rebuild_training_set
 
 
 def rebuild(
@@ -32,7 +32,8 @@ def rebuild(
     registry = open_registry(settings)
     version = registry.resolve(reference(model, registry, settings))
     lake = Lake(settings.lake, settings.environment)
-    made = rebuild_training_set(lake, registry.metadata(version), FunctionLibrary(settings))
+    erased = Erasure.of(version.tags)
+    made = rebuild_training_set(lake, registry.metadata(version), FunctionLibrary(settings), erased=erased)
     if out is not None:
         write_frame(made.data, out)
     told = {
@@ -42,16 +43,20 @@ def rebuild(
         "features": list(made.features),
         "label": made.label,
         "digest": made.digest,
+        "erased_rows": made.erased_rows,
+        "checked": erased is None or bool(erased.digest),
         "tables": {str(p.table): p.version for p in made.lookups},
         "out": str(out) if out else None,
     }
     if as_json:
         print_json(told)
         return
+    known = "as in the model" if told["checked"] else "which nothing can be checked by"
+    less = f"; {made.erased_rows} rows were erased since" if made.erased_rows else ""
     written = f", written to {out}" if out else ""
     console.print(
-        f"{version.uri}: {made.data.height} rows, {len(made.features)} features, digest {made.digest} as in the "
-        f"model{written}",
+        f"{version.uri}: {made.data.height} rows, {len(made.features)} features, digest {made.digest} {known}{less}"
+        f"{written}",
         highlight=False,
         soft_wrap=True,
     )

@@ -92,6 +92,20 @@ def _crowded(files: pl.DataFrame, by: list[str], given: pl.DataFrame) -> pl.Data
     return given.select(by).unique().join(counted.select(by), on=by, how="semi", nulls_equal=True)
 
 
+def delete_plan(table: DeltaTable, info: TableInfo, keys: pl.DataFrame) -> Plan | Commit:
+    """Takes away every row whose columns equal a row of ``keys``; the rest of its partitions is written anew."""
+    by = list(info.partition_by)
+    matched = rows_of(table).join(keys.lazy(), on=keys.columns, how="semi").collect()
+    if not matched.height:
+        return Commit(info.name, table.version(), False, 0)
+    partitions = matched.select(by).unique() if by else pl.DataFrame()
+    rest = in_partitions(rows_of(table), by, partitions).join(keys.lazy(), on=keys.columns, how="anti").collect()
+    written = write_files(rest, info, "delete")
+    gone = removals(_files_of(active_files(table), by, partitions), by)
+    touched = _touched(matched, matched, info)
+    return Plan(written, gone, temporary=written, rows=matched.height, days=touched)
+
+
 def _other_than(frame: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     if not stored.height:
         return frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from karat.errors import CommitConflict, DataError, ForeignCatalog, SchemaMismatch
-from karat.lake.changes import append_plan, merge_plan, replace_plan
+from karat.errors import ColumnMissing, CommitConflict, DataError, ForeignCatalog, SchemaMismatch, did_you_mean
+from karat.lake.changes import append_plan, delete_plan, merge_plan, replace_plan
 from karat.lake.conform import conform
 from karat.lake.definition import create_table, evolve_table
 from karat.lake.files import discard, orphans, write_files
@@ -125,6 +126,26 @@ class Lake(Reader):
         except BaseException:
             discard(self.path(name), staged)
             raise
+
+    def delete(self, name: TableName, keys: pl.DataFrame) -> Commit:
+        """Takes away the rows whose columns equal a row of ``keys``, in one commit; earlier versions still have them.
+
+        Raises ColumnMissing for a column that the table has not, CommitConflict, DiskFull.
+        """
+        self._check_environment(name)
+        for column in keys.columns:
+            if column not in (known := self.info(name).schema.names):
+                raise ColumnMissing(
+                    f"the table has no column {column!r}", where=str(name), remedy=did_you_mean(column, known)
+                )
+        return repeat(lambda: self._opened(name), lambda table, info: delete_plan(table, info, keys.unique()))
+
+    def drop(self, name: TableName) -> None:
+        """Removes the table with all its versions. Its log goes first, so that a killed drop leaves no table."""
+        self._check_environment(name)
+        with storing(name):
+            shutil.rmtree(self.path(name) / "_delta_log", ignore_errors=True)
+            shutil.rmtree(self.path(name), ignore_errors=True)
 
     def stage(self, name: TableName, frame: Frame, *, label: str, timezone: str | None = None) -> list[Staged]:
         """Writes the rows into the table's folder, for a ``commit`` to come; no reader sees them until then.

@@ -18,7 +18,7 @@ from karat.lake.changes import active_files, rows_of
 from karat.lake.records import DAY_COLUMN, Commit, TableInfo, Work
 from karat.lake.schema import info_of
 from karat.lake.transaction import APP, storing
-from karat.names import TableName
+from karat.names import TableName, pinned_copy
 
 
 class Reader:
@@ -113,6 +113,18 @@ class Reader:
             rows = rows.filter(where)
         with storing(name):
             return (rows.select(list(columns)) if columns is not None else rows).collect()
+
+    def read_pinned(self, name: TableName, version: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """A version that a model pins; where a person was erased from it, what is left of it. Raises as ``read``."""
+        left = pinned_copy(name, version)
+        if self.is_copied(name, version):
+            return self.read(left, columns=columns)
+        return self.read(name, version=version, columns=columns)
+
+    def is_copied(self, name: TableName, version: int) -> bool:
+        """Whether what is left of a version stands in a table of its own; an empty one is a copy that was killed."""
+        left = pinned_copy(name, version)
+        return self.exists(left) and self.version(left) > 0
 
     # ---- what was done
 

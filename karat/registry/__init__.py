@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from karat.registry.candidate import definition_of, make_candidate
+from karat.registry.erasure import Erased, erase
 from karat.registry.given import register_fitted
 from karat.registry.open import open_registry
 from karat.registry.origin import origins, void_reason
@@ -20,6 +21,7 @@ from karat.registry.user_models import log_user_model
 __all__ = [
     "Candidate",
     "Decision",
+    "Erased",
     "LoadedModel",
     "ModelVersion",
     "Registry",
@@ -27,6 +29,7 @@ __all__ = [
     "Servable",
     "Standing",
     "definition_of",
+    "erase",
     "log_user_model",
     "make_candidate",
     "open_registry",

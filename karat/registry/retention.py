@@ -9,7 +9,7 @@ from typing import Any
 
 from karat.errors import ModelNotFound, WrongCall
 from karat.lake import Lake, Vacuumed
-from karat.names import CHAMPION, TableName
+from karat.names import CHAMPION, TableName, pinned_copy
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
 
@@ -93,8 +93,18 @@ def retain(
         for version in pins.released:
             if RELEASED not in version.tags and version.name.catalog == catalog:
                 registry.tag(version, {RELEASED: now.isoformat(timespec="seconds")})
+    if not dry_run:
+        _drop_copies(lake, catalog, pins)
     tables = [
         lake.vacuum(name, keep=pins.tables.get(name, {}).keys(), older_than=keep, dry_run=dry_run, now=now)
         for name in lake.tables(catalog)
     ]
     return Retained(tuple(tables), pins)
+
+
+def _drop_copies(lake: Lake, catalog: str, pins: Pins) -> None:
+    """What was left of pinned versions after an erasure goes when nobody pins them any more."""
+    needed = {pinned_copy(table, version) for table, versions in pins.tables.items() for version in versions}
+    for name in lake.tables(catalog, "models"):
+        if name.table.startswith("pinned__") and name not in needed:
+            lake.drop(name)

@@ -198,6 +198,24 @@ class Registry:
         with self._folder(version) as folder:
             return pl.read_parquet(folder / SPINE)
 
+    def erase_spine(self, version: ModelVersion, keys: pl.DataFrame) -> None:
+        """Takes the rows of these keys out of the spine in the model's folder."""
+        spine = self.spine(version)
+        left = spine.join(keys, on=keys.columns, how="anti", maintain_order="left")
+        if left.height == spine.height:
+            return
+        with translated(self.tracking_uri):
+            location = self.client.get_model_version_download_uri(str(version.name), str(version.version))
+            local = self.connection.local(location)
+            if local is not None:
+                left.write_parquet(local / DATA / f".{SPINE}")
+                (local / DATA / f".{SPINE}").replace(local / DATA / SPINE)
+                return
+            with tempfile.TemporaryDirectory(prefix="karat-erase-") as work:
+                (Path(work) / DATA).mkdir(parents=True)
+                left.write_parquet(Path(work) / DATA / SPINE)
+                self.client.log_model_artifacts(version.model_id, work)
+
     @contextmanager
     def _folder(self, version: ModelVersion) -> Iterator[Path]:
         """The folder of the model's own files: in place where it is on this machine, else a copy for as long."""

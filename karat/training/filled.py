@@ -55,7 +55,10 @@ def _looked_up(
     for lookup in (asked.without(given) for asked in lookups):
         if not lookup.outputs:
             continue
-        features = lake.read(lookup.table, version=lookup.version if pinned else None, columns=lookup.table_columns)
+        read = lookup.table_columns
+        features = (
+            lake.read_pinned(lookup.table, lookup.version, read) if pinned else lake.read(lookup.table, columns=read)
+        )
         found, told, age = (_row if lookup.sequence_length is None else _sequence)(spine, features, lookup)
         values += found
         statuses += told

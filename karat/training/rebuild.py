@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
@@ -17,6 +19,9 @@ from karat.training.lookups import PinnedLookup
 from karat.training.spine import StoredSpine, read_spine, store_spine
 from karat.training.training_set import TrainingSet
 
+#: Tags of a model version: rows of its training set were erased, as JSON; and the same in words.
+ERASED, REBUILDABLE = "karat.erased", "karat.rebuildable"
+
 
 def stored_pins(lake: Lake, model: ModelName, training_set: TrainingSet) -> dict[str, Any]:
     """The training set's pins with its spine stored, and the digest of each of its columns: what a model keeps."""
@@ -26,15 +31,48 @@ def stored_pins(lake: Lake, model: ModelName, training_set: TrainingSet) -> dict
     return {**pins, "spine": {**pins["spine"], "stored": spine.as_json()}, "columns": columns}
 
 
+@dataclass(frozen=True)
+class Erasure:
+    """What a model's tag says once rows of its training set were erased: how many, and the digest of what is left
+    (None while the erasure is under way, "" where the training set could not be checked before it)."""
+
+    rows: int
+    digest: str | None
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> Erasure | None:
+        found = json.loads(tags.get(ERASED, "null"))
+        return None if found is None else cls(**found)
+
+    def as_tags(self, of_rows: int) -> dict[str, str]:
+        return {
+            ERASED: json.dumps(asdict(self)),
+            REBUILDABLE: f"but for {self.rows} of {of_rows} rows, which were erased",
+        }
+
+
 def rebuild_training_set(
-    lake: Lake, metadata: Mapping[str, Any], library: FunctionLibrary | None = None
+    lake: Lake,
+    metadata: Mapping[str, Any],
+    library: FunctionLibrary | None = None,
+    *,
+    erased: Erasure | None = None,
 ) -> TrainingSet:
-    """The training set of a model, from its ``karat.json``: the same rows in the same order, byte for byte.
+    """The training set of a model, from its ``karat.json``: the same rows in the same order, byte for byte; but for
+    those that were ``erased`` since, and then what is left has the digest that it had after the erasure.
 
     Raises RebuildFailed, saying what is gone or what differs; FunctionNotFound and FunctionChanged.
     """
-    what = f"{metadata.get('catalog', '')}.models.{metadata.get('model', '')}"
-    pins = metadata["pins"]
+    made = refilled(lake, metadata, library)
+    wanted = metadata["digest"] if erased is None else erased.digest
+    if wanted and made.digest != wanted:
+        raise _differs(metadata, made, wanted, erased)
+    return made
+
+
+def refilled(lake: Lake, metadata: Mapping[str, Any], library: FunctionLibrary | None = None) -> TrainingSet:
+    """As ``rebuild_training_set``, whatever its digest."""
+    what, pins = _what(metadata), metadata["pins"]
     if "stored" not in pins["spine"]:
         raise RebuildFailed(
             f"the training set of {what} cannot be made again: its spine was not stored",
@@ -50,9 +88,6 @@ def rebuild_training_set(
     except (KaratError, OSError, pl.exceptions.PolarsError) as error:
         raise _gone(what, pins, error) from error
     data = pl.DataFrame([*spine, *filled.values])
-    made = digest(data)
-    if made != metadata["digest"]:
-        raise _differs(what, metadata, data, made)
     return TrainingSet(
         features=tuple(metadata["features"]),
         label=metadata["label"],
@@ -63,8 +98,13 @@ def rebuild_training_set(
         data=data,
         report=filled.report,
         pins=dict(pins),
-        digest=made,
+        digest=digest(data),
+        erased_rows=pins["spine"]["rows"] - data.height,
     )
+
+
+def _what(metadata: Mapping[str, Any]) -> str:
+    return f"{metadata.get('catalog', '')}.models.{metadata.get('model', '')}"
 
 
 def _gone(what: str, pins: Mapping[str, Any], error: Exception) -> RebuildFailed:
@@ -79,19 +119,20 @@ def _gone(what: str, pins: Mapping[str, Any], error: Exception) -> RebuildFailed
     )
 
 
-def _differs(what: str, metadata: Mapping[str, Any], data: pl.DataFrame, made: str) -> RebuildFailed:
+def _differs(metadata: Mapping[str, Any], made: TrainingSet, wanted: str, erased: Erasure | None) -> RebuildFailed:
     """Which columns are not what they were, and where they come from."""
-    pins = metadata["pins"]
+    pins, data = metadata["pins"], made.data
     of = {out: f"{p['table']} version {p['version']}" for p in pins["lookups"] for out in _outputs(p)}
     of |= {f["output"]: f"feature function {f['name']!r}" for f in pins.get("functions", [])}
     known = pins["columns"]
     other = [c for c in known if c not in data.columns or digest(data.select(c)) != known[c]]
     shown = ", ".join(f"{c} ({of.get(c, 'the spine')})" for c in other) or "the order of the columns"
-    rows = pins["spine"]["rows"]
-    counted = f"; {data.height} rows, not {rows}" if data.height != rows else ""
+    if erased is not None:  # then every column is another
+        shown = f"what was left of it when {erased.rows} rows were erased"
+    counted = f"; {made.erased_rows} of {pins['spine']['rows']} rows are missing" if made.erased_rows else ""
     return RebuildFailed(
-        f"the training set of {what} is not what it was: {shown}{counted}",
-        where=f"digest {made}, in the model {metadata['digest']}",
+        f"the training set of {_what(metadata)} is not what it was: {shown}{counted}",
+        where=f"digest {made.digest}, in the model {wanted}",
         remedy="somebody changed files of a Delta version, or this Karat computes otherwise than the one that trained",
     )
 

@@ -65,8 +65,10 @@ def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame, digest: str) 
 
 
 def read_spine(lake: Lake, stored: StoredSpine) -> pl.DataFrame:
-    """The spine as it was: columns, types, order. Raises what the lake raises where that version is gone."""
-    rows = lake.read(stored.table, version=stored.version).sort(ROW)
+    """The spine as it was: columns, types, order; less the rows of those who were erased.
+
+    Raises what the lake raises where that version is gone."""
+    rows = lake.read_pinned(stored.table, stored.version).sort(ROW)
     types = pl.read_ipc(io.BytesIO(base64.b64decode(stored.schema))).schema
     return pl.DataFrame([_restored(rows[name], types[c]).alias(c) for c, name in stored.columns.items()])
 

@@ -42,6 +42,7 @@ class TrainingSet:
     ``features`` are the columns that a model reads, in order: those of the frame that are neither the label nor
     excluded, then the looked-up ones, then those of feature functions. ``pins`` name every table with its Delta
     version and schema, and every function with its source hash; ``digest`` is over the data in the order of the spine.
+    ``erased_rows``: how many of its rows a rebuilt one lacks, because somebody was erased.
     ``report`` tells leakage: of every feature the ages of the values used, what was missing, what is younger than its
     row.
     """
@@ -57,6 +58,7 @@ class TrainingSet:
     pins: dict[str, Any] = field(repr=False)
     digest: str
     given: Frame = field(default=None, repr=False)
+    erased_rows: int = 0
 
     def plot_report(self, title: str = "") -> Figure:
         """The leakage ``report`` as a picture; a model's run in MLflow has it as ``plots/leakage_report.png``."""

@@ -232,6 +232,11 @@ def test_a_users_training_set_comes_back(cost: FeatureEngineeringClient) -> None
     assert again.data.equals(made.data)
     with pytest.raises(NoChampion):
         cost.rebuild_training_set("line")
+    gone = cost.erase("cost_features", pl.DataFrame({"workspace_id": ["b"]}))
+    assert (gone.rows, gone.models) == (len(DAYS), {"models:/shop_dev.models.line/1": len(DAYS)})
+    less = cost.rebuild_training_set("models:/line/1")
+    assert less.data.equals(made.data.filter(pl.col("workspace_id") != "b"))
+    assert less.erased_rows == len(DAYS)
 
 
 def test_a_booster_and_a_kind(cost: FeatureEngineeringClient) -> None:

@@ -320,3 +320,18 @@ def test_many_small_merges_do_not_leave_as_many_files(lake, daily, sales):
         lake.merge(daily, sales(chr(97 + n % 26) + chr(65 + n % 26), [1], n))
     assert len(DeltaTable(lake.path(daily)).file_uris()) <= 17
     assert lake.read(daily).height == 52
+
+
+def test_rows_are_deleted_by_any_columns_in_one_commit(lake, daily, sales):
+    lake.merge(daily, sales("ab", [1, 2, 3]))
+    done = lake.delete(daily, pl.DataFrame({"shop": ["a", "a", "z"]}))
+    assert (done.rows, done.version, [d.day for d in done.days]) == (3, 2, [1, 2, 3])
+    assert lake.read(daily)["shop"].unique().to_list() == ["b"]
+    assert lake.read(daily, version=1).height == 6
+    assert not lake.delete(daily, pl.DataFrame({"shop": ["a"]})).changed
+    assert lake.delete(daily, pl.DataFrame({"shop": ["b"], "day": [date(2024, 1, 2)]})).rows == 1
+    assert lake.read(daily)["day"].dt.day().sort().to_list() == [1, 3]
+    with pytest.raises(ColumnMissing, match="'shp'"):
+        lake.delete(daily, pl.DataFrame({"shp": ["b"]}))
+    lake.drop(daily)
+    assert lake.tables() == []
