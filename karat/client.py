@@ -22,7 +22,7 @@ from karat.lake.conform import conform
 from karat.lake.schema import define
 from karat.names import ModelName, TableName
 from karat.online import OnlineStore, Published, open_store, publish_table
-from karat.registry import ModelVersion, Registry, log_user_model, open_registry
+from karat.registry import Erased, ModelVersion, Registry, log_user_model, open_registry
 from karat.settings import Settings
 from karat.training.frames import Frame, Kind, as_kind, to_polars
 from karat.training.functions import FeatureFunction, FunctionLibrary
@@ -139,6 +139,15 @@ class FeatureEngineeringClient:
     def get_table(self, name: str) -> TableInfo:
         """Keys, schema, owner, descriptions, version. Raises TableNotFound with the nearest name."""
         return self.lake.info(self._table(name))
+
+    def erase(self, name: str, keys: Frame) -> Erased:
+        """Erases persons: the rows of ``keys`` (columns of the primary key, or some of them) in every version of the
+        table, and in the training sets of live models, which are tagged as rebuildable but for so many rows.
+
+        Gold first, then what was computed from it; the online store follows with the next ``publish_table``. Raises
+        WrongCall for columns that are no key, TableNotFound.
+        """
+        return erase(self.lake, self.registry, self._table(name), to_polars(keys), library=self.functions)
 
     def publish_table(
         self,
