@@ -10,7 +10,7 @@ from karat.compat.pipeline import FeaturePipeline
 from karat.compat.registry import ModelRegistry, Version
 from karat.compat.served import ServedModel
 from karat.compat.store import FeatureStore, HistoricalFeatures, OnlineFeatures
-from karat.executors import Progress, silent
+from karat.executors import Executor, Progress, silent
 from karat.features import FeatureResult
 from karat.registry import ModelVersion
 from karat.training.frames import Frame
@@ -40,10 +40,13 @@ def backfill_features(
     start_date: Day,
     end_date: Day,
     *,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> list[FeatureResult]:
     """See ``FeatureEngineer.backfill_features``."""
-    return FeatureEngineer().backfill_features(feature_names, entity_ids, start_date, end_date, progress=progress)
+    return FeatureEngineer().backfill_features(
+        feature_names, entity_ids, start_date, end_date, executor=executor, progress=progress
+    )
 
 
 def validate_features(features: Mapping[str, Any]) -> tuple[bool, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from types import EllipsisType
 from typing import Any, get_args
 
 import polars as pl
@@ -33,8 +34,8 @@ class FeatureLookup:
     Without a ``timestamp_lookup_key`` the match is exact on the whole primary key. With one, ``lookup_key`` names the
     other key columns and the row taken is the latest known at that time, not older than ``lookback_window``.
     Key columns are matched by name, or by their order where the names differ. ``feature_names`` None takes every
-    feature of the table. ``default_values`` replace what is not found or expired; ``rename_outputs`` maps a feature's
-    name to that of its column.
+    feature of the table, and ``...`` among them all that are not named. ``default_values`` replace what is not found or
+    expired; ``rename_outputs`` maps a feature's name to that of its column.
 
     With ``sequence_length`` N (as-of only) each feature is the N latest such rows, an Array(Float64, N), oldest first,
     padded in front with null; one more column, ``TABLE__mask`` (which ``rename_outputs`` may rename), is true where a
@@ -43,7 +44,7 @@ class FeatureLookup:
     """
 
     table_name: str
-    feature_names: str | Sequence[str] | None = None
+    feature_names: str | Sequence[str | EllipsisType] | None = None
     lookup_key: str | Sequence[str] = ()
     timestamp_lookup_key: str | None = None
     lookback_window: timedelta | None = None
@@ -221,6 +222,9 @@ def _features(lookup: FeatureLookup, info: TableInfo) -> list[str]:
     renamed = [n for n in lookup.rename_outputs if lookup.sequence_length is None or n != _mask(info)]
     names = [lookup.feature_names] if isinstance(lookup.feature_names, str) else lookup.feature_names
     chosen = list(known if names is None else names)
+    if ... in chosen:  # [..., "a"] as documents write it: these, and all others
+        others = [name for name in known if name not in chosen]
+        chosen = [name for part in chosen for name in (others if part is ... else [part])]
     for name in (*chosen, *lookup.default_values, *renamed):
         if name not in known:
             raise FeatureNotFound(

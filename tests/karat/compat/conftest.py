@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 
 from karat.client import FeatureEngineeringClient
-from karat.compat import FeatureEngineer, FeaturePipeline
+from karat.compat import FeatureEngineer, FeaturePipeline, ModelRegistry
 from karat.declare import load_project
+from karat.features import compute_table
 from karat.lake import Lake
 from karat.quality import write_sample
+from karat.registry import Registry
+from karat.registry.candidate import training_set_of
 from karat.settings import Settings
+from karat.training.labels import label_spine
 
 PROJECTS = Path(__file__).parent / "projects"
+#: Of roi's model those that tell most.
+FEATURES = ["doc_access_count_30d", "email_open_rate_30d"]
+
+
+def good_forest() -> RandomForestClassifier:
+    """Not fitted yet; it will pass the gates."""
+    return RandomForestClassifier(20, max_depth=4, min_samples_leaf=20, random_state=0)
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +50,48 @@ def home(settings: Settings, gold: Path, monkeypatch: pytest.MonkeyPatch) -> Set
     monkeypatch.setenv("KARAT_HOME", str(settings.home))
     monkeypatch.setenv("KARAT_PROJECTS", str(PROJECTS))
     return settings.model_copy(update={"projects": PROJECTS})
+
+
+@pytest.fixture(scope="session")
+def computed(gold: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+    """The lake with roi's feature tables too, and the training rows of its model."""
+    settings = Settings(home=tmp_path_factory.mktemp("computed"), projects=PROJECTS)
+    shutil.copytree(gold, settings.lake)
+    lake, project = Lake(settings.lake, settings.environment), load_project("roi", settings)
+    for table in project.tables:
+        compute_table(project, table, lake)
+    spec = project.models["move_probability"]
+    made = training_set_of(project, spec, lake, label_spine(project, spec, lake))
+    return settings.lake, made.data.select(*made.features, "moves").drop_nulls().to_pandas()
+
+
+@pytest.fixture
+def rows(computed: tuple[Path, pd.DataFrame]) -> pd.DataFrame:
+    return computed[1]
+
+
+@pytest.fixture
+def fitted(rows: pd.DataFrame) -> Callable[..., Any]:
+    """``fitted(estimator, features)``: on the model's training rows."""
+
+    def fit(estimator: Any, features: Sequence[str] = FEATURES) -> Any:
+        return estimator.fit(rows[list(features)].astype("float64"), rows["moves"].astype(bool))
+
+    return fit
+
+
+@pytest.fixture
+def forest(fitted: Callable[..., Any]) -> RandomForestClassifier:
+    """A model that passes the gates."""
+    return fitted(good_forest())
+
+
+@pytest.fixture
+def models(fe: FeatureEngineeringClient, registry: Registry, computed: tuple[Path, pd.DataFrame]) -> ModelRegistry:
+    """The registry, empty, over a lake with roi's feature tables."""
+    shutil.rmtree(fe.settings.lake)
+    shutil.copytree(computed[0], fe.settings.lake)
+    return ModelRegistry(fe)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
 
-from karat.compat import FeaturePipeline, MlflowClient, ModelRegistry
-from karat.declare import load_project
+from karat.compat import FeaturePipeline, MlflowClient
 from karat.errors import (
     ModelNotFound,
     NoChampion,
@@ -18,55 +17,10 @@ from karat.errors import (
     UnknownModel,
     WrongCall,
 )
-from karat.features import compute_table
 from karat.registry import make_candidate
-from karat.registry.candidate import training_set_of
-from karat.training.labels import label_spine
 
 NAME = "move_probability_model"
-
-
-@pytest.fixture(scope="module")
-def rows(gold, tmp_path_factory):
-    """The training rows of the model, made once."""
-    import shutil
-
-    from karat.lake import Lake
-    from karat.settings import Settings
-
-    from .conftest import PROJECTS
-
-    settings = Settings(home=tmp_path_factory.mktemp("rows"), projects=PROJECTS)
-    shutil.copytree(gold, settings.lake)
-    lake, project = Lake(settings.lake, "dev"), load_project("roi", settings)
-    for table in project.tables:
-        compute_table(project, table, lake)
-    spec = project.models["move_probability"]
-    made = training_set_of(project, spec, lake, label_spine(project, spec, lake))
-    return settings.lake, made.data.select(*made.features, "moves").drop_nulls().to_pandas()
-
-
-@pytest.fixture
-def models(fe, registry, rows):
-    import shutil
-
-    shutil.rmtree(fe.settings.lake)
-    shutil.copytree(rows[0], fe.settings.lake)
-    return ModelRegistry(fe)
-
-
-def fitted(rows, estimator, features=None):
-    frame = rows[1]
-    X = frame[features] if features else frame.drop(columns="moves")
-    return estimator.fit(X.astype("float64"), frame["moves"].astype(bool))
-
-
 GOOD = ["doc_access_count_30d", "email_open_rate_30d"]
-
-
-@pytest.fixture
-def forest(rows):
-    return fitted(rows, RandomForestClassifier(30, max_depth=4, min_samples_leaf=20, random_state=0), GOOD)
 
 
 def test_a_declared_model_gets_its_lookups_and_is_measured_by_karat(models, forest):
@@ -82,10 +36,10 @@ def test_a_declared_model_gets_its_lookups_and_is_measured_by_karat(models, fore
     assert told["deployed_at"] is None
 
 
-def test_only_the_gates_make_a_champion(models, forest, rows):
+def test_only_the_gates_make_a_champion(models, forest, fitted):
     with pytest.raises(ModelNotFound, match="karat run"):
         models.promote_model(NAME)
-    models.register_model(fitted(rows, DummyClassifier(strategy="prior"), GOOD), NAME)
+    models.register_model(fitted(DummyClassifier(strategy="prior")), NAME)
     with pytest.raises(PromotionRefused, match="does not beat its baseline"):
         models.promote_model(NAME, "1", "Production")
     with pytest.raises(NoChampion):
@@ -105,9 +59,9 @@ def test_only_the_gates_make_a_champion(models, forest, rows):
         models.promote_model(NAME, 1, "Prodction")
 
 
-def test_mlflows_own_calls_go_the_same_way(models, forest, fe, rows):
+def test_mlflows_own_calls_go_the_same_way(models, forest, fe, fitted):
     models.register_model(forest, NAME)
-    models.register_model(fitted(rows, DummyClassifier(strategy="prior"), GOOD), NAME)
+    models.register_model(fitted(DummyClassifier(strategy="prior")), NAME)
     client = MlflowClient(fe)
     assert client.get_model_version_by_alias(NAME, "Champion") is None
     client.set_registered_model_alias(NAME, "Champion", "1")
@@ -121,15 +75,15 @@ def test_mlflows_own_calls_go_the_same_way(models, forest, fe, rows):
 def test_a_loaded_model_predicts_as_its_estimator(models, forest, rows):
     models.register_model(forest, NAME)
     served = models.load_model("roi.move_probability", version="latest")
-    X = rows[1].drop(columns="moves")
+    X = rows.drop(columns="moves")
     assert (served.predict(X) == forest.predict(X[list(forest.feature_names_in_)].astype("float64"))).all()
     assert served.outputs(pl.from_pandas(X))["probability"].shape == (len(X),)
     with pytest.raises(ModelNotFound, match="move_probability"):
         models.load_model("move_probabilty")
 
 
-def test_versions_are_compared_on_the_same_rows(models, forest, rows):
-    models.register_model(fitted(rows, DummyClassifier(strategy="prior"), GOOD), NAME)
+def test_versions_are_compared_on_the_same_rows(models, forest, fitted):
+    models.register_model(fitted(DummyClassifier(strategy="prior")), NAME)
     models.register_model(forest, NAME)
     found = models.compare_models(NAME, version1="1", version2="2", metrics=["accuracy", "roc_auc", "log_loss"])
     assert found["rows"] > 50
@@ -142,10 +96,10 @@ def test_versions_are_compared_on_the_same_rows(models, forest, rows):
         models.compare_models(NAME, 1, 2, ["acuracy"])
 
 
-def test_what_does_not_fit_its_declaration_is_not_registered(models, rows):
+def test_what_does_not_fit_its_declaration_is_not_registered(models, rows, fitted):
     with pytest.raises(SignatureError, match="is for regression"):
-        models.register_model(fitted(rows, LinearRegression(), GOOD), NAME)
-    renamed = rows[1].rename(columns={GOOD[0]: "email_open_rate"})
+        models.register_model(fitted(LinearRegression()), NAME)
+    renamed = rows.rename(columns={GOOD[0]: "email_open_rate"})
     odd = RandomForestClassifier(5).fit(renamed[["email_open_rate"]], renamed["moves"].astype(bool))
     with pytest.raises(SignatureError, match="email_open_rate_30d"):
         models.register_model(odd, NAME)
@@ -154,7 +108,7 @@ def test_what_does_not_fit_its_declaration_is_not_registered(models, rows):
     assert models.registry.versions(models.declared.model(NAME)[0].model_name("move_probability")) == []
 
 
-def test_a_model_of_no_project_has_no_gates_and_no_champion(models, fe, rows):
+def test_a_model_of_no_project_has_no_gates_and_no_champion(models, fe):
     from karat import FeatureLookup
 
     fe.catalog = "roi_dev"
