@@ -22,7 +22,7 @@ from karat.lake.conform import conform
 from karat.lake.schema import define
 from karat.names import ModelName, TableName
 from karat.online import OnlineStore, Published, open_store, publish_table
-from karat.registry import Erased, ModelVersion, Registry, log_user_model, open_registry
+from karat.registry import Erased, ModelVersion, Registry, erase, log_user_model, open_registry
 from karat.settings import Settings
 from karat.training.frames import Frame, Kind, as_kind, to_polars
 from karat.training.functions import FeatureFunction, FunctionLibrary
