@@ -1,0 +1,1 @@
+"""Every performance claim, as a ratio against a peer in the same run on the same data."""

@@ -1,0 +1,33 @@
+"""`python -m benchmarks [NAME ...]`: runs them one after the other, each in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from karat.errors import did_you_mean
+
+HERE = Path(__file__).parent
+
+
+def names() -> tuple[str, ...]:
+    """The programs of this folder: those that have a ``main``."""
+    return tuple(sorted(p.stem for p in HERE.glob("[!_]*.py") if "\ndef main(" in p.read_text()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}; all by default")
+    chosen = parser.parse_args().names or list(names())
+    for name in chosen:
+        if name not in names():
+            parser.error(f"there is no benchmark {name!r}. {did_you_mean(name, names())}")
+    failed = [name for name in chosen if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode]
+    if failed:
+        sys.exit(f"broke off: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
