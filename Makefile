@@ -7,10 +7,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PROJECT ?=
+NAME ?=
+BENCH_VENV := .bench-venv
 # The main job is the cost domain of health_monitor: small enough to watch.
 RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
 
-.PHONY: help install run down test faults lint format lock clean
+.PHONY: help install run down test faults bench lint format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -46,6 +48,15 @@ test: install  ## all tests; needs no server started beforehand
 
 faults: install  ## the whole fault matrix: kill -9 of every part, and at random moments of every write
 	@$(BIN)/python -m pytest -m faults
+
+bench: install $(BENCH_VENV)/installed  ## the benchmarks against their peers; NAME=asof_join for one of them
+	@$(BIN)/python -m benchmarks $(NAME)
+
+$(BENCH_VENV)/installed: benchmarks/peers.txt
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@echo "Installing the peers (Feast, PySpark) into $(BENCH_VENV): apart from the product's environment"
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
 
 lock:  ## writes requirements.lock anew from pyproject.toml
 	@infra/lock.sh $(PYTHON)

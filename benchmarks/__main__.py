@@ -17,6 +17,10 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in HERE.glob("[!_]*.py") if "\ndef main(" in p.read_text()))
 
 
+def run(name: str) -> int:
+    return subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}; all by default")
@@ -24,7 +28,7 @@ def main() -> None:
     for name in chosen:
         if name not in names():
             parser.error(f"there is no benchmark {name!r}. {did_you_mean(name, names())}")
-    failed = [name for name in chosen if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode]
+    failed = [name for name in chosen if run(name)]
     if failed:
         sys.exit(f"broke off: {', '.join(failed)}")
 

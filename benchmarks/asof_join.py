@@ -1,7 +1,8 @@
 """The as-of join: 1 million feature rows by 100,000 spine rows, two keys, unsorted.
 
 How many rows an entity has decides what a join by inner join and row_number costs: the claim is for 1,000 (an hourly
-table of six weeks); 100 (a daily table of three months) and 10 are measured and printed beside it. Against Feast's get_historical_features on its DuckDB file store (both from files, Karat's being a Delta table), and
+table of six weeks); 100 (a daily table of three months) and 10 are measured and printed beside it.
+Against Feast's get_historical_features on its DuckDB file store (both from files, Karat's being a Delta table), and
 against Polars' join_asof with both sides sorted in the timing and the order restored (both in memory).
 ``--large``: 100 million by 1 million from Delta, with the peak memory.
 """
@@ -107,16 +108,15 @@ def against_feast(folder: Path, *, customers: int, runs: int) -> tuple[dict[str,
 
 def stored(folder: Path, table: pl.DataFrame) -> FeatureEngineeringClient:
     client = FeatureEngineeringClient("bench_dev", Settings(home=folder / "home"))
-    client.create_table("wide", [*KEYS, "event_timestamp"], schema=table.head(0).to_arrow().schema,
-                        timeseries_columns="event_timestamp")
+    client.create_table(
+        "wide", [*KEYS, "event_timestamp"], schema=table.head(0).to_arrow().schema, timeseries_columns="event_timestamp"
+    )
     client.write_table("wide", table, mode="overwrite")
     return client
 
 
 def joined(client: FeatureEngineeringClient, spine: pl.DataFrame) -> pl.DataFrame:
-    looked = FeatureLookup(
-        "wide", FEATURES, lookup_key=list(KEYS), timestamp_lookup_key="event_timestamp"
-    )
+    looked = FeatureLookup("wide", FEATURES, lookup_key=list(KEYS), timestamp_lookup_key="event_timestamp")
     return client.create_training_set(spine, [looked], label=None).load_df()
 
 

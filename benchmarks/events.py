@@ -59,7 +59,9 @@ def warm_ray(cpus: int = 2) -> None:
     """A Ray of this process with workers that have imported what they need: the platform, warm."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     root = str(Path(__file__).parent.parent)
-    ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": root}})
+    ray.init(
+        num_cpus=cpus, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": root}}
+    )
     list(RayExecutor().map(_import, range(2 * cpus)))
 
 

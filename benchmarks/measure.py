@@ -1,4 +1,4 @@
-"""What benchmarks share: sides that take turns, a peer in an environment of its own, peak memory, claims and results."""
+"""What benchmarks share: sides that take turns, a peer in its own environment, peak memory, claims and results."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def timed(work: Callable[[], Any]) -> Side:
 
 
 def take_turns(sides: Mapping[str, Side], runs: int, *, warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of each run. Sides alternate, so that a neighbour's load falls on all of them; warm-up runs don't count."""
+    """Seconds of each run. Sides alternate, so that a neighbour's load falls on all; warm-up runs don't count."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(warm + runs):
         for name, side in sides.items():
@@ -83,7 +83,7 @@ class Peer:
     def __init__(self, program: str, *arguments: str) -> None:
         if not PEERS.exists():
             sys.exit(f"the peers are not installed ({PEERS}): make bench does that")
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is read when the peer has ended
         self._process = subprocess.Popen(
             [str(PEERS), str(HERE / "peers" / f"{program}.py"), *arguments],
             stdin=subprocess.PIPE,

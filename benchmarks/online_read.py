@@ -46,7 +46,9 @@ def measure(folder: Path) -> None:
     reader = published(folder, table)
     keys = [(f"user_{i}",) for i in rng.integers(0, ENTITIES, READS)]
     at = microseconds(datetime.now(UTC))
-    assert np.array_equal(reader.read_array(keys[0], at)[0], table.row(by_predicate=pl.col("user_id") == keys[0][0])[2:])
+    assert np.array_equal(
+        reader.read_array(keys[0], at)[0], table.row(by_predicate=pl.col("user_id") == keys[0][0])[2:]
+    )
     hundreds = [keys[i : i + 100] for i in range(0, READS, 100)]
     with Peer("feast_online", str(folder), str(FEAST_READS)) as feast:
         feast.measure()
@@ -61,8 +63,11 @@ def measure(folder: Path) -> None:
                 }
             )
         peers = feast.versions
-    seconds = {f"{side}, {p}": [at_share(r[side], q) for r in rounds]
-               for side in rounds[0] for p, q in (("p50", 50), ("p99", 99))}
+    seconds = {
+        f"{side}, {p}": [at_share(r[side], q) for r in rounds]
+        for side in rounds[0]
+        for p, q in (("p50", 50), ("p99", 99))
+    }
     took = {name: median(taken) for name, taken in seconds.items()}
     claims = [
         Claim("p99 as an array, over 30 microseconds", took["array, p99"] / 30e-6, 1),

@@ -36,7 +36,9 @@ def measure(settings: Settings) -> None:
     write_sample(project, lake, tables=["fact_usage"])
     usage = lake.read(project.gold_name("fact_usage"))
     workspaces = usage["workspace_id"].unique().sort().to_list()
-    first, last = (datetime.combine(d, datetime.min.time(), UTC) for d in (usage["usage_date"].min(), usage["usage_date"].max()))
+    first, last = (
+        datetime.combine(d, datetime.min.time(), UTC) for d in (usage["usage_date"].min(), usage["usage_date"].max())
+    )
     rng = np.random.default_rng(3)
     features = [f.name for f in project.tables["cost_features"].stored]
     taken: dict[str, list[float]] = {"one feature": [], "all features": []}

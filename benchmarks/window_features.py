@@ -63,9 +63,7 @@ def measure(folder: Path, events: int, runs: int, *, spark: bool) -> None:
         peer.close()
         claims.append(Claim("PySpark's time over Karat's", took["PySpark"] / took["Karat"], 5, at_least=True))
     installed = versions("duckdb", "polars", "ray", "deltalake") | (peer.versions if peer else {})
-    conclude(
-        "window_features", claims, seconds, installed, events=events, peak_gib=peak, job_start_seconds=job_start()
-    )
+    conclude("window_features", claims, seconds, installed, events=events, peak_gib=peak, job_start_seconds=job_start())
 
 
 def job_start() -> float:

@@ -16,13 +16,19 @@ class Executor(Protocol):
     """Runs ``function`` on every item; results come as they finish, in any order, each with its item's index.
 
     ``function`` and the items must be picklable. The first exception is raised after what runs has been let go.
+    ``workers`` is how many items it runs at a time.
     """
+
+    @property
+    def workers(self) -> int: ...
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]: ...
 
 
 class LocalExecutor:
     """One item after the other, in this process."""
+
+    workers = 1
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[int, Result]]:
         for index, item in enumerate(items):

@@ -19,11 +19,15 @@ class RayExecutor:
         self._cpus = num_cpus
         self._in_flight = in_flight
 
+    @property
+    def workers(self) -> int:
+        return max(1, int(ray.cluster_resources().get("CPU", 1) / self._cpus))
+
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """Yields (index, result) as they finish. The first exception is raised as it was, and the rest is let go."""
         name = getattr(function, "__name__", "task")
         task = _call.options(num_cpus=self._cpus, name=name)
-        bound = self._in_flight or max(2, 2 * int(ray.cluster_resources().get("CPU", 1) / self._cpus))
+        bound = self._in_flight or 2 * self.workers
         waiting = iter(enumerate(items))
         running: dict[Any, int] = {}
         try:

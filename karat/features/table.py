@@ -166,7 +166,7 @@ def carry_out(project: Project, table: FeatureTable, lake: Lake, plan: Plan, run
 
 def stage_plan(project: Project, table: FeatureTable, lake: Lake, plan: Plan, run: Run) -> Iterator[Part]:
     """The shards' parts as they come; nothing is visible yet."""
-    pieces = _shards(project, table, lake, plan, run.shards or project.spec.feature_shards)
+    pieces = _shards(project, table, lake, plan, run)
     for done, (_, part) in enumerate(run.executor.map(compute_shard, pieces), start=1):
         yield part
         run.progress(done, len(pieces), f"features {table.name}")
@@ -193,7 +193,7 @@ def define(project: Project, table: FeatureTable, lake: Lake) -> None:
     )
 
 
-def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, count: int | None) -> list[Shard]:
+def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, run: Run) -> list[Shard]:
     """The pieces of the work; none where gold has no rows for it."""
     source, gold = project.gold[table.source], project.gold_name(table.source)
     spans, days = None, None
@@ -207,7 +207,8 @@ def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, count
     extent = (spans[0][0], spans[-1][1]) if spans else None
     rows = gold_rows(lake, gold, plan.reads, extent, table=table, source=source)
     # The rows of other entities stay as they are, in the first shard: there must be one.
-    of = 1 if plan.entities is not None else count or _pieces(table, rows, extent)
+    count = 1 if plan.entities is not None else run.shards or project.spec.feature_shards
+    of = count or _pieces(table, rows, extent, run.executor.workers)
     return [
         Shard(
             project=project.name,
@@ -228,12 +229,16 @@ def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, count
     ]
 
 
-def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None) -> int:
-    """As many shards as keep each within memory, by the rows that it reads and those that it makes."""
-    entities = entity_hash(table).approx_n_unique()
-    read, distinct = rows.select(pl.len(), entities.alias("entities")).collect(engine="streaming").row(0)
-    made = distinct * ((extent[1] - extent[0]).days + 1) if extent and table.rows == "window" else 0
-    return max(1, math.ceil(max(read, made) / ROWS_A_SHARD))
+def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None, workers: int) -> int:
+    """As many shards as keep each within memory, by the rows that it reads and those that it makes; several are a
+    multiple of the workers, so that none is idle in the last round."""
+    read = rows.select(pl.len()).collect(engine="streaming").item()
+    made = 0
+    if extent and table.rows == "window":
+        entities = rows.select(entity_hash(table).approx_n_unique()).collect(engine="streaming").item()
+        made = entities * ((extent[1] - extent[0]).days + 1)
+    needed = max(1, math.ceil(max(read, made) / ROWS_A_SHARD))
+    return needed if needed == 1 else workers * math.ceil(needed / workers)
 
 
 def declared_table(project: Project, table: str) -> FeatureTable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -17,6 +18,19 @@ from karat.lake.transaction import Plan
 
 #: A partition with this many files is written anew as one at the next merge into it.
 MANY_FILES = 16
+
+
+class LocalTable(DeltaTable):
+    """A table whose folder may have any name: Polars 2.1 takes its encoded address for a path, and finds no file where
+    there is a space in it."""
+
+    @property
+    def table_uri(self) -> str:
+        return unquote(super().table_uri)
+
+    def file_uris(self, *args: Any, **kwargs: Any) -> list[str]:
+        folder = super().table_uri.removeprefix("file://")
+        return [unquote(folder) + uri.removeprefix(folder) for uri in super().file_uris(*args, **kwargs)]
 
 
 def rows_of(table: DeltaTable) -> pl.LazyFrame:

@@ -14,7 +14,7 @@ from deltalake.exceptions import TableNotFoundError as NoDeltaTable
 
 from karat.errors import ColumnMissing, SchemaMismatch, TableNotFound, did_you_mean
 from karat.lake import log
-from karat.lake.changes import active_files, rows_of
+from karat.lake.changes import LocalTable, active_files, rows_of
 from karat.lake.records import DAY_COLUMN, Commit, TableInfo, Work
 from karat.lake.schema import info_of
 from karat.lake.transaction import APP, storing
@@ -180,7 +180,7 @@ class Reader:
             if not self.exists(name):
                 raise self._not_found(name)
             try:
-                return DeltaTable(self.path(name), version=version)
+                return LocalTable(self.path(name), version=version)
             except (NoDeltaTable, DeltaError) as error:
                 latest = DeltaTable(self.path(name)).version()
                 if version is None or version <= latest:

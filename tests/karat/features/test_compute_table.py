@@ -360,6 +360,8 @@ def test_a_full_disk_leaves_the_table_and_no_files(shop, events, same_tables):
 class Processes:
     """Shards in other processes, as on a cluster."""
 
+    workers = 1
+
     def map(self, function, items):
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
             yield from enumerate(pool.map(function, items))
@@ -376,6 +378,8 @@ class Meeting(LocalExecutor):
 
     def __init__(self, before_commit) -> None:
         self.before_commit = before_commit
+
+    workers = 1
 
     def map(self, function, items):
         yield from super().map(function, items)

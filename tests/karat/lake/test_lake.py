@@ -335,3 +335,12 @@ def test_rows_are_deleted_by_any_columns_in_one_commit(lake, daily, sales):
         lake.delete(daily, pl.DataFrame({"shp": ["b"]}))
     lake.drop(daily)
     assert lake.tables() == []
+
+
+def test_a_lake_whose_path_has_spaces_and_signs(tmp_path, plain):
+    other = Lake(tmp_path / "Ann Smith's 100% lake #1", "dev")
+    name = TableName("shop_dev", "gold", "plain")
+    other.create(name, pa.schema([pa.field("k", pa.int64(), nullable=False)]), primary_key=["k"])
+    other.merge(name, pl.DataFrame({"k": [1, 2]}))
+    assert sorted(other.read(name)["k"]) == [1, 2]
+    assert other.scan(name).select(pl.len()).collect().item() == 2
