@@ -12,6 +12,7 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow as pa
 
+from karat.declare.known import KnownProjects
 from karat.errors import WrongCall, did_you_mean
 from karat.executors import Progress, silent
 from karat.inference import score_batch
@@ -162,7 +163,10 @@ class FeatureEngineeringClient:
         ``sequence_length``: the last so many rows of an entity too, for models that look up sequences.
         """
         store = online_store or open_store(self.settings)
-        return publish_table(self.lake, store, self._table(name), progress, sequence_length=sequence_length)
+        projects = KnownProjects(self.settings)
+        return publish_table(
+            self.lake, store, self._table(name), progress, sequence_length=sequence_length, projects=projects
+        )
 
     # ---- training sets and models
 

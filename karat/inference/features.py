@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from karat.declare.known import KnownProjects
 from karat.errors import InvalidRequest, LookupKeyMismatch, TableNotFound, did_you_mean
 from karat.features import Status
-from karat.inference.table import TableReads
+from karat.inference.request import typed_values
+from karat.inference.table import EventReads, TableReads, reads_of
 from karat.lake import Lake
 from karat.names import FeatureRef, TableName
 from karat.online import OnlineStore, coerce_key, microseconds
@@ -50,12 +52,15 @@ def online_features(
     *,
     catalog: str | None = None,
     as_of: datetime | None = None,
+    projects: KnownProjects | None = None,
 ) -> FeatureValues:
     """The features of ``references`` for every entity row (key column -> value), one read per table.
 
     A bare table is read in ``catalog``; without one, where just one catalog has published it. What is known now comes
     from the online store, what was known at an ``as_of`` in the past from the offline one, by the same rules. A key
     that is null finds nothing. A column that bears the name of a table's time column asks for the row of that time.
+    Tables that one of ``projects`` declares with a row per event are finished at the moment asked for; a row may bring
+    values of its own event.
 
     Raises WrongCall, TableNotFound, FeatureNotFound, InvalidRequest (``where``: the row's number and column),
     StoreUnreachable.
@@ -71,7 +76,8 @@ def online_features(
         columns = wanted.setdefault(tables[ref.table], [])
         if ref.feature not in columns:
             columns.append(ref.feature)
-    reads = {table: TableReads(lake, store, table, columns) for table, columns in wanted.items()}
+    known = projects or KnownProjects()
+    reads = {table: reads_of(lake, store, table, columns, known) for table, columns in wanted.items()}
     keys = _typed(rows, reads.values())
     now = datetime.now(UTC)
     past = as_of is not None and as_of < now
@@ -108,24 +114,33 @@ def table_of(lake: Lake, store: OnlineStore, text: str, catalog: str | None) -> 
     return found[0]
 
 
-def _typed(rows: Sequence[Mapping[str, Any]], reads: Collection[TableReads]) -> list[dict[str, Any]]:
-    """The rows with every key in its declared type. Raises InvalidRequest, which names row and column."""
+def _typed(rows: Sequence[Mapping[str, Any]], reads: Collection[TableReads | EventReads]) -> list[dict[str, Any]]:
+    """The rows with every value in its declared type. Raises InvalidRequest, which names row and column."""
     types = {name: dtype for read in reads for name, dtype in read.key_types.items()}
+    own = {name: dtype for read in reads for name, dtype in read.own.items() if name not in types}
     needed = list(dict.fromkeys(name for read in reads for name in read.key))
-    return [_typed_row(row, types, needed, f"entities.{i}") for i, row in enumerate(rows)]
+    return [
+        _keys_of(row, types, own, where=f"entities.{i}", needed=needed)
+        | typed_values({n: v for n, v in row.items() if n in own}, own, f"entities.{i}")
+        for i, row in enumerate(rows)
+    ]
 
 
-def _typed_row(row: Mapping[str, Any], types: Mapping[str, str], needed: list[str], where: str) -> dict[str, Any]:
+def _keys_of(
+    row: Mapping[str, Any], types: Mapping[str, str], own: Mapping[str, str], *, where: str, needed: list[str]
+) -> dict[str, Any]:
     for name in needed:
         if name not in row:
             raise InvalidRequest(f"the key column {name!r} is missing", where=where, remedy=f"give {', '.join(needed)}")
     out = {}
     for name, value in row.items():
+        if name in own:
+            continue
         if name not in types:
             raise InvalidRequest(
                 f"no table asked for has a key column {name!r}",
                 where=f"{where}.{name}",
-                remedy=did_you_mean(name, types),
+                remedy=did_you_mean(name, {*types, *own}),
             )
         try:
             out[name] = None if value is None else coerce_key(value, types[name], name)

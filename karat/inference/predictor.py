@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from karat.declare.known import KnownProjects
 from karat.errors import EntityNotFound
 from karat.features import Status
 from karat.inference.answer import explained, outcome
@@ -33,9 +34,11 @@ class Predictor:
         library: FunctionLibrary | None = None,
         *,
         log: PredictionLog | None = None,
+        projects: KnownProjects | None = None,
     ) -> None:
         """``library`` is where feature functions are found, by default in the project of the model's catalog. Every
-        prediction goes into ``log``.
+        prediction goes into ``log``. ``projects`` declare the tables with a row per event, whose features are finished
+        at the request: it may bring the values of its own event among its features.
 
         Raises FunctionNotFound, FunctionChanged.
         """
@@ -45,7 +48,8 @@ class Predictor:
         self._computed = Computed(loaded, library)
         self.types = {**self._computed.types, **self.model.feature_types}
         read = list(dict.fromkeys([*self.features, *self._computed.inputs]))
-        self._vectors = VectorReader(loaded.lookups, read, store, lake)
+        self._vectors = VectorReader(loaded.lookups, read, store, lake, projects)
+        self.types = {**self._vectors.own_types(), **self.types}
         self._place = {name: i for i, name in enumerate(read)}
         self._log = log
 
@@ -103,11 +107,12 @@ class Predictor:
             keys = request.key_values(self._vectors.key_types, self._vectors.optional_keys())
             at = request.moment()
             past = at if at is not None and at < datetime.now(UTC) else None
-            vector = self._vectors.read(keys, past)
+            vector = self._vectors.read(keys, past, given)
             if not given and not any(vector.found.values()):
                 raise _unknown(keys, vector)
         for name, value in given.items():
-            self._put(vector, name, value)
+            if name in self._place:
+                self._put(vector, name, value)
         if self._computed.functions:
             self._compute(vector, request, {**keys, **given})
         return keys, vector

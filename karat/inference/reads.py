@@ -5,15 +5,28 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
-from karat.errors import SequenceTooShort
+from karat.declare import FeatureTable, Project
+from karat.errors import FeatureLookupFailed, SequenceTooShort
 from karat.features import Status, lookup, sequences
+from karat.inference.events import EventTable
 from karat.lake import Lake
-from karat.online import EPOCH, OnlineStore, Reader, Row, Space, dtype_of
+from karat.online import (
+    EPOCH,
+    MARGIN,
+    Index,
+    OnlineStore,
+    Reader,
+    Row,
+    Space,
+    TailReader,
+    dtype_of,
+    microseconds,
+)
 from karat.training.lookups import PinnedLookup, arrow_type
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -29,16 +42,18 @@ AT = "__as_of__"
 class Vector(NamedTuple):
     """Values and statuses in the order of the features asked for; that of a sequence is a list, oldest first, with None
     where no row is. ``times``: of each table the (newest) row that was taken, None where there is none or the table has
-    no time; ``found``: whether a table has a row of these keys at all."""
+    no time; ``found``: whether a table has a row of these keys at all. ``given``: what the request brings
+    itself."""
 
     values: list[Any]
     statuses: list[Status]
     times: dict[str, datetime | None]
     found: dict[str, bool]
+    given: Mapping[str, Any]
 
     @classmethod
-    def empty(cls, count: int) -> Vector:
-        return cls([None] * count, [Status.NOT_FOUND] * count, {}, {})
+    def empty(cls, count: int, given: Mapping[str, Any] | None = None) -> Vector:
+        return cls([None] * count, [Status.NOT_FOUND] * count, {}, {}, given or {})
 
 
 class _Taken(NamedTuple):
@@ -50,24 +65,23 @@ class _Taken(NamedTuple):
     has_default: bool
 
 
+_Lookup = tuple[timedelta | None, list[_Taken]]
+
+
 class Read(ABC):
     """``pairs``: the request's columns and the table's; ``keys``: the request's in the order of the store's key;
-    ``named``: the request's column that names the table's time, if any does."""
+    ``optional``: those of the request's columns that it may leave out."""
 
-    def __init__(self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake):
+    reader: Reader | TailReader
+    keys: tuple[str, ...]
+    optional: frozenset[str] = frozenset()
+
+    def __init__(self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], lake: Lake) -> None:
         self.table, self.pairs, self._lake = lookups[0].table, lookups[0].keys, lake
         wanted = (c for lk in lookups for c, out in lk.columns.items() if out in places)
         self.columns = tuple(dict.fromkeys(wanted)) or tuple(lookups[0].columns)[:1]  # of a mask alone
-        self.reader = Reader(store, self.space, self.columns)
-        self.time = self.reader.state.time
-        of_key = {key: column for column, key in self.pairs.items()}
-        self.keys = tuple(of_key[name] for name, _ in self.reader.state.key)
-        self.named = of_key.get(self.time) if self.time else None
         self._types = {c: dtype_of(arrow_type(lookups[0].schema[key])) for c, key in self.pairs.items()}
-
-    @property
-    @abstractmethod
-    def space(self) -> Space: ...
+        self._of_key = {key: column for column, key in self.pairs.items()}
 
     @abstractmethod
     def online(self, vector: Vector, keys: Mapping[str, Any], at: int, record: bytes | None) -> None:
@@ -81,9 +95,55 @@ class Read(ABC):
         """The values of the store's key."""
         return [keys[k] for k in self.keys]
 
+    @property
+    def space(self) -> Space:
+        return self.reader.space
+
+    @abstractmethod
+    def is_online(self, keys: Mapping[str, Any]) -> bool:
+        """Whether what these keys ask for is in the online store."""
+
     def _tell(self, vector: Vector, row: Row) -> None:
         vector.times[str(self.table)] = None if row.time is None else EPOCH + row.time * _MICROSECOND
         vector.found[str(self.table)] = Status.NOT_FOUND not in row.statuses
+
+
+def _taken(lookups: Sequence[PinnedLookup], places: Mapping[str, int], columns: Sequence[str]) -> list[_Lookup]:
+    order = {name: i for i, name in enumerate(columns)}
+    return [
+        (
+            lk.lookback,
+            [
+                _Taken(places[out], order[c], lk.defaults.get(c), c in lk.defaults)
+                for c, out in lk.columns.items()
+                if out in places
+            ],
+        )
+        for lk in lookups
+    ]
+
+
+class _StoredRead(Read):
+    """A read of the feature table's own rows."""
+
+    index: ClassVar[Index]
+    reader: Reader
+
+    def __init__(
+        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake
+    ) -> None:
+        super().__init__(lookups, places, lake)
+        self.reader = Reader(store, Space(str(self.table), self.index), self.columns, lookback=self._lookback(lookups))
+        self.time = self.reader.state.time
+        self.keys = tuple(self._of_key[name] for name, _ in self.reader.state.key)
+        self.optional = frozenset(self._of_key[t] for t in [self.time] if t in self._of_key)
+
+    @staticmethod
+    def _lookback(lookups: Sequence[PinnedLookup]) -> timedelta | None:
+        return None
+
+    def is_online(self, keys: Mapping[str, Any]) -> bool:
+        return self.optional.isdisjoint(keys)
 
     def _stored(self, keys: Mapping[str, Any], names: Sequence[str]) -> pl.DataFrame:
         """The lake's rows of these keys."""
@@ -98,27 +158,16 @@ class Read(ABC):
         return spine.with_columns(pl.lit(EPOCH + at * _MICROSECOND, dtype=pl.Datetime("us", "UTC")).alias(AT))
 
 
-class RowRead(Read):
+class RowRead(_StoredRead):
     """The latest row known, for as-of lookups and for exact ones that leave the time to be the latest."""
 
-    def __init__(self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake):
-        super().__init__(lookups, places, store, lake)
-        order = {name: i for i, name in enumerate(self.columns)}
-        self._lookups = [
-            (
-                lk.lookback,
-                [
-                    _Taken(places[out], order[c], lk.defaults.get(c), c in lk.defaults)
-                    for c, out in lk.columns.items()
-                    if out in places
-                ],
-            )
-            for lk in lookups
-        ]
+    index = "latest"
 
-    @property
-    def space(self) -> Space:
-        return Space(str(self.table))
+    def __init__(
+        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake
+    ) -> None:
+        super().__init__(lookups, places, store, lake)
+        self._lookups = _taken(lookups, places, self.columns)
 
     def online(self, vector: Vector, keys: Mapping[str, Any], at: int, record: bytes | None) -> None:
         self._fill(vector, self.reader.row_of(record, at), at)
@@ -133,7 +182,7 @@ class RowRead(Read):
 
     def _offline(self, keys: Mapping[str, Any], at: int) -> Row:
         """From the lake: the row of the time that the request names, else the latest one known at ``at``."""
-        by_time = self.time is not None and self.named not in keys
+        by_time = self.time is not None and self.is_online(keys)
         looked = lookup(
             self._spine(keys, at),
             self._stored(keys, ()),
@@ -148,20 +197,23 @@ class RowRead(Read):
         return Row(looked.values.row(0), statuses, time, None)
 
 
-class SequenceRead(Read):
+class SequenceRead(_StoredRead):
     """The last N rows known, of one lookup."""
 
-    def __init__(self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake):
+    index = "sequence"
+
+    def __init__(
+        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake
+    ) -> None:
         (self._lookup,) = lookups
         super().__init__(lookups, places, store, lake)
-        self.reader = Reader(store, self.space, self.columns, lookback=self._lookup.lookback)
         self._places = [places.get(self._lookup.columns[c]) for c in self.columns]
         self._mask = places.get(self._lookup.mask) if self._lookup.mask else None
         self._length = self._lookup.sequence_length or 1
 
-    @property
-    def space(self) -> Space:
-        return Space(str(self.table), "sequence")
+    @staticmethod
+    def _lookback(lookups: Sequence[PinnedLookup]) -> timedelta | None:
+        return lookups[0].lookback
 
     def online(self, vector: Vector, keys: Mapping[str, Any], at: int, record: bytes | None) -> None:
         values, mask, row = self.reader.sequence_of(record, at, self._length, step=self._lookup.step)
@@ -206,6 +258,73 @@ class SequenceRead(Read):
         age, statuses = made.age[0], tuple(Status(s) for s in made.statuses.row(0))
         row = Row((), statuses, None if age is None else at - age // _MICROSECOND, None)
         return [list(v) for v in made.values.row(0)], list(made.mask[0]), row
+
+
+class EventRead(Read):
+    """A table with a row per event, finished at the moment of the request or at the time that its keys name; where
+    they name a past event whole, its row."""
+
+    reader: TailReader
+
+    def __init__(
+        self,
+        lookups: Sequence[PinnedLookup],
+        places: Mapping[str, int],
+        store: OnlineStore,
+        lake: Lake,
+        declared: tuple[Project, FeatureTable],
+    ) -> None:
+        super().__init__(lookups, places, lake)
+        _check_definition(lookups, declared[1])
+        self._table = EventTable(*declared, self.columns)
+        self.reader = self._table.reader(store)
+        table = declared[1]
+        self.keys = tuple(self._of_key[e] for e in table.entity)
+        self.optional = frozenset(c for c, key in self.pairs.items() if key not in table.entity)
+        # An as-of lookup does not name them: "" is no column.
+        self._event_id, self._time = (self._of_key.get(str(c), "") for c in (table.event_id, table.time))
+        self._lookups = _taken(lookups, places, self.columns)
+
+    def is_online(self, keys: Mapping[str, Any]) -> bool:
+        return self._time not in keys or keys[self._time] > datetime.now(UTC) - MARGIN
+
+    def online(self, vector: Vector, keys: Mapping[str, Any], at: int, record: bytes | None) -> None:
+        moment = self._moment(keys, at)
+        row = self._table.row(self.reader.tail_of(record), self.key(keys), moment, self._event(vector, keys))
+        self._fill(vector, row, moment)
+
+    def offline(self, vector: Vector, keys: Mapping[str, Any], at: int) -> None:
+        moment, row = self._moment(keys, at), None
+        if self._time in keys and self._event_id in keys:
+            row = self._table.stored(self._lake, {key: keys[c] for c, key in self.pairs.items()})
+        if row is None:
+            row = self._table.offline(self._lake, self.key(keys), moment, self._event(vector, keys))
+        self._fill(vector, row, moment)
+
+    def _moment(self, keys: Mapping[str, Any], at: int) -> int:
+        return microseconds(keys[self._time]) if self._time in keys else at
+
+    def _event(self, vector: Vector, keys: Mapping[str, Any]) -> dict[str, Any] | None:
+        event = self._table.event(vector.given)
+        if event is not None and self._event_id in keys:
+            event[str(self._table.declared.event_id)] = keys[self._event_id]
+        return event
+
+    def _fill(self, vector: Vector, row: Row, at: int) -> None:
+        self._tell(vector, row)
+        for lookback, taken in self._lookups:
+            _fill(vector, row, taken, expired=_expired(row, lookback, at))
+
+
+def _check_definition(lookups: Sequence[PinnedLookup], table: FeatureTable) -> None:
+    """Raises FeatureLookupFailed where the declaration is another than the one the model learned from."""
+    pinned = lookups[0].definition_hash
+    if pinned and pinned != table.definition_hash:
+        raise FeatureLookupFailed(
+            f"the definition of {table.name!r} is another than the one the model was trained with",
+            where=f"definition {table.definition_hash}, in the model {pinned}",
+            remedy="train the model again; a new meaning needs a new name",
+        )
 
 
 def _expired(row: Row, lookback: timedelta | None, moment: int) -> bool:

@@ -68,14 +68,19 @@ class PredictionRequest:
 
     def feature_values(self, types: Mapping[str, str]) -> dict[str, Any]:
         """The given features as plain values of their ``types``. Raises InvalidRequest."""
-        out = {}
-        for name, value in self.features.items():
-            if name not in types:
-                raise InvalidRequest(
-                    f"the model has no feature {name!r}", where=f"features.{name}", remedy=did_you_mean(name, types)
-                )
-            out[name] = None if value is None else _feature(value, types[name], name)
-        return out
+        return typed_values(self.features, types, "features")
+
+
+def typed_values(values: Mapping[str, Any], types: Mapping[str, str], where: str) -> dict[str, Any]:
+    """``values`` in their ``types``; None stays. Raises InvalidRequest, which names the field under ``where``."""
+    out = {}
+    for name, value in values.items():
+        if name not in types:
+            raise InvalidRequest(
+                f"the model has no feature {name!r}", where=f"{where}.{name}", remedy=did_you_mean(name, types)
+            )
+        out[name] = None if value is None else _value(value, types[name], f"{where}.{name}")
+    return out
 
 
 def _key(value: Any, dtype: str, name: str) -> Any:
@@ -115,11 +120,11 @@ _READ: dict[str, tuple[Callable[[Any], Any], str]] = {
 }
 
 
-def _feature(value: Any, dtype: str, name: str) -> Any:
+def _value(value: Any, dtype: str, where: str) -> Any:
     read, expected = _READ[dtype]
     try:
         return read(value)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(
-            f"{value!r} is not {expected}", where=f"features.{name}", remedy="give such a value, or null"
+            f"{value!r} is not {expected}", where=where, remedy="give such a value, or null"
         ) from error

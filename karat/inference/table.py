@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from karat.declare.known import KnownProjects
 from karat.errors import FeatureNotFound, did_you_mean
 from karat.features import Status, lookup
+from karat.inference.events import EventTable
 from karat.inference.reads import AT, KEY_TYPES
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import EPOCH, OnlineStore, Reader, Row, Space, dtype_of
+from karat.online import EPOCH, MARGIN, OnlineStore, Reader, Row, Space, Tail, dtype_of, microseconds
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -38,6 +40,7 @@ class TableReads:
     def __init__(self, lake: Lake, store: OnlineStore, table: TableName, columns: Sequence[str]) -> None:
         self._lake, self._store, self.table, self.columns = lake, store, table, tuple(columns)
         self._reader: Reader | None = None
+        self.own: dict[str, str] = {}
         state = store.state(Space(str(table)))
         if state is not None:
             self.key, types = dict(state.key), dict(state.columns)
@@ -110,3 +113,57 @@ class TableReads:
 
 def _taken(row: Row) -> Taken:
     return Taken(row.values, row.statuses, None if row.time is None else EPOCH + row.time * _MICROSECOND)
+
+
+class EventReads:
+    """Reads ``columns`` of a table with a row per event: finished at the moment asked for. A row may bring values of
+    its own event (``own``) and, by the table's time column, its own moment."""
+
+    def __init__(self, lake: Lake, store: OnlineStore, table: EventTable) -> None:
+        self._lake, self._store, self._table = lake, store, table
+        self.key, self.own = table.key, table.own_types
+        self._time = str(table.declared.time)
+        self.key_types = self.key | {self._time: "timestamp"}
+
+    def rows(self, keys: Sequence[Mapping[str, Any]], at: int, *, offline: bool) -> list[Taken]:
+        """As ``TableReads.rows``."""
+        moments = [at if row.get(self._time) is None else microseconds(row[self._time]) for row in keys]
+        recent = microseconds(datetime.now(UTC) - MARGIN)
+        online = [] if offline else [i for i, moment in enumerate(moments) if moment > recent]
+        tails = self._tails([keys[i] for i in online])
+        fetched = dict(zip(online, tails, strict=True))
+        return [
+            self._row(row, moment, fetched.get(i)) for i, (row, moment) in enumerate(zip(keys, moments, strict=True))
+        ]
+
+    def _tails(self, keys: Sequence[Mapping[str, Any]]) -> list[Tail]:
+        if not keys:
+            return []
+        reader = self._table.reader(self._store)
+        known = [None not in self._entity(row) for row in keys]
+        wanted = [reader.encode(self._entity(row)) for row, whole in zip(keys, known, strict=True) if whole]
+        found = iter(self._store.get_many(reader.space, wanted))
+        return [reader.tail_of(next(found) if whole else None) for whole in known]
+
+    def _row(self, row: Mapping[str, Any], at: int, tail: Tail | None) -> Taken:
+        entity = self._entity(row)
+        if None in entity:
+            count = len(self._table.columns)
+            return Taken((None,) * count, (Status.NOT_FOUND,) * count, None)
+        event = self._table.event(row)
+        if tail is None:
+            return _taken(self._table.offline(self._lake, entity, at, event))
+        return _taken(self._table.row(tail, entity, at, event))
+
+    def _entity(self, row: Mapping[str, Any]) -> list[Any]:
+        return [row.get(name) for name in self.key]
+
+
+def reads_of(
+    lake: Lake, store: OnlineStore, table: TableName, columns: Sequence[str], projects: KnownProjects
+) -> TableReads | EventReads:
+    """How ``columns`` of ``table`` are read."""
+    declared = projects.by_event(table)
+    if declared is None:
+        return TableReads(lake, store, table, columns)
+    return EventReads(lake, store, EventTable(*declared, columns))

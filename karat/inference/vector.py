@@ -8,8 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from karat.declare.known import KnownProjects
 from karat.errors import FeatureLookupFailed, KaratError, SequenceTooShort
-from karat.inference.reads import Read, RowRead, SequenceRead, Vector
+from karat.inference.events import EventTable
+from karat.inference.reads import EventRead, Read, RowRead, SequenceRead, Vector
 from karat.lake import Lake
 from karat.names import TableName
 from karat.online import OnlineStore, dtype_of, microseconds
@@ -25,12 +27,21 @@ class VectorReader:
     time. Raises FeatureLookupFailed, naming table and keys, where a store can't be read.
     """
 
-    def __init__(self, lookups: Sequence[PinnedLookup], outputs: Sequence[str], store: OnlineStore, lake: Lake) -> None:
+    def __init__(
+        self,
+        lookups: Sequence[PinnedLookup],
+        outputs: Sequence[str],
+        store: OnlineStore,
+        lake: Lake,
+        projects: KnownProjects | None = None,
+    ) -> None:
+        """``projects`` declare the tables with a row per event, whose features are finished at the request."""
         wanted = set(outputs)
         self._lookups = [lk for lk in lookups if wanted & set(lk.outputs)]
         self._store, self._lake, self._count = store, lake, len(outputs)
         self._place = {name: i for i, name in enumerate(outputs)}
         self._reads: list[Read] | None = None
+        self._projects = projects or KnownProjects()
         self.looked_up = frozenset(out for lk in self._lookups for out in lk.outputs if out in wanted)
         #: every key column that a request may name -> its type
         self.key_types = {
@@ -44,7 +55,16 @@ class VectorReader:
 
     def optional_keys(self) -> frozenset[str]:
         """The key columns that a request may leave out: times. Raises FeatureLookupFailed."""
-        return frozenset(read.named for read in self._prepared() if read.named)
+        return frozenset(column for read in self._prepared() for column in read.optional)
+
+    def own_types(self) -> dict[str, str]:
+        """What a request may bring of its own event, by name and type; no store is read for it."""
+        types: dict[str, str] = {}
+        for lk in self._lookups:
+            declared = self._projects.by_event(lk.table) if lk.event_id is not None else None
+            if declared is not None:
+                types |= EventTable(*declared, tuple(lk.columns)).own
+        return types
 
     def _prepared(self) -> list[Read]:
         """The reads, prepared at the first use: a table may be published later than its model is loaded."""
@@ -58,16 +78,21 @@ class VectorReader:
 
     def _prepare(self, lookups: list[PinnedLookup]) -> Read:
         one = lookups[0]
-        make = RowRead if one.sequence_length is None else SequenceRead
         with _Naming([one.table], {}):
-            return make(lookups, self._place, self._store, self._lake)
+            if one.sequence_length is not None:
+                return SequenceRead(lookups, self._place, self._store, self._lake)
+            declared = self._projects.by_event(one.table) if one.event_id is not None else None
+            if declared is not None:
+                return EventRead(lookups, self._place, self._store, self._lake, declared)
+            return RowRead(lookups, self._place, self._store, self._lake)
 
-    def read(self, keys: Mapping[str, Any], at: datetime | None) -> Vector:
-        """``keys``: typed values. ``at`` None: what is known now, from the online store; else as of then, offline."""
-        vector = Vector.empty(self._count)
+    def read(self, keys: Mapping[str, Any], at: datetime | None, given: Mapping[str, Any] | None = None) -> Vector:
+        """``keys``: typed values. ``at`` None: what is known now, from the online store; else as of then, offline.
+        ``given``: what the request brings itself, of which the values of its own event are read."""
+        vector = Vector.empty(self._count, given)
         moment = microseconds(datetime.now(UTC) if at is None else at)
         reads = self._prepared()
-        online = [r for r in reads if at is None and (r.named is None or r.named not in keys)]
+        online = [r for r in reads if at is None and r.is_online(keys)]
         fetched = self._fetched(online, keys) if self._store.remote and len(online) > 1 else None
         for read in reads:
             with _Naming([read.table], keys):

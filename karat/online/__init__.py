@@ -10,10 +10,13 @@ from karat.online._keys import EPOCH, KeyCodec, coerce_key, dtype_of, microsecon
 from karat.online._publish import Published, publish_table
 from karat.online._reader import Reader, Row
 from karat.online._store import Index, OnlineStore, Space, State
+from karat.online._tails import MARGIN, EventSource, Tail, TailReader
 from karat.settings import Settings
 
 __all__ = [
     "EPOCH",
+    "MARGIN",
+    "EventSource",
     "Index",
     "KeyCodec",
     "OnlineStore",
@@ -22,6 +25,8 @@ __all__ = [
     "Row",
     "Space",
     "State",
+    "Tail",
+    "TailReader",
     "backends",
     "coerce_key",
     "dtype_of",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
+from karat.declare.known import KnownProjects
 from karat.errors import LookupKeyMismatch, WrongCall
 from karat.executors import Progress, silent
 from karat.lake import Lake, TableInfo
@@ -17,6 +18,7 @@ from karat.online._keys import dtype_of, microseconds
 from karat.online._rows import same_values, split_rows
 from karat.online._source import Source
 from karat.online._store import Index, OnlineStore, Space, State
+from karat.online._tails import EventSource
 
 _CHUNK = 10_000
 _DAY = 86_400_000_000
@@ -45,23 +47,33 @@ def publish_table(
     *,
     index: Index | None = None,
     sequence_length: int | None = None,
+    projects: KnownProjects | None = None,
     at: datetime | None = None,
 ) -> Published:
     """Brings the online rows of ``name`` to the table's current Delta version.
 
     ``latest`` keeps, per entity, the newest row that is known ``at`` (now by default) and those known later;
     ``sequence`` the last ``sequence_length`` known ones, or as many as before where that was more; ``exact`` keeps
-    every row under its whole primary key. Without an ``index`` it is what the table needs: ``latest``, and ``sequence``
-    where a length is given or one is online already. Copies the days that differ from the published version, the whole
+    every row under its whole primary key; ``events`` the gold events that the windows of a table with a row per event
+    look back on, and of an idle entity its last one. Without an ``index`` it is what the table needs: ``events`` where
+    one of the ``projects`` declares a row per event, else ``latest``; and ``sequence`` where a length is given or one
+    is online already. Copies the days that differ from the published version, the whole
     table the first time, or when its columns changed. Entities and rows that the table no longer has are deleted.
 
     Raises TableNotFound, LookupKeyMismatch where the table has no entity, WrongCall for a sequence without length or
     time, DiskFull and StoreUnreachable.
     """
     moment = at or datetime.now(UTC)
-    if index is not None:
+    if index is not None and index != "events":
         return _publish(lake, store, Space(str(name), index), progress, moment, length=sequence_length)
-    first = _publish(lake, store, Space(str(name)), progress, moment)
+    declared = projects.by_event(name) if projects is not None else None
+    if declared is not None:
+        events = EventSource.of(*declared)
+        first = _publish(lake, store, Space(str(name), "events"), progress, moment, events=events)
+    elif index == "events":
+        raise WrongCall(f"no project declares {name} with a row per event", remedy="publish it without an index")
+    else:
+        first = _publish(lake, store, Space(str(name)), progress, moment)
     if sequence_length is None and store.state(Space(str(name), "sequence")) is None:
         return first
     second = _publish(lake, store, Space(str(name), "sequence"), progress, moment, length=sequence_length)
@@ -69,28 +81,38 @@ def publish_table(
 
 
 def _publish(
-    lake: Lake, store: OnlineStore, space: Space, progress: Progress, at: datetime, *, length: int | None = None
+    lake: Lake,
+    store: OnlineStore,
+    space: Space,
+    progress: Progress,
+    at: datetime,
+    *,
+    length: int | None = None,
+    events: EventSource | None = None,
 ) -> Published:
     name, index = TableName.parse(space.table), space.index
-    info = lake.info(name)
+    read = events.gold if events is not None else name
+    lake.info(read)
     with store.lock(space):
-        info = lake.info(name)  # again: another process may have published while we waited
+        info = lake.info(read)  # only now: another process may have published while we waited
         known = store.state(space)
-        state = _next_state(info, known, index, length)
+        wanted = _next_state(info, known, index, length) if events is None else events.state(lake, known)
+        state = known if known is not None and _means(known) == _means(wanted) else wanted
         if state is known and state.version == info.version and not state.pending:
             return Published(name, index, info.version, changed=False)
         if known is not None and known.key != state.key:
             store.drop(space)
-        source = Source(lake, info, state, at)
-        days = _days(lake, info, known) if state is known else None
+        source = Source(lake, info, state, at, events)
+        days = _days(lake, info, known, source) if state is known else None
         plan = _plan(store, source, space, days)
-        begun = replace(state, pending=tuple(dict.fromkeys([*state.pending, info.version])))
+        pending = tuple(dict.fromkeys([*state.pending, info.version]))
+        begun = replace(state, pending=pending, horizon=source.horizon)
         _write(store, begun, info.version, plan, progress)
         return Published(name, index, info.version, True, len(plan.puts), len(plan.deletes), whole=days is None)
 
 
 def _next_state(info: TableInfo, known: State | None, index: Index, length: int | None) -> State:
-    """``known`` itself where the table still has its columns, else a state with one more layout."""
+    """The state with one more layout; it is not needed where ``known`` means the same."""
     event_id = getattr(info, "event_id", None)
     key = info.primary_key
     if index != "exact":
@@ -104,7 +126,7 @@ def _next_state(info: TableInfo, known: State | None, index: Index, length: int 
     columns = tuple((n, d) for n, d in dtypes.items() if n not in info.primary_key)
     layouts = dict(known.layouts) if known is not None else {}
     number = max(layouts, default=0) + 1  # never used before: a reader may still hold the older ones
-    wanted = State(
+    return State(
         table=str(info.name),
         index=index,
         key=tuple((k, dtypes[k]) for k in key),
@@ -115,7 +137,6 @@ def _next_state(info: TableInfo, known: State | None, index: Index, length: int 
         keep=_keep(info, known, length) if index == "sequence" else 1,
         event_id=event_id,
     )
-    return known if known is not None and _means(known) == _means(wanted) else wanted
 
 
 def _means(state: State) -> tuple[object, ...]:
@@ -134,10 +155,12 @@ def _keep(info: TableInfo, known: State | None, length: int | None) -> int:
     return max(length or 1, known.keep if known is not None else 1)
 
 
-def _days(lake: Lake, info: TableInfo, known: State | None) -> frozenset[date] | None:
+def _days(lake: Lake, info: TableInfo, known: State | None, source: Source) -> frozenset[date] | None:
     """The days whose rows may differ from what is online; None for all of them."""
     if known is None or known.time is None or known.version is None:
         return None
+    if known.horizon is not None and source.horizon is not None and source.horizon < known.horizon:
+        return None  # asked for an earlier moment: what had left the window belongs in it
     begun = (known.version, *known.pending)
     if max(begun) > info.version:  # the table was made anew
         return None

@@ -59,6 +59,15 @@ class Layout:
         put(self, "no_nulls", bytes(bitmap))
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """A row's fixed part as NumPy reads it: size, time, version, layout, nulls, then ``c0``, ``c1`` ..."""
+        return np.dtype(
+            [("size", "<u4"), ("time", "<i8"), ("version", "<u4"), ("layout", "<u2")]
+            + [("nulls", "u1", (len(self.no_nulls),))]
+            + [(f"c{i}", _CODES[d][1]) for i, (_, d) in enumerate(self.fixed)]
+        )
+
+    @property
     def order(self) -> tuple[str, ...]:
         """The columns in the order in which a row holds them; bit i of the bitmap is column i of these."""
         return (*(n for n, _ in self.fixed), *self.rest)
@@ -81,11 +90,7 @@ def encode_rows(
     frame: pl.DataFrame, layout: Layout, number: int, times: np.ndarray, versions: int | Sequence[int]
 ) -> list[bytes]:
     """Each row of ``frame`` as bytes; ``times`` (n,) int64 microseconds, ``number`` is the layout's."""
-    bitmap = len(layout.no_nulls)
-    record = np.dtype(
-        [("size", "<u4"), ("time", "<i8"), ("version", "<u4"), ("layout", "<u2"), ("nulls", "u1", (bitmap,))]
-        + [(f"c{i}", _CODES[d][1]) for i, (_, d) in enumerate(layout.fixed)]
-    )
+    record = layout.dtype
     block = np.zeros(frame.height, record)
     block["time"], block["version"], block["layout"] = times, versions, number
     if layout.columns:

@@ -12,6 +12,7 @@ from karat.lake import Lake, TableInfo
 from karat.online._keys import microseconds
 from karat.online._rows import NO_TIME, Layout, encode_rows
 from karat.online._store import State
+from karat.online._tails import EventSource
 
 _FOREVER = (1 << 63) - 1
 _KEY_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -25,8 +26,10 @@ _KEY_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
 class Source:
     """One version of a table, as the records that ``state`` describes; ``at`` is what counts as now."""
 
-    def __init__(self, lake: Lake, info: TableInfo, state: State, at: datetime) -> None:
-        self._lake, self._info, self._state = lake, info, state
+    def __init__(
+        self, lake: Lake, info: TableInfo, state: State, at: datetime, events: EventSource | None = None
+    ) -> None:
+        self._lake, self._info, self._state, self._events = lake, info, state, events
         self.keep, self.by_entity = state.keep, state.by_entity
         #: a row of a later time than this is not known yet (microseconds UTC)
         self.known_until = microseconds(at) - state.lag if state.by_entity else _FOREVER
@@ -35,14 +38,18 @@ class Source:
 
     def records(self, days: Iterable[date] | None = None) -> dict[bytes, bytes]:
         """Key to record, of the rows of these days, or of all."""
-        rows = self._lake.scan(self._info.name, self._info.version, hidden=True)
+        rows = self._scan()
         if days is not None:
             # The partition column itself, where there is one: whole files are left out by it.
-            day = self._info.day_column
+            day = self._info.day_column if self._state.time == self._info.timeseries else None
             rows = rows.filter(
                 (pl.col(day) if day else pl.col(str(self._state.time)).cast(pl.Date)).is_in(sorted(days))
             )
         return self._encode(self._newest(rows))
+
+    def _scan(self) -> pl.LazyFrame:
+        rows = self._lake.scan(self._info.name, self._info.version, hidden=True)
+        return rows if self._events is None else self._events.rows(rows)
 
     def records_of(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The records of these keys alone, of any day."""
@@ -54,7 +61,7 @@ class Source:
             return {k: r for k, r in self.records().items() if k in wanted}
         schema = {name: _KEY_TYPES[dtype] for name, dtype in self._state.key}
         named = pl.LazyFrame([v for v in values if v is not None], schema=schema, orient="row")
-        rows = self._lake.scan(self._info.name, self._info.version)
+        rows = self._scan()
         rows = rows.with_columns(pl.col(n).cast(t) for n, t in schema.items())
         return self._encode(self._newest(rows.join(named, on=list(schema), how="semi")))
 

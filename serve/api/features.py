@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import date
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from karat.declare.known import KnownProjects
 from karat.errors import EntityNotFound, FeatureNotFound, InvalidRequest, TableNotFound, WrongCall
 from karat.inference.features import FeatureValues, online_features
 from karat.lake import Lake
@@ -43,11 +46,29 @@ def answer(settings: Settings, body: FeaturesBody) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=8)
+def _known(projects: Path, environment: str) -> KnownProjects:
+    return KnownProjects(Settings(projects=projects, environment=environment))
+
+
+def known_projects(settings: Settings) -> KnownProjects:
+    """The declarations, read once in this process."""
+    return _known(settings.projects, settings.environment)
+
+
 def _read(settings: Settings, body: FeaturesBody) -> FeatureValues:
     catalog = catalog_of(body.project, settings.environment) if body.project else None
     lake, store = Lake(settings.lake, settings.environment), open_store(settings)
     try:
-        return online_features(lake, store, body.features, body.entities, catalog=catalog, as_of=body.as_of_date)
+        return online_features(
+            lake,
+            store,
+            body.features,
+            body.entities,
+            catalog=catalog,
+            as_of=body.as_of_date,
+            projects=known_projects(settings),
+        )
     except InvalidRequest:
         raise
     except (TableNotFound, FeatureNotFound, WrongCall) as error:  # a wrong field of the request, not a wrong address

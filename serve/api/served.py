@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from karat.declare.known import KnownProjects
 from karat.errors import EntityNotFound, InvalidRequest
 from karat.inference.prediction_log import close_logs, open_log
 from karat.inference.predictor import Predictor
@@ -112,6 +113,7 @@ def load(settings: Settings, name: ModelName, version: int) -> Served:
         Lake(settings.lake, settings.environment),
         FunctionLibrary(settings),
         log=open_log(settings),
+        projects=KnownProjects(settings),
     )
     return Served(registered, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
 
