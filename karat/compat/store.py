@@ -13,6 +13,7 @@ import pyarrow as pa
 from karat.client import FeatureEngineeringClient
 from karat.declare import Dtype
 from karat.declare.base import ARROW
+from karat.declare.known import KnownProjects
 from karat.errors import ColumnMissing, TableNotFound, WrongCall, did_you_mean
 from karat.features import Status
 from karat.inference.features import FeatureValues, online_features
@@ -138,7 +139,7 @@ class FeatureStore:
         tables = self._tables(features)
         asked = [FeatureRef(str(info.name), f) for info, names in tables for f in names]
         settings = self.client.settings
-        found = online_features(self.client.lake, open_store(settings), asked, rows)
+        found = online_features(self.client.lake, open_store(settings), asked, rows, projects=KnownProjects(settings))
         names = _names([(info.name.table, f) for info, fs in tables for f in fs], full=full_feature_names)
         return OnlineFeatures(found, tuple(names.values()), self.client.frames)
 

@@ -72,10 +72,11 @@ class EventSource:
             index="events",
             key=tuple((e, dtype_of(schema.field(e).type)) for e in table.entity),
             time=table.time,
-            lag=0,
+            # What is younger stays, however many; of what is older the tail of a request that long ago is kept.
+            lag=round(MARGIN.total_seconds() * _MICROSECONDS),
             layouts={**layouts, number: self.columns(lake)},
             layout=number,
-            span=round((tail_span(table) + MARGIN).total_seconds() * _MICROSECONDS),
+            span=round(tail_span(table).total_seconds() * _MICROSECONDS),
             event_id=table.event_id,
         )
 
