@@ -23,12 +23,11 @@ from karat.lake.conform import conform
 from karat.lake.schema import define
 from karat.names import ModelName, TableName
 from karat.online import OnlineStore, Published, open_store, publish_table
-from karat.registry import Erased, ModelVersion, Registry, erase, log_user_model, open_registry
+from karat.registry import Erased, ModelVersion, Registry, erase, log_user_model, open_registry, rebuild
 from karat.settings import Settings
 from karat.training.frames import Frame, Kind, as_kind, to_polars
 from karat.training.functions import FeatureFunction, FunctionLibrary
 from karat.training.lookups import FeatureLookup
-from karat.training.rebuild import Erasure, rebuild_training_set
 from karat.training.training_set import TrainingSet, create_training_set
 
 
@@ -232,8 +231,7 @@ class FeatureEngineeringClient:
         Raises ModelNotFound, NoChampion; RebuildFailed saying what is gone or differs; FunctionChanged.
         """
         version = self.registry.resolve(model_uri, catalog=self.catalog)
-        erased = Erasure.of(version.tags)
-        return rebuild_training_set(self.lake, self.registry.metadata(version), self.functions, erased=erased)
+        return rebuild(self.lake, self.registry, version, self.functions)
 
     def score_batch(
         self, model_uri: str, df: Frame, result_type: str | None = None, *, missing: Missing = "raise"

@@ -23,8 +23,21 @@ def broken_champions(project: Project, settings: Settings) -> list[str]:
 
 
 def _troubles(project: Project, registry: Registry, champion: ModelVersion) -> Iterator[str]:
-    for lookup in registry.metadata(champion)["lookups"]:
+    metadata = registry.metadata(champion)
+    for lookup in metadata["lookups"]:
         yield from _of_lookup(project, champion, lookup)
+    for function in metadata.get("functions", []):
+        yield from _of_function(project, champion, function)
+
+
+def _of_function(project: Project, champion: ModelVersion, function: dict[str, Any]) -> Iterator[str]:
+    if function["project"] != project.name:
+        return
+    who, declared = f"{champion.name.name} version {champion.version}", project.functions.get(function["name"])
+    if declared is None:
+        yield f"{who} would break: it calls the feature function {function['name']}, which is no longer declared"
+    elif declared.source_hash != function["source_hash"]:
+        yield f"{who} would break: the feature function {function['name']} has another source now"
 
 
 def _of_lookup(project: Project, champion: ModelVersion, lookup: dict[str, Any]) -> Iterator[str]:

@@ -11,9 +11,10 @@ from infra.cli.app import console, print_json
 from infra.cli.score import check_out, reference, write_frame
 from karat.lake import Lake
 from karat.registry import open_registry
+from karat.registry import rebuild as rebuild_version
 from karat.settings import Settings
 from karat.training.functions import FunctionLibrary
-from karat.training.rebuild import Erasure, rebuild_training_set
+from karat.training.rebuild import Erasure
 
 
 def rebuild(
@@ -33,7 +34,7 @@ def rebuild(
     version = registry.resolve(reference(model, registry, settings))
     lake = Lake(settings.lake, settings.environment)
     erased = Erasure.of(version.tags)
-    made = rebuild_training_set(lake, registry.metadata(version), FunctionLibrary(settings), erased=erased)
+    made = rebuild_version(lake, registry, version, FunctionLibrary(settings))
     if out is not None:
         write_frame(made.data, out)
     told = {

@@ -13,6 +13,7 @@ from karat.registry.given import register_fitted
 from karat.registry.open import open_registry
 from karat.registry.origin import origins, void_reason
 from karat.registry.promotion import promote, valid_champion
+from karat.registry.rebuild import rebuild
 from karat.registry.records import Candidate, Decision, LoadedModel, ModelVersion, Servable, Standing
 from karat.registry.retention import Retained, pins_of, retain
 from karat.registry.store import Registry
@@ -36,6 +37,7 @@ __all__ = [
     "origins",
     "pins_of",
     "promote",
+    "rebuild",
     "register_fitted",
     "retain",
     "valid_champion",

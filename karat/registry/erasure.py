@@ -13,11 +13,12 @@ from karat.errors import KaratError, ModelNotFound, WrongCall, did_you_mean
 from karat.features.keys import aligned
 from karat.lake import Lake, TableInfo
 from karat.names import TableName, pinned_copy
+from karat.registry.rebuild import rebuild
 from karat.registry.records import ModelVersion
 from karat.registry.retention import RELEASED, Pins, is_live, pins_of
 from karat.registry.store import Registry
 from karat.training.functions import FunctionLibrary
-from karat.training.rebuild import Erasure, rebuild_training_set, refilled
+from karat.training.rebuild import Erasure, refilled
 from karat.training.spine import StoredSpine
 
 _KEEP, _NOW = timedelta(days=30), timedelta(0)
@@ -160,7 +161,7 @@ def _before(lake: Lake, registry: Registry, pinning: _Pinning, library: Function
     if known is not None and known.digest is None:
         return True  # it was looked at by a call that was killed
     try:
-        rebuild_training_set(lake, pinning.metadata, library, erased=known)
+        rebuild(lake, registry, pinning.version, library)
     except KaratError:
         return False
     under_way = replace(known, digest=None) if known else Erasure(0, None)

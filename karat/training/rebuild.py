@@ -57,23 +57,28 @@ def rebuild_training_set(
     library: FunctionLibrary | None = None,
     *,
     erased: Erasure | None = None,
+    spine: pl.DataFrame | None = None,
 ) -> TrainingSet:
     """The training set of a model, from its ``karat.json``: the same rows in the same order, byte for byte; but for
-    those that were ``erased`` since, and then what is left has the digest that it had after the erasure.
+    those that were ``erased`` since, and then what is left has the digest that it had after the erasure. ``spine`` is
+    that of a model whose spine was not stored.
 
     Raises RebuildFailed, saying what is gone or what differs; FunctionNotFound and FunctionChanged.
     """
-    made = refilled(lake, metadata, library)
+    made = refilled(lake, metadata, library, spine)
     wanted = metadata["digest"] if erased is None else erased.digest
     if wanted and made.digest != wanted:
         raise _differs(metadata, made, wanted, erased)
     return made
 
 
-def refilled(lake: Lake, metadata: Mapping[str, Any], library: FunctionLibrary | None = None) -> TrainingSet:
+def refilled(
+    lake: Lake, metadata: Mapping[str, Any], library: FunctionLibrary | None = None, spine: pl.DataFrame | None = None
+) -> TrainingSet:
     """As ``rebuild_training_set``, whatever its digest."""
     what, pins = _what(metadata), metadata["pins"]
-    if "stored" not in pins["spine"]:
+    stored = pins["spine"].get("stored")
+    if stored is None and spine is None:
         raise RebuildFailed(
             f"the training set of {what} cannot be made again: its spine was not stored",
             where="it was registered before spines were",
@@ -83,7 +88,9 @@ def refilled(lake: Lake, metadata: Mapping[str, Any], library: FunctionLibrary |
     functions = tuple(PinnedFunction.from_json(p) for p in pins.get("functions", []))
     bound = [(library or FunctionLibrary()).bind(f) for f in functions]
     try:
-        spine = read_spine(lake, StoredSpine.from_json(pins["spine"]["stored"]))
+        if stored is not None:
+            spine = read_spine(lake, StoredSpine.from_json(stored))
+        assert spine is not None
         filled = fill(lake, spine, lookups, pinned=True, functions=bound)
     except (KaratError, OSError, pl.exceptions.PolarsError) as error:
         raise _gone(what, pins, error) from error
@@ -108,7 +115,7 @@ def _what(metadata: Mapping[str, Any]) -> str:
 
 
 def _gone(what: str, pins: Mapping[str, Any], error: Exception) -> RebuildFailed:
-    tables = [pins["spine"]["stored"], *pins["lookups"]]
+    tables = [*([pins["spine"]["stored"]] if "stored" in pins["spine"] else []), *pins["lookups"]]
     read = ", ".join(f"{t['table']} version {t['version']}" for t in tables)
     told = error.what if isinstance(error, KaratError) else str(error).splitlines()[0]
     return RebuildFailed(
@@ -124,9 +131,11 @@ def _differs(metadata: Mapping[str, Any], made: TrainingSet, wanted: str, erased
     pins, data = metadata["pins"], made.data
     of = {out: f"{p['table']} version {p['version']}" for p in pins["lookups"] for out in _outputs(p)}
     of |= {f["output"]: f"feature function {f['name']!r}" for f in pins.get("functions", [])}
-    known = pins["columns"]
+    known = pins.get("columns", {})
     other = [c for c in known if c not in data.columns or digest(data.select(c)) != known[c]]
-    shown = ", ".join(f"{c} ({of.get(c, 'the spine')})" for c in other) or "the order of the columns"
+    shown = ", ".join(f"{c} ({of.get(c, 'the spine')})" for c in other) or (
+        "the order of the columns" if known else "some column"
+    )
     if erased is not None:  # then every column is another
         shown = f"what was left of it when {erased.rows} rows were erased"
     counted = f"; {made.erased_rows} of {pins['spine']['rows']} rows are missing" if made.erased_rows else ""

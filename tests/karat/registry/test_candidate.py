@@ -12,13 +12,14 @@ import mlflow.pyfunc
 import polars as pl
 import pytest
 
+from infra.cli.impact import _troubles
 from karat.declare import Project, load_project
 from karat.errors import EmptyTrainingSet, FunctionChanged, LabelNotFound, ServiceDown, TableNotFound, UntrustedModel
 from karat.features import compute_table
 from karat.inference import predict, score_model
 from karat.lake import Lake
 from karat.names import ModelName
-from karat.registry import Registry, candidate, definition_of, make_candidate, promote
+from karat.registry import Registry, candidate, definition_of, make_candidate, promote, rebuild
 from karat.registry.folder import METADATA, read_folder
 from karat.settings import Settings
 from karat.training.filled import fill
@@ -98,6 +99,12 @@ def test_the_training_set_comes_back(shop_features: Project, lake: Lake, registr
     rebuilt = rebuild_training_set(lake, registry.metadata(made.version))
     assert rebuilt.digest == made.version.tags["karat.digest"]
     assert rebuilt.data["age"].to_list() == again["age"].to_list()
+    folder = registry.connection.local(registry.client.get_model_version_download_uri(str(LEAVER), "1"))
+    path = folder / "data" / "karat" / METADATA
+    older = json.loads(path.read_text())  # as it was before spines were stored
+    del older["pins"]["spine"]["stored"], older["pins"]["columns"]
+    path.write_text(json.dumps(older))
+    assert rebuild(lake, registry, made.version).data.equals(rebuilt.data)
 
 
 def test_the_same_declaration_on_the_same_data_is_not_trained_again(
@@ -227,6 +234,9 @@ def test_a_declared_function_is_a_feature_and_its_source_part_of_the_definition(
     assert score_model(project, spec, lake, registry).rows > 0
     (folder / "features" / "share.py").write_text(RELATIVE.format(more="+ 0"))  # the same values by another source
     changed = load_project("shop", settings)
+    assert list(_troubles(changed, registry, made.version)) == [
+        "next_week version 1 would break: the feature function spent_share has another source now"
+    ]
     with pytest.raises(FunctionChanged, match="'spent_share'"):
         predict(lake, loaded, training_rows(project, lake), library=FunctionLibrary(settings))
     again = make_candidate(changed, spec, lake, registry)
