@@ -38,14 +38,21 @@ def cases(draw):
     asked = draw(st.sampled_from([(pl.Date(), days), (pl.Datetime("us", "UTC"), times)]))
     keys = st.tuples(*(KEY_TYPES[k][1] for k in kinds))
     values = st.tuples(st.one_of(st.none(), st.integers(0, 9)), st.one_of(st.none(), st.sampled_from(["u", "v"])))
-    stored = draw(st.lists(st.tuples(keys, clock[1], values), max_size=20, unique_by=lambda r: (r[0], r[1])))
+    ties = draw(st.booleans())  # several rows of one key and time, told apart by an event id
+    stored = draw(
+        st.lists(
+            st.tuples(keys, clock[1], st.integers(0, 3), values),
+            max_size=20,
+            unique_by=lambda r: (r[0], r[1], r[2] if ties else None),
+        )
+    )
     maybe = st.tuples(*(st.one_of(KEY_TYPES[k][1], KEY_TYPES[k][1], st.none()) for k in kinds))
     spine = draw(st.lists(st.tuples(maybe, st.one_of(asked[1], asked[1], st.none())), max_size=20))
     names = [f"k{n}" for n in range(len(kinds))]
     types = {n: KEY_TYPES[k][0] for n, k in zip(names, kinds, strict=True)}
     features = pl.DataFrame(
-        [(*k, t, *v) for k, t, v in stored],
-        schema={**types, "t": clock[0], "x": pl.Int64, "y": pl.String},
+        [(*k, t, e, *v) for k, t, e, v in stored],
+        schema={**types, "t": clock[0], "id": pl.Int64, "x": pl.Int64, "y": pl.String},
         orient="row",
     )
     rows = pl.DataFrame(
@@ -54,7 +61,7 @@ def cases(draw):
     if asked[0] != pl.Date():  # the same instants, whatever zone they are written in
         zone = draw(st.sampled_from(["UTC", "Asia/Tokyo", "America/St_Johns"]))
         rows = rows.with_columns(pl.col("when").dt.convert_time_zone(zone))
-    return names, features, rows
+    return names, features, rows, "id" if ties else None
 
 
 def instant(value):
@@ -67,7 +74,7 @@ def plainly(row, keys, features, *, lag, lookback, defaults):
     found, known = None, []
     if when is not None and all(row[s] is not None for s in keys):
         known = [f for f in features if all(f[k] == row[s] for s, k in keys.items()) and instant(f["t"]) + lag <= when]
-        found = max(known, key=lambda f: instant(f["t"]), default=None)
+        found = max(known, key=lambda f: (instant(f["t"]), f["id"]), default=None)
     missing = "NOT_FOUND"
     if found is not None and lookback is not None and instant(found["t"]) < when - lookback:
         found, missing = None, "EXPIRED"
@@ -95,7 +102,7 @@ spans = st.sampled_from([timedelta(0), timedelta(hours=6), DAY, 3 * DAY, timedel
     defaults=st.sampled_from([{}, {"x": 7}, {"x": 7, "y": "d"}]),
 )
 def test_the_as_of_join_is_what_plain_loops_say(case, lag, lookback, defaults):
-    names, features, spine = case
+    names, features, spine, event_id = case
     keys = {f"s_{n}": n for n in names}
     looked = lookup(
         spine,
@@ -104,6 +111,7 @@ def test_the_as_of_join_is_what_plain_loops_say(case, lag, lookback, defaults):
         time=("when", "t"),
         lag=lag,
         lookback=lookback,
+        event_id=event_id,
         columns=["x", "y"],
         defaults=defaults,
     )
@@ -118,7 +126,7 @@ def test_the_as_of_join_is_what_plain_loops_say(case, lag, lookback, defaults):
 @settings(max_examples=60, deadline=None)
 @given(case=cases(), defaults=st.sampled_from([{}, {"y": "d"}]))
 def test_the_exact_lookup_is_what_plain_loops_say(case, defaults):
-    names, features, spine = case
+    names, features, spine, _ = case
     features = features.unique(names, keep="first", maintain_order=True)
     looked = lookup(spine, features, keys={f"s_{n}": n for n in names}, columns=["y", "x"], defaults=defaults)
     stored = {tuple(f[n] for n in names): f for f in features.to_dicts()}

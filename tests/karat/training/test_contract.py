@@ -118,3 +118,35 @@ def test_a_label_begins_where_the_features_end(shop_features: Project) -> None:
         lookups_of(shop_features, early)
     with pytest.raises(ValueError, match="must be at least one grain"):
         type(spec).model_validate({**spec.model_dump(), "label": {**spec.label.model_dump(), "offset": "0d"}})
+
+
+def test_of_events_of_one_second_the_highest_id_counts(lake: Lake) -> None:
+    """A table with a row per event: as of a time its last event, and a sequence in the order of time and id."""
+    name, at = TableName("demo_dev", "features", "payments"), START
+    rows = pl.DataFrame(
+        {
+            "user": [1, 1, 1, 1, 2],
+            "at": [at, at, at - DAY, at + DAY, at],
+            "tx": [7, 9, 30, 1, 8],
+            "amount": [70.0, 90.0, 30.0, 1.0, 80.0],
+        }
+    )
+    lake.create(
+        name,
+        rows.to_arrow().schema,
+        primary_key=["user", "at", "tx"],
+        timeseries="at",
+        grain="event",
+        event_id="tx",
+    )
+    lake.overwrite(name, rows)
+    spine = pl.DataFrame({"user": [1, 1, 2], "when": [at, at - timedelta(hours=1), at], "label": [1, 0, 1]})
+    how = {"lookup_key": "user", "timestamp_lookup_key": "when"}
+    lookups = [
+        FeatureLookup(str(name), "amount", **how),
+        FeatureLookup(str(name), "amount", sequence_length=3, rename_outputs={"amount": "last"}, **how),
+    ]
+    made = create_training_set(lake, spine, lookups, "label")
+    assert made.data["amount"].to_list() == [90.0, 30.0, 80.0]
+    assert made.data["last"].to_list() == [[30.0, 70.0, 90.0], [None, None, 30.0], [None, None, 80.0]]
+    assert [(p.event_id, p.keys) for p in made.lookups] == [("tx", {"user": "user"})] * 2
