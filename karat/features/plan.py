@@ -194,6 +194,9 @@ def _each_day(first: date, last: date) -> list[date]:
 
 def _extent(lake: Lake, gold: TableName, version: int, time: str) -> tuple[date | None, date | None]:
     """Gold's first and last UTC day."""
+    if lake.info(gold, version).timeseries == time:
+        days = list(lake.rows_by_day(gold, version))  # of the files' statistics: no file is opened
+        return (days[0], days[-1]) if days else (None, None)
     column = pl.col(time)
     low, high = (
         lake.scan(gold, version)

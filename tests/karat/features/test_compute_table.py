@@ -300,6 +300,25 @@ def kill_in_the_middle(shop):
         process.wait()
 
 
+def test_a_late_row_opens_no_gold_file_of_other_days(shop, events, same_tables):
+    """Its days and those that their windows look back on: every other file is away while it is computed."""
+    rows = [("x", 1, n, float(n), n, "a") for n in range(1, 31)]
+    shop.gold("events", events(rows))
+    compute_table(shop.project, "spend", shop.lake)
+    shop.gold("events", events([*rows, ("y", 1, 15, 1.0, 1, "b")]))
+    gold = shop.project.gold_name("events")
+    needed = {f"_day={day(n)}" for n in range(9, 22)}  # windows of 7 days: row 15 is in those of 15 to 21
+    others = [p for p in shop.lake.path(gold).rglob("*.parquet") if p.parent.name not in needed]
+    assert len(others) >= 17
+    for path in others:
+        path.rename(path.with_suffix(".away"))
+    late = compute_table(shop.project, "spend", shop.lake)
+    for path in others:
+        path.with_suffix(".away").rename(path)
+    assert late.days == tuple(day(n) for n in range(15, 22))
+    same_tables(shop.features("spend"), expected(shop))
+
+
 @pytest.mark.parametrize("already", [False, True], ids=["first-run", "late-rows"])
 def test_killed_in_the_middle_of_the_write_then_run_again(shop, events, same_tables, already):
     many = [(f"u{n % 9}", n % 2, 1 + n % 11, float(n), n % 4, "a") for n in range(60)]
