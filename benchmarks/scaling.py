@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -33,7 +34,7 @@ def main() -> None:
             big["seconds"] / small["seconds"] / (big["events"] / small["events"]),
             1.1,
         )
-        for small, big in zip(points, points[1:], strict=False)
+        for small, big in pairwise(points)
     ]
     memory = Claim(f"peak of any process over {LIMIT_GIB} GiB", max(p["peak_gib"] for p in points) / LIMIT_GIB, 1)
     conclude("scaling", [*growth, memory], seconds, versions("duckdb", "polars", "ray"), points=points)
