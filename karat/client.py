@@ -260,7 +260,14 @@ class FeatureEngineeringClient:
         """The features in the log of predictions against the offline store; see ``karat.inference.consistency``."""
         name = ModelName.parse(model, catalog=self.catalog)
         return check_consistency(
-            self.lake, self.registry, name, share=share, since=since, until=until, tolerance=tolerance
+            self.lake,
+            self.registry,
+            name,
+            share=share,
+            since=since,
+            until=until,
+            tolerance=tolerance,
+            projects=KnownProjects(self.settings),
         )
 
     def _table(self, name: str) -> TableName:

@@ -13,9 +13,12 @@ from typing import Any
 
 import polars as pl
 
+from karat.declare.known import KnownProjects
 from karat.errors import NoDataToCompare, WrongCall
 from karat.inference.prediction_log import as_json, log_table
 from karat.inference.reads import KEY_TYPES
+from karat.inference.request import typed_values
+from karat.inference.vector import VectorReader
 from karat.lake import Lake
 from karat.names import ModelName
 from karat.online import coerce_key, dtype_of
@@ -65,11 +68,13 @@ def check_consistency(
     since: datetime | None = None,
     until: datetime | None = None,
     tolerance: float = 1e-9,
+    projects: KnownProjects | None = None,
 ) -> Consistency:
     """Compares the feature values in the log of predictions with the as-of join at their moment.
 
     The sample is by the hash of the keys: of ``share`` of the entities every prediction, and always the same entities.
-    Values that a request brought or a function computed are left out. Two numbers are the same within the relative
+    Values that a request brought or a function computed are left out; those of a table with a row per event, which one
+    of ``projects`` declares, are finished again from gold. Two numbers are the same within the relative
     ``tolerance``. What it finds is added to ``catalog.monitoring.consistency``, which a promotion can demand
     (``gates.consistency``). Raises WrongCall, NoDataToCompare, ModelNotFound.
     """
@@ -89,7 +94,7 @@ def check_consistency(
     compared, wrong = Counter[str](), Counter[str]()
     examples: list[Mismatch] = []
     for (version, _), rows in groups.items():
-        for name, mismatch in _compare(lake, lookups[version], rows, tolerance):
+        for name, mismatch in _compare(lake, lookups[version], rows, tolerance, projects or KnownProjects()):
             compared[name] += 1
             if mismatch is not None:
                 wrong[name] += 1
@@ -118,7 +123,7 @@ def _sampled(rows: Sequence[dict[str, Any]], share: float) -> list[dict[str, Any
     for row in rows:
         digest = hashlib.blake2b(row["entity_keys"].encode(), digest_size=8).digest()
         if int.from_bytes(digest, "big") < share * 2**64:
-            parsed = {n: json.loads(row[n]) for n in ("features", "statuses", "looked_up")}
+            parsed = {n: json.loads(row[n]) for n in ("features", "statuses", "looked_up", "given")}
             keys = json.loads(row["entity_keys"])
             if parsed["looked_up"]:
                 out.append(row | parsed | {"keys": keys, "at": row["as_of"] or row["predicted_at"]})
@@ -126,15 +131,25 @@ def _sampled(rows: Sequence[dict[str, Any]], share: float) -> list[dict[str, Any
 
 
 def _compare(
-    lake: Lake, lookups: Sequence[PinnedLookup], rows: list[dict[str, Any]], tolerance: float
+    lake: Lake,
+    lookups: Sequence[PinnedLookup],
+    rows: list[dict[str, Any]],
+    tolerance: float,
+    projects: KnownProjects,
 ) -> list[tuple[str, Mismatch | None]]:
     """(feature, mismatch or None) of every value that was looked up; the rows name the same keys."""
-    asked = [_as_served(lake, lk, rows[0]["keys"]) for lk in lookups]
+    finished = [lk for lk in lookups if lk.event_id and not lk.sequence_length and projects.by_event(lk.table)]
+    names = [out for lk in finished for out in lk.columns.values()]
+    again = VectorReader(finished, names, None, lake, projects) if finished else None
+    asked = [_as_served(lake, lk, rows[0]["keys"]) for lk in lookups if lk not in finished]
     filled = fill(lake, _spine(asked, rows), asked)
     out: list[tuple[str, Mismatch | None]] = []
-    for row, values, statuses in zip(
-        rows, filled.values.iter_rows(named=True), filled.statuses.iter_rows(named=True), strict=True
-    ):
+    for i, row in enumerate(rows):
+        values = filled.values.row(i, named=True) if filled.values.width else {}
+        statuses = filled.statuses.row(i, named=True) if filled.statuses.width else {}
+        if again is not None:
+            made = _finished(again, names, row)
+            values, statuses = values | made[0], statuses | made[1]
         for name in row["looked_up"]:
             online = (row["features"][name], row["statuses"][name])
             offline = (json.loads(as_json(values[name])), statuses[name])
@@ -142,6 +157,15 @@ def _compare(
             told = Mismatch(row["prediction_id"], name, row["keys"], row["at"], online, offline)
             out.append((name, None if same else told))
     return out
+
+
+def _finished(reads: VectorReader, names: list[str], row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values and statuses of tables of events, as a request at that moment is finished from gold."""
+    own = reads.own_types()
+    given = typed_values({n: v for n, v in row["given"].items() if n in own}, own, "given")
+    keys = {c: coerce_key(v, reads.key_types[c], c) for c, v in row["keys"].items() if c in reads.key_types}
+    vector = reads.read(keys, row["at"], given)
+    return dict(zip(names, vector.values, strict=True)), dict(zip(names, vector.statuses, strict=True))
 
 
 def _as_served(lake: Lake, lookup: PinnedLookup, named: Mapping[str, Any]) -> PinnedLookup:

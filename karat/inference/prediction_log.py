@@ -15,7 +15,7 @@ import socket
 import threading
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "statuses": (pa.string(), "JSON: feature -> status"),
     "feature_times": (pa.string(), "JSON: feature table -> the time of the row that was read"),
     "looked_up": (pa.string(), "JSON list: the features that came from a table, not from the request or a function"),
+    "given": (pa.string(), "JSON: what the request brought: features, inputs of functions, its own event"),
     "as_of": (pa.timestamp("us", tz="UTC"), "The time that the request asked for; null: what was known when"),
     "predicted_value": (pa.float64(), "The number, the probability or the score; null where there are several"),
     "predicted_values": (pa.string(), "JSON: the named parts of an answer that has several"),
@@ -65,6 +66,7 @@ class Logged(NamedTuple):
     answer: dict[str, Any]
     values: Sequence[Any]
     looked_up: Sequence[str]
+    given: Mapping[str, Any]
     as_of: datetime | None
 
 
@@ -165,6 +167,7 @@ def _row(logged: Logged) -> tuple[Any, ...]:
         as_json(names),
         as_json(answer["feature_times"]),
         as_json(list(logged.looked_up)),
+        as_json(dict(logged.given)),
         None if logged.as_of is None else logged.as_of.astimezone(UTC),
         None if several else value,
         as_json(value) if several else as_json(answer["probabilities"]) if "probabilities" in answer else None,

@@ -80,7 +80,7 @@ class Predictor:
         answer["latency_ms"] = round((time.perf_counter() - began) * 1000, 3)
         if self._log is not None:
             read = [name for name in self.features if name in self._vectors.looked_up and name not in given]
-            self._log.add(Logged(self.loaded.name, answer, values, read, request.as_of_date))
+            self._log.add(Logged(self.loaded.name, answer, values, read, given, request.as_of_date))
         return answer
 
     @property

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
@@ -130,9 +131,10 @@ class _StoredRead(Read):
     reader: Reader
 
     def __init__(
-        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake
+        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore | None, lake: Lake
     ) -> None:
         super().__init__(lookups, places, lake)
+        assert store is not None
         self.reader = Reader(store, Space(str(self.table), self.index), self.columns, lookback=self._lookback(lookups))
         self.time = self.reader.state.time
         self.keys = tuple(self._of_key[name] for name, _ in self.reader.state.key)
@@ -164,7 +166,7 @@ class RowRead(_StoredRead):
     index = "latest"
 
     def __init__(
-        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake
+        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore | None, lake: Lake
     ) -> None:
         super().__init__(lookups, places, store, lake)
         self._lookups = _taken(lookups, places, self.columns)
@@ -203,7 +205,7 @@ class SequenceRead(_StoredRead):
     index = "sequence"
 
     def __init__(
-        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore, lake: Lake
+        self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore | None, lake: Lake
     ) -> None:
         (self._lookup,) = lookups
         super().__init__(lookups, places, store, lake)
@@ -264,26 +266,30 @@ class EventRead(Read):
     """A table with a row per event, finished at the moment of the request or at the time that its keys name; where
     they name a past event whole, its row."""
 
-    reader: TailReader
-
     def __init__(
         self,
         lookups: Sequence[PinnedLookup],
         places: Mapping[str, int],
-        store: OnlineStore,
+        store: OnlineStore | None,
         lake: Lake,
         declared: tuple[Project, FeatureTable],
     ) -> None:
         super().__init__(lookups, places, lake)
         _check_definition(lookups, declared[1])
         self._table = EventTable(*declared, self.columns)
-        self.reader = self._table.reader(store)
+        self._store = store
         table = declared[1]
         self.keys = tuple(self._of_key[e] for e in table.entity)
         self.optional = frozenset(c for c, key in self.pairs.items() if key not in table.entity)
         # An as-of lookup does not name them: "" is no column.
         self._event_id, self._time = (self._of_key.get(str(c), "") for c in (table.event_id, table.time))
         self._lookups = _taken(lookups, places, self.columns)
+
+    @cached_property
+    def reader(self) -> TailReader:  # type: ignore[override]
+        """Made at the first use: a past moment needs no store."""
+        assert self._store is not None
+        return self._table.reader(self._store)
 
     def is_online(self, keys: Mapping[str, Any]) -> bool:
         return self._time not in keys or keys[self._time] > datetime.now(UTC) - MARGIN

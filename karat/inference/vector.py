@@ -31,11 +31,12 @@ class VectorReader:
         self,
         lookups: Sequence[PinnedLookup],
         outputs: Sequence[str],
-        store: OnlineStore,
+        store: OnlineStore | None,
         lake: Lake,
         projects: KnownProjects | None = None,
     ) -> None:
-        """``projects`` declare the tables with a row per event, whose features are finished at the request."""
+        """``projects`` declare the tables with a row per event, whose features are finished at the request: for past
+        moments of these alone no ``store`` is needed."""
         wanted = set(outputs)
         self._lookups = [lk for lk in lookups if wanted & set(lk.outputs)]
         self._store, self._lake, self._count = store, lake, len(outputs)
@@ -93,7 +94,7 @@ class VectorReader:
         moment = microseconds(datetime.now(UTC) if at is None else at)
         reads = self._prepared()
         online = [r for r in reads if at is None and r.is_online(keys)]
-        fetched = self._fetched(online, keys) if self._store.remote and len(online) > 1 else None
+        fetched = self._fetched(online, keys) if len(online) > 1 else None
         for read in reads:
             with _Naming([read.table], keys):
                 if read not in online:
@@ -104,8 +105,10 @@ class VectorReader:
                     read.online(vector, keys, moment, read.reader.fetch(read.key(keys)))
         return vector
 
-    def _fetched(self, reads: list[Read], keys: Mapping[str, Any]) -> dict[Read, bytes | None]:
-        """The records of all tables in one round trip."""
+    def _fetched(self, reads: list[Read], keys: Mapping[str, Any]) -> dict[Read, bytes | None] | None:
+        """The records of all tables in one round trip; None where a store is at hand, and reads cost nothing."""
+        if self._store is None or not self._store.remote:
+            return None
         with _Naming([r.table for r in reads], keys):
             wanted = [(r.space, [r.reader.encode(r.key(keys))]) for r in reads]
             found = self._store.get_across(wanted)

@@ -14,13 +14,20 @@ from karat.declare import Project, load_project
 from karat.declare.known import KnownProjects
 from karat.errors import FeatureLookupFailed, InvalidRequest
 from karat.features import Status, compute_frame, compute_table
+from karat.inference.consistency import check_consistency
 from karat.inference.features import online_features
+from karat.inference.prediction_log import PredictionLog
+from karat.inference.predictor import Predictor
+from karat.inference.request import PredictionRequest
 from karat.inference.vector import VectorReader
+from karat.kinds import Model
 from karat.lake import Lake
-from karat.names import TableName
+from karat.names import ModelName, TableName
 from karat.online import OnlineStore, backends, open_store, publish_table
-from karat.settings import Settings
+from karat.registry import ModelVersion, Registry, log_user_model
+from karat.settings import PredictionLogSettings, Settings
 from karat.training.lookups import FeatureLookup, PinnedLookup, pin
+from karat.training.training_set import create_training_set
 from tests.karat.features.events_oracle import GOLD, MORE, same, table
 from tests.services import use_store
 
@@ -185,3 +192,34 @@ def test_a_value_of_the_wrong_type_names_its_field(filled, published, project) -
             filled, published, ["paid:count_2d"], [row], catalog="shop_dev", projects=KnownProjects(None, project)
         )
     assert raised.value.where == "entities.0.items"
+
+
+def test_what_was_served_is_consistent_until_gold_changes(filled, published, project, registry, settings) -> None:
+    model, projects = register(filled, registry), KnownProjects(None, project)
+    log = PredictionLog(filled, PredictionLogSettings(seconds=3600))
+    predictor = Predictor(registry.load(model), published, filled, log=log, projects=projects)
+    for user in ("ann", "bob", "cid"):
+        own = {"amount": 2.5, "items": 3, "fraud": False, "what": "card"}
+        predictor.predict(PredictionRequest(keys={"user": user, "shop": 1}, features=own))
+        predictor.predict(
+            PredictionRequest(keys={"user": user, "shop": 1, "paid_at": str(NOW - timedelta(hours=3))}, features=own)
+        )
+    log.flush()
+    found = check_consistency(filled, registry, model.name, share=1.0, projects=projects)
+    assert (found.rows, found.worst) == (6, 0)
+    (newest,) = payments().filter(user="ann", shop=1).sort("paid_at").tail(1).to_dicts()
+    filled.merge(PAYMENTS, pl.DataFrame([newest | {"amount": 1000.0}], schema=payments().schema))
+    again = check_consistency(filled, registry, model.name, share=1.0, projects=projects)
+    assert {m.keys["user"] for m in again.examples} == {"ann"}
+    assert 0 < again.worst <= 2 / 6
+
+
+def register(lake: Lake, registry: Registry) -> ModelVersion:
+    features = ["sum_2d", "count_2d"]
+    spine = payments().select("user", "shop", "paid_at", "payment_id", label=pl.col("fraud"))
+    lookup = FeatureLookup(str(PAID), features, lookup_key=["user", "shop", "paid_at", "payment_id"])
+    keys = ["user", "shop", "paid_at", "payment_id"]
+    training = create_training_set(lake, spine, [lookup], "label", keys)
+    model = Model("logistic_regression", "binary").fit(training.data.select(features), training.data["label"])
+    name = ModelName("shop_dev", "fraud")
+    return log_user_model(registry, model, "model", training_set=training, name=name, lake=lake)

@@ -42,7 +42,7 @@ def logged(number: int, **more: Any) -> Logged:
         "prediction_date": "2026-11-21T03:00:00.123+00:00",
         "latency_ms": 1.0,
     }
-    return Logged(MODEL, answer | more, [3], ["calls"], None)
+    return Logged(MODEL, answer | more, [3], ["calls"], {}, None)
 
 
 def test_what_was_served_is_logged(predictor: Callable[..., Predictor], tables: Lake) -> None:
@@ -61,6 +61,7 @@ def test_what_was_served_is_logged(predictor: Callable[..., Predictor], tables: 
     assert json.loads(first["features"]) == {"calls": 8, "spent": None, "plan": "tin"}
     assert json.loads(first["statuses"]) == answers[0]["feature_statuses"]
     assert sorted(json.loads(first["looked_up"])) == ["calls", "plan"]
+    assert (json.loads(first["given"]), json.loads(second["given"])) == ({"spent": None}, {})
     assert json.loads(first["entity_keys"]) == {"customer": "c7"}
     assert (first["predicted_value"], first["predicted_class"]) == (
         answers[0]["predicted_value"],
