@@ -51,7 +51,27 @@ idle = FeatureTable(
     checks=(between("amount_1d", high=100.0, on_fail="set_aside"),),
 )
 """
-TABLES = ("spend", "idle", "by_payment", "profile")
+BURSTS = """
+from karat.declare import FeatureTable, aggregate, from_event, from_sql
+
+bursts = FeatureTable(
+    name="bursts",
+    description="a row per event; several in one moment",
+    source="events",
+    entity=("user",),
+    time="at",
+    event_id="event_id",
+    grain="event",
+    closed="right",
+    features=(
+        aggregate("amount_2d", "sum", "amount", window="2d", description=""),
+        aggregate("earlier_9d", "count", window="9d", delay="1d", closed="left", description=""),
+        from_event("items", description="", dtype="int64"),
+        from_sql("many", "earlier_9d > 1 AND items > 0", dtype="bool", description=""),
+    ),
+)
+"""
+TABLES = ("spend", "idle", "by_payment", "profile", "bursts")
 
 
 def joined(shop, table, entities, at, features=None):
@@ -65,6 +85,7 @@ def joined(shop, table, entities, at, features=None):
         keys={e: e for e in declared.entity},
         time=("at", declared.time) if declared.time else None,
         lag=info.lag,
+        event_id=info.event_id,
         columns=features or [f.name for f in declared.stored],
     )
 
@@ -78,7 +99,8 @@ def assert_same(found, wanted):
 @pytest.fixture
 def filled(shop, events):
     shop.declare("idle", IDLE)
-    shop.gold("events", events(ROWS))
+    shop.declare("bursts", BURSTS)
+    shop.gold("events", events([*ROWS, ("x", 1, 2, 64.0, 7, "c"), ("y", 1, 5, 1.0, 2, "c")]))
     visits = {"visit_id": [1, 2], "user": ["x", "x"], "on": [date(2024, 3, 1)] * 2, "amount": [1.0, 2.0]}
     paid = [datetime(2024, 3, 2, 5, tzinfo=UTC), datetime(2024, 3, 9, 5, tzinfo=UTC)]
     shop.gold("visits", pl.DataFrame(visits | {"paid": paid}).select("visit_id", "user", "on", "paid", "amount"))
@@ -94,7 +116,7 @@ def test_a_value_of_any_day_is_that_of_the_as_of_join(filled, table, moment):
     rows = {"user": ["x", "x", "y", "z", "nobody", None], "shop": [1, 2, 1, 1, 1, 1]}
     entities = pl.DataFrame({e: rows[e] for e in entity})
     for day in (-400, 1, 2, 5, 6, 11, 15, 31, 2000):
-        for hour in (0, 23) if day < 7 else (0,):
+        for hour in (0, 12, 23) if day < 7 else (0,):
             at = moment(day, hour)
             found = features_as_of(filled.project, table, filled.lake, entities, at=at)
             assert_same(found, joined(filled, table, entities, at))
@@ -106,6 +128,9 @@ def test_one_feature_alone_has_the_value_that_it_has_among_all(filled, moment):
             one = pl.DataFrame({"user": [user]})
             found = features_as_of(filled.project, "idle", filled.lake, one, at=moment(day), features=[feature])
             assert_same(found, joined(filled, "idle", one, moment(day), [feature]))
+    for feature in ("amount_2d", "many"):
+        found = features_as_of(filled.project, "bursts", filled.lake, one, at=moment(9), features=[feature])
+        assert_same(found, joined(filled, "bursts", one, moment(9), [feature]))
 
 
 @settings(max_examples=8, deadline=None)

@@ -16,6 +16,7 @@ from karat.errors import DefinitionChanged, TableNotFound, WrongCall
 from karat.features import Backfill, backfill, compute_frame, compute_table, is_fresh
 
 from .conftest import SPEND
+from .test_as_of import BURSTS
 
 ROWS = [("x", 1, d, float(d), 1, "a") for d in (1, 2, 3, 8, 20)] + [("y", 1, d, 100.0, 2, "b") for d in (2, 3, 4)]
 
@@ -111,6 +112,17 @@ def test_several_tables_and_those_without_time(shop, events, same_tables):
     assert [r.table.table for r in results] == ["spend", "profile"]
     assert seen == [(0, 2, "backfill spend"), (1, 2, "backfill profile"), (2, 2, "backfill")]
     same_tables(shop.features("profile"), whole(shop, "profile"))
+
+
+def test_a_table_of_events(shop, events, same_tables):
+    shop.declare("bursts", BURSTS)
+    shop.gold("events", events([*ROWS, ("y", 1, 3, 7.0, 1, "c")]))
+    (result,) = fill(shop, 2, 3, tables=["bursts"], entities=pl.DataFrame({"user": ["y"]}))
+    assert result.rows == 3
+    wanted = whole(shop, "bursts").filter(pl.col("at").dt.date().is_between(day(2), day(3)))
+    same_tables(shop.features("bursts"), wanted.filter(user="y"))
+    fill(shop, 2, 3, tables=["bursts"])
+    same_tables(shop.features("bursts"), wanted)
 
 
 def test_rows_of_two_definitions_never_stand_in_one_table(shop, events, same_tables):
