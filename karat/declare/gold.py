@@ -36,6 +36,8 @@ class GoldTable(Declaration):
 
     ``key`` is unique and not null. ``event_time`` names the date or timestamp column by which late rows are found;
     a table without one is recomputed whole. ``timezone`` (IANA) is what naive timestamps of an input mean.
+    ``cluster_by`` names the columns by which the rows of each file are sorted: those by which features are mostly asked
+    for one at a time (an entity), so that few rows are read for one.
     ``truth`` marks a table that only sample data have: the planted truth, for evaluation, never for features.
     ``checks`` are its further rules: those of rows that set aside do so when rows come in, and all of them are looked
     at before features are computed.
@@ -48,12 +50,13 @@ class GoldTable(Declaration):
     event_time: str | None = None
     timezone: TimeZone | None = None
     columns: dict[str, Column]
+    cluster_by: tuple[str, ...] = ()
     truth: bool = False
     checks: tuple[AnyCheck, ...] = ()
 
     @model_validator(mode="after")
     def _columns_exist(self) -> GoldTable:
-        for column in (*self.key, *([self.event_time] if self.event_time else [])):
+        for column in (*self.key, *([self.event_time] if self.event_time else []), *self.cluster_by):
             if column not in self.columns:
                 raise ValueError(f"gold table {self.name!r} has no column {column!r}")
         if self.event_time and self.columns[self.event_time].dtype not in ("date", "timestamp"):

@@ -21,6 +21,9 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 _PLAIN = re.compile(r"^[A-Za-z0-9._-]+$")
 _STATISTICS_COLUMNS = 32  # as many as Delta's own default
 _LONG_TEXT = 64
+#: Rows of a row group where files are clustered: so few that Parquet's statistics leave most of them unread when a
+#: few keys are asked for, so many that reading all of them takes no longer.
+_CLUSTERED_ROWS = 16_384
 
 
 def write_files(frame: pl.DataFrame, info: TableInfo, label: str) -> list[Staged]:
@@ -71,8 +74,12 @@ def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: s
     relative = "/".join([*folders, name])
     target = info.path / relative
     target.parent.mkdir(parents=True, exist_ok=True)
+    clustered = [c for c in json.loads(info.properties.get("karat.cluster_by", "[]")) if c in part.columns]
+    if clustered:
+        part = part.sort(clustered, maintain_order=True)
+    groups = _CLUSTERED_ROWS if clustered else None
     try:
-        part.write_parquet(target, compression="zstd", compression_level=1)
+        part.write_parquet(target, compression="zstd", compression_level=1, row_group_size=groups)
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from karat.declare import GoldTable, Project
 from karat.lake import Lake
 from karat.names import TableName
@@ -48,5 +50,5 @@ def create_gold(lake: Lake, name: TableName, table: GoldTable, came_from: str) -
         timeseries=table.event_time,
         owner=table.owner,
         description=table.description,
-        properties={"origin": came_from},
+        properties={"origin": came_from, "cluster_by": json.dumps(list(table.cluster_by))},
     )

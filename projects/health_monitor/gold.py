@@ -47,6 +47,7 @@ fact_usage = GoldTable(
     owner="finops",
     key=("usage_id",),
     event_time="usage_date",
+    cluster_by=("workspace_id",),
     checks=(
         matches("ingestion_date >= usage_date", description="No line arrives before what it bills was used"),
         matches("charge_class IS NULL OR charge_category <> 'Credit'", on_fail="warn", description="Credits are final"),

@@ -73,6 +73,7 @@ YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_foreca
         ("project.yaml", "description: A\nowner: b\ntimezone: Europe/Berln\n", "project.yaml:3: timezone"),
         ("project.yaml", "description: A\n", "owner: Field required"),
         ("gold.py", GOLD.replace('event_time="day"', 'event_time="date"'), "has no column 'date'"),
+        ("gold.py", GOLD.replace('event_time="day"', 'cluster_by=("user",)'), "has no column 'user'"),
         ("gold.py", "import nothing_of_the_kind\n", "gold.py:1: ModuleNotFoundError"),
         ("gold.py", "x = (\n", "gold.py:1: SyntaxError"),
         ("features/spend.py", FEATURES.replace('window="7d"', 'window="36h"'), "not a whole number of grains"),

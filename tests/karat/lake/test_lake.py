@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
@@ -344,3 +345,16 @@ def test_a_lake_whose_path_has_spaces_and_signs(tmp_path, plain):
     other.merge(name, pl.DataFrame({"k": [1, 2]}))
     assert sorted(other.read(name)["k"]) == [1, 2]
     assert other.scan(name).select(pl.len()).collect().item() == 2
+
+
+def test_files_are_sorted_by_the_columns_that_a_table_is_clustered_by(lake):
+    name = TableName("shop_dev", "gold", "clicks")
+    rows = pl.DataFrame({"id": range(40_000), "user": [f"u{(n * 7919) % 1000:04}" for n in range(40_000)]})
+    lake.create(name, rows.to_arrow().schema, primary_key=["id"], properties={"cluster_by": '["user"]'})
+    lake.overwrite(name, rows)
+    (file,) = lake.path(name).glob("*.parquet")
+    assert pl.read_parquet(file)["user"].is_sorted()
+    assert pq.ParquetFile(file).metadata.num_row_groups == 3
+    assert lake.read(name).sort("id").equals(rows)
+    lake.merge(name, rows.head(10).with_columns(user=pl.lit("u0000")))
+    assert lake.count(name) == 40_000

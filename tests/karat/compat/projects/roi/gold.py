@@ -17,6 +17,7 @@ activity = GoldTable(
     description="One row a document opened or an e-mail received",
     key=("activity_id",),
     event_time="at",
+    cluster_by=("user_id",),
     columns={
         "activity_id": Column(dtype="int64"),
         "user_id": Column(dtype="string", nullable=False),
