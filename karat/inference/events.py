@@ -26,7 +26,7 @@ class EventTable:
         self.declared, self.columns = table, tuple(columns)
         self.source = EventSource.of(project, table)
         gold = project.gold[table.source]
-        self.own = {c: gold.columns[c].dtype for c in event_columns(table) if c != table.time}
+        self.own = {c: gold.columns[c].dtype for c in event_columns(table) if c not in (table.time, table.event_id)}
         self.own_types = self.own | {str(table.event_id): gold.columns[str(table.event_id)].dtype}
         self.key = {e: gold.columns[e].dtype for e in table.entity}
         known = [f.name for f in table.stored]

@@ -64,7 +64,7 @@ class VectorReader:
         for lk in self._lookups:
             declared = self._projects.by_event(lk.table) if lk.event_id is not None else None
             if declared is not None:
-                types |= EventTable(*declared, tuple(lk.columns)).own
+                types |= EventTable(*declared, tuple(lk.columns)).own_types
         return types
 
     def _prepared(self) -> list[Read]:

@@ -163,7 +163,7 @@ def check_events(project: Project, table: FeatureTable, lake: Lake, store: Onlin
     features = [f.name for f in table.stored]
     lookup = pin(FeatureLookup(str(name), lookup_key=key), lake, spine)
     reader = VectorReader([lookup], features, store, lake, projects)
-    own = list(reader.own_types())
+    own = [c for c in reader.own_types() if c not in key]
     for row in rows.join(events.select(str(table.event_id), *own), on=str(table.event_id), suffix="__own").to_dicts():
         given = {c: row.get(f"{c}__own", row[c]) for c in own}
         vector = reader.read({k: row[k] for k in key}, None, given)
