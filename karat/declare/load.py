@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import polars as pl
 import yaml
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from karat.declare.features import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
 from karat.declare.models import FunctionUse, Lookup, ModelSpec
-from karat.declare.project import Project, ProjectSpec, Sample
+from karat.declare.project import Project, ProjectSpec, Sample, gold_files
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
 from karat.kinds import check_declared
 from karat.settings import Settings
@@ -36,7 +37,7 @@ def load_project(name: str, settings: Settings | None = None) -> Project:
     path = _folder(name, settings)
     errors: list[str] = []
     spec = _project_spec(path / "project.yaml", settings.environment, errors)
-    gold, sample = _gold(path / "gold.py", name, errors)
+    gold, sample = _gold(gold_files(path), name, errors)
     tables, functions = _features(path / "features", name, errors)
     models = _models(path / "models", errors)
     # Cross-checks against what could not be read would only repeat its error under other names.
@@ -195,14 +196,31 @@ def _raised_at(error: BaseException, path: Path) -> int:
     return getattr(error, "lineno", None) or line
 
 
-def _gold(path: Path, project: str, errors: list[str]) -> tuple[dict[str, GoldTable], Sample | None]:
-    module = _module(path, project, errors)
-    if module is None:
-        return {}, None
-    tables = {v.name: v for v in vars(module).values() if isinstance(v, GoldTable)}
-    if not tables:
-        errors.append(f"{_short(path)}: declares no GoldTable")
-    return tables, getattr(module, "sample", None)
+def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[dict[str, GoldTable], Sample | None]:
+    """The gold tables of all files, and their samples as one."""
+    found: dict[str, GoldTable] = {}
+    samples: list[Sample] = []
+    for path in paths:
+        module = _module(path, project if path.name == "gold.py" else f"{project}.gold", errors)
+        if module is None:
+            continue
+        tables = [v for v in vars(module).values() if isinstance(v, GoldTable)]
+        if not tables:
+            errors.append(f"{_short(path)}: declares no GoldTable")
+        for table in tables:
+            if table.name in found and table is not found[table.name]:
+                errors.append(f"{_short(path)}: the gold table {table.name!r} is declared twice")
+            found[table.name] = table
+        if hasattr(module, "sample"):
+            samples.append(module.sample)
+    return found, _together(samples) if len(samples) > 1 else next(iter(samples), None)
+
+
+def _together(samples: Sequence[Sample]) -> Sample:
+    def sample(**how: Any) -> dict[str, pl.DataFrame]:
+        return {name: frame for one in samples for name, frame in one(**how).items()}
+
+    return sample
 
 
 def _features(
@@ -325,7 +343,9 @@ def _check_model(
     spine = tables.get(model.spine_table)
     if model.spine and spine is None:
         yield f"{at('spine')}: there is no feature table {model.spine!r}. {did_you_mean(model.spine, tables)}"
-    if spine is not None and spine.time and model.label.horizon is None:
+    if spine is not None and spine.by_event and model.label.horizon is not None:
+        yield f"{at('label', 'horizon')}: a row of {spine.name!r} is an event, whose label is its own: no horizon"
+    elif spine is not None and spine.time and not spine.by_event and model.label.horizon is None:
         yield f"{at('label')}: {spine.name!r} has a time, so the label needs a horizon, as in 'horizon: 7d'"
     if model.baseline.feature and spine is not None:
         known = [name for lookup in model.lookups for name in _looked_up(lookup, tables.get(lookup.table))]

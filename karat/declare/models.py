@@ -90,10 +90,18 @@ class FunctionUse(Declaration):
 
 
 class Split(Declaration):
-    """How the test rows are set apart: the last share of the time, or a hash of the entity."""
+    """How the test rows are set apart: the last share of the time, or a hash of the entity. ``gap``: so many whole days
+    before the first day of the test are in neither part, for their labels were not known by then."""
 
     by: Literal["time", "entity"] | None = None
     test: float = Field(0.2, gt=0, lt=1)
+    gap: Duration = timedelta(0)
+
+    @model_validator(mode="after")
+    def _whole_days(self) -> Split:
+        if self.gap % DAY:
+            raise ValueError("gap is a number of whole days, as in '7d'")
+        return self
 
 
 class Baseline(Declaration):

@@ -114,9 +114,11 @@ def _done(lake: Lake, name: TableName, spec: ModelSpec, work: Work) -> Commit | 
 def _scope(project: Project, spec: ModelSpec, lake: Lake, spine: TableName, version: int) -> pl.DataFrame:
     """The keys to be scored: all rows of the spine table, or those of its last days."""
     table = project.tables[spec.spine_table]
-    keys = lake.read(spine, version=version, columns=list(table.primary_key)).select(table.primary_key)
+    columns = list(project.spine_columns(spec))
+    keys = lake.read(spine, version=version, columns=columns).select(columns)
     if spec.scope.last is not None and table.time is not None:
-        keys = keys.filter(pl.col(table.time) > pl.col(table.time).max() - spec.scope.last)
+        day = pl.col(table.time).dt.date()
+        keys = keys.filter(day > day.max() - spec.scope.last)
     if keys.is_empty():
         raise FeatureLookupFailed(
             f"there is nothing to score: {spine} has no rows in the scope of {spec.name!r}",
@@ -143,7 +145,7 @@ def _write(project: Project, spec: ModelSpec, lake: Lake, rows: pl.DataFrame, wo
         return lake.merge(name, rows, work=work)
     if spec.scope.last is None or table.time is None:
         return lake.overwrite(name, rows, work=work)
-    last = rows[table.time].max()
+    last = rows[table.time].dt.date().max()
     assert isinstance(last, date)
     days = [last - i * DAY for i in range(spec.scope.last // DAY)]
     return lake.overwrite(name, rows, days=days, work=work)

@@ -73,10 +73,14 @@ def _refuse_ingested(project: Project, wanted: Sequence[GoldTable], lake: Lake) 
             )
 
 
+def _declared_in(project: Project) -> str:
+    return ", ".join(map(str, project.gold_files))
+
+
 def _key(project: Project, table: GoldTable, scale: float, seed: int, end: date) -> str:
     """Another generator or contract makes other rows."""
     parts = [
-        (project.path / "gold.py").read_text(),
+        "".join(path.read_text() for path in project.gold_files),
         table.model_dump(mode="json", exclude={"description", "owner"}),
         scale,
         seed,
@@ -91,14 +95,14 @@ def _frames(
     if project.sample is None:
         raise DeclarationError(
             f"project {project.name!r} has no sample",
-            where=str(project.path / "gold.py"),
+            where=_declared_in(project),
             remedy="define sample(scale, seed, end) in it, or bring your own rows: karat ingest",
         )
     frames = project.sample(scale=scale, seed=seed, end=end)
     missing = [t.name for t in wanted if t.name not in frames]
     if missing:
         raise DeclarationError(
-            f"sample() of project {project.name!r} makes no {', '.join(missing)}", where=str(project.path / "gold.py")
+            f"sample() of project {project.name!r} makes no {', '.join(missing)}", where=_declared_in(project)
         )
     return frames
 

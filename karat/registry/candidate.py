@@ -102,7 +102,7 @@ def training_set_of(
         spine,
         [*lookups_of(project, spec), *functions_of(spec)],
         spec.label.name,
-        exclude_columns=[*project.tables[spec.spine_table].primary_key, *without],
+        exclude_columns=[*project.spine_columns(spec), *without],
         catalog=project.catalog,
         sources={str(name): lake.version(name) for name in sources if lake.exists(name)},
         library=FunctionLibrary(given=project.functions.values()),

@@ -23,14 +23,16 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     """The keys of ``spec.spine_table`` and the label: every row of that table whose label is known, sorted by key.
 
     With a time, the row of day D aggregates the gold rows of the same entity in [D + offset, D + offset + horizon);
-    days whose horizon is not over by the last day of gold are left out. A row without gold rows takes the label's
-    default; a row whose label is null is left out (an anomaly model keeps it: its label only serves evaluation).
+    days whose horizon is not over by the last day of gold are left out. A row of an event has the label of that event's
+    own gold row, and brings the columns too by which other tables are looked up. A row without gold rows takes the
+    label's default; a row whose label is null is left out (an anomaly model keeps it: its label only serves
+    evaluation).
     Raises TableNotFound, LabelNotFound for an expression that does not bind, EmptyTrainingSet and UnusableLabel.
     """
     table, gold = project.tables[spec.spine_table], project.gold[spec.label.source]
     check_label(project, spec)
-    keys = lake.read(project.table_name(table.name), columns=list(table.primary_key))
-    keys = keys.select(table.primary_key).sort(table.primary_key)
+    columns = list(project.spine_columns(spec))
+    keys = lake.read(project.table_name(table.name), columns=columns).select(columns).sort(table.primary_key)
     if keys.is_empty():
         raise EmptyTrainingSet(
             f"the feature table {table.name!r} has no rows",
@@ -40,7 +42,7 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     rows = _gold_rows(project, spec, gold, lake)
     if rows is None:  # the planted truth of a sample, which real data don't have
         return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.label.name))
-    if table.time is None:
+    if table.time is None or table.by_event:
         return _kept(spec, _static(spec, table, gold, keys, rows))
     end = _last_day(project, table, gold, lake, rows)
     mature = keys.filter(pl.col(table.time) <= end + DAY - spec.horizon_end)
@@ -58,7 +60,7 @@ def check_label(project: Project, spec: ModelSpec) -> None:
     gold = project.gold[spec.label.source]
     empty = pl.from_arrow(gold.schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
-    entity = [spec.label.columns.get(c, c) for c in project.tables[spec.spine_table].entity]
+    entity = _joined_by(spec, project.tables[spec.spine_table])
     for column in entity:
         if column not in gold.columns:
             raise LabelNotFound(
@@ -109,8 +111,7 @@ def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -
     if gold.truth and spec.task == "anomaly" and _stale_truth(project, spec, gold, lake):
         return None
     words = set(re.findall(r"\w+", f"{spec.label.expression} {spec.label.where or ''}"))
-    entity = {spec.label.columns.get(c, c) for c in project.tables[spec.spine_table].entity}
-    needed = words | entity | {gold.event_time, *gold.key}
+    needed = words | {*_joined_by(spec, project.tables[spec.spine_table])} | {gold.event_time, *gold.key}
     # As for features, rows that break the contract do not count.
     rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=kept(gold))
     return rows.sort(gold.key)  # the order of the files says nothing, and must not show in a sum's last bits
@@ -177,11 +178,21 @@ def _timed(
     return keys.with_columns(_defaulted(spec, labels))
 
 
+def _own_key(table: FeatureTable) -> list[str]:
+    """By what a row finds its label: by its entity, an event by its whole key."""
+    return list(table.primary_key if table.by_event else table.entity)
+
+
+def _joined_by(spec: ModelSpec, table: FeatureTable) -> list[str]:
+    """The same columns as the label's gold table names them."""
+    return [spec.label.columns.get(c, c) for c in _own_key(table)]
+
+
 def _static(
     spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
-    """The label of a key without a time: of its one gold row, or an aggregate over its rows."""
-    entity = [spec.label.columns.get(c, c) for c in table.entity]
+    """The label of a key without a time, or of an event: of its one gold row, or an aggregate over its rows."""
+    key, entity = _own_key(table), _joined_by(spec, table)
     query = _static_query(spec, gold, rows.clear(), entity)
     # One thread: several add floats up in another order each time, and the digest of the same data would differ.
     with connect(threads=1) as connection:
@@ -190,6 +201,8 @@ def _static(
             found = connection.sql(query).pl()
         except duckdb.Error as error:
             raise _unbound(spec, gold, error) from error
+    times = [c for c in entity if isinstance(rows.schema[c], pl.Datetime)]
+    found = found.with_columns(pl.col(times).dt.replace_time_zone("UTC"))
     doubled = found.select(entity).is_duplicated().sum()
     if doubled:
         raise UnusableLabel(
@@ -197,9 +210,7 @@ def _static(
             where=f"label.expression {spec.label.expression!r}",
             remedy="write an aggregate, such as max(...)",
         )
-    joined = keys.join(
-        found, left_on=list(table.entity), right_on=entity, how="left", maintain_order="left", coalesce=True
-    )
+    joined = keys.join(found, left_on=key, right_on=entity, how="left", maintain_order="left", coalesce=True)
     return keys.with_columns(_defaulted(spec, joined.with_columns(pl.col("_found").is_not_null())))
 
 

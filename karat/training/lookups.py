@@ -291,7 +291,7 @@ def lookups_of(project: Project, spec: ModelSpec) -> list[FeatureLookup]:
     """A declared model's lookups. A table that shares the spine's whole key is matched exactly (its row of a day ends
     where the label begins); any other table with a time is joined as of the spine's day."""
     spine = project.tables[spec.spine_table]
-    return [_declared(project, lookup, spine.primary_key, spine.time, spec) for lookup in spec.lookups]
+    return [_declared(project, lookup, project.spine_columns(spec), spine.time, spec) for lookup in spec.lookups]
 
 
 def _declared(

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from karat.declare.base import format_duration
+from karat.declare.base import DAY, format_duration
 from karat.declare.models import ModelSpec
 from karat.errors import ColumnMissing, TrainingError, did_you_mean
 
@@ -20,8 +20,9 @@ def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity
     """One of "train", "gap" and "test" for each row of ``frame``, in its order.
 
     By time (the default where there is one): the last ``spec.split.test`` of the days are the test, at least one; of
-    the days before, those whose label is not complete when the test begins are the gap, in neither. By entity: a hash
-    of the entity's key, so that all rows of one entity fall on one side, in every run and however the rows change.
+    the days before, those whose label is not complete when the test begins are the gap, in neither, and so are the
+    last ``spec.split.gap``. By entity: a hash of the entity's key, so that all rows of one entity fall on one side, in
+    every run and however the rows change.
     Raises ColumnMissing; TrainingError where a split by time has no time.
     """
     by = spec.split.by or ("time" if time else "entity")
@@ -35,7 +36,7 @@ def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity
         if column not in frame.columns:
             raise ColumnMissing(f"the rows to split have no column {column!r}. {did_you_mean(column, frame.columns)}")
     if by == "time" and time:
-        return _by_time(frame[time], spec.split.test, spec.horizon_end)
+        return _by_time(frame[time], spec.split.test, _apart(spec))
     return _by_entity(frame.select(needed), spec.split.test, spec.seed)
 
 
@@ -49,6 +50,11 @@ def _by_time(times: pl.Series, share: float, horizon: timedelta) -> pl.Series:
     overlaps = pl.col("day").cast(pl.Datetime("us")) + horizon > first
     part = pl.when(pl.col("day") >= first).then(pl.lit(TEST)).when(overlaps).then(pl.lit(GAP)).otherwise(pl.lit(TRAIN))
     return days.alias("day").to_frame().select(part.cast(PARTS).alias("split")).to_series()
+
+
+def _apart(spec: ModelSpec) -> timedelta:
+    """How long from a day's begin to the first test that may follow it: a gap is counted from the day's end."""
+    return max(spec.horizon_end, spec.split.gap + DAY if spec.split.gap else timedelta(0))
 
 
 def _by_entity(keys: pl.DataFrame, share: float, seed: int) -> pl.Series:

@@ -51,7 +51,11 @@ class Bench:
         table = project.tables[spec.spine_table]
         spine = label_spine(project, spec, self.lake)
         training_set = create_training_set(
-            self.lake, spine, lookups_of(project, spec), spec.label.name, exclude_columns=list(table.primary_key)
+            self.lake,
+            spine,
+            lookups_of(project, spec),
+            spec.label.name,
+            exclude_columns=list(project.spine_columns(spec)),
         )
         detects = spec.task == "anomaly"
         judged = training_set.data[spec.label.name].null_count() < training_set.data.height

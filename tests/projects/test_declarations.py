@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 import pytest
 
@@ -68,6 +70,9 @@ def test_no_feature_reads_the_truth_or_the_label(project: Project) -> None:
         assert not project.gold[table.source].truth
         read = " ".join(f"{f.column} {f.where}" for f in table.features)
         assert "churned" not in read
+        # Whether a payment was a fraud is known a week later: only what is of payments before then may read it.
+        late = [f for f in table.features if "is_fraud" in f"{f.column} {f.where} {f.event}"]
+        assert all(table.delay_of(f) == timedelta(days=7) for f in late)
 
 
 def test_the_cost_models_are_those_of_the_document(health_monitor: Project) -> None:
