@@ -44,12 +44,12 @@ class TableReads:
         state = store.state(Space(str(table)))
         if state is not None:
             self.key, types = dict(state.key), dict(state.columns)
-            self.time = state.time
+            self.time, self._time_type = state.time, state.time_type
         else:
             info = lake.info(table)
             types = {f.name: dtype_of(f.type) for f in info.schema if f.name not in info.primary_key}
             self.key = {n: dtype_of(info.schema.field(n).type) for n in info.primary_key if n != info.timeseries}
-            self.time = info.timeseries
+            self.time, self._time_type = info.timeseries, ""
         for column in self.columns:
             if column not in types:
                 raise FeatureNotFound(
@@ -58,7 +58,9 @@ class TableReads:
 
     @cached_property
     def time_type(self) -> str:
-        return dtype_of(self._lake.info(self.table).schema.field(self.time).type) if self.time else ""
+        if self._time_type or not self.time:
+            return self._time_type
+        return dtype_of(self._lake.info(self.table).schema.field(self.time).type)
 
     @property
     def key_types(self) -> dict[str, str]:

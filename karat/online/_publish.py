@@ -136,6 +136,7 @@ def _next_state(info: TableInfo, known: State | None, index: Index, length: int 
         layout=number,
         keep=_keep(info, known, length) if index == "sequence" else 1,
         event_id=event_id,
+        time_type=dtypes[info.timeseries] if info.timeseries else "",
     )
 
 

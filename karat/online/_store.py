@@ -58,6 +58,7 @@ class State:
     span: int | None = None
     horizon: int | None = None
     event_id: str | None = None
+    time_type: str = ""
     codec: KeyCodec = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

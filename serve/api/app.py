@@ -45,7 +45,8 @@ class Api:
 
     def __del__(self) -> None:
         """Serve calls it when the replica ends: what waits to be logged is written."""
-        self.champions.close()
+        if hasattr(self, "champions"):
+            self.champions.close()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         self.champions.want(user_config.get("champions", {}))

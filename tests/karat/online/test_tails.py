@@ -95,7 +95,7 @@ STEP = st.tuples(st.sampled_from(["merge", "merge", "all"]), st.lists(EVENT, max
 
 
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(steps=st.lists(st.tuples(STEP, st.integers(0, 2)), min_size=1, max_size=5))
 def test_whatever_was_written_the_tails_finish_as_gold_does(steps, tmp_path_factory) -> None:
