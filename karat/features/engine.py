@@ -120,12 +120,13 @@ def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, sourc
 
 
 def _placed(rows: pl.LazyFrame, time: str, dtype: pl.DataType, table: FeatureTable, order: list[str]) -> pl.DataFrame:
-    """Events with their time as microseconds, by entity and time; those of one time by the event id."""
+    """Events with their time as microseconds, and their place: by time, then the gold key, where anything asks for the
+    first or last (``order``)."""
     assert table.event_id is not None
-    by = [*table.entity, time, *dict.fromkeys([*order, table.event_id])]
     moment = _utc(time, dtype).dt.epoch("us").alias(TIME)
     events = rows.filter(pl.col(table.event_id).is_not_null()).with_columns(moment)
-    return events.sort(list(dict.fromkeys(by))).with_row_index(PLACE).collect(engine="streaming")
+    by = list(dict.fromkeys([time, *order, table.event_id])) if order else []
+    return (events.sort(by) if by else events).with_row_index(PLACE).collect(engine="streaming")
 
 
 def between(column: str, dtype: pl.DataType, first: date, last: date) -> pl.Expr:

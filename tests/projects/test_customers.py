@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from karat.declare import Project
 from karat.features import compute_frame
 from karat.quality import check
-from tests.projects.conftest import Bench
+from tests.projects.conftest import END, Bench
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,49 @@ def test_churn_is_good_and_not_perfect(sampled: Callable[..., Bench]) -> None:
     assert all(trained.metrics[name] >= floor for name, floor in trained.spec.gates.floors.items())
     assert trained.baseline["roc_auc"] == 0.5
     assert not {"gender", "churned"} & set(trained.model.feature_names)
+
+
+@pytest.fixture(scope="module")
+def payments(customers: Project) -> pl.DataFrame:
+    """The sample of payments with its planted truth: ``cause`` and ``late``."""
+    assert customers.sample is not None
+    return sys.modules["karat_projects.customers.gold.transactions"].history(0.3, 0, END)
+
+
+def test_payments_keep_their_contract_and_their_past(customers: Project, payments: pl.DataFrame) -> None:
+    assert customers.sample is not None
+    gold = customers.gold["transactions"]
+    assert check(payments.select(*gold.columns), gold).reasons == {}
+    day = pl.col("tx_time").dt.date()
+    assert payments.filter(day == END)["late"].max() == 0
+    assert payments["late"].max() == 3
+    assert payments.filter(pl.col("is_fraud").is_null()).select(day.min()).item() == END - timedelta(days=6)
+    later = customers.sample(scale=0.3, seed=0, end=END + timedelta(days=3))["transactions"]
+    both = payments.join(later, on="transaction_id", suffix="_later").filter(pl.col("is_fraud").is_not_null())
+    others = [c for c in gold.columns if c not in gold.key]
+    assert both.select(others).equals(both.select(pl.col(f"{c}_later").alias(c) for c in others))
+    new = later.join(payments, on="transaction_id", how="anti").filter(day <= END)
+    assert 0 < new.height < 30  # those that came late
+
+
+def test_frauds_have_the_causes_that_are_written_down(payments: pl.DataFrame) -> None:
+    causes = payments.group_by("cause").agg(pl.len(), pl.col("amount").median())
+    found = {cause: (n, amount) for cause, n, amount in causes.rows()}
+    assert set(found) == {"", "skimmed", "stolen", "testing"}
+    assert 0.01 < 1 - found[""][0] / payments.height < 0.03
+    assert found["stolen"][1] > 3 * found[""][1]
+    assert found["skimmed"][1] == pytest.approx(found[""][1], rel=0.2)
+    known = payments.drop_nulls("is_fraud")
+    assert (known["is_fraud"] == (known["cause"] != "")).all()
+
+
+def test_fraud_is_good_and_not_perfect(sampled: Callable[..., Bench]) -> None:
+    bench = sampled("customers")
+    trained = bench.train("fraud")
+    assert 0.78 < trained.metrics["roc_auc"] < 0.92
+    assert trained.metrics["average_precision"] > 8 * trained.baseline["average_precision"]
+    assert all(trained.metrics[name] >= floor for name, floor in trained.spec.gates.floors.items())
+    assert "terminal_fraud_share_30d" in trained.model.feature_names
+    assert not {"terminal_id", "customer_id", "transaction_id", "tx_time", "is_fraud"} & set(
+        trained.model.feature_names
+    )

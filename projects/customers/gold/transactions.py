@@ -31,7 +31,7 @@ TERMINALS = 800
 #: A terminal's customers live near by: each customer knows this many.
 NEAR = 25
 KNOWN_AFTER = 7
-_EPOCH = date(2020, 1, 1)
+_EPOCH = date(2000, 1, 1)
 _A_DAY = 86_400
 #: Customers live and terminals are tampered with in blocks of so many days.
 _BLOCK = 28
@@ -82,7 +82,7 @@ def _world(scale: float, seed: int) -> _World:
     n, terminals = max(20, round(CUSTOMERS * scale)), max(NEAR, round(TERMINALS * scale))
     home, place = draw.random((n, 2)), draw.random((terminals, 2))
     distance = ((home[:, None] - place[None]) ** 2).sum(2)
-    # One in four lives a while only: blocks of days since 2020, modulo a cycle so that at any end some come and go.
+    # One in four lives a while only: days since 2000, modulo a cycle so that at any end some come and go.
     short = draw.random(n) < 0.25
     return _World(
         seed=seed,
@@ -125,7 +125,7 @@ def _day(world: _World, day: int) -> pl.DataFrame:
     draw = _draw(world.seed, 4, day)
     n = len(world.rate)
     alive = (day - world.born) % 366 < world.gone
-    quiet = 1.0 if (day + 2) % 7 < 5 else 0.7  # 2020-01-01 was a Wednesday
+    quiet = 1.0 if (day + 5) % 7 < 5 else 0.7  # 2000-01-01 was a Saturday
     own = np.repeat(np.arange(n), draw.poisson(world.rate * alive * quiet))
     thief = np.repeat(np.arange(n), draw.poisson(1.2 * _stolen(world, day)))
     tester = draw.integers(0, n, draw.poisson(0.002 * n))

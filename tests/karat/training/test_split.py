@@ -109,3 +109,13 @@ def test_what_cannot_be_split_says_why():
     with pytest.raises(ColumnMissing, match=r"no column 'dya'. Did you mean 'day'"):
         split_rows(days(1), spec_of(), time="dya", entity=["id"])
     assert len(split_rows(days(), spec_of(), time="day", entity=["id"])) == 0
+
+
+def test_a_gap_of_its_own_leaves_that_many_days_out():
+    """Train until 31 July, test from 8 August, as in the Fraud Detection Handbook."""
+    frame = pl.DataFrame({"at": [datetime(2018, 7, 25, 23, tzinfo=UTC) + n * DAY for n in range(21)]})
+    spec = spec_of(split={"test": 1 / 3, "gap": "7d"}, label={"horizon": None})
+    parts = split_rows(frame, spec, time="at", entity=[])
+    assert parts.to_list() == ["train"] * 7 + ["gap"] * 7 + ["test"] * 7
+    with pytest.raises(ValueError, match="whole days"):
+        spec_of(split={"gap": "36h"})
