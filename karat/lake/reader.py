@@ -52,9 +52,9 @@ class Reader:
         """The commits, newest first, as Delta tells them."""
         return self._open(name).history(limit)
 
-    def count(self, name: TableName) -> int:
+    def count(self, name: TableName, version: int | None = None) -> int:
         """The rows, from the files' statistics."""
-        return int(self._open(name).count())
+        return int(self._open(name, version).count())
 
     def rows_by_day(self, name: TableName, version: int | None = None) -> dict[date, int]:
         """The rows of each UTC day of the time column, in order; of the files' statistics where days are partitions.
@@ -111,15 +111,20 @@ class Reader:
                 )
         if where is not None:
             rows = rows.filter(where)
-        with storing(name):
-            return (rows.select(list(columns)) if columns is not None else rows).collect()
+        with storing(name):  # what is filtered is let go block by block
+            chosen = rows.select(list(columns)) if columns is not None else rows
+            return chosen.collect(engine="auto" if where is None else "streaming")
 
     def read_pinned(self, name: TableName, version: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """A version that a model pins; where a person was erased from it, what is left of it. Raises as ``read``."""
-        left = pinned_copy(name, version)
+        source, stands = self.pinned_source(name, version)
+        return self.read(source, version=stands, columns=columns)
+
+    def pinned_source(self, name: TableName, version: int) -> tuple[TableName, int | None]:
+        """Where the rows of a pinned version stand: the table and the version to read."""
         if self.is_copied(name, version):
-            return self.read(left, columns=columns)
-        return self.read(name, version=version, columns=columns)
+            return pinned_copy(name, version), None
+        return name, version
 
     def is_copied(self, name: TableName, version: int) -> bool:
         """Whether what is left of a version stands in a table of its own; an empty one is a copy that was killed."""

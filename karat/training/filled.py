@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,14 @@ import polars as pl
 from karat.features import Status, sequences
 from karat.features import lookup as join
 from karat.features.asof import STATUS
+from karat.features.keys import aligned
 from karat.lake import Lake
 from karat.training.functions import BoundFunction, PinnedFunction, compute
 from karat.training.leakage import describe, report
 from karat.training.lookups import PinnedLookup
+
+#: Rows of a feature table that a lookup holds in memory at a time.
+ROWS_AT_ONCE = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,7 @@ def _looked_up(
     for lookup in (asked.without(given) for asked in lookups):
         if not lookup.outputs:
             continue
-        read = lookup.table_columns
-        features = (
-            lake.read_pinned(lookup.table, lookup.version, read) if pinned else lake.read(lookup.table, columns=read)
-        )
-        found, told, age = (_row if lookup.sequence_length is None else _sequence)(spine, features, lookup)
+        found, told, age = _by_parts(lake, spine, lookup, pinned=pinned)
         values += found
         statuses += told
         keys = spine.select(pl.any_horizontal(pl.col(lookup.spine_columns).is_null()).sum()).item()
@@ -89,6 +90,33 @@ def together(first: Filled, second: Filled) -> Filled:
 
 
 _Found = tuple[list[pl.Series], list[pl.Series], pl.Series]
+
+
+def _by_parts(lake: Lake, spine: pl.DataFrame, lookup: PinnedLookup, *, pinned: bool) -> _Found:
+    """A large table is read in parts, by the hash of a key: what is in memory is one part and the spine."""
+    fill_part = _row if lookup.sequence_length is None else _sequence
+    read = lookup.table_columns
+    source, version = lake.pinned_source(lookup.table, lookup.version) if pinned else (lookup.table, None)
+    parts = math.ceil(lake.count(source, version) / ROWS_AT_ONCE)
+    if parts <= 1:
+        return fill_part(spine, lake.read(source, version=version, columns=read), lookup)
+    column, key = next(iter(lookup.keys.items()))
+    typed = aligned(spine[column], lake.scan(source, version).collect_schema()[key], of=f"the feature table's {key!r}")
+    of_spine = (typed.hash(seed=0) % parts).fill_null(0)
+    places, found = [], []
+    for part in range(parts):
+        place = (of_spine == part).arg_true()
+        features = lake.read(source, version=version, columns=read, where=pl.col(key).hash(seed=0) % parts == part)
+        found.append(fill_part(spine[place], features, lookup))
+        places.append(place)
+    order = pl.concat(places).arg_sort()
+    values, statuses, ages = zip(*found, strict=True)
+    return _stacked(values, order), _stacked(statuses, order), pl.concat(ages).gather(order)
+
+
+def _stacked(parts: Sequence[list[pl.Series]], order: pl.Series) -> list[pl.Series]:
+    """Column by column, the parts' rows in the order of the spine."""
+    return [pl.concat(columns).gather(order) for columns in zip(*parts, strict=True)]
 
 
 def _row(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _Found:
