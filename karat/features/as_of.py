@@ -138,15 +138,17 @@ def _known_rows(
 ) -> pl.DataFrame:
     """Feature rows among which is the latest one known at ``at`` of every entity that has one."""
     source = gold.source
-    part_of = narrowed(table, [*chosen, *(c for check in _aside(table) for c in check.columns)])
+    # A row that a check of the table sets aside is not in it: nobody would find it there.
+    aside = aside_of(table.declared_checks)
+    part_of = narrowed(table, [*chosen, *(c for check in aside for c in check.columns)])
     if table.time is None:
-        return _kept(table, compute_frame(part_of, gold.of(entities, None), source=source))
+        return _kept(aside, compute_frame(part_of, gold.of(entities, None), source=source))
     found, pending = [], entities
     for cut, days in _stretches(table, part_of, gold, at):
         if pending.is_empty():
             break
         read = (days[0] - cut.reach, days[1])
-        rows = _kept(table, compute_frame(cut, gold.of(pending, read), days, source=source))
+        rows = _kept(aside, compute_frame(cut, gold.of(pending, read), days, source=source))
         if table.by_event:  # events of the same day may lie after the time asked for
             rows = rows.filter(pl.col(table.time) <= at.astimezone(UTC))
         found.append(rows.select(*table.primary_key, *(f.name for f in part_of.stored)))
@@ -181,10 +183,5 @@ def _stretches(
         last, reach = first - _DAY, max(reach * _WIDEN, table.lookback, 7 * _DAY)
 
 
-def _aside(table: FeatureTable) -> list[RowCheck]:
-    return aside_of(table.declared_checks)
-
-
-def _kept(table: FeatureTable, rows: pl.DataFrame) -> pl.DataFrame:
-    """Without the rows that the table's checks set aside: nobody would find them in it."""
-    return part(rows, _aside(table))[0] if _aside(table) else rows
+def _kept(aside: list[RowCheck], rows: pl.DataFrame) -> pl.DataFrame:
+    return part(rows, aside)[0] if aside else rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 
 from karat.client import FeatureEngineeringClient
@@ -46,7 +48,7 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(settings: Settings, gold: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of a home with that lake, in the environment too: a client without arguments finds it."""
-    shutil.copytree(gold, settings.lake)
+    shutil.copytree(gold, settings.lake, copy_function=os.link)
     monkeypatch.setenv("KARAT_HOME", str(settings.home))
     monkeypatch.setenv("KARAT_PROJECTS", str(PROJECTS))
     return settings.model_copy(update={"projects": PROJECTS})
@@ -56,7 +58,7 @@ def home(settings: Settings, gold: Path, monkeypatch: pytest.MonkeyPatch) -> Set
 def computed(gold: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     """The lake with roi's feature tables too, and the training rows of its model."""
     settings = Settings(home=tmp_path_factory.mktemp("computed"), projects=PROJECTS)
-    shutil.copytree(gold, settings.lake)
+    shutil.copytree(gold, settings.lake, copy_function=os.link)
     lake, project = Lake(settings.lake, settings.environment), load_project("roi", settings)
     for table in project.tables:
         compute_table(project, table, lake)
@@ -86,11 +88,33 @@ def forest(fitted: Callable[..., Any]) -> RandomForestClassifier:
     return fitted(good_forest())
 
 
+@pytest.fixture(scope="session")
+def registered_before(
+    computed: tuple[Path, pd.DataFrame], empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """MLflow's folder with a version of roi's model that is worth nothing and a second one that passes the gates."""
+    settings = Settings(home=tmp_path_factory.mktemp("two"), projects=PROJECTS)
+    shutil.copytree(computed[0], settings.lake, copy_function=os.link)
+    (settings.home / "mlflow").mkdir()
+    shutil.copy(empty_database, settings.home / "mlflow" / "mlflow.db")
+    models, X = ModelRegistry(FeatureEngineeringClient(settings=settings)), computed[1][FEATURES].astype("float64")
+    for estimator in (DummyClassifier(strategy="prior"), good_forest()):
+        models.register_model(estimator.fit(X, computed[1]["moves"].astype(bool)), "move_probability_model")
+    return settings.home / "mlflow"
+
+
+@pytest.fixture
+def two(models: ModelRegistry, registered_before: Path) -> ModelRegistry:
+    """The registry with these two versions, none of them champion."""
+    shutil.copytree(registered_before, models.client.settings.home / "mlflow", dirs_exist_ok=True)
+    return models
+
+
 @pytest.fixture
 def models(fe: FeatureEngineeringClient, registry: Registry, computed: tuple[Path, pd.DataFrame]) -> ModelRegistry:
     """The registry, empty, over a lake with roi's feature tables."""
     shutil.rmtree(fe.settings.lake)
-    shutil.copytree(computed[0], fe.settings.lake)
+    shutil.copytree(computed[0], fe.settings.lake, copy_function=os.link)
     return ModelRegistry(fe)
 
 

@@ -23,7 +23,6 @@ import mlflow.sklearn
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 
 from karat import compat
@@ -32,11 +31,9 @@ from karat.compat import FeatureEngineer, FeaturePipeline, MlflowClient, ModelRe
 from karat.declare import load_project
 from karat.features import compute_table
 from karat.online import open_store
-from karat.settings import Settings
 from serve.api.app import make_app
 from serve.api.champions import Champions
 
-from .conftest import FEATURES, PROJECTS, good_forest
 from .documents import BLOCKS, Block
 
 SEEDS = Path(__file__).parents[3].parent / "shared" / "seeds"
@@ -59,19 +56,6 @@ class World:
     @property
     def fe(self) -> FeatureEngineeringClient:
         return self.models.client
-
-
-@pytest.fixture(scope="module")
-def registered_before(computed, empty_database, tmp_path_factory):
-    """A registry with a model that is worth nothing and one that is, made once and copied."""
-    settings = Settings(home=tmp_path_factory.mktemp("two"), projects=PROJECTS)
-    shutil.copytree(computed[0], settings.lake)
-    (settings.home / "mlflow").mkdir()
-    shutil.copy(empty_database, settings.home / "mlflow" / "mlflow.db")
-    models, X = ModelRegistry(FeatureEngineeringClient(settings=settings)), computed[1][FEATURES].astype("float64")
-    for estimator in (DummyClassifier(strategy="prior"), good_forest()):
-        models.register_model(estimator.fit(X, computed[1]["moves"].astype(bool)), "move_probability_model")
-    return settings.home / "mlflow"
 
 
 @pytest.fixture

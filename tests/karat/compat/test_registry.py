@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
 
@@ -36,67 +35,58 @@ def test_a_declared_model_gets_its_lookups_and_is_measured_by_karat(models, fore
     assert told["deployed_at"] is None
 
 
-def test_only_the_gates_make_a_champion(models, forest, fitted):
-    with pytest.raises(ModelNotFound, match="karat run"):
-        models.promote_model(NAME)
-    models.register_model(fitted(DummyClassifier(strategy="prior")), NAME)
+def test_only_the_gates_make_a_champion(two, forest):
     with pytest.raises(PromotionRefused, match="does not beat its baseline"):
-        models.promote_model(NAME, "1", "Production")
+        two.promote_model(NAME, "1", "Production")
     with pytest.raises(NoChampion):
-        models.load_model(NAME)
-    models.register_model(forest, NAME)
-    champion = models.promote_model(NAME, version="2", stage="Production")
-    assert champion.aliases == ("champion",)
-    models.register_model(forest, NAME)
+        two.load_model(NAME)
+    assert two.promote_model(NAME, version="2", stage="Production").aliases == ("champion",)
+    two.register_model(forest, NAME)
     with pytest.raises(PromotionRefused, match="margin"):
-        models.promote_model(NAME, "latest", "Champion")
-    assert models.find(NAME).version == 2
+        two.promote_model(NAME, "latest", "Champion")
+    assert two.find(NAME).version == 2
     with pytest.raises(WrongCall, match="promote its successor"):
-        models.archive_model(NAME, 2)
-    assert models.promote_model(NAME, 1, "staging").aliases == ("challenger",)
-    assert "archived" in models.archive_model(NAME, 1).aliases
+        two.archive_model(NAME, 2)
+    assert two.promote_model(NAME, 1, "staging").aliases == ("challenger",)
+    assert "archived" in two.archive_model(NAME, 1).aliases
     with pytest.raises(WrongCall, match="Production"):
-        models.promote_model(NAME, 1, "Prodction")
+        two.promote_model(NAME, 1, "Prodction")
 
 
-def test_mlflows_own_calls_go_the_same_way(models, forest, fe, fitted):
-    models.register_model(forest, NAME)
-    models.register_model(fitted(DummyClassifier(strategy="prior")), NAME)
-    client = MlflowClient(fe)
+def test_mlflows_own_calls_go_the_same_way(two):
+    client = MlflowClient(two.client)
     assert client.get_model_version_by_alias(NAME, "Champion") is None
-    client.set_registered_model_alias(NAME, "Champion", "1")
+    client.set_registered_model_alias(NAME, "Champion", "2")
     champion = client.get_model_version_by_alias(NAME, "Champion")
     client.set_registered_model_alias(NAME, "Archived", champion.version)
     with pytest.raises(PromotionRefused):
-        client.set_registered_model_alias(NAME, "Champion", 2)
-    assert client.get_model_version_by_alias(NAME, "champion").version == 1
+        client.set_registered_model_alias(NAME, "Champion", 1)
+    assert client.get_model_version_by_alias(NAME, "champion").version == 2
 
 
-def test_a_loaded_model_predicts_as_its_estimator(models, forest, rows):
-    models.register_model(forest, NAME)
-    served = models.load_model("roi.move_probability", version="latest")
-    X = rows.drop(columns="moves")
-    assert (served.predict(X) == forest.predict(X[list(forest.feature_names_in_)].astype("float64"))).all()
+def test_a_loaded_model_predicts_as_its_estimator(two, forest, rows):
+    served, X = two.load_model("roi.move_probability", version="latest"), rows.drop(columns="moves")
+    assert (served.predict(X) == forest.predict(X[GOOD].astype("float64"))).all()
     assert served.outputs(pl.from_pandas(X))["probability"].shape == (len(X),)
     with pytest.raises(ModelNotFound, match="move_probability"):
-        models.load_model("move_probabilty")
+        two.load_model("move_probabilty")
 
 
-def test_versions_are_compared_on_the_same_rows(models, forest, fitted):
-    models.register_model(fitted(DummyClassifier(strategy="prior")), NAME)
-    models.register_model(forest, NAME)
-    found = models.compare_models(NAME, version1="1", version2="2", metrics=["accuracy", "roc_auc", "log_loss"])
+def test_versions_are_compared_on_the_same_rows(two):
+    found = two.compare_models(NAME, version1="1", version2="2", metrics=["accuracy", "roc_auc", "log_loss"])
     assert found["rows"] > 50
     assert found["metrics"]["roc_auc"]["version1"] == pytest.approx(0.5)
     assert found["metrics"]["roc_auc"]["better"] == 2
     assert found["metrics"]["log_loss"]["difference"] < 0
     assert found["metrics"]["log_loss"]["better"] == 2
-    assert "f1" in models.compare_models(NAME, 1, 2)["metrics"]
+    assert "f1" in two.compare_models(NAME, 1, 2)["metrics"]
     with pytest.raises(WrongCall, match="accuracy"):
-        models.compare_models(NAME, 1, 2, ["acuracy"])
+        two.compare_models(NAME, 1, 2, ["acuracy"])
 
 
 def test_what_does_not_fit_its_declaration_is_not_registered(models, rows, fitted):
+    with pytest.raises(ModelNotFound, match="karat run"):
+        models.promote_model(NAME)
     with pytest.raises(SignatureError, match="is for regression"):
         models.register_model(fitted(LinearRegression()), NAME)
     renamed = rows.rename(columns={GOOD[0]: "email_open_rate"})
@@ -124,9 +114,8 @@ def test_a_model_of_no_project_has_no_gates_and_no_champion(models, fe):
     assert models.compare_models("mine", 1, 1)["rows"] is None
 
 
-def test_a_candidate_that_karat_trained_is_not_taken_for_the_given_one(models, forest, fe):
-    models.register_model(forest, NAME)
-    project, spec = models.declared.model(NAME)
-    assert make_candidate(project, spec, fe.lake, models.registry).retrained
-    models.promote_model(NAME, 2)
+def test_a_candidate_that_karat_trained_is_not_taken_for_the_given_one(two):
+    project, spec = two.declared.model(NAME)
+    assert make_candidate(project, spec, two.client.lake, two.registry).retrained
+    two.promote_model(NAME, 3)
     assert FeaturePipeline(None).feature_importance(NAME)

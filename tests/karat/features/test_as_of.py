@@ -115,11 +115,10 @@ def test_a_value_of_any_day_is_that_of_the_as_of_join(filled, table, moment):
     entity = filled.project.tables[table].entity
     rows = {"user": ["x", "x", "y", "z", "nobody", None], "shop": [1, 2, 1, 1, 1, 1]}
     entities = pl.DataFrame({e: rows[e] for e in entity})
-    for day in (-400, 1, 2, 5, 6, 11, 15, 31, 2000):
-        for hour in (0, 12, 23) if day < 7 else (0,):
-            at = moment(day, hour)
-            found = features_as_of(filled.project, table, filled.lake, entities, at=at)
-            assert_same(found, joined(filled, table, entities, at))
+    for day, hour in ((-400, 0), (1, 23), (2, 12), (3, 0), (5, 23), (11, 0), (31, 0), (2000, 0)):
+        at = moment(day, hour)
+        found = features_as_of(filled.project, table, filled.lake, entities, at=at)
+        assert_same(found, joined(filled, table, entities, at))
 
 
 def test_one_feature_alone_has_the_value_that_it_has_among_all(filled, moment):
@@ -133,7 +132,7 @@ def test_one_feature_alone_has_the_value_that_it_has_among_all(filled, moment):
         assert_same(found, joined(filled, "bursts", one, moment(9), [feature]))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     gold=st.lists(
         st.tuples(
