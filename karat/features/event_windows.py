@@ -33,6 +33,9 @@ class EventQuery:
 
     def add(self, aggregation: Aggregation) -> None:
         feature = aggregation.feature
+        if feature.function == "count" and aggregation.value is None and feature.where is None:
+            self.outputs[feature.name] = f"count(*) OVER {self._window(feature)}"  # the frame's size: nothing is read
+            return
         self.outputs[feature.name] = _OVER[str(feature.function)].format(
             v=self._value(_aggregated(aggregation)), w=self._window(feature), n=PLACE
         )
