@@ -61,15 +61,21 @@ class Declared:
             )
         return _only(found, name, [f"{f.project.name}.{f.table.name}:{bare}" for f in found])
 
-    def feature_set(self, name: str, entity_type: str | None = None) -> Found:
-        """All features of a table, by its name with or without ``_features``; else one feature."""
+    def feature_set(self, name: str, entity_type: str | None = None) -> list[Found]:
+        """A declared set's tables, whole; or one table, by its name with or without ``_features``; else one feature."""
+        sets = [
+            (p, members) for p in self.projects() for n, members in p.spec.feature_sets.items() if _means(p, n, name)
+        ]
+        if sets:
+            project, members = _only(sets, name, [f"{p.name}.{name.rpartition('.')[2]}" for p, _ in sets])
+            return [Found(project, project.tables[m], _stored(project.tables[m])) for m in members]
         found = [Found(p, t, _stored(t)) for p, t in self._tables() if _is_named(p, t, name)]
         if found:
-            return _only(found, name, [f"{f.project.name}.{f.table.name}" for f in found])
+            return [_only(found, name, [f"{f.project.name}.{f.table.name}" for f in found])]
         try:
-            return self.feature(name, entity_type)
+            return [self.feature(name, entity_type)]
         except FeatureNotFound:
-            tables = {t.name for _, t in self._tables()}
+            tables = {t.name for _, t in self._tables()} | {n for p in self.projects() for n in p.spec.feature_sets}
             raise TableNotFound(
                 f"there is no feature set {name!r}",
                 where=f"the feature tables of {', '.join(p.name for p in self.projects()) or 'no project'}",
@@ -132,6 +138,12 @@ def _is_named(project: Project, table: FeatureTable, text: str) -> bool:
     names = {table.name, table.name.removesuffix("_features")}
     qualified = {f"{project.name}.{n}" for n in names} | {str(project.table_name(table.name)), f"features.{table.name}"}
     return not text or text.lower() in names | qualified
+
+
+def _means(project: Project, declared: str, text: str) -> bool:
+    """Whether ``text`` means this feature set: ``behavioral``, ``roi.behavioral``, ``behavioral_features``."""
+    plain = text.lower().removesuffix("_features")
+    return plain in (declared, f"{project.name}.{declared}")
 
 
 def _is_of(table: FeatureTable, entity_type: str) -> bool:

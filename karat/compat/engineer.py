@@ -121,10 +121,10 @@ class FeatureEngineer:
         """The tables of these features or feature sets, each once, in the order of their first mention."""
         tables: dict[tuple[str, str], Found] = {}
         for name in _listed(names):
-            one = self.declared.feature_set(name, entity_type)
-            key = (one.project.name, one.table.name)
-            before = tables[key].features if key in tables else ()
-            tables[key] = Found(one.project, one.table, tuple(dict.fromkeys((*before, *one.features))))
+            for one in self.declared.feature_set(name, entity_type):
+                key = (one.project.name, one.table.name)
+                before = tables[key].features if key in tables else ()
+                tables[key] = Found(one.project, one.table, tuple(dict.fromkeys((*before, *one.features))))
         if not tables:
             raise WrongCall("no feature is named", remedy="give the name of a feature, or of a feature table")
         return list(tables.values())

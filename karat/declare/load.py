@@ -43,6 +43,7 @@ def load_project(name: str, settings: Settings | None = None) -> Project:
     # Cross-checks against what could not be read would only repeat its error under other names.
     if not errors:
         errors.extend(_cross_check(path, gold, tables, functions, models))
+        errors.extend(_check_sets(path / "project.yaml", spec, tables) if spec else ())
     if errors or spec is None:
         raise _wrong(name, path, errors)
     return Project(name, path, settings.environment, spec, gold, tables, models, sample, functions)
@@ -197,7 +198,10 @@ def _raised_at(error: BaseException, path: Path) -> int:
 
 
 def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[dict[str, GoldTable], Sample | None]:
-    """The gold tables of all files, and their samples as one."""
+    """The gold tables of all files, and their samples as one.
+
+    A file whose name begins with ``_`` is what the others share: it sorts first, and they import it as
+    ``karat_projects.PROJECT.gold._NAME``."""
     found: dict[str, GoldTable] = {}
     samples: list[Sample] = []
     for path in paths:
@@ -205,7 +209,7 @@ def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[dict[
         if module is None:
             continue
         tables = [v for v in vars(module).values() if isinstance(v, GoldTable)]
-        if not tables:
+        if not tables and not path.name.startswith("_"):
             errors.append(f"{_short(path)}: declares no GoldTable")
         for table in tables:
             if table.name in found and table is not found[table.name]:
@@ -287,6 +291,18 @@ def _cross_check(
         where = next(iter(path.glob(f"models/**/{model.name}.yaml")))
         yield from _check_model(where, model, gold, tables)
         yield from _check_functions(where, model, functions, tables)
+
+
+def _check_sets(path: Path, spec: ProjectSpec, tables: dict[str, FeatureTable]) -> Iterator[str]:
+    """The tables of a feature set are declared, and of the same entities."""
+    for name, members in spec.feature_sets.items():
+        place = f"{_short(path)}:{_line_of(path, ('feature_sets', name))}: feature_sets.{name}"
+        for member in members:
+            if member not in tables:
+                yield f"{place}: there is no feature table {member!r}. {did_you_mean(member, tables)}"
+        keys = {m: ", ".join(tables[m].entity) for m in members if m in tables}
+        if len(set(keys.values())) > 1:
+            yield f"{place}: its tables are not of the same entities: {'; '.join(f'{m} by {k}' for m, k in keys.items())}"
 
 
 def _own_columns(table: FeatureTable) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field
@@ -40,6 +40,7 @@ class ProjectSpec(Declaration):
 
     ``mode`` decides who has schedules: the master deployment alone, or the pipelines each on their own; never both.
     ``main_domain`` is the domain that ``make run`` runs.
+    ``feature_sets`` names feature tables that people ask for together: those of one category, each from its own source.
     """
 
     description: str
@@ -51,6 +52,7 @@ class ProjectSpec(Declaration):
     retries: Retries = Retries()
     feature_timeout_seconds: float = Field(7200, gt=0)
     feature_shards: int | None = Field(None, ge=1, description="pieces by entity; by the rows of gold if unset")
+    feature_sets: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     environments: dict[str, dict[str, Any]] = {}
 
 
@@ -59,7 +61,8 @@ Sample = Callable[..., dict[str, pl.DataFrame]]
 
 
 def gold_files(project: Path) -> tuple[Path, ...]:
-    """``gold.py``, or where there are many tables the files of ``gold/``, or both."""
+    """``gold.py``, or where there are many tables the files of ``gold/``, or both; what ``gold/_*.py`` hold is shared by
+    the other files, and comes before them."""
     one = project / "gold.py"
     many = sorted((project / "gold").glob("*.py"))
     return (*([one] if one.exists() or not many else []), *many)

@@ -72,6 +72,12 @@ YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_foreca
         ),
         ("project.yaml", "description: A\nowner: b\ntimezone: Europe/Berln\n", "project.yaml:3: timezone"),
         ("project.yaml", "description: A\n", "owner: Field required"),
+        (
+            "project.yaml",
+            "description: A\nowner: b\nfeature_sets:\n  money: [spent]\n",
+            "shop/project.yaml:4: feature_sets.money: there is no feature table 'spent'. Did you mean 'spend'",
+        ),
+        ("gold/notes.py", "VALUE = 3\n", "declares no GoldTable"),
         ("gold.py", GOLD.replace('event_time="day"', 'event_time="date"'), "has no column 'date'"),
         ("gold.py", GOLD.replace('event_time="day"', 'cluster_by=("user",)'), "has no column 'user'"),
         ("gold.py", "import nothing_of_the_kind\n", "gold.py:1: ModuleNotFoundError"),
@@ -87,6 +93,16 @@ def test_what_is_wrong_is_said_where_it_stands(shop, name, text, message):
     with pytest.raises(DeclarationError) as caught:
         load_project("shop", shop.settings)
     assert any(message in error for error in caught.value.errors), caught.value.errors
+
+
+def test_gold_files_share_what_a_file_with_an_underscore_holds(shop):
+    (shop.folder / "gold.py").unlink()
+    shop.write("gold/_world.py", "DESCRIPTION = 'One'\n")
+    text = GOLD.replace('description="Orders"', "description=DESCRIPTION")
+    shop.write("gold/orders.py", f"from karat_projects.shop.gold._world import DESCRIPTION\n{text}")
+    assert load_project("shop", shop.settings).gold["orders"].description == "One"
+    shop.write("gold/_world.py", "DESCRIPTION = 'Another one'\n")
+    assert load_project("shop", shop.settings).gold["orders"].description == "Another one"
 
 
 def test_an_environment_overrides_field_by_field(shop):
