@@ -302,7 +302,8 @@ def _check_sets(path: Path, spec: ProjectSpec, tables: dict[str, FeatureTable]) 
                 yield f"{place}: there is no feature table {member!r}. {did_you_mean(member, tables)}"
         keys = {m: ", ".join(tables[m].entity) for m in members if m in tables}
         if len(set(keys.values())) > 1:
-            yield f"{place}: its tables are not of the same entities: {'; '.join(f'{m} by {k}' for m, k in keys.items())}"
+            told = "; ".join(f"{member} by {key}" for member, key in keys.items())
+            yield f"{place}: its tables are not of the same entities: {told}"
 
 
 def _own_columns(table: FeatureTable) -> tuple[str, ...]:

@@ -61,8 +61,8 @@ Sample = Callable[..., dict[str, pl.DataFrame]]
 
 
 def gold_files(project: Path) -> tuple[Path, ...]:
-    """``gold.py``, or where there are many tables the files of ``gold/``, or both; what ``gold/_*.py`` hold is shared by
-    the other files, and comes before them."""
+    """``gold.py``, or where there are many tables the files of ``gold/``, or both; what ``gold/_*.py`` hold is shared
+    by the other files, and comes before them."""
     one = project / "gold.py"
     many = sorted((project / "gold").glob("*.py"))
     return (*([one] if one.exists() or not many else []), *many)
