@@ -102,9 +102,9 @@ def _config(project: Project, spec: ModelSpec) -> ModelConfig:
             features_tables=names,
             features=tuple(features),
             primary_key=project.tables[spec.spine_table].primary_key,
-            label=spec.label.name,
-            label_table=str(project.gold_name(spec.label.source)),
-            label_expression=spec.label.expression,
+            label=spec.target or "",
+            label_table=str(project.gold_name(spec.label.source)) if spec.label else "",
+            label_expression=spec.label.written if spec.label else "",
         ),
         model=AlgorithmConfig(
             kind=spec.kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,11 +14,12 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
+from karat.declare.base import DAY
 from karat.declare.checks import attached
 from karat.declare.features import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
-from karat.declare.models import FunctionUse, Lookup, ModelSpec
+from karat.declare.models import FunctionUse, Label, Lookup, ModelSpec
 from karat.declare.project import Project, ProjectSpec, Sample, gold_files
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
 from karat.kinds import check_declared
@@ -341,7 +343,7 @@ def _check_model(
     def at(*loc: Any) -> str:
         return f"{_short(path)}:{_line_of(path, loc)}"
 
-    if model.label.source not in gold:
+    if model.label is not None and model.label.source not in gold:
         near = did_you_mean(model.label.source, gold)
         yield f"{at('label', 'source')}: there is no gold table {model.label.source!r}. {near}"
     for index, lookup in enumerate(model.lookups):
@@ -360,15 +362,29 @@ def _check_model(
     spine = tables.get(model.spine_table)
     if model.spine and spine is None:
         yield f"{at('spine')}: there is no feature table {model.spine!r}. {did_you_mean(model.spine, tables)}"
-    if spine is not None and spine.by_event and model.label.horizon is not None:
-        yield f"{at('label', 'horizon')}: a row of {spine.name!r} is an event, whose label is its own: no horizon"
-    elif spine is not None and spine.time and not spine.by_event and model.label.horizon is None:
-        yield f"{at('label')}: {spine.name!r} has a time, so the label needs a horizon, as in 'horizon: 7d'"
+    if model.label is not None and spine is not None:
+        for loc, problem in _label_problems(model, model.label, spine):
+            yield f"{at(*loc)}: {problem}"
     if model.baseline.feature and spine is not None:
         known = [name for lookup in model.lookups for name in _looked_up(lookup, tables.get(lookup.table))]
         if model.baseline.feature not in known:
             near = did_you_mean(model.baseline.feature, known)
             yield f"{at('baseline', 'feature')}: the lookups bring no feature {model.baseline.feature!r}. {near}"
+
+
+def _label_problems(model: ModelSpec, label: Label, spine: FeatureTable) -> Iterator[tuple[tuple[str, ...], str]]:
+    """A label must lie after its row's features: after the day of a row, after the event that a row is of."""
+    if label.horizon is None:
+        if spine.time and not spine.by_event:
+            yield ("label",), f"{spine.name!r} has a time, so the label needs a horizon, as in 'horizon: 7d'"
+        return
+    if spine.by_event and label.steps is None:
+        yield ("label", "horizon"), f"a row of {spine.name!r} is an event, whose label is its own: no horizon"
+    elif spine.by_event:
+        if label.offset < timedelta(0):
+            yield ("label", "offset"), "the label overlaps its features: its offset must not be negative"
+    elif model.task == "forecast" and label.offset < DAY:
+        yield ("label", "offset"), "the label overlaps its features: its offset must be at least one grain (1d)"
 
 
 def _check_functions(

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from karat.declare.base import DAY, Declaration, Duration
 
-Task = Literal["regression", "binary", "multiclass", "anomaly"]
+Task = Literal["regression", "binary", "multiclass", "multilabel", "anomaly", "clustering", "forecast"]
+#: The tasks whose label, where there is one, serves evaluation alone.
+UNSUPERVISED = ("anomaly", "clustering")
 
 #: Each metric's better direction; scikit-learn's names.
 HIGHER_IS_BETTER: dict[str, bool] = {
@@ -20,6 +22,8 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "f1": True,
     "accuracy": True,
     "r2": True,
+    "adjusted_rand": True,
+    "silhouette": True,
     "log_loss": False,
     "rmse": False,
     "mae": False,
@@ -29,7 +33,10 @@ DEFAULT_METRIC: dict[str, str] = {
     "regression": "rmse",
     "binary": "roc_auc",
     "multiclass": "log_loss",
+    "multilabel": "roc_auc",
     "anomaly": "average_precision",
+    "clustering": "adjusted_rand",
+    "forecast": "rmse",
 }
 
 #: The metrics of each task, and the naive baselines; the first is the one where none is named.
@@ -38,13 +45,19 @@ METRICS: dict[str, tuple[str, ...]] = {
     "regression": ("rmse", "mae", "r2", "mape"),
     "binary": (*_TWO_CLASSES, "accuracy", "log_loss"),
     "multiclass": ("log_loss", "accuracy", "precision", "recall", "f1", "roc_auc"),
+    "multilabel": ("roc_auc", "average_precision", "f1"),
     "anomaly": _TWO_CLASSES,
+    "clustering": ("adjusted_rand", "silhouette"),
+    "forecast": ("rmse", "mae", "r2"),
 }
 BASELINES: dict[str, tuple[str, ...]] = {
     "regression": ("mean", "median", "random", "feature"),
     "binary": ("prior", "random", "feature"),
     "multiclass": ("prior", "random"),
+    "multilabel": ("prior", "random"),
     "anomaly": ("random", "feature"),
+    "clustering": ("random",),
+    "forecast": ("mean", "feature"),
 }
 
 
@@ -56,24 +69,69 @@ class Label(Declaration):
     begin where the features end. Rows whose horizon is not over yet have no label and are left out. Without a time:
     an expression over the gold row (or an aggregate over the rows) of the same key. ``default`` fills rows without
     gold rows in the horizon. ``columns`` maps the spine's key columns to gold columns of another name.
+
+    A multi-label model has ``expressions`` instead, one condition a label (name -> SQL, 0 or 1). A forecast has
+    ``steps``: the expression is evaluated on so many consecutive windows of ``horizon`` each, the first at ``offset``.
+    Of a row of an event at t these windows are (t + offset, t + offset + horizon] and so on, so that with an offset of
+    0 the event itself is in none of them.
     """
 
     name: str = "label"
     source: str
-    expression: str
+    expression: str = ""
+    expressions: dict[str, str] = {}
+    steps: int | None = Field(None, ge=1, le=1000)
     where: str | None = None
     horizon: Duration | None = None
     offset: Duration = DAY
     default: float | str | None = None
     columns: dict[str, str] = {}
 
+    @model_validator(mode="after")
+    def _one_form(self) -> Label:
+        if bool(self.expression) == bool(self.expressions):
+            raise ValueError("a label has an expression, or the expressions of several labels: one of the two")
+        if self.steps is not None and self.horizon is None:
+            raise ValueError("steps are windows of one horizon each: give horizon, as in '1h'")
+        return self
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Name -> SQL of every part of a label that has several: a multi-label's own names, a forecast's step_1 and so
+        on; empty where the label is one value."""
+        return self.expressions or {step_name(i): self.expression for i in range(self.steps or 0)}
+
+    @property
+    def written(self) -> str:
+        """All of its SQL as one text, for messages and for the columns that it names."""
+        return self.expression or "; ".join(self.expressions.values())
+
+
+def step_name(index: int) -> str:
+    """The name of a forecast's step, counted from 0."""
+    return f"step_{index + 1}"
+
 
 class Lookup(Declaration):
-    """Features of one table; ``features: "*"`` takes all of them, less ``exclude``."""
+    """Features of one table; ``features: "*"`` takes all of them, less ``exclude``.
+
+    With ``sequence_length`` each feature is the sequence of the so many latest rows that were known, for kinds that
+    read sequences. A gap wider than ``step`` (the table's grain by default) ends it; one that is short is padded in
+    front (``short: pad``), or its row is an error (``short: refuse``).
+    """
 
     table: str
     features: tuple[str, ...] | Literal["*"] = "*"
     exclude: tuple[str, ...] = ()
+    sequence_length: int | None = Field(None, ge=1, le=10_000)
+    step: Duration | None = None
+    short: Literal["pad", "refuse"] = "pad"
+
+    @model_validator(mode="after")
+    def _of_a_sequence(self) -> Lookup:
+        if self.sequence_length is None and (self.step is not None or self.short != "pad"):
+            raise ValueError("step and short are of a sequence: give sequence_length")
+        return self
 
 
 class FunctionUse(Declaration):
@@ -106,7 +164,8 @@ class Split(Declaration):
 
 class Baseline(Declaration):
     """The naive answer to beat. ``mean`` and ``prior`` are scikit-learn's dummies; ``feature`` answers with that
-    feature's value times ``scale`` (persistence: last week's cost is next week's)."""
+    feature's value times ``scale`` (persistence: last week's cost is next week's), of a sequence with its newest value;
+    a forecast's steps all have the same."""
 
     strategy: Literal["mean", "median", "prior", "random", "feature"] | None = None
     feature: str | None = None
@@ -146,7 +205,7 @@ class ModelSpec(Declaration):
     owner: str = ""
     task: Task
     kind: str
-    label: Label
+    label: Label | None = Field(None, description="only a clustering model may do without")
     lookups: tuple[Lookup, ...] = Field(min_length=1)
     functions: tuple[FunctionUse, ...] = ()
     spine: str | None = Field(None, description="the feature table whose keys are the rows; the first lookup's")
@@ -174,12 +233,41 @@ class ModelSpec(Declaration):
             raise ValueError(f"a {self.task} model has no baseline {self.baseline.strategy!r}; it has {known}")
         if self.class_weight and self.task not in ("binary", "multiclass"):
             raise ValueError(f"class_weight is for classes, and a {self.task} model has none")
-        if self.task != "anomaly" and self.label.horizon is not None and self.label.offset < DAY:
+        return self
+
+    @model_validator(mode="after")
+    def _label_of_its_task(self) -> ModelSpec:
+        label = self.label
+        if label is None:
+            if self.task != "clustering":
+                raise ValueError(f"a {self.task} model needs a label: {{source: GOLD_TABLE, expression: SQL}}")
+            if self.metric == "adjusted_rand" or "adjusted_rand" in self.gates.floors:
+                raise ValueError("adjusted_rand compares with a label, and there is none: take silhouette")
+            return self
+        if (self.task == "multilabel") != bool(label.expressions):
+            raise ValueError("label.expressions are for a multilabel model, and it has no single expression")
+        if (self.task == "forecast") != (label.steps is not None):
+            raise ValueError("label.steps are for a forecast, and it needs them: 1 for the next window alone")
+        # Whether a forecast's rows are days or events its spine says, on loading.
+        if self.task not in (*UNSUPERVISED, "forecast") and label.horizon is not None and label.offset < DAY:
             raise ValueError("the label overlaps its features: its offset must be at least one grain (1d)")
         return self
 
     @property
+    def labelled(self) -> Label:
+        """The label of a model that must have one."""
+        assert self.label is not None
+        return self.label
+
+    @property
+    def target(self) -> str | None:
+        """The name of the label's column; None without a label."""
+        return self.label.name if self.label else None
+
+    @property
     def primary_metric(self) -> str:
+        if self.task == "clustering" and self.label is None:
+            return self.metric or "silhouette"
         return self.metric or DEFAULT_METRIC[self.task]
 
     @property
@@ -188,5 +276,7 @@ class ModelSpec(Declaration):
 
     @property
     def horizon_end(self) -> timedelta:
-        """How long after a row's day its label is complete."""
-        return (self.label.offset + self.label.horizon) if self.label.horizon else timedelta(0)
+        """How long after a row's time its label is complete."""
+        if self.label is None or self.label.horizon is None:
+            return timedelta(0)
+        return self.label.offset + self.label.horizon * (self.label.steps or 1)

@@ -11,7 +11,7 @@ import pandas as pd
 import polars as pl
 
 from karat.declare.functions import DeclaredFunction
-from karat.declare.models import ModelSpec
+from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.declare.project import Project
 from karat.executors import Progress, silent
 from karat.lake import Lake
@@ -96,12 +96,13 @@ def training_set_of(
     project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame, *, without: Sequence[str] = ()
 ) -> TrainingSet:
     """The declared training set; ``without`` are features that are left out of it."""
-    sources = [project.table_name(spec.spine_table), project.gold_name(spec.label.source)]
+    sources = [project.table_name(spec.spine_table)]
+    sources += [project.gold_name(spec.label.source)] if spec.label else []
     return create_training_set(
         lake,
         spine,
         [*lookups_of(project, spec), *functions_of(spec)],
-        spec.label.name,
+        spec.target,
         exclude_columns=[*project.spine_columns(spec), *without],
         catalog=project.catalog,
         sources={str(name): lake.version(name) for name in sources if lake.exists(name)},
@@ -112,14 +113,15 @@ def training_set_of(
 def _trained(project: Project, spec: ModelSpec, training_set: TrainingSet) -> tuple[pl.Series, Trained]:
     table = project.tables[spec.spine_table]
     split = split_rows(training_set.data, spec, time=table.time, entity=table.entity)
-    judged = training_set.data[spec.label.name].null_count() < training_set.data.height
+    unsupervised = spec.task in UNSUPERVISED
+    judged = spec.target is not None and training_set.data[spec.target].null_count() < training_set.data.height
     trained = train(
         spec,
         training_set.data,
         features=training_set.features,
-        label=None if spec.task == "anomaly" else spec.label.name,
+        label=None if unsupervised else spec.target,
         split=split,
-        evaluation_label=spec.label.name if spec.task == "anomaly" and judged else None,
+        evaluation_label=spec.target if unsupervised and judged else None,
     )
     return split, trained
 
@@ -185,7 +187,7 @@ def entry_of(
         "model": spec.name,
         "definition": definition,
         "declaration": spec.model_dump(mode="json"),
-        "label_definition": spec.label.model_dump(mode="json"),
+        "label_definition": spec.label.model_dump(mode="json") if spec.label else None,
         "metrics": trained.metrics,
         "baseline": trained.baseline,
         "baseline_name": trained.baseline_name,

@@ -54,7 +54,7 @@ def register_fitted(
     table = project.tables[spec.spine_table]
     split = split_rows(training_set.data, spec, time=table.time, entity=table.entity)
     judged = judge_fitted(
-        spec, model, training_set.data, features=training_set.features, label=spec.label.name, split=split
+        spec, model, training_set.data, features=training_set.features, label=spec.target, split=split
     )
     # Of this definition and these data Karat may train a model of its own: it must not find this one instead.
     definition = f"given:{uuid.uuid4().hex}"

@@ -19,7 +19,7 @@ def origins(project: Project, spec: ModelSpec, lake: Lake) -> dict[str, str]:
     A planted truth is left out: it only evaluates.
     """
     tables = {project.tables[lookup.table].source for lookup in spec.lookups}
-    tables |= {project.tables[spec.spine_table].source, spec.label.source}
+    tables |= {project.tables[spec.spine_table].source, *([spec.label.source] if spec.label else [])}
     names = {t: project.gold_name(t) for t in sorted(tables) if not project.gold[t].truth}
     return {t: origin(lake, n) or "" for t, n in names.items() if lake.exists(n)}
 

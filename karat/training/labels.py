@@ -29,8 +29,9 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     evaluation).
     Raises TableNotFound, LabelNotFound for an expression that does not bind, EmptyTrainingSet and UnusableLabel.
     """
-    table, gold = project.tables[spec.spine_table], project.gold[spec.label.source]
-    check_label(project, spec)
+    table = project.tables[spec.spine_table]
+    if spec.label is not None:
+        check_label(project, spec)
     columns = list(project.spine_columns(spec))
     keys = lake.read(project.table_name(table.name), columns=columns).select(columns).sort(table.primary_key)
     if keys.is_empty():
@@ -39,9 +40,12 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
             where=str(project.table_name(table.name)),
             remedy=f"compute the features: karat run {project.name}",
         )
+    if spec.label is None:
+        return keys
+    gold = project.gold[spec.label.source]
     rows = _gold_rows(project, spec, gold, lake)
     if rows is None:  # the planted truth of a sample, which real data don't have
-        return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.label.name))
+        return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.labelled.name))
     if table.time is None or table.by_event:
         return _kept(spec, _static(spec, table, gold, keys, rows))
     end = _last_day(project, table, gold, lake, rows)
@@ -57,7 +61,7 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
 
 def check_label(project: Project, spec: ModelSpec) -> None:
     """Binds the label's expression to the contract of its gold table, without data. Raises LabelNotFound."""
-    gold = project.gold[spec.label.source]
+    gold = project.gold[spec.labelled.source]
     empty = pl.from_arrow(gold.schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
     entity = _joined_by(spec, project.tables[spec.spine_table])
@@ -74,8 +78,8 @@ def check_label(project: Project, spec: ModelSpec) -> None:
             where=f"model {spec.name!r}, label.source",
             remedy="declare event_time in gold.py",
         )
-    if spec.label.where:
-        _bind(spec, gold, empty, f"SELECT ({spec.label.where}) FROM gold")
+    if spec.labelled.where:
+        _bind(spec, gold, empty, f"SELECT ({spec.labelled.where}) FROM gold")
     _static_query(spec, gold, empty, entity)
 
 
@@ -92,7 +96,7 @@ def _unbound(spec: ModelSpec, gold: GoldTable, error: duckdb.Error) -> KaratErro
     unknown = re.search(r'column "([^"]+)" not found', str(error))
     return LabelNotFound(
         f"the label of {spec.name!r} cannot be computed: {str(error).splitlines()[0]}",
-        where=f"label.expression {spec.label.expression!r} over gold table {gold.name!r}",
+        where=f"label.expression {spec.labelled.expression!r} over gold table {gold.name!r}",
         remedy=did_you_mean(unknown[1], gold.columns) if unknown else "write it as DuckDB reads it",
     )
 
@@ -110,7 +114,7 @@ def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -
         )
     if gold.truth and spec.task == "anomaly" and _stale_truth(project, spec, gold, lake):
         return None
-    words = set(re.findall(r"\w+", f"{spec.label.expression} {spec.label.where or ''}"))
+    words = set(re.findall(r"\w+", f"{spec.labelled.expression} {spec.labelled.where or ''}"))
     needed = words | {*_joined_by(spec, project.tables[spec.spine_table])} | {gold.event_time, *gold.key}
     # As for features, rows that break the contract do not count.
     rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=kept(gold))
@@ -147,8 +151,8 @@ def _timed(
     spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
     """Each gold row is copied to the days whose horizon holds it; then an equal join, linear in rows x horizon."""
-    assert spec.label.horizon is not None
-    names = {c: spec.label.columns.get(c, c) for c in table.entity}
+    assert spec.labelled.horizon is not None
+    names = {c: spec.labelled.columns.get(c, c) for c in table.entity}
     spine = keys.select(
         pl.int_range(pl.len()).alias("_row"),
         pl.col(str(table.time)).alias("_day"),
@@ -156,14 +160,14 @@ def _timed(
     )
     on = " AND ".join(f"e.{quote(names[c])} = s._key_{i}" for i, c in enumerate(table.entity))
     query = f"""
-        WITH kept AS (SELECT * FROM gold WHERE {spec.label.where or "true"}),
+        WITH kept AS (SELECT * FROM gold WHERE {spec.labelled.where or "true"}),
         dated AS (SELECT *, {quote(str(gold.event_time))}::TIMESTAMP AS _time FROM kept),
         bounded AS (SELECT * EXCLUDE (_time),
-            ((_time - INTERVAL '{_seconds(spec.label.offset + spec.label.horizon)} seconds')::DATE + 1) AS _from,
-            (_time - INTERVAL '{_seconds(spec.label.offset)} seconds')::DATE AS _until FROM dated),
+            ((_time - INTERVAL '{_seconds(spec.labelled.offset + spec.labelled.horizon)} seconds')::DATE + 1) AS _from,
+            (_time - INTERVAL '{_seconds(spec.labelled.offset)} seconds')::DATE AS _until FROM dated),
         e AS (SELECT * EXCLUDE (_from, _until),
             _from + unnest(range(0, (_until - _from + 1)::BIGINT))::INTEGER AS _day FROM bounded),
-        labelled AS (SELECT s._row, ({spec.label.expression}) AS _label
+        labelled AS (SELECT s._row, ({spec.labelled.expression}) AS _label
             FROM spine s JOIN e ON e._day = s._day AND {on} GROUP BY s._row)
         SELECT s._row, l._label, l._row IS NOT NULL AS _found FROM spine s LEFT JOIN labelled l USING (_row) ORDER BY 1
     """
@@ -185,7 +189,7 @@ def _own_key(table: FeatureTable) -> list[str]:
 
 def _joined_by(spec: ModelSpec, table: FeatureTable) -> list[str]:
     """The same columns as the label's gold table names them."""
-    return [spec.label.columns.get(c, c) for c in _own_key(table)]
+    return [spec.labelled.columns.get(c, c) for c in _own_key(table)]
 
 
 def _static(
@@ -207,7 +211,7 @@ def _static(
     if doubled:
         raise UnusableLabel(
             f"{doubled} gold rows share their key with another, and the label of {spec.name!r} is no aggregate",
-            where=f"label.expression {spec.label.expression!r}",
+            where=f"label.expression {spec.labelled.expression!r}",
             remedy="write an aggregate, such as max(...)",
         )
     joined = keys.join(found, left_on=key, right_on=entity, how="left", maintain_order="left", coalesce=True)
@@ -217,8 +221,8 @@ def _static(
 def _static_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity: list[str]) -> str:
     """The query that binds: grouped by the key if the expression is an aggregate, row by row if not."""
     columns = ", ".join(quote(c) for c in entity)
-    base = f"SELECT {columns}, ({spec.label.expression}) AS _label, true AS _found FROM gold"
-    base += f" WHERE {spec.label.where}" if spec.label.where else ""
+    base = f"SELECT {columns}, ({spec.labelled.expression}) AS _label, true AS _found FROM gold"
+    base += f" WHERE {spec.labelled.where}" if spec.labelled.where else ""
     grouped = f"{base} GROUP BY {columns}"
     try:
         _bind(spec, gold, empty, grouped)
@@ -233,9 +237,9 @@ def _static_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity:
 
 def _defaulted(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
     value = pl.col("_label")
-    if spec.label.default is not None:
-        value = pl.when(pl.col("_found")).then(value).otherwise(pl.lit(spec.label.default))
-    series = labels.select(value.alias(spec.label.name)).to_series()
+    if spec.labelled.default is not None:
+        value = pl.when(pl.col("_found")).then(value).otherwise(pl.lit(spec.labelled.default))
+    series = labels.select(value.alias(spec.labelled.name)).to_series()
     if series.dtype.is_decimal() or isinstance(series.dtype, pl.Int128 | pl.Float32):
         return series.cast(pl.Float64)  # DuckDB sums integers into HUGEINT, and MLflow knows no DECIMAL
     return series
@@ -244,11 +248,11 @@ def _defaulted(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
 def _kept(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
     if spec.task == "anomaly":
         return labelled
-    kept = labelled.filter(pl.col(spec.label.name).is_not_null())
+    kept = labelled.filter(pl.col(spec.labelled.name).is_not_null())
     if kept.is_empty():
         raise UnusableLabel(
             f"the label of {spec.name!r} is null in all {labelled.height} rows",
-            where=f"label.expression {spec.label.expression!r} over {spec.label.source!r}",
+            where=f"label.expression {spec.labelled.expression!r} over {spec.labelled.source!r}",
             remedy="mend the expression, or give label.default for rows without gold rows in the horizon",
         )
     return kept

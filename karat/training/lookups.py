@@ -11,7 +11,7 @@ from typing import Any, get_args
 import polars as pl
 import pyarrow as pa
 
-from karat.declare.models import Lookup, ModelSpec
+from karat.declare.models import UNSUPERVISED, Lookup, ModelSpec
 from karat.declare.project import Project
 from karat.errors import (
     ColumnMissing,
@@ -40,7 +40,8 @@ class FeatureLookup:
     With ``sequence_length`` N (as-of only) each feature is the N latest such rows, an Array(Float64, N), oldest first,
     padded in front with null; one more column, ``TABLE__mask`` (which ``rename_outputs`` may rename), is true where a
     row is. A gap wider than ``step`` (the table's grain by default; ``timedelta.max``: none is too wide) ends the
-    sequence. ``short="refuse"`` makes an error of rows with fewer than N.
+    sequence. ``short="refuse"`` makes an error of rows with fewer than N. ``lag`` replaces the table's own: 0 for a
+    spine whose row of a day stands for that day's end.
     """
 
     table_name: str
@@ -53,6 +54,7 @@ class FeatureLookup:
     sequence_length: int | None = None
     step: timedelta | None = None
     short: Short = "pad"
+    lag: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str 
         version=info.version,
         keys=keys,
         time=time,
-        lag=info.lag,
+        lag=info.lag if lookup.lag is None else lookup.lag,
         lookback=lookup.lookback_window,
         columns=columns,
         defaults=dict(lookup.default_values),
@@ -310,20 +312,32 @@ def _declared(
     if set(table.primary_key) <= set(spine_key):
         # An exact match ignores the lag: row D is complete at D + grain, and the label must not begin before.
         grain = timedelta(0) if isinstance(table.grain, str) else table.grain
-        if table.time and spec.task != "anomaly" and spec.label.horizon and spec.label.offset < grain:
+        label = spec.label if spec.task not in UNSUPERVISED else None
+        if table.time and label and label.horizon and label.offset < grain:
             raise LabelOverlapsFeatures(
                 f"the label of {spec.name!r} begins before the features of {table.name!r} end",
-                where=f"label.offset {spec.label.offset}, grain {grain}",
+                where=f"label.offset {label.offset}, grain {grain}",
                 remedy="set label.offset to at least one grain",
             )
-        return FeatureLookup(name, taken, lookup_key=list(table.primary_key))
+        if lookup.sequence_length is None or table.time is None:
+            return FeatureLookup(name, taken, lookup_key=list(table.primary_key))
+        # As an exact match does, the sequence ends with the row of the spine's own day.
+        known = FeatureLookup(name, taken, lookup_key=list(table.entity), timestamp_lookup_key=spine_time)
+        return replace(_sequenced(known, lookup), lag=timedelta(0))
     if spine_time is None:
         raise LookupKeyMismatch(
             f"{table.name!r} has a time, and the rows of {spec.spine_table!r} have none",
             where=f"model {spec.name!r} of project {project.name!r}",
             remedy="name a spine with a time",
         )
-    return FeatureLookup(name, taken, lookup_key=list(table.entity), timestamp_lookup_key=spine_time)
+    return _sequenced(
+        FeatureLookup(name, taken, lookup_key=list(table.entity), timestamp_lookup_key=spine_time), lookup
+    )
+
+
+def _sequenced(found: FeatureLookup, declared: Lookup) -> FeatureLookup:
+    step = declared.step
+    return replace(found, sequence_length=declared.sequence_length, step=step, short=declared.short)
 
 
 def arrow_type(text: str) -> pa.DataType:
