@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
@@ -58,6 +59,14 @@ def check_zone(zone: str) -> str:
 
 
 TimeZone = Annotated[str, AfterValidator(check_zone)]
+
+
+class FieldErrors(ValueError):
+    """What is wrong between several fields of a record: (place, text) of each error, the place as Pydantic gives it."""
+
+    def __init__(self, found: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
+        self.found = tuple(found)
+        super().__init__("; ".join(text for _, text in self.found))
 
 
 class Declaration(BaseModel):

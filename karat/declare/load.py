@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
-from karat.declare.base import DAY
+from karat.declare.base import DAY, FieldErrors
 from karat.declare.checks import attached
 from karat.declare.features import FeatureTable
 from karat.declare.functions import DeclaredFunction
@@ -41,9 +42,10 @@ def load_project(name: str, settings: Settings | None = None) -> Project:
     spec = _project_spec(path / "project.yaml", settings.environment, errors)
     gold, sample = _gold(gold_files(path), name, errors)
     tables, functions = _features(path / "features", name, errors)
+    unread = len(errors)
     models = _models(path / "models", errors)
     # Cross-checks against what could not be read would only repeat its error under other names.
-    if not errors:
+    if not unread:
         errors.extend(_cross_check(path, gold, tables, functions, models))
         errors.extend(_check_sets(path / "project.yaml", spec, tables) if spec else ())
     if errors or spec is None:
@@ -125,7 +127,7 @@ def _validated(cls: type[Any], data: dict[str, Any], path: Path, errors: list[st
     try:
         return cls.model_validate(data)
     except ValidationError as error:
-        for problem in error.errors():
+        for problem in _each(error):
             field = ".".join(str(p) for p in problem["loc"])
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
@@ -134,7 +136,58 @@ def _validated(cls: type[Any], data: dict[str, Any], path: Path, errors: list[st
                 )
             line = _line_of(path, problem["loc"])
             errors.append(f"{_short(path)}:{line}: {field + ': ' if field else ''}{message}")
+        return _validated_rest(cls, data, [p["loc"] for p in error.errors()], path, errors)
+
+
+def _validated_rest(
+    cls: type[Any], data: dict[str, Any], wrong: list[tuple[Any, ...]], path: Path, errors: list[str]
+) -> Any:
+    """The record without its wrong fields, so that what else is wrong with it is told at once; None where it needs
+    them. What it says a second time is left out."""
+    rest = copy.deepcopy(data)
+    for loc in wrong:
+        _drop(rest, loc)
+    if rest == data:
         return None
+    try:
+        return cls.model_validate(rest)
+    except ValidationError as error:
+        told = {loc[0] for loc in wrong}
+        between = [p for p in _each(error) if p["loc"] and p["loc"][0] not in told and _is_between(p)]
+        errors.extend(
+            f"{_short(path)}:{_line_of(path, p['loc'])}: {'.'.join(map(str, p['loc']))}: {p['msg']}" for p in between
+        )
+        return None
+
+
+def _is_between(problem: dict[str, Any]) -> bool:
+    """Whether it is of fields that do not go together."""
+    return isinstance(problem.get("ctx", {}).get("error"), FieldErrors)
+
+
+def _drop(data: Any, loc: tuple[Any, ...]) -> None:
+    """Takes the deepest field out of ``data`` that stands on the way to ``loc``; places in lists stay."""
+    holder, field = None, None
+    for part in loc:
+        if isinstance(data, dict) and part in data:
+            holder, field, data = data, part, data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            break
+    if holder is not None:
+        holder.pop(field)
+
+
+def _each(error: ValidationError) -> Iterator[dict[str, Any]]:
+    """Pydantic's errors, each at its own field: one that lies between fields says itself where it stands."""
+    for problem in error.errors():
+        raised = problem.get("ctx", {}).get("error")
+        if isinstance(raised, FieldErrors):
+            for loc, text in raised.found:
+                yield {**problem, "loc": (*problem["loc"], *loc), "msg": text}
+        else:
+            yield {**problem}
 
 
 def _fields_at(cls: type[Any], loc: tuple[Any, ...]) -> list[str]:
@@ -261,9 +314,17 @@ def _models(folder: Path, errors: list[str]) -> dict[str, ModelSpec]:
             errors.append(f"{_short(path)}: the model {path.stem!r} is declared twice")
         if spec is not None:
             found[path.stem] = spec
-            for loc, text in check_declared(spec.kind, spec.task, spec.parameters):
+            for loc, text in (*check_declared(spec.kind, spec.task, spec.parameters), *_check_search(spec)):
                 errors.append(f"{_short(path)}:{_line_of(path, loc)}: {'.'.join(loc)}: {text}")
     return found
+
+
+def _check_search(spec: ModelSpec) -> Iterator[tuple[tuple[str, ...], str]]:
+    """A space is checked as a parameter is, by its choices or its ends."""
+    for name, space in spec.search.items():
+        problems = [p for value in space.ends for p in check_declared(spec.kind, spec.task, {name: value})]
+        own = dict.fromkeys(text for loc, text in problems if loc[0] == "parameters")
+        yield from ((("search", name), text) for text in own)
 
 
 def _cross_check(
@@ -365,6 +426,8 @@ def _check_model(
     if model.label is not None and spine is not None:
         for loc, problem in _label_problems(model, model.label, spine):
             yield f"{at(*loc)}: {problem}"
+    yield from _check_truth(model, gold, at)
+    yield from _check_protected(model, tables, at)
     if model.baseline.feature and spine is not None:
         known = [name for lookup in model.lookups for name in _looked_up(lookup, tables.get(lookup.table))]
         if model.baseline.feature not in known:
@@ -385,6 +448,27 @@ def _label_problems(model: ModelSpec, label: Label, spine: FeatureTable) -> Iter
             yield ("label", "offset"), "the label overlaps its features: its offset must not be negative"
     elif model.task == "forecast" and label.offset < DAY:
         yield ("label", "offset"), "the label overlaps its features: its offset must be at least one grain (1d)"
+
+
+def _check_truth(model: ModelSpec, gold: dict[str, GoldTable], at: Callable[..., str]) -> Iterator[str]:
+    if model.truth is None:
+        return
+    source = model.truth.source
+    if source not in gold:
+        near = did_you_mean(source, [n for n, t in gold.items() if t.truth])
+        yield f"{at('truth', 'source')}: there is no gold table {source!r}. {near}"
+    elif not gold[source].truth:
+        yield f"{at('truth', 'source')}: gold table {source!r} is not declared with truth=True, so features may read it"
+
+
+def _check_protected(model: ModelSpec, tables: dict[str, FeatureTable], at: Callable[..., str]) -> Iterator[str]:
+    """Groups are told by what the lookups' tables hold, or by the rows' own keys."""
+    read = [tables[n] for n in (model.spine_table, *(k.table for k in model.lookups)) if n in tables]
+    known = [c for table in read for c in (*table.primary_key, *(f.name for f in table.stored))]
+    for index, column in enumerate(model.protected):
+        if column not in known:
+            near = did_you_mean(column, known)
+            yield f"{at('protected', index)}: no table that the model looks up holds a column {column!r}. {near}"
 
 
 def _check_functions(

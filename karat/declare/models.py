@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from karat.declare.base import DAY, Declaration, Duration
+from karat.declare.base import DAY, Declaration, Duration, FieldErrors
+from karat.declare.search import Space
+from karat.declare.truth import Truth
 
 Task = Literal["regression", "binary", "multiclass", "multilabel", "anomaly", "clustering", "forecast"]
 #: The tasks whose label, where there is one, serves evaluation alone.
@@ -113,7 +117,8 @@ def step_name(index: int) -> str:
 
 
 class Lookup(Declaration):
-    """Features of one table; ``features: "*"`` takes all of them, less ``exclude``.
+    """Features of one table; ``features: "*"`` takes all of them, less ``exclude``. ``TABLE:*`` and ``TABLE:FEATURE``
+    are short for it.
 
     With ``sequence_length`` each feature is the sequence of the so many latest rows that were known, for kinds that
     read sequences. A gap wider than ``step`` (the table's grain by default) ends it; one that is short is padded in
@@ -132,6 +137,17 @@ class Lookup(Declaration):
         if self.sequence_length is None and (self.step is not None or self.short != "pad"):
             raise ValueError("step and short are of a sequence: give sequence_length")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference(cls, given: Any) -> Any:
+        given = {"table": given} if isinstance(given, str) else given
+        if not isinstance(given, dict) or ":" not in str(given.get("table", "")):
+            return given
+        table, _, feature = str(given["table"]).partition(":")
+        if "features" in given:
+            raise ValueError(f"{given['table']!r} names features, and 'features' does too; one of both")
+        return {**given, "table": table, "features": "*" if feature == "*" else (feature,)}
 
 
 class FunctionUse(Declaration):
@@ -182,11 +198,13 @@ class Gates(Declaration):
     """What a version must reach. ``margin`` is relative to the champion's primary metric, in its better direction;
     ``floors`` are absolute (for a metric where less is better: ceilings). ``consistency``: the greatest share of
     predictions for which a feature may have been served otherwise than the offline store says, where that was compared
-    (``check_consistency``)."""
+    (``check_consistency``). ``perfect``: a perfect score on the test rows is a leak until somebody says otherwise, and
+    nothing is registered; ``warn`` says otherwise."""
 
     margin: float = Field(0.02, ge=0)
     floors: dict[str, float] = {}
     consistency: float | None = Field(None, ge=0, le=1)
+    perfect: Literal["refuse", "warn"] = "refuse"
 
 
 class Scope(Declaration):
@@ -196,8 +214,18 @@ class Scope(Declaration):
     write: Literal["replace", "append"] = "replace"
 
 
+#: The tasks whose prediction is a number between 0 and 1 that can be cut into levels.
+_LEVELLED = ("binary", "multilabel", "anomaly")
+
+
 class ModelSpec(Declaration):
-    """One model of a project. ``name`` is the file's name and ``domain`` its folder; both are filled in on loading."""
+    """One model of a project. ``name`` is the file's name and ``domain`` its folder; both are filled in on loading.
+
+    ``truth`` is what a sample's planted truth would answer; ``search`` the space of its parameters; ``protected`` the
+    columns by whose groups its fairness is measured, whether it reads them or not; ``risk_levels`` names each level
+    with the least prediction that belongs to it; ``explain`` whether a prediction says which features made it;
+    ``tags`` go to its runs and versions. ``docs/models.md`` explains every field.
+    """
 
     name: str = ""
     domain: str = ""
@@ -210,48 +238,80 @@ class ModelSpec(Declaration):
     functions: tuple[FunctionUse, ...] = ()
     spine: str | None = Field(None, description="the feature table whose keys are the rows; the first lookup's")
     parameters: dict[str, Any] = {}
+    search: dict[str, Space] = {}
     class_weight: Literal["balanced"] | None = None
     threshold: float = Field(0.5, ge=0, le=1)
     metric: str | None = None
     baseline: Baseline = Baseline()
+    truth: Truth | None = None
     split: Split = Split()
     gates: Gates = Gates()
-    minimum_rows: int = 100
+    minimum_rows: int = Field(1000, ge=1)
+    protected: tuple[str, ...] = ()
+    risk_levels: dict[str, float] = {}
+    explain: bool = True
+    tags: dict[str, str] = {}
     scope: Scope = Scope()
     online: bool = True
     seed: int = 0
 
     @model_validator(mode="after")
-    def _metrics_known(self) -> ModelSpec:
-        for metric in (*([self.metric] if self.metric else []), *self.gates.floors):
-            if metric not in HIGHER_IS_BETTER:
-                raise ValueError(f"{metric!r} is not a metric; there are {', '.join(HIGHER_IS_BETTER)}")
-            if metric not in METRICS[self.task]:
-                raise ValueError(f"a {self.task} model has no {metric!r}; it has {', '.join(METRICS[self.task])}")
-        if self.baseline.strategy and self.baseline.strategy not in BASELINES[self.task]:
-            known = ", ".join(BASELINES[self.task])
-            raise ValueError(f"a {self.task} model has no baseline {self.baseline.strategy!r}; it has {known}")
-        if self.class_weight and self.task not in ("binary", "multiclass"):
-            raise ValueError(f"class_weight is for classes, and a {self.task} model has none")
+    def _consistent(self) -> ModelSpec:
+        if found := [*self._metric_problems(), *self._problems()]:
+            raise FieldErrors(found)
         return self
 
-    @model_validator(mode="after")
-    def _label_of_its_task(self) -> ModelSpec:
+    def _metric_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        named = [(("metric",), self.metric)] if self.metric else []
+        for loc, metric in (*named, *((("gates", "floors", m), m) for m in self.gates.floors)):
+            if metric not in HIGHER_IS_BETTER:
+                yield loc, f"{metric!r} is not a metric; there are {', '.join(HIGHER_IS_BETTER)}"
+            elif metric not in METRICS[self.task]:
+                yield loc, f"a {self.task} model has no {metric!r}; it has {', '.join(METRICS[self.task])}"
+        if self.baseline.strategy and self.baseline.strategy not in BASELINES[self.task]:
+            known = ", ".join(BASELINES[self.task])
+            yield (
+                ("baseline", "strategy"),
+                f"a {self.task} model has no baseline {self.baseline.strategy!r}; it has {known}",
+            )
+
+    def _problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.class_weight and self.task not in ("binary", "multiclass"):
+            yield ("class_weight",), f"class_weight is for classes, and a {self.task} model has none"
+        for name in self.search:
+            if name in self.parameters:
+                yield ("search", name), f"{name!r} is searched and given under 'parameters' too; one of both"
+        yield from self._label_problems()
+        yield from self._level_problems()
+
+    def _label_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
         label = self.label
         if label is None:
             if self.task != "clustering":
-                raise ValueError(f"a {self.task} model needs a label: {{source: GOLD_TABLE, expression: SQL}}")
-            if self.metric == "adjusted_rand" or "adjusted_rand" in self.gates.floors:
-                raise ValueError("adjusted_rand compares with a label, and there is none: take silhouette")
-            return self
+                yield ("label",), f"a {self.task} model needs a label: {{source: GOLD_TABLE, expression: SQL}}"
+            elif self.metric == "adjusted_rand" or "adjusted_rand" in self.gates.floors:
+                yield ("metric",), "adjusted_rand compares with a label, and there is none: take silhouette"
+            return
         if (self.task == "multilabel") != bool(label.expressions):
-            raise ValueError("label.expressions are for a multilabel model, and it has no single expression")
+            text = "label.expressions are for a multilabel model, and it has no single expression"
+            yield ("label", "expressions" if label.expressions else "expression"), text
         if (self.task == "forecast") != (label.steps is not None):
-            raise ValueError("label.steps are for a forecast, and it needs them: 1 for the next window alone")
+            yield ("label", "steps"), "label.steps are for a forecast, and it needs them: 1 for the next window alone"
         # Whether a forecast's rows are days or events its spine says, on loading.
         if self.task not in (*UNSUPERVISED, "forecast") and label.horizon is not None and label.offset < DAY:
-            raise ValueError("the label overlaps its features: its offset must be at least one grain (1d)")
-        return self
+            yield ("label", "offset"), "the label overlaps its features: its offset must be at least one grain (1d)"
+
+    def _level_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        least = list(self.risk_levels.values())
+        if least and self.task not in _LEVELLED:
+            yield ("risk_levels",), f"a {self.task} model has no risk levels; {', '.join(_LEVELLED)} have"
+        if least and (least[0] != 0 or least[-1] > 1 or any(a >= b for a, b in pairwise(least))):
+            yield ("risk_levels",), "the levels' least values rise from 0 and stay under 1, as in {low: 0, high: 0.7}"
+
+    def risk_level(self, prediction: float) -> str | None:
+        """The name of the level that ``prediction`` belongs to; None for a model without levels."""
+        reached = [name for name, least in self.risk_levels.items() if prediction >= least]
+        return reached[-1] if reached else None
 
     @property
     def labelled(self) -> Label:

@@ -119,6 +119,7 @@ task: binary
 kind: logistic_regression
 label: {name: leaves, source: members, expression: "\\"left\\" = 'Yes'"}
 lookups: [{table: people_features}]
+minimum_rows: 100
 gates: {floors: {roc_auc: 0.6}}
 """,
     "models/sales/odd_days.yaml": """

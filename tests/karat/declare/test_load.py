@@ -46,6 +46,7 @@ def test_all_errors_come_at_once_each_with_its_line(shop):
     assert "Did you mean 'amount_7d'" in feature
 
 
+LOOKUP = "table: spend\n    features: [amount_1d, amount_7d]"
 YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_forecaster.yaml"
 
 
@@ -70,6 +71,30 @@ YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_foreca
             MODEL + "baseline: {strategy: feature, feature: share_1d}\n",
             "the lookups bring no feature 'share_1d'",
         ),
+        (YAML, MODEL + "search:\n  max_iter: [50, 100]\n  max_dept: [2]\n", f"{AT}:14: search.max_dept: kind"),
+        (YAML, MODEL + "search:\n  max_dept: [2]\n", "Did you mean 'max_depth'"),
+        (YAML, MODEL + "search: {max_iter: [9, many]}\n", "'max_iter' of 'gradient_boosting' is 'many'"),
+        (YAML, MODEL + "search:\n  max_iter: {low: 9, high: 2}\n", f"{AT}:13: search.max_iter: low must be less"),
+        (YAML, MODEL + "search: {learning_rate: {low: 0, high: 1, log: true}}\n", "with log, low must be more than 0"),
+        (YAML, MODEL + "search: {max_iter: {low: 9, hig: 12}}\n", "Did you mean 'high'"),
+        (YAML, MODEL + "search: {max_iter: 9}\n", "9 leaves nothing to choose"),
+        (YAML, MODEL + "parameters: {max_iter: 9}\nsearch: {max_iter: [9, 12]}\n", f"{AT}:13: search.max_iter: 'max"),
+        (YAML, MODEL + "truth:\n  source: order\n  expression: x\n", f"{AT}:13: there is no gold table 'order'"),
+        (YAML, MODEL + "truth: {source: orders, expression: amount}\n", "is not declared with truth=True"),
+        (YAML, MODEL + "truth: {source: orders}\n", "a truth has an expression, or expressions by name"),
+        (YAML, MODEL + "truth: {source: orders, expresion: x}\n", "Did you mean 'expression'"),
+        (YAML, MODEL + "protected:\n  - amount_1d\n  - customer\n", f"{AT}:14: no table that the model looks up"),
+        (YAML, MODEL + "protected: [customer]\n", "Did you mean 'customer_id'"),
+        (YAML, MODEL + "risk_levels: {low: 0, high: 0.5}\n", f"{AT}:12: risk_levels: a regression model has no"),
+        (YAML, MODEL + "gates:\n  floors:\n    auc: 0.5\n", f"{AT}:14: gates.floors.auc: 'auc' is not a metric"),
+        (YAML, MODEL + "minimum_rows: 0\n", f"{AT}:12: minimum_rows"),
+        (YAML, MODEL.replace(LOOKUP, "spent:*"), "Did you mean 'spend'"),
+        (
+            YAML,
+            MODEL.replace("- table: spend\n    features: [amount_1d, amount_7d]", "- spend:amount_8d"),
+            "'amount_7d'",
+        ),
+        (YAML, MODEL.replace("table: spend", "table: spend:*"), "names features, and 'features' does too"),
         ("project.yaml", "description: A\nowner: b\ntimezone: Europe/Berln\n", "project.yaml:3: timezone"),
         ("project.yaml", "description: A\n", "owner: Field required"),
         (
@@ -116,3 +141,43 @@ def test_an_environment_overrides_field_by_field(shop):
     assert prod.catalog == "shop_prod"
     assert prod.spec.approval == "manual"
     assert (prod.spec.schedules.features, prod.spec.schedules.training) == ("0 1 * * *", "0 5 * * 0")
+
+
+def test_references_are_short_for_lookups(shop):
+    listed = MODEL.replace(
+        "  - table: spend\n    features: [amount_1d, amount_7d]", "  - spend:amount_1d\n  - table: spend:*"
+    )
+    shop.write(YAML, listed)
+    first, second = load_project("shop", shop.settings).models["spend_forecaster"].lookups
+    assert (first.table, first.features) == ("spend", ("amount_1d",))
+    assert (second.table, second.features) == ("spend", "*")
+
+
+def test_errors_of_one_file_come_at_once_whatever_their_sort(shop):
+    """Unknown fields, types, fields that contradict each other, a parameter, names that are not there."""
+    wrong = MODEL.replace("source: orders", "source: order").replace("amount_7d]", "amount_77d]")
+    shop.write(YAML, wrong + "thresold: 1\nseed: x\nmetric: auc\nparameters: {max_depht: 1}\nprotected: [custmer_id]\n")
+    shop.write("models/sales/other.yaml", MODEL + "risk_levels: {low: 0.1}\n")
+    with pytest.raises(DeclarationError) as caught:
+        load_project("shop", shop.settings)
+    told = sorted((e.partition(": ")[0].rpartition("/")[2], e.partition(": ")[2][:24]) for e in caught.value.errors)
+    assert told == [
+        ("other.yaml:12", "risk_levels: a regressio"),
+        ("other.yaml:12", "risk_levels: the levels'"),
+        ("spend_forecaster.yaml:12", "thresold: unknown field."),
+        ("spend_forecaster.yaml:13", "seed: Input should be a "),
+        ("spend_forecaster.yaml:14", "metric: 'auc' is not a m"),
+    ]
+    shop.write(YAML, wrong + "thresold: 1\nparameters:\n  max_depht: 1\nprotected: [custmer_id]\n")
+    with pytest.raises(DeclarationError) as caught:
+        load_project("shop", shop.settings)
+    lines = sorted(e.partition(": ")[0] for e in caught.value.errors if "spend_forecaster" in e)
+    assert lines == [f"{AT}:{line}" for line in (11, 12, 14, 15, 6)]
+
+
+def test_a_prediction_has_the_level_that_it_reaches(shop):
+    shop.write(
+        YAML, MODEL.replace("task: regression", "task: binary") + "risk_levels: {low: 0, medium: 0.3, high: 0.7}\n"
+    )
+    spec = load_project("shop", shop.settings).models["spend_forecaster"]
+    assert [spec.risk_level(p) for p in (0.0, 0.29, 0.3, 0.71, 1.0)] == ["low", "low", "medium", "high", "high"]

@@ -36,7 +36,7 @@ def spec_of(task: str, **more) -> ModelSpec:
     label = {"source": "g", "expression": "1"}
     return ModelSpec(
         **{"name": "m", "description": "d", "task": task, "kind": KINDS[task], "label": label}
-        | {"lookups": [{"table": "t"}]}
+        | {"lookups": [{"table": "t"}], "minimum_rows": 100}
         | more
     )
 

@@ -1,0 +1,60 @@
+"""The search space of a model's parameters: what ``search`` in its YAML may say."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import model_validator
+
+from karat.declare.base import Declaration
+
+Value = bool | int | float | str | None
+
+
+class Space(Declaration):
+    """The values that one parameter may take: a list of them, or all numbers from ``low`` to ``high``, both ends
+    included (whole ones where both ends are whole); with ``log`` every order of magnitude is as likely as another.
+
+    In YAML: ``max_depth: [2, 4, 8]`` or ``learning_rate: {low: 0.01, high: 0.3, log: true}``.
+    """
+
+    choices: tuple[Value, ...] = ()
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple):
+            return {"choices": tuple(given)}
+        if not isinstance(given, dict | Space):
+            raise ValueError(f"{given!r} leaves nothing to choose: write a list of values, or low and high")
+        return given
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Space:
+        if self.choices:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("a parameter is searched in a list of values or between low and high, not in both")
+            if len(set(map(repr, self.choices))) < len(self.choices):
+                raise ValueError("a value stands twice in the list")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("write a list of values, or low and high")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"low must be less than high; they are {self.low:g} and {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"with log, low must be more than 0; it is {self.low:g}")
+        return self
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """Values by which the whole space can be checked: every choice, or both ends."""
+        return self.choices or (self.low, self.high)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a range holds whole numbers alone."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
