@@ -63,7 +63,7 @@ lab_features = FeatureTable(
         from_sql(
             "lactate_rise", "lactate - lactate_mean_7d", description="The last lactate less the mean of 7 days, mmol/L"
         ),
-        from_sql("crp_rise", "crp / nullif(crp_mean_7d, 0) - 1", description="The last CRP over the mean of 7 days, less 1"),
+        from_sql("crp_rise", "crp / nullif(crp_mean_7d, 0) - 1", description="The last CRP over that mean, less 1"),
         aggregate("values_1d", "count", window="1d", description="Values that the laboratory found on the day"),
     ),
     checks=(between("values_1d", 1), between("cholesterol", 20, 1000, on_fail="warn")),
