@@ -78,22 +78,22 @@ heart_truth = GoldTable(
 
 sepsis_truth = GoldTable(
     name="sepsis_truth",
-    description="The hidden state of each patient on a ward, one row for the morning after each day; sample data only",
+    description="The hidden state of each patient on a ward, one row a day; sample data only",
     owner="clinical-analytics",
     key=("patient_id", "day"),
     event_time="day",
     truth=True,
     columns={
         "patient_id": Column(dtype="string", description="As in patients"),
-        "day": Column(dtype="date", description="The day that follows a day on the ward"),
-        "severity": Column(dtype="float64", nullable=False, description="How ill the patient was the day before"),
-        "infected": Column(dtype="bool", nullable=False, description="Whether an infection was under way then"),
+        "day": Column(dtype="date", description="Day on the ward"),
+        "severity": Column(dtype="float64", nullable=False, description="How ill the patient is"),
+        "infected": Column(dtype="bool", nullable=False, description="Whether an infection is under way"),
         "chance": Column(
             dtype="float64",
             nullable=False,
             minimum=0,
             maximum=1,
-            description="Of a sepsis on this day or the next, given the state the day before",
+            description="Of a sepsis within the two days that follow, given this day's state",
         ),
     },
 )
@@ -136,7 +136,7 @@ def _truths(e: Episodes, assessed: np.ndarray, days: Stays) -> dict[str, pl.Data
         "sepsis_truth": pl.DataFrame(
             {
                 "patient_id": e.who.ids[days.episode],
-                "day": days.day + 1,
+                "day": days.day,
                 "severity": days.severity,
                 "infected": days.infected,
                 "chance": chance,
