@@ -9,15 +9,8 @@ RECENT = "21d"
 
 
 def _latest(name: str, column: str, what: str, dtype: Dtype = "float64", *, shown: bool = True) -> Feature:
-    return aggregate(
-        name,
-        "last",
-        column,
-        window=RECENT,
-        dtype=dtype,
-        intermediate=not shown,
-        description=f"{what}, by the latest report",
-    )
+    told = f"{what}, by the latest report"
+    return aggregate(name, "last", column, window=RECENT, dtype=dtype, intermediate=not shown, description=told)
 
 
 def _before(name: str, column: str) -> Feature:

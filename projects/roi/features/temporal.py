@@ -1,4 +1,4 @@
-"""Temporal features (10): what day it is, on the calendar and on its circles, and how long there has been an account."""
+"""Temporal features (10): what day it is, on the calendar and on its circles, and how old the account is."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ transactions = GoldTable(
     key=("transaction_id",),
     event_time="closed_on",
     cluster_by=("user_id",),
-    checks=(volume(low=0, on_fail="warn"),),
     columns={
         "transaction_id": Column(dtype="int64", description="Deal"),
         "user_id": Column(dtype="string", nullable=False, description="Who"),
