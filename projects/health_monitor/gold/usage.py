@@ -1,4 +1,4 @@
-"""Gold tables of the health monitor, and a sample world with a planted truth.
+"""What a platform costs: the lines of its bill, and a sample world with a planted truth.
 
 THE PLANTED TRUTH. Each workspace is a pure function of (seed, workspace, day): a later ``end`` adds days, and the rows
 that came late, and changes no other row. Consumption of workspace i, day t, SKU s, environment e (prod or dev) is
@@ -29,7 +29,6 @@ foretells. ``cost_truth`` holds the hidden states of every workspace-day, for ev
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -37,6 +36,7 @@ import numpy as np
 import polars as pl
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
+from ._draws import EPOCH, MEMORY, Draws
 
 CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
 PRICING_CATEGORIES = ("Standard", "Committed", "Dynamic", "Other")
@@ -141,35 +141,6 @@ PRICE = np.array([sku[3] for sku in SKUS])
 COMPUTE = np.array([sku[2] == "Compute" for sku in SKUS])
 
 SLOTS, HISTORY, DISCOUNT = 27, 98, 0.25
-EPOCH = date(2020, 1, 1)
-MEMORY = 45  # days of shocks that a drift remembers
-
-
-class Draws:
-    """Random numbers by address: the same (seed, stream, indices) always give the same number, in any order."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def uniform(self, stream: str, *indices: np.ndarray | int) -> np.ndarray:
-        """Uniform in (0, 1), in the broadcast shape of the integer indices (splitmix64 over the address)."""
-        shape = np.broadcast_shapes(*(np.shape(i) for i in indices))
-        state = np.full(shape, (zlib.crc32(stream.encode()) << 20) ^ self.seed, np.uint64)
-        with np.errstate(over="ignore"):
-            for index in indices:
-                state = state + np.asarray(index, np.int64).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-                for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-                    state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
-                state = state ^ (state >> np.uint64(31))
-        return ((state >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
-
-    def normal(self, stream: str, *indices: np.ndarray | int) -> np.ndarray:
-        """Standard normal (Box and Muller)."""
-        radius = np.sqrt(-2 * np.log(self.uniform(stream, *indices)))
-        return radius * np.cos(2 * np.pi * self.uniform(f"{stream}'", *indices))
-
-    def between(self, low: float, high: float, stream: str, *indices: np.ndarray | int) -> np.ndarray:
-        return low + (high - low) * self.uniform(stream, *indices)
 
 
 @dataclass(frozen=True)
@@ -200,12 +171,6 @@ def _workspaces(draws: Draws, slots: int, first: int, last: int) -> Workspaces:
                 rows.append((f"ws_{slot + 1:03d}_{life}", slot * 4096 + life + 1, born, born + length))
     ids, numbers, born_days, dies = zip(*rows, strict=True)
     return Workspaces(np.array(ids), *(np.array(column, np.int64) for column in (numbers, born_days, dies)))
-
-
-def _blocks(draws: Draws, stream: str, numbers: np.ndarray, days: np.ndarray, *, low: int, high: int) -> np.ndarray:
-    """The number of the stretch of ``low`` to ``high`` days in which each day lies: (w, d)."""
-    length = draws.between(low, high, f"{stream} length", numbers)[:, None]
-    return np.floor((days[None, :] + length * draws.uniform(f"{stream} phase", numbers)[:, None]) / length).astype(int)
 
 
 def _drift(draws: Draws, numbers: np.ndarray, days: np.ndarray, memory: float, scale: float) -> np.ndarray:
@@ -261,7 +226,7 @@ def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
     base = np.exp(6.2 + 0.35 * draws.normal("base", n))
     mix = np.array([sku[4] for sku in SKUS]) * np.exp(0.45 * draws.normal("mix", w, np.arange(len(SKUS))[None, :]))
     mix = mix / mix.sum(1, keepdims=True)
-    autostop_off = draws.uniform("autostop", w, _blocks(draws, "autostop", n, days, low=14, high=42)) < 0.38
+    autostop_off = draws.uniform("autostop", w, draws.blocks("autostop", n, days, low=14, high=42)) < 0.38
     alive = base[:, None] * _level(draws, n, days) * _life(people, days)
     week = _week(draws, n, days, autostop_off)
     calm = alive[:, :, None, None] * mix[:, None, :, None] * week[:, :, None, :]
@@ -282,7 +247,7 @@ def _level(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
     w = n[:, None]
     period = draws.between(120, 300, "period", w)
     cycle = draws.between(0.04, 0.14, "swing", w) * np.sin(2 * np.pi * (days / period + draws.uniform("wave", w)))
-    regime = 0.1 * draws.normal("regime", w, _blocks(draws, "regime", n, days, low=21, high=56))
+    regime = 0.1 * draws.normal("regime", w, draws.blocks("regime", n, days, low=21, high=56))
     close = 1 + _closing(days) * draws.between(0.9, 1.4, "close", w)
     return np.exp(cycle + regime + _drift(draws, n, days, 0.65, 0.3)) * close
 
@@ -319,12 +284,12 @@ def _noise(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
 
 def _wander(draws: Draws, numbers: np.ndarray, days: np.ndarray) -> np.ndarray:
     """A level that jumps every month or two: (w, d)."""
-    return draws.normal("wander", numbers[:, None], _blocks(draws, "wander", numbers, days, low=25, high=70))
+    return draws.normal("wander", numbers[:, None], draws.blocks("wander", numbers, days, low=25, high=70))
 
 
 def _committed(draws: Draws, people: Workspaces, days: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """Dollars a day at list price, fixed a quarter at a time; none for a workspace in its first quarter: (w, d)."""
-    quarter = _blocks(draws, "contract", people.numbers, days, low=80, high=110)
+    quarter = draws.blocks("contract", people.numbers, days, low=80, high=110)
     bought = draws.uniform("buys", people.numbers)[:, None] < 0.66
     size = usual[:, None] * np.exp(0.35 * draws.normal("size", people.numbers[:, None], quarter) - 0.15)
     return np.where(bought & (days[None, :] - people.born[:, None] > 60), size, 0.0)
@@ -355,7 +320,7 @@ def _streams(draws: Draws, people: Workspaces, days: np.ndarray, world: World) -
 def _tagged(draws: Draws, people: Workspaces, days: np.ndarray, world: World, lines: pl.DataFrame) -> list[pl.Series]:
     """Which tags each line bears; a stream keeps its tags for weeks."""
     w, d, s, e = (lines[axis].to_numpy() for axis in "wdse")
-    block = _blocks(draws, "retag", people.numbers, days, low=30, high=90)[w, d]
+    block = draws.blocks("retag", people.numbers, days, low=30, high=90)[w, d]
     ease = {"cost_center": 1.0, "owner": 0.9, "project": 0.75}
     likely = {tag: world.discipline[w, d] * share for tag, share in ease.items()} | {
         "environment": np.full(len(w), 0.97)
