@@ -29,6 +29,7 @@ import numpy as np
 import polars as pl
 
 from karat.declare import Column, GoldTable, between, fresh, matches, not_null, volume
+
 from ._draws import EPOCH, Draws, Slots, slots, stays
 
 PERSONAS = ("analyst", "engineer", "admin", "service")
@@ -177,7 +178,7 @@ def _intrusions(draws: Draws, count: int, days: np.ndarray) -> np.ndarray:
     return found
 
 
-def _rates(draws: Draws, world: World, days: np.ndarray, kind: int) -> np.ndarray:
+def _rates(draws: Draws, world: World, kind: int) -> np.ndarray:
     """How often a kind of action is to be expected on each day: (s, d)."""
     usual = np.array(KINDS[kind][4])[world.persona] * np.exp(0.35 * draws.normal(f"own {kind}", world.who.number))
     care, strength = np.exp(0.8 * world.careless), world.intrusion
@@ -196,26 +197,21 @@ def _rates(draws: Draws, world: World, days: np.ndarray, kind: int) -> np.ndarra
 
 def _lines(draws: Draws, world: World, days: np.ndarray) -> pl.DataFrame:
     """A line for each kind that a user did on a day, in the numbers of the contract, ``kind`` and ``late`` (days)."""
-    night = np.where(world.persona == PERSONAS.index("service"), 0.33, 0.03) + 0.25 * world.intrusion
+    night = (np.where(world.persona == PERSONAS.index("service"), 0.33, 0.03) + 0.25 * world.intrusion).clip(0, 0.9)
     outside = (0.05 * np.exp(0.7 * world.careless) + 0.4 * world.intrusion).clip(0, 0.95)
     parts = []
     for kind in range(len(KINDS)):
-        rates = np.where(world.works, _rates(draws, world, days, kind), 0.0)
+        rates = np.where(world.works, _rates(draws, world, kind), 0.0)
         for j, day in enumerate(days):
             random = np.random.default_rng([draws.seed, 73, kind, int(day)])
-            parts.append(_kind_of_day(random, world, rates[:, j], night[:, j], outside[:, j], kind, j, int(day)))
+            lines = _kind_of_day(random, rates[:, j], night[:, j], outside[:, j])
+            of = {"number": world.who.number[lines["slot"].to_numpy(), j]}
+            parts.append(lines.with_columns(**of, kind=pl.lit(kind, pl.Int64), day=pl.lit(int(day), pl.Int64)))
     return pl.concat(parts)
 
 
 def _kind_of_day(
-    random: np.random.Generator,
-    world: World,
-    rates: np.ndarray,
-    night: np.ndarray,
-    outside: np.ndarray,
-    kind: int,
-    j: int,
-    day: int,
+    random: np.random.Generator, rates: np.ndarray, night: np.ndarray, outside: np.ndarray
 ) -> pl.DataFrame:
     count = random.poisson(rates)
     s = np.flatnonzero(count)
@@ -223,16 +219,15 @@ def _kind_of_day(
     return pl.DataFrame(
         {
             "slot": s,
-            "number": world.who.number[s, j],
             "event_count": n,
-            "night_count": random.binomial(n, night[s].clip(0, 0.9)),
+            "night_count": random.binomial(n, night[s]),
             "outside_count": random.binomial(n, outside[s]),
             "object_count": 1 + random.binomial(n - 1, 0.4),
             "late": np.searchsorted([0.99, 0.996], random.random(m)),
             "lost": random.random(m) < 0.003,
             "blind": random.random(m) < 0.02,
         }
-    ).with_columns(kind=pl.lit(kind, pl.Int64), day=pl.lit(day, pl.Int64))
+    )
 
 
 def user_ids() -> pl.Expr:

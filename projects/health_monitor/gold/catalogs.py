@@ -27,6 +27,7 @@ import numpy as np
 import polars as pl
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
+
 from ._draws import EPOCH, Draws, Slots, sigmoid, slots, stays
 
 DOMAINS = ("customer", "finance", "operations", "product")
@@ -182,6 +183,7 @@ def _day(draws: Draws, world: World, j: int, day: int, chance: np.ndarray) -> pl
     sorts = [np.floor(columns * part).astype(int) for part in share]
     drift = [np.where(world.kind[s, j] == 1 + i, world.strength[s, j], 0.0) for i in range(3)]
     touched = random.random(m) < 0.5
+    whole = random.standard_normal((3, len(count)))[:, s]  # every load of a catalogue has something of its own
     rows = np.exp(9 + 1.5 * draws.normal("rows", *own))
     falls = draws.uniform("falls", world.who.slot, day)[s] < 0.5
     many = np.where(falls, -1.2, 0.9) * drift[1] * touched
@@ -196,12 +198,19 @@ def _day(draws: Draws, world: World, j: int, day: int, chance: np.ndarray) -> pl
         **dict(zip(("personal_columns", "money_columns", "time_columns", "code_columns"), sorts, strict=True)),
         "commented_columns": np.minimum(random.binomial(columns, sigmoid(draws.normal("comments", number))), columns),
         "row_count": (rows * (1 + 0.001 * (day % 1000))).round(0),
-        "loaded_rows": (rows * 0.01 * np.exp(0.3 * random.standard_normal(m) + many)).round(0),
+        "loaded_rows": (rows * 0.01 * np.exp(0.3 * random.standard_normal(m) + 0.2 * whole[2] + many)).round(0),
         "null_share": sigmoid(
-            -3 + 0.5 * draws.normal("nulls", *own) + 0.25 * random.standard_normal(m) + 1.1 * drift[0] * touched
+            -3
+            + 0.5 * draws.normal("nulls", *own)
+            + 0.25 * random.standard_normal(m)
+            + 0.12 * whole[0]
+            + 1.1 * drift[0] * touched
         ).round(5),
         "distinct_share": sigmoid(
-            0.5 * draws.normal("distinct", *own) + 0.2 * random.standard_normal(m) - 0.7 * drift[2] * touched
+            0.5 * draws.normal("distinct", *own)
+            + 0.2 * random.standard_normal(m)
+            + 0.08 * whole[1]
+            - 0.7 * drift[2] * touched
         ).round(5),
         "value_shift": (0.3 * random.standard_normal(m) + 0.9 * drift[2] * touched * np.where(falls, -1, 1)).round(5),
         "hours_since_load": (24 * random.random(m) + 20 * (many < -0.3)).round(2),

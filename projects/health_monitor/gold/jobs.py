@@ -32,6 +32,7 @@ import numpy as np
 import polars as pl
 
 from karat.declare import Column, GoldTable, between, fresh, matches, not_null, volume
+
 from ._draws import EPOCH, Draws, Slots, sigmoid, slots, stays
 
 CAUSES = ("code", "data", "cluster", "dependency")

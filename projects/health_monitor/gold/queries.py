@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
+
 from ._draws import EPOCH, Draws, Slots, sigmoid, slots, stays
 
 SIZES = ("Small", "Medium", "Large", "X-Large")
@@ -148,7 +149,7 @@ def suffering(there: np.ndarray | bool, blur: np.ndarray) -> np.ndarray:
     return sigmoid(np.where(there, -0.85, -2.6) + blur)
 
 
-def _level(draws: Draws, name: str, who: Slots, days: np.ndarray, own: float, level: float, drift: float) -> Level:
+def _level(draws: Draws, name: str, who: Slots, days: np.ndarray, *, own: float, level: float, drift: float) -> Level:
     low, high = (28, 70) if name == "pressure" else (21, 56)
     block = draws.blocks(name, who.slot, days, low=low, high=high)
     return Level(
@@ -176,16 +177,16 @@ def _world(draws: Draws, who: Slots, days: np.ndarray) -> World:
         block = draws.blocks(name, who.slot, days, low=14, high=42)
         problems[name] = draws.uniform(f"{name} there", who.slot[:, None], block) < 0.33
         blur[name] = 0.25 * draws.drift(f"{name} blur", len(who), days, SLOW) + 0.2 * draws.normal(name, who.number)
-    volume = _level(draws, "volume", who, days, 0.5, 0.3, 0.22)
+    volume = _level(draws, "volume", who, days, own=0.5, level=0.3, drift=0.22)
     return World(
         who=who,
         week=_week(draws, who, days),
         volume=Level(volume.own + np.log(PER_DAY), volume.level, volume.drift),
-        slowness=_level(draws, "slowness", who, days, 0.5, 0.35, 0.3),
-        pressure=_level(draws, "pressure", who, days, 0.2, 0.4, 0.15),
-        efficiency=_level(draws, "efficiency", who, days, 0.4, 0.6, 0.35),
-        memory=_level(draws, "memory", who, days, 0.5, 0.35, 0.2),
-        crowd=_level(draws, "crowd", who, days, 0.3, 0.25, 0.2),
+        slowness=_level(draws, "slowness", who, days, own=0.5, level=0.35, drift=0.3),
+        pressure=_level(draws, "pressure", who, days, own=0.2, level=0.4, drift=0.15),
+        efficiency=_level(draws, "efficiency", who, days, own=0.4, level=0.6, drift=0.35),
+        memory=_level(draws, "memory", who, days, own=0.5, level=0.35, drift=0.2),
+        crowd=_level(draws, "crowd", who, days, own=0.3, level=0.25, drift=0.2),
         problems=problems,
         blur=blur,
     )

@@ -36,6 +36,7 @@ import numpy as np
 import polars as pl
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
+
 from ._draws import EPOCH, MEMORY, Draws
 
 CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
