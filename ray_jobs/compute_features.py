@@ -1,4 +1,4 @@
-"""Feature tables from gold; with `sample`, gold tables that do not exist are sampled first."""
+"""Feature tables from gold; with `sample`, gold tables that they need and that do not exist are sampled first."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def work(job: Job) -> Iterator[Outcome]:
 
 
 def sample_missing(job: Job) -> None:
-    """Sample gold where there is none. Beside a table that was ingested nothing is sampled: the two never mix."""
+    """Sample the gold that the job's tables and the models on them need, where there is none. Beside a table that was
+    ingested nothing is sampled: the two never mix."""
     project, lake = job.project, job.lake
     names = {t: project.gold_name(t) for t in project.gold}
-    missing = [t for t, name in names.items() if not lake.exists(name)]
-    real = [t for t, name in names.items() if t not in missing and origin(lake, name) != "sample"]
+    missing = [t for t in project.gold_of(job.parameters["tables"]) if not lake.exists(names[t])]
+    real = [t for t, name in names.items() if lake.exists(name) and origin(lake, name) != "sample"]
     if not missing or project.sample is None:
         return
     if real:

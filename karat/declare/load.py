@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -258,7 +259,7 @@ def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[dict[
     A file whose name begins with ``_`` is what the others share: it sorts first, and they import it as
     ``karat_projects.PROJECT.gold._NAME``."""
     found: dict[str, GoldTable] = {}
-    samples: list[Sample] = []
+    samples: list[tuple[frozenset[str], Sample]] = []
     for path in paths:
         module = _module(path, project if path.name == "gold.py" else f"{project}.gold", errors)
         if module is None:
@@ -271,13 +272,22 @@ def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[dict[
                 errors.append(f"{_short(path)}: the gold table {table.name!r} is declared twice")
             found[table.name] = table
         if hasattr(module, "sample"):
-            samples.append(module.sample)
-    return found, _together(samples) if len(samples) > 1 else next(iter(samples), None)
+            samples.append((frozenset(table.name for table in tables), module.sample))
+    return found, _together(samples) if samples else None
 
 
-def _together(samples: Sequence[Sample]) -> Sample:
-    def sample(**how: Any) -> dict[str, pl.DataFrame]:
-        return {name: frame for one in samples for name, frame in one(**how).items()}
+def _together(samples: Sequence[tuple[frozenset[str], Sample]]) -> Sample:
+    """The generators of all files as one. With ``tables`` those are asked whose files declare one of these, the others
+    only for what is still missing then; a generator that takes ``tables`` itself is told them."""
+
+    def sample(*, tables: Collection[str] | None = None, **how: Any) -> dict[str, pl.DataFrame]:
+        frames: dict[str, pl.DataFrame] = {}
+        # Stable: the generators of files that declare what is wanted come first, each of them in its order.
+        for declared, one in sorted(samples, key=lambda pair: pair[0].isdisjoint(tables or ())):
+            if tables is None or not declared.isdisjoint(tables) or not frames.keys() >= set(tables):
+                chosen = {"tables": tables} if "tables" in inspect.signature(one).parameters else {}
+                frames.update(one(**how, **chosen))
+        return frames
 
     return sample
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,6 +57,7 @@ class ProjectSpec(Declaration):
 
 
 #: ``sample(scale, seed, end)`` -> gold table name to frame, in the contract's columns; ``end`` is the last day.
+#: Each gold file may have one; of the project's, which is all of them, ``tables=`` asks only for these tables.
 Sample = Callable[..., dict[str, pl.DataFrame]]
 
 
@@ -131,6 +132,15 @@ class Project:
             for n, m in self.models.items()
             if (domain is None or m.domain == domain) and (not models or n in models)
         }
+
+    def gold_of(self, tables: Iterable[str]) -> tuple[str, ...]:
+        """The gold tables that these feature tables and the models on them need: sources, labels and planted truths."""
+        made = set(tables)
+        found = {self.tables[t].source for t in made}
+        for model in self.models.values():
+            if not made.isdisjoint({model.spine_table, *(lookup.table for lookup in model.lookups)}):
+                found |= {part.source for part in (model.label, model.truth) if part is not None}
+        return tuple(g for g in self.gold if g in found)
 
     def tables_of(self, models: dict[str, ModelSpec]) -> tuple[str, ...]:
         """The feature tables that these models read, in the order of their declaration."""

@@ -98,7 +98,7 @@ def _frames(
             where=_declared_in(project),
             remedy="define sample(scale, seed, end) in it, or bring your own rows: karat ingest",
         )
-    frames = project.sample(scale=scale, seed=seed, end=end)
+    frames = project.sample(scale=scale, seed=seed, end=end, tables=[t.name for t in wanted])
     missing = [t.name for t in wanted if t.name not in frames]
     if missing:
         raise DeclarationError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -35,8 +35,8 @@ class Bench:
     project: Project
     lake: Lake
 
-    def features(self) -> None:
-        for table in self.project.tables:
+    def features(self, tables: Collection[str] = ()) -> None:
+        for table in tables or self.project.tables:
             compute_table(self.project, table, self.lake)
 
     def table(self, name: str) -> pl.DataFrame:
@@ -86,16 +86,18 @@ def customers() -> Project:
 
 @pytest.fixture(scope="session")
 def sampled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bench]:
-    """``sampled(project, seed, end)``: sample gold at scale 1 and its features; made once for each call's values."""
-    made: dict[tuple[str, int, date], Bench] = {}
+    """``sampled(project, seed, end, tables)``: these feature tables (all, by default) and the sample gold at scale 1
+    that they and the models on them need; made once for each call's values."""
+    made: dict[tuple[str, int, date, tuple[str, ...]], Bench] = {}
 
-    def make(name: str, seed: int = 0, end: date = END) -> Bench:
-        if (name, seed, end) not in made:
+    def make(name: str, seed: int = 0, end: date = END, tables: tuple[str, ...] = ()) -> Bench:
+        if (name, seed, end, tables) not in made:
             bench = _bench(name, tmp_path_factory.mktemp(name))
-            write_sample(bench.project, bench.lake, seed=seed, end=end)
-            bench.features()
-            made[name, seed, end] = bench
-        return made[name, seed, end]
+            gold = bench.project.gold_of(tables or bench.project.tables)
+            write_sample(bench.project, bench.lake, seed=seed, end=end, tables=gold)
+            bench.features(tables)
+            made[name, seed, end, tables] = bench
+        return made[name, seed, end, tables]
 
     return make
 

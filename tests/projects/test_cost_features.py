@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def bench(sampled: Callable[..., Bench]) -> Bench:
-    return sampled("health_monitor")
+    return sampled("health_monitor", tables=("cost_features",))
 
 
 @pytest.fixture(scope="module")

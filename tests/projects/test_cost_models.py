@@ -20,7 +20,7 @@ SUPERVISED = sorted(set(COST_MODELS) - {"cost_anomaly_detector"})
 def test_it_beats_its_baseline_and_is_not_perfect(
     model: str, seed: int, end: date, sampled: Callable[..., Bench]
 ) -> None:
-    bench = sampled("health_monitor", seed, end)
+    bench = sampled("health_monitor", seed, end, ("cost_features",))
     spec = bench.project.models[model]
     trained = bench.train(model)
     metric = spec.primary_metric
@@ -36,7 +36,7 @@ def test_it_beats_its_baseline_and_is_not_perfect(
 
 @pytest.mark.parametrize(("seed", "end"), WORLDS)
 def test_incidents_are_found_without_labels(seed: int, end: date, sampled: Callable[..., Bench]) -> None:
-    bench = sampled("health_monitor", seed, end)
+    bench = sampled("health_monitor", seed, end, ("cost_features",))
     trained = bench.train("cost_anomaly_detector")
     prevalence = trained.baseline["average_precision"]
     assert not trained.planted

@@ -12,12 +12,13 @@ from karat.quality import check
 from tests.projects.conftest import END
 
 Sample = dict[str, pl.DataFrame]
+COST = ("fact_usage", "cost_truth")
 
 
 @pytest.fixture(scope="module")
 def world(health_monitor: Project) -> Sample:
     assert health_monitor.sample is not None
-    return health_monitor.sample(scale=1.0, seed=0, end=END)
+    return health_monitor.sample(tables=COST, scale=1.0, seed=0, end=END)
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +35,14 @@ def test_it_keeps_its_contracts(health_monitor: Project, world: Sample) -> None:
 
 def test_the_same_seed_gives_the_same_rows_another_others(health_monitor: Project, world: Sample) -> None:
     assert health_monitor.sample is not None
-    again = health_monitor.sample(seed=0, end=END)
+    again = health_monitor.sample(tables=COST, seed=0, end=END)
     assert all(again[name].equals(frame) for name, frame in world.items())
-    assert not health_monitor.sample(seed=1, end=END)["fact_usage"].equals(world["fact_usage"])
+    assert not health_monitor.sample(tables=COST, seed=1, end=END)["fact_usage"].equals(world["fact_usage"])
 
 
 def test_a_later_end_adds_days_and_late_rows_and_changes_nothing(health_monitor: Project, usage: pl.DataFrame) -> None:
     assert health_monitor.sample is not None
-    later = health_monitor.sample(seed=0, end=END + timedelta(days=3))["fact_usage"]
+    later = health_monitor.sample(tables=COST, seed=0, end=END + timedelta(days=3))["fact_usage"]
     kept = usage.filter(pl.col("usage_date") >= later["usage_date"].min())
     assert kept.join(later, on=usage.columns, how="anti", nulls_equal=True).is_empty()
     new = later.join(usage, on="usage_id", how="anti")
@@ -54,14 +55,14 @@ def test_a_later_end_adds_days_and_late_rows_and_changes_nothing(health_monitor:
 def test_it_ends_yesterday_by_default(health_monitor: Project) -> None:
     assert health_monitor.sample is not None
     before = datetime.now(UTC).date()
-    last = health_monitor.sample(scale=0.1)["fact_usage"]["usage_date"].max()
+    last = health_monitor.sample(tables=COST, scale=0.1)["fact_usage"]["usage_date"].max()
     after = datetime.now(UTC).date()
     assert before - timedelta(days=1) <= last <= after - timedelta(days=1)
 
 
 def test_it_grows_with_its_scale(health_monitor: Project, usage: pl.DataFrame) -> None:
     assert health_monitor.sample is not None
-    triple = health_monitor.sample(scale=3, end=END)["fact_usage"]
+    triple = health_monitor.sample(tables=COST, scale=3, end=END)["fact_usage"]
     assert 2.5 < triple.height / usage.height < 3.5
 
 
@@ -105,6 +106,6 @@ def test_the_truth_is_seen_in_the_rows(world: Sample) -> None:
 @pytest.mark.parametrize("end", [date(2024, 2, 29), date(2026, 1, 1), date(2027, 8, 3)])
 def test_any_end_will_do(health_monitor: Project, end: date) -> None:
     assert health_monitor.sample is not None
-    made = health_monitor.sample(scale=0.2, end=end)
+    made = health_monitor.sample(tables=COST, scale=0.2, end=end)
     assert made["fact_usage"]["usage_date"].max() == end
     assert made["fact_usage"]["usage_id"].n_unique() == made["fact_usage"].height

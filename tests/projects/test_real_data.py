@@ -42,7 +42,7 @@ def billing(empty: Callable[[str], Bench], shared_data: Path) -> Bench:
     bench = empty("health_monitor")
     assert _ingest(bench, "fact_usage", shared_data / FOCUS, "focus") == (1000, 0)
     assert _ingest(bench, "fact_usage", shared_data / CUR, "aws_cur") == (1281, 0)
-    bench.features()
+    bench.features(("cost_features",))
     return bench
 
 
