@@ -324,7 +324,9 @@ def _models(folder: Path, errors: list[str]) -> dict[str, ModelSpec]:
             errors.append(f"{_short(path)}: the model {path.stem!r} is declared twice")
         if spec is not None:
             found[path.stem] = spec
-            for loc, text in (*check_declared(spec.kind, spec.task, spec.parameters), *_check_search(spec)):
+            sequences = any(lookup.sequence_length for lookup in spec.lookups)
+            declared = check_declared(spec.kind, spec.task, spec.parameters, sequences=sequences)
+            for loc, text in (*declared, *_check_search(spec)):
                 errors.append(f"{_short(path)}:{_line_of(path, loc)}: {'.'.join(loc)}: {text}")
     return found
 

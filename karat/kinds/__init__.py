@@ -8,6 +8,17 @@ loads no machine-learning library: each kind's file imports its own.
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import KindFacts, check_declared, facts, load_kind, names
 from karat.kinds._kind import Kind, Report
-from karat.kinds._model import Model
+from karat.kinds._model import Model, parts_of
 
-__all__ = ["Encoder", "Kind", "KindFacts", "Model", "Report", "check_declared", "facts", "load_kind", "names"]
+__all__ = [
+    "Encoder",
+    "Kind",
+    "KindFacts",
+    "Model",
+    "Report",
+    "check_declared",
+    "facts",
+    "load_kind",
+    "names",
+    "parts_of",
+]

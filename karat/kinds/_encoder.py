@@ -25,11 +25,18 @@ _NUMBERS = ("int64", "float64", "bool")
 
 @dataclass(frozen=True)
 class Column:
-    """One feature: its name, its type (``karat.declare.Dtype``) and, of texts, the categories in the order of codes."""
+    """One feature: its name, its type (``karat.declare.Dtype``) and, of texts, the categories in the order of codes.
+    ``length`` is that of a sequence of such values, 0 where the feature is one."""
 
     name: str
     dtype: str
     categories: tuple[str, ...] = ()
+    length: int = 0
+
+    @property
+    def type_name(self) -> str:
+        """Its type in a signature: ``float64``, or ``float64[24]`` for a sequence."""
+        return f"{self.dtype}[{self.length}]" if self.length else self.dtype
 
 
 def dtype_of(name: str, dtype: pl.DataType) -> str:
@@ -45,7 +52,7 @@ def dtype_of(name: str, dtype: pl.DataType) -> str:
             return ours
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return "string"
-    if dtype == pl.Array:
+    if isinstance(dtype, pl.Array):
         raise SchemaMismatch(
             f"feature {name!r} is a sequence, and this kind of model reads one value a row",
             remedy="take a kind that reads sequences, or look it up without sequence_length",
@@ -59,16 +66,23 @@ def dtype_of(name: str, dtype: pl.DataType) -> str:
 @dataclass(frozen=True)
 class Encoder:
     """Columns to a float64 matrix: numbers as they are, switches 0 and 1, dates and timestamps as days since 1970,
-    texts as codes. Null, NaN, infinite (beyond 32 bits), rare and unseen texts are NaN: missing."""
+    texts as codes. Null, NaN, infinite (beyond 32 bits), rare and unseen texts are NaN: missing.
+
+    Where columns are sequences the matrix has three dimensions: (n, steps, f), oldest first; a shorter sequence is
+    padded in front with NaN, and a column of one value has it at every step."""
 
     columns: tuple[Column, ...]
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def fit(cls, frame: pl.DataFrame) -> Encoder:
-        """Learns the types and categories of every column of ``frame``, in its order."""
+    def fit(cls, frame: pl.DataFrame, *, sequences: bool = False) -> Encoder:
+        """Learns the types and categories of every column of ``frame``, in its order; Array columns are ``sequences``
+        where these are wanted. Raises SchemaMismatch."""
         columns, warnings = [], []
         for series in frame:
+            if sequences and isinstance(series.dtype, pl.Array):
+                columns.append(_sequence(series.name, series.dtype))
+                continue
             dtype = dtype_of(series.name, series.dtype)
             categories: tuple[str, ...] = ()
             if dtype == "string":
@@ -93,15 +107,32 @@ class Encoder:
     def categorical(self) -> list[bool]:
         return [c.dtype == "string" for c in self.columns]
 
+    @property
+    def steps(self) -> int:
+        """The greatest length of a sequence, 0 without one."""
+        return max((c.length for c in self.columns), default=0)
+
     def encode(self, frame: pl.DataFrame) -> np.ndarray:
-        """``frame`` with at least the encoder's columns -> (n, f) float64, row by row in memory.
+        """``frame`` with at least the encoder's columns -> (n, f) or (n, steps, f) float64, row by row in memory.
 
         Raises SignatureError for a column that is missing or of another type.
         """
         self._check(frame)
+        if self.steps:
+            return self._encode_steps(frame)
         out = np.empty((frame.height, len(self.columns)))
         for index, column in enumerate(self.columns):
             out[:, index] = _values(frame[column.name], column)
+        return _finite(out)
+
+    def _encode_steps(self, frame: pl.DataFrame) -> np.ndarray:
+        out = np.full((frame.height, self.steps, len(self.columns)), np.nan)
+        for index, column in enumerate(self.columns):
+            series = frame[column.name]
+            if column.length:
+                out[:, self.steps - column.length :, index] = _matrix(series, column.length)
+            else:
+                out[:, :, index] = _values(series, column)[:, None]
         return _finite(out)
 
     def _check(self, frame: pl.DataFrame) -> None:
@@ -113,16 +144,25 @@ class Encoder:
             )
         for column in self.columns:
             given = frame.schema[column.name]
+            if column.length:
+                _check_length(column, given)
+                continue
             dtype = dtype_of(column.name, given)
             numbers = dtype in _NUMBERS and column.dtype in _NUMBERS
             if dtype != column.dtype and not numbers and given != pl.Null:
                 raise _other_type(column, str(given))
 
     def encode_row(self, values: Sequence[Any]) -> np.ndarray:
-        """Plain values in the order of ``names`` -> (1, f); equal to ``encode`` of a frame of that row."""
+        """Plain values in the order of ``names`` -> (1, f) or (1, steps, f); equal to ``encode`` of that row's frame.
+        A sequence is a list, oldest first, or None where it is missing whole."""
         if len(values) != len(self.columns):
             raise SignatureError(f"the model has {len(self.columns)} features, but {len(values)} values were given")
         readers = self._readers()
+        if self.steps:
+            row = np.full((1, self.steps, len(self.columns)), np.nan)
+            for index, (column, read, value) in enumerate(zip(self.columns, readers, values, strict=True)):
+                row[0, :, index] = _read_steps(column, read, value, self.steps) if column.length else read(value)
+            return _finite(row)
         return _finite(np.array([[read(value) for read, value in zip(readers, values, strict=True)]]))
 
     def _readers(self) -> tuple[Callable[[Any], float], ...]:
@@ -133,11 +173,51 @@ class Encoder:
         return found
 
     def to_json(self) -> list[dict[str, Any]]:
-        return [{"name": c.name, "dtype": c.dtype, "categories": list(c.categories)} for c in self.columns]
+        return [
+            {"name": c.name, "dtype": c.dtype, "categories": list(c.categories)}
+            | ({"length": c.length} if c.length else {})
+            for c in self.columns
+        ]
 
     @classmethod
     def from_json(cls, data: list[dict[str, Any]]) -> Encoder:
-        return cls(tuple(Column(c["name"], c["dtype"], tuple(c["categories"])) for c in data))
+        return cls(tuple(Column(c["name"], c["dtype"], tuple(c["categories"]), c.get("length", 0)) for c in data))
+
+
+def _sequence(name: str, dtype: pl.Array) -> Column:
+    inner = dtype_of(name, dtype.inner)  # type: ignore[arg-type]
+    if inner not in _NUMBERS:
+        raise SchemaMismatch(f"feature {name!r} is a sequence of {inner}, and a sequence holds numbers")
+    return Column(name, inner, length=dtype.shape[0])
+
+
+def _check_length(column: Column, given: pl.DataType) -> None:
+    sequence = isinstance(given, pl.Array | pl.List) and dtype_of(column.name, given.inner) in _NUMBERS  # type: ignore[arg-type]
+    if given != pl.Null and (not sequence or (isinstance(given, pl.Array) and given.shape[0] != column.length)):
+        raise _other_type(column, str(given))
+
+
+def _matrix(series: pl.Series, length: int) -> np.ndarray:
+    """(n, length); a row that is missing whole is NaN throughout."""
+    if series.dtype == pl.Null:
+        return np.full((len(series), length), np.nan)
+    values = np.full((len(series), length), np.nan)
+    lists = series.drop_nulls().cast(pl.List(pl.Float64))
+    if (lists.list.len() != length).any():
+        raise SignatureError(f"feature {series.name!r} is a sequence of {length} values, and some given are not")
+    if len(lists):
+        values[series.is_not_null().to_numpy()] = lists.explode().to_numpy().reshape(-1, length)
+    return values
+
+
+def _read_steps(column: Column, read: Callable[[Any], float], value: Any, steps: int) -> np.ndarray:
+    row = np.full(steps, np.nan)
+    if value is None:
+        return row
+    if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != column.length:
+        raise _other_type(column, repr(value))
+    row[steps - column.length :] = [read(v) for v in value]
+    return row
 
 
 def _categories(texts: pl.Series) -> tuple[tuple[str, ...], int]:
@@ -149,8 +229,8 @@ def _categories(texts: pl.Series) -> tuple[tuple[str, ...], int]:
 
 def _other_type(column: Column, given: str) -> SignatureError:
     return SignatureError(
-        f"feature {column.name!r} was learned as {column.dtype}, but {given} was given",
-        remedy=f"give {column.dtype}, as the model's signature says",
+        f"feature {column.name!r} was learned as {column.type_name}, but {given} was given",
+        remedy=f"give {column.type_name}, as the model's signature says",
     )
 
 

@@ -18,12 +18,13 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class KindFacts:
-    """What a declaration needs to know of a kind: its tasks and its parameters' defaults."""
+    """What a declaration needs to know of a kind: its tasks, its parameters' defaults, whether it reads sequences."""
 
     name: str
     description: str
     tasks: frozenset[str]
     defaults: dict[str, Any]
+    sequences: bool = False
 
 
 def names() -> tuple[str, ...]:
@@ -56,22 +57,37 @@ def facts(name: str) -> KindFacts:
     """Read from the text of the kind's file: loading scikit-learn for a spelling check would cost a second."""
     tree = ast.parse((_FOLDER / f"{_known(name)}.py").read_text())
     found = dict(_assigned(tree))
-    return KindFacts(name, ast.get_docstring(tree) or "", frozenset(found["tasks"]), found["defaults"])
+    described = ast.get_docstring(tree) or ""
+    return KindFacts(name, described, frozenset(found["tasks"]), found["defaults"], bool(found.get("sequences")))
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
             continue
-        if node.targets[0].id in ("tasks", "defaults"):
+        if node.targets[0].id in ("tasks", "defaults", "sequences"):
             # frozenset({...}) is a call; its argument is the literal.
             value = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
             yield node.targets[0].id, ast.literal_eval(value)
 
 
-def check_declared(kind: str, task: str, parameters: dict[str, Any]) -> list[tuple[tuple[str, ...], str]]:
-    """What is wrong with a declaration's kind, task and parameters: (field, text) of each error, without loading."""
+def check_declared(
+    kind: str, task: str, parameters: dict[str, Any], *, sequences: bool = False
+) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong with a declaration's kind, task, parameters and (where its lookups bring ``sequences``) lookups:
+    (field, text) of each error, without loading."""
     if kind not in names():
         return [(("kind",), f"there is no kind {kind!r}. {did_you_mean(kind, names())}")]
     known = facts(kind)
-    return problems(kind, known.tasks, known.defaults, task, parameters)
+    found = problems(kind, known.tasks, known.defaults, task, parameters)
+    readers = [name for name in names() if facts(name).sequences]
+    if sequences and not known.sequences:
+        text = (
+            f"kind {kind!r} reads one value a row, and a lookup with sequence_length brings many; leave "
+            f"sequence_length out, or take a kind that reads sequences: {', '.join(readers)}"
+        )
+        found.append((("lookups",), text))
+    if known.sequences and not sequences:
+        text = f"kind {kind!r} reads sequences, and no lookup brings one: give a lookup sequence_length, as in 24"
+        found.append((("lookups",), text))
+    return found

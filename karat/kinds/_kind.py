@@ -26,11 +26,13 @@ class Kind(ABC):
 
     ``parameters`` are the given ones over the defaults. ``curve`` holds one list a part of the rows ("train",
     "validation") with the loss after each round, in ``curve_metric``; empty where a kind does not learn in rounds.
-    ``threshold`` is set by a kind that learns its own decision threshold; ``classes`` is their number, 0 without.
+    ``threshold`` is set by a kind that learns its own decision threshold; ``classes`` is their number, 0 without, and
+    ``outputs`` that of the label's parts, 0 where it is one value. ``sequences`` says that the kind reads sequences.
     """
 
     tasks: ClassVar[frozenset[str]]
     defaults: ClassVar[dict[str, Any]]
+    sequences: ClassVar[bool] = False
 
     def __init__(
         self, task: str, parameters: dict[str, Any] | None = None, *, seed: int = 0, class_weight: str | None = None
@@ -42,7 +44,8 @@ class Kind(ABC):
         self.curve: dict[str, list[float]] = {}
         self.curve_metric = ""
         self.threshold: float | None = None
-        self.classes = 0
+        self.classes = self.outputs = 0
+        self.order: np.ndarray | None = None
 
     def fit(
         self,
@@ -52,15 +55,21 @@ class Kind(ABC):
         names: list[str],
         categorical: list[bool],
         report: Report | None = None,
+        order: np.ndarray | None = None,
     ) -> None:
-        """Learns from ``X`` (n, f) float64, NaN where missing, categories as codes 0..k-1.
+        """Learns from ``X`` (n, f) float64, NaN where missing, categories as codes 0..k-1; a kind that reads sequences
+        from (n, steps, f), oldest first, where there are any.
 
-        ``y`` (n,): values for a regression, class codes 0..k-1 for a classification, None for an anomaly detector.
+        ``y`` (n,): values for a regression, class codes 0..k-1 for a classification, None for an anomaly detector or a
+        clustering; (n, L): 0 and 1 of each label of a multi-label model, the steps of a forecast. ``order`` (n,): when
+        each row was, ascending in time; the rows are in that order themselves where it is None.
         Rows used to stop early are taken from these rows. It uses ``n_jobs`` threads, 1 by default: models are
         trained side by side, and threads that wait for a taken core make a fit many times slower. Raises TrainingError
         with what the library says.
         """
         self.classes = int(y.max()) + 1 if y is not None and self.task in ("binary", "multiclass") else 0
+        self.outputs = y.shape[1] if y is not None and y.ndim == 2 else 0
+        self.order = order
         try:
             # -1 is scikit-learn's word for every core.
             with threadpool_limits(limits=max(self.parameters["n_jobs"], 0) or None):
@@ -71,6 +80,8 @@ class Kind(ABC):
                 remedy="look at the model's parameters: "
                 + ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v != self.defaults[k]),
             ) from error
+        finally:
+            self.order = None
 
     @abstractmethod
     def _fit(
@@ -87,7 +98,12 @@ class Kind(ABC):
     @abstractmethod
     def predict(self, X: np.ndarray) -> np.ndarray:
         """(n, f) -> regression (n,) value; binary (n,) probability of class 1; multiclass (n, k) probabilities;
-        anomaly (n,) score, greater is more anomalous. A row's answer never depends on the other rows, to the bit."""
+        multilabel (n, L) probabilities; anomaly (n,) score, greater is more anomalous; clustering (n,) the cluster's
+        number; forecast (n, N) values. A row's answer never depends on the other rows, to the bit."""
+
+    def space(self, X: np.ndarray) -> np.ndarray | None:
+        """(n, f) -> (n, d): where a clustering measures its distances; None for other tasks."""
+        return None
 
     def importance(self) -> np.ndarray | None:
         """(f,) shares that sum to 1, or None where the estimator has no importance of its own."""
@@ -120,6 +136,7 @@ class Kind(ABC):
             "class_weight": self.class_weight,
             "threshold": self.threshold,
             "classes": self.classes,
+            "outputs": self.outputs,
             "state": self._state(),
             "digests": {p.name: _digest(p) for p in sorted(folder.glob("estimator*"))},
         }
@@ -137,6 +154,7 @@ class Kind(ABC):
                 class_weight=described["class_weight"],
             )
             kind.threshold, kind.classes = described["threshold"], described["classes"]
+            kind.outputs = described.get("outputs", 0)  # models of before had one
             for name, digest in described["digests"].items():
                 _check_whole(folder / Path(name).name, digest)
             kind._load_estimator(folder, described["state"])

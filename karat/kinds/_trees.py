@@ -24,10 +24,10 @@ def check_nodes(left: np.ndarray, right: np.ndarray, leaf: np.ndarray, feature: 
         )
 
 
-def check_forest(trees: Iterable, features: int, outputs: int) -> None:
-    """``trees``: ``sklearn.tree._tree.Tree`` objects, each with ``outputs`` values a node."""
+def check_forest(trees: Iterable, features: int, outputs: int, values: int) -> None:
+    """``trees``: ``sklearn.tree._tree.Tree`` objects, each with ``values`` values of each of ``outputs`` a node."""
     for tree in trees:
         leaf = tree.children_left == -1
-        if tree.n_features != features or tree.value.shape != (tree.node_count, 1, outputs):
+        if tree.n_features != features or tree.value.shape != (tree.node_count, outputs, values):
             raise UntrustedModel("a tree in the model's file has other features or outputs than the model")
         check_nodes(tree.children_left, tree.children_right, leaf, tree.feature, features)

@@ -17,3 +17,12 @@ def validation_rows(y: np.ndarray, share: float, *, classes: int, seed: int) -> 
         rows = np.arange(len(y)) if group is None else np.flatnonzero(y == group)
         aside[random.permutation(rows)[: int(len(rows) * share)]] = True
     return aside if aside.sum() >= FEWEST else np.zeros(len(y), dtype=bool)
+
+
+def latest_rows(rows: int, order: np.ndarray | None, share: float) -> np.ndarray | None:
+    """(n,) True for the latest ``share`` of the rows by ``order`` (None: as they stand); rows of one time fall on one
+    side. None where they would be fewer than ``FEWEST``, or all."""
+    times = np.arange(rows) if order is None else order
+    first = np.sort(times)[rows - int(rows * share)] if int(rows * share) else None
+    aside = np.zeros(rows, dtype=bool) if first is None else times >= first
+    return aside if FEWEST <= aside.sum() < rows else None

@@ -87,7 +87,7 @@ class IsolationForest(Kind):
         self._forest = _skops.load(folder, Forest, ("sklearn.tree._tree.Tree",))
         self._prepare()
         for tree, columns, _ in self._depths:
-            check_forest([tree], self._forest.n_features_in_ if columns is None else len(columns), 1)
+            check_forest([tree], self._forest.n_features_in_ if columns is None else len(columns), 1, 1)
 
 
 def _shares(codes: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from karat.kinds._trees import check_forest
 
 
 class RandomForest(Kind):
-    tasks = frozenset({"regression", "binary", "multiclass"})
+    tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
     defaults = {
         "n_estimators": 100,
         "max_depth": None,
@@ -53,6 +53,8 @@ class RandomForest(Kind):
     def predict(self, X: np.ndarray) -> np.ndarray:
         # What the forest's own predict does, in the same order, less 3 ms of checks and thread pools for each call.
         X = X.astype(np.float32)
+        if self.outputs:
+            return self._several(X)
         total = np.zeros((len(X), max(self.classes, 1)))
         for tree in self._trees:
             total += tree.predict(X).reshape(total.shape)
@@ -60,6 +62,13 @@ class RandomForest(Kind):
         if self.task == "multiclass":
             return total
         return total[:, 1] if self.task == "binary" else total[:, 0]
+
+    def _several(self, X: np.ndarray) -> np.ndarray:
+        """(n, L): the probability of 1 of each label."""
+        total = np.zeros((len(X), self.outputs))
+        for tree in self._trees:
+            total += tree.predict(X).reshape(len(X), self.outputs, 2)[:, :, 1]
+        return total / len(self._trees)
 
     def importance(self) -> np.ndarray:
         return self._forest.feature_importances_
@@ -71,4 +80,5 @@ class RandomForest(Kind):
         expected = RandomForestRegressor if self.task == "regression" else RandomForestClassifier
         self._forest = _skops.load(folder, expected, ("sklearn.tree._tree.Tree",))
         self._prepare()
-        check_forest(self._trees, self._forest.n_features_in_, max(self.classes, 1))
+        shape = (self.outputs, 2) if self.task == "multilabel" else (1, max(self.classes, 1))
+        check_forest(self._trees, self._forest.n_features_in_, *shape)

@@ -21,11 +21,12 @@ _OBJECTIVES = {
     "regression": ("reg:squarederror", "rmse"),
     "binary": ("binary:logistic", "logloss"),
     "multiclass": ("multi:softprob", "mlogloss"),
+    "multilabel": ("binary:logistic", "logloss"),
 }
 
 
 class XGBoost(Kind):
-    tasks = frozenset({"regression", "binary", "multiclass"})
+    tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
     defaults = {
         "n_estimators": 300,
         "learning_rate": 0.1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,33 +12,46 @@ from sklearn import metrics as sk
 
 from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.errors import SignatureError
+from karat.kinds import parts_of
 
 Labels = np.ndarray | pl.Series | Sequence[Any]
+#: Rows that a silhouette is computed on: it compares each with each.
+SILHOUETTE_ROWS = 2000
 #: What can be computed, each when it is asked for: scikit-learn takes milliseconds for every one.
 _Metrics = dict[str, Callable[[], float]]
 
 
 def evaluate(
     task: str,
-    y_true: Labels,
+    y_true: Labels | None,
     prediction: np.ndarray,
     *,
     threshold: float = 0.5,
     classes: Sequence[Any] | None = None,
     only: str | None = None,
+    space: np.ndarray | None = None,
 ) -> dict[str, float]:
     """The metrics of ``task`` that these rows allow (of them ``only`` one); those that they don't are left out.
 
     ``y_true``: numbers for a regression; labels as in ``classes`` (0 and 1 where None) for a classification; 0 and 1,
-    or False and True, for an anomaly detector. ``prediction``: what ``Model.predict`` gives.
+    or False and True, for an anomaly detector; a struct, or (n, parts), for a multi-label model and a forecast; groups
+    for a clustering, None (or null) where they are not known. ``prediction``: what ``Model.predict`` gives.
+    ``space``: where a clustering measures its distances.
 
     - regression: rmse, mae, r2 (two rows and more), mape as a fraction over the rows whose label is not 0.
     - binary: roc_auc and average_precision (both classes present), log_loss; precision, recall, f1 and accuracy at
       ``threshold``.
     - multiclass: accuracy, log_loss; precision, recall and f1 as the mean over the classes present; roc_auc as the mean
       of one class against the rest (every class present).
+    - multilabel: roc_auc and average_precision as the mean over the labels of which both classes are present, f1 over
+      all of them at ``threshold``.
+    - forecast: rmse, mae and r2 (its steps weighted by their variance) over all steps.
+    - clustering: adjusted_rand against the groups that are known, silhouette (two clusters and more; of many rows a
+      fixed sample).
     - anomaly: as binary without log_loss and accuracy: a score is no probability, and nearly all rows are normal.
     """
+    if task == "clustering":
+        return _named(_clustering(y_true, prediction, space), only)
     y = _plain(y_true)
     if len(y) != len(prediction):
         raise SignatureError(f"{len(y)} labels were given for {len(prediction)} predictions")
@@ -46,15 +59,27 @@ def evaluate(
         return {}
     if task == "regression":
         found = _regression(y.astype(float), prediction)
+    elif task == "forecast":
+        found = _forecast(y, prediction)
+    elif task == "multilabel":
+        found = _multilabel(y == 1, prediction, threshold)
     elif task == "multiclass":
         found = _multiclass(y, prediction, list(classes or range(prediction.shape[1])))
     else:
         positive = y == classes[1] if classes else y.astype(float) == 1
         found = _two_classes(positive, prediction, threshold, anomaly=task == "anomaly")
+    return _named(found, only)
+
+
+def _named(found: _Metrics, only: str | None) -> dict[str, float]:
     return {name: float(compute()) for name, compute in found.items() if only in (None, name)}
 
 
-def _plain(y: Labels) -> np.ndarray:
+def _plain(y: Labels | None) -> np.ndarray:
+    if y is None:
+        raise SignatureError("no labels were given", remedy="only a clustering can be judged without")
+    if isinstance(y, pl.Series) and isinstance(y.dtype, pl.Struct):
+        return parts_of(y)[1]
     return y.to_numpy() if isinstance(y, pl.Series) else np.asarray(y)
 
 
@@ -68,6 +93,42 @@ def _regression(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
     told = y != 0
     if told.any():
         found["mape"] = partial(sk.mean_absolute_percentage_error, y[told], prediction[told])
+    return found
+
+
+def _forecast(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
+    found: _Metrics = {
+        "rmse": partial(sk.root_mean_squared_error, y.ravel(), prediction.ravel()),
+        "mae": partial(sk.mean_absolute_error, y, prediction),
+    }
+    if len(y) > 1:
+        found["r2"] = partial(sk.r2_score, y, prediction, multioutput="variance_weighted")
+    return found
+
+
+def _multilabel(positive: np.ndarray, chances: np.ndarray, threshold: float) -> _Metrics:
+    found: _Metrics = {"f1": partial(sk.f1_score, positive, chances >= threshold, average="macro", zero_division=0)}
+    both = [k for k in range(positive.shape[1]) if 0 < positive[:, k].sum() < len(positive)]
+    if both:
+        macro = {"average": "macro", "y_true": positive[:, both], "y_score": chances[:, both]}
+        found |= {
+            "roc_auc": partial(sk.roc_auc_score, **macro),
+            "average_precision": partial(sk.average_precision_score, **macro),
+        }
+    return found
+
+
+def _clustering(y: Labels | None, clusters: np.ndarray, space: np.ndarray | None) -> _Metrics:
+    found: _Metrics = {}
+    groups = pl.Series("group", y if y is not None else [None] * len(clusters))
+    known = groups.is_not_null().to_numpy()
+    if known.any():
+        codes = groups.drop_nulls().rank("dense").cast(pl.Int64).to_numpy()
+        found["adjusted_rand"] = partial(sk.adjusted_rand_score, codes, clusters[known].astype(int))
+    if space is not None:
+        rows = np.random.default_rng(0).permutation(len(clusters))[:SILHOUETTE_ROWS]
+        if 1 < len(np.unique(clusters[rows])) < len(rows):
+            found["silhouette"] = partial(sk.silhouette_score, space[rows], clusters[rows])
     return found
 
 
@@ -123,7 +184,15 @@ def is_better(metric: str, value: float, than: float) -> bool:
     return value > than if HIGHER_IS_BETTER[metric] else value < than
 
 
+def judged_by(spec: ModelSpec, metrics: Collection[str]) -> str:
+    """The primary metric; of a clustering whose groups are not known (real data have no planted ones) the silhouette,
+    unless another metric is declared."""
+    if spec.task == "clustering" and spec.metric is None and spec.primary_metric not in metrics:
+        return "silhouette"
+    return spec.primary_metric
+
+
 def beats_baseline(spec: ModelSpec, metrics: dict[str, float], baseline: dict[str, float]) -> bool:
     """Whether the primary metric is strictly better than the baseline's; not where one of them lacks it."""
-    name = spec.primary_metric
+    name = judged_by(spec, metrics)
     return name in metrics and name in baseline and is_better(name, metrics[name], baseline[name])

@@ -72,10 +72,41 @@ def test_anomalies():
 
 @pytest.mark.parametrize("task", list(METRICS))
 def test_the_names_are_those_that_declarations_know(task):
-    y = {"regression": [1.0, 2.0], "multiclass": [0, 1]}.get(task, [False, True])
-    prediction = np.array([[0.6, 0.4], [0.3, 0.7]]) if task == "multiclass" else np.array([0.3, 0.7])
-    found = evaluate(task, y, prediction, classes=None if task in ("regression", "anomaly") else sorted(set(y)))
+    several = np.array([[1.0, 0.0], [0.0, 1.0]])
+    known = {"regression": [1.0, 2.0], "multiclass": [0, 1], "multilabel": several, "forecast": several}
+    y = known.get(task, [False, True])
+    prediction = np.array([[0.6, 0.4], [0.3, 0.7]]) if np.ndim(y) == 2 or task == "multiclass" else np.array([0.3, 0.7])
+    classes = [False, True] if task == "binary" else None
+    space = None
+    if task == "clustering":
+        y, prediction, space = ["a", "a", "b"], np.array([0.0, 0.0, 1.0]), np.array([[0.0], [0.1], [9.0]])
+    found = evaluate(task, y, prediction, classes=classes, space=space)
     assert set(found) == set(METRICS[task]) <= set(HIGHER_IS_BETTER)
+
+
+def test_several_labels_count_alike():
+    y = pl.DataFrame({"a": [1, 0, 1, 0], "b": [1, 0, 0, 0], "never": [0, 0, 0, 0]}).to_struct("y")
+    chances = np.array([[0.9, 0.8, 0.1], [0.6, 0.1, 0.1], [0.4, 0.2, 0.9], [0.1, 0.3, 0.1]])
+    found = evaluate("multilabel", y, chances)
+    assert found["roc_auc"] == pytest.approx((0.75 + 1) / 2)  # of the two that can be ranked
+    assert found["average_precision"] == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
+    assert found["f1"] == pytest.approx((0.5 + 1 + 0) / 3)
+
+
+def test_a_forecasts_steps_are_judged_together():
+    y = pl.DataFrame({"step_1": [0.0, 2.0], "step_2": [0.0, 4.0]}).to_struct("y")
+    found = evaluate("forecast", y, np.array([[0.0, 0.0], [2.0, 0.0]]))
+    assert found == pytest.approx({"rmse": 2.0, "mae": 1.0, "r2": 1 - 16 / (2 + 8)})
+
+
+def test_clusters_are_judged_by_the_groups_that_are_known():
+    clusters, space = np.array([0.0, 0.0, 1.0, 1.0]), np.array([[0.0], [1.0], [10.0], [11.0]])
+    found = evaluate("clustering", ["a", "a", "b", None], clusters, space=space)
+    assert found["adjusted_rand"] == 1
+    inner = [1 - 1 / 10.5, 1 - 1 / 9.5]
+    assert found["silhouette"] == pytest.approx(np.mean(inner))
+    assert set(evaluate("clustering", None, clusters, space=space)) == {"silhouette"}
+    assert evaluate("clustering", None, np.zeros(4), space=space) == {}
 
 
 def test_no_rows_have_no_metrics_and_unequal_rows_are_refused():

@@ -1,0 +1,70 @@
+"""Checks on LightGBM's text of a model: it follows the node numbers of a file without looking at bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from karat.errors import UntrustedModel
+from karat.kinds._trees import check_nodes
+
+
+def check_text(text: str, outputs: int) -> None:
+    """Raises UntrustedModel where a tree leads out of its nodes, features or categories, or there are other
+    ``outputs`` a round; ValueError or KeyError for what is no model's text."""
+    head, *trees = text.partition("end of trees")[0].split("\nTree=")
+    if not head.startswith("tree\n"):
+        raise ValueError("it does not begin as such a text does")
+    told = _fields(head)
+    features = int(told["max_feature_idx"]) + 1
+    if int(told["num_tree_per_iteration"]) != outputs or len(trees) % outputs or not trees:
+        raise UntrustedModel(f"the model's file has {told['num_tree_per_iteration']} outputs, the model {outputs}")
+    for tree in trees:
+        _check_tree(_fields(tree), features)
+
+
+def _fields(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
+def _check_tree(fields: dict[str, str], features: int) -> None:
+    leaves, categorical = int(fields["num_leaves"]), int(fields["num_cat"])
+    if leaves < 1 or len(fields["leaf_value"].split()) != leaves:
+        raise UntrustedModel("a tree in the model's file has other leaves than it says")
+    if leaves == 1:
+        return
+    inner = leaves - 1
+    left, right, feature, decision = (
+        _numbers(fields, name, inner) for name in ("left_child", "right_child", "split_feature", "decision_type")
+    )
+    for child in (left, right):
+        if (child < -leaves).any():
+            raise UntrustedModel("a tree in the model's file leads out of its leaves")
+    # Its leaves are negative numbers: as nodes of their own after the inner ones they can be checked alike.
+    nodes = [np.append(np.where(c < 0, inner + ~c, c), np.zeros(leaves, dtype=int)) for c in (left, right)]
+    leaf = np.arange(inner + leaves) >= inner
+    check_nodes(nodes[0], nodes[1], leaf, np.append(feature, np.zeros(leaves, dtype=int)), features)
+    _check_categories(fields, decision, categorical)
+
+
+def _check_categories(fields: dict[str, str], decision: np.ndarray, count: int) -> None:
+    splits = (decision & 1) == 1
+    if not splits.any():
+        return
+    asked = np.array(fields["threshold"].split(), dtype=float)[splits].astype(int)
+    bounds = _numbers(fields, "cat_boundaries", count + 1)
+    words = len(fields["cat_threshold"].split())
+    if (
+        (asked < 0).any()
+        or (asked >= count).any()
+        or (np.diff(bounds) < 0).any()
+        or bounds[0] < 0
+        or bounds[-1] > words
+    ):
+        raise UntrustedModel("a tree in the model's file asks for categories that are not there")
+
+
+def _numbers(fields: dict[str, str], name: str, count: int) -> np.ndarray:
+    found = np.array(fields[name].split(), dtype=np.int64)
+    if len(found) != count:
+        raise UntrustedModel(f"a tree in the model's file has {len(found)} values of {name}, not {count}")
+    return found

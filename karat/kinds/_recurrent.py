@@ -1,0 +1,160 @@
+"""What the recurrent kinds share: scaled sequences in, a network that adds to a linear model on the newest row, and a
+prediction in NumPy.
+
+The network learns in torch, on a GPU where there is one. It answers without torch: a process that serves needs neither
+its three seconds nor its memory, and the answer is that of one device whatever the network learned on. Rows are
+answered in blocks of one size, because a matrix product's last bits depend on its shape.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import expit
+
+from karat.errors import UntrustedModel
+from karat.kinds import _arrays
+from karat.kinds._cells import CELLS, GATES, Layer
+from karat.kinds._channels import Channels
+from karat.kinds._kind import Kind, Report
+
+#: Rows that are answered together.
+BLOCK = 16
+_SCALERS = ("mean", "scale", "told", "codes")
+
+
+class Recurrent(Kind):
+    """``_network``: of each layer ``layer_K.input`` (gates x h, channels), ``.hidden`` (gates x h, h), ``.bias`` and
+    ``.hidden_bias``; ``head.weight`` (L, h) and ``head.bias``; ``skip.weight`` (L, channels) and ``skip.bias``."""
+
+    cell: ClassVar[str]
+
+    def _fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None,
+    ) -> None:
+        assert y is not None
+        self._check()
+        X = self._steps(X)
+        self._channels = Channels.fit(X, categorical, tell_missing=True)
+        self._set_scale(y)
+        # The one import inside a function: torch costs 3 seconds and 300 MB, and a prediction does without it.
+        from karat.kinds import _recurrent_fit
+
+        learned = _recurrent_fit.fit(
+            self.cell,
+            self._channels.apply(X, np.float32),
+            ((y.reshape(len(y), -1) - self._center) / self._spread).astype(np.float32),
+            self.parameters,
+            binary=self.task == "binary",
+            balanced=self.class_weight is not None,
+            order=self.order,
+            seed=self.seed,
+            report=report,
+        )
+        self._network, self.curve = learned.network, learned.curve
+        self.curve_metric = "log loss" if self.task == "binary" else "mean squared error of the scaled label"
+        self._prepare()
+
+    def _check(self) -> None:
+        """What torch would only say in its own words, or not at all."""
+        for name in ("hidden_size", "num_layers", "batch_size", "epochs"):
+            value = self.parameters[name]
+            if value < 1 or value != int(value):
+                raise ValueError(f"{name} is {value!r}, but wants a whole number from 1")
+        length = self.parameters["sequence_length"]
+        if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+            raise ValueError(f"sequence_length is {length!r}, but wants a whole number from 1, or null for all steps")
+        if not 0 <= self.parameters["dropout"] < 1:
+            raise ValueError(f"dropout is {self.parameters['dropout']!r}, but wants a share below 1")
+
+    def _steps(self, X: np.ndarray) -> np.ndarray:
+        """(n, steps, f), of a row without sequences one step; the last ``sequence_length``."""
+        X = X if X.ndim == 3 else X[:, None, :]
+        length = self.parameters["sequence_length"]
+        return X[:, -int(length) :] if length else X
+
+    def _set_scale(self, y: np.ndarray) -> None:
+        values = y.reshape(len(y), -1)
+        self._center, self._spread = np.zeros(values.shape[1]), np.ones(values.shape[1])
+        if self.task != "binary":
+            self._center, spread = values.mean(0), values.std(0)
+            self._spread = np.where(spread > 1e-12 * np.abs(self._center), spread, 1.0)
+
+    def _prepare(self) -> None:
+        network = self._network
+        run = CELLS[self.cell]
+        self._layers = [
+            (run, Layer(*(network[f"layer_{k}.{part}"] for part in ("input", "hidden", "bias", "hidden_bias"))))
+            for k in range(int(self.parameters["num_layers"]))
+        ]
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        X = self._steps(X)
+        out = np.empty((len(X), len(self._center)))
+        for start in range(0, len(X), BLOCK):
+            rows = X[start : start + BLOCK]
+            block = np.zeros((BLOCK, *X.shape[1:]))
+            block[: len(rows)] = rows
+            out[start : start + BLOCK] = self._block(block)[: len(rows)]
+        return out if self.task == "forecast" else out[:, 0]
+
+    def _block(self, X: np.ndarray) -> np.ndarray:
+        """(BLOCK, steps, f) -> (BLOCK, L). Rows are the innermost axis: each is a lane of its own throughout."""
+        values = np.ascontiguousarray(self._channels.apply(X, np.float32).transpose(2, 1, 0))
+        newest = values[:, -1]
+        for run, layer in self._layers:
+            values = run(values, layer)
+        network, last = self._network, values[:, -1]
+        sums = np.empty((len(self._center), len(X)), dtype=np.float32)
+        for k in range(len(sums)):
+            head = (network["head.weight"][k][:, None] * last).sum(axis=0) + network["head.bias"][k]
+            sums[k] = head + (network["skip.weight"][k][:, None] * newest).sum(axis=0) + network["skip.bias"][k]
+        found = sums.astype(np.float64)
+        found = expit(found) if self.task == "binary" else found * self._spread[:, None] + self._center[:, None]
+        return found.T
+
+    def _save_estimator(self, folder: Path) -> None:
+        scalers = {"label.center": self._center, "label.spread": self._spread}
+        scalers |= {f"scaler.{name}": array for name, array in self._channels.arrays().items()}
+        _arrays.save(self._network | scalers, folder)
+
+    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+        arrays = _arrays.load(folder)
+        features = arrays["scaler.mean"].shape if "scaler.mean" in arrays else ()
+        if len(features) != 1:
+            raise UntrustedModel(f"the model's file is not that of a {type(self).__name__}", where=str(folder))
+        scalers = {name: arrays[f"scaler.{name}"] for name in _SCALERS if f"scaler.{name}" in arrays}
+        _arrays.check_shapes(scalers, dict.fromkeys(_SCALERS, features), folder)
+        self._channels = Channels.of(scalers)
+        outputs, width = self.outputs or 1, self._channels.width
+        shapes = network_shapes(self.cell, self.parameters, width, outputs)
+        labels = dict.fromkeys(("label.center", "label.spread"), (outputs,))
+        rest = {name: array for name, array in arrays.items() if not name.startswith("scaler.")}
+        _arrays.check_shapes(rest, shapes | labels, folder)
+        self._center, self._spread = rest.pop("label.center"), rest.pop("label.spread")
+        self._network = {name: array.astype(np.float32) for name, array in rest.items()}
+        self._prepare()
+
+
+def network_shapes(cell: str, parameters: dict[str, Any], channels: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every array of the network."""
+    hidden = int(parameters["hidden_size"])
+    gates = GATES[cell] * hidden
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k in range(int(parameters["num_layers"])):
+        shapes |= {
+            f"layer_{k}.input": (gates, hidden if k else channels),
+            f"layer_{k}.hidden": (gates, hidden),
+            f"layer_{k}.bias": (gates,),
+            f"layer_{k}.hidden_bias": (gates,),
+        }
+    shapes |= {"head.weight": (outputs, hidden), "head.bias": (outputs,)}
+    return shapes | {"skip.weight": (outputs, channels), "skip.bias": (outputs,)}

@@ -1,0 +1,90 @@
+"""K-means (scikit-learn) on scaled columns, texts as one column each. Clusters are numbered by size, 0 the largest, so
+that their numbers mean the same from fit to fit."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans as Estimator
+from sklearn.exceptions import ConvergenceWarning
+
+from karat.errors import UntrustedModel
+from karat.kinds import _arrays
+from karat.kinds._channels import Channels
+from karat.kinds._kind import Kind, Report
+
+
+class KMeans(Kind):
+    tasks = frozenset({"clustering"})
+    defaults = {
+        "n_clusters": 8,
+        "init": "k-means++",
+        "n_init": 10,
+        "max_iter": 300,
+        "tol": 1e-4,
+        "algorithm": "lloyd",
+        "n_jobs": 1,
+    }
+
+    def _fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray | None,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None,
+    ) -> None:
+        self._channels = Channels.fit(X, categorical, tell_missing=False)
+        Z = self._channels.apply(X)
+        given = {k: v for k, v in self.parameters.items() if k != "n_jobs"}
+        with warnings.catch_warnings():
+            # Fewer different rows than clusters: some stay empty, and no row is given to them.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found = Estimator(**given, random_state=self.seed).fit(Z)
+        sizes = np.bincount(found.labels_, minlength=len(found.cluster_centers_))
+        self._centers = found.cluster_centers_[np.argsort(-sizes, kind="stable")]
+        self._importance = _explained(Z, self._nearest(Z), self._channels.owners, X.shape[1])
+
+    def space(self, X: np.ndarray) -> np.ndarray:
+        return self._channels.apply(X)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self._nearest(self.space(X)).astype(np.float64)
+
+    def _nearest(self, Z: np.ndarray) -> np.ndarray:
+        # One center at a time: the sum runs along each row alone, so that a row's never depends on the others.
+        distances = [((Z - center) ** 2).sum(axis=1) for center in self._centers]
+        return np.argmin(distances, axis=0)
+
+    def importance(self) -> np.ndarray:
+        """Shares of the variance between the clusters."""
+        return self._importance
+
+    def _save_estimator(self, folder: Path) -> None:
+        arrays = self._channels.arrays() | {"centers": self._centers, "importance": self._importance}
+        _arrays.save(arrays, folder)
+
+    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+        arrays = _arrays.load(folder)
+        if not {"centers", "importance"} <= set(arrays):
+            raise UntrustedModel("the model's file holds no cluster centers", where=str(folder))
+        self._centers, self._importance = arrays.pop("centers"), arrays.pop("importance")
+        features = self._importance.shape
+        _arrays.check_shapes(arrays, dict.fromkeys(("mean", "scale", "told", "codes"), features), folder)
+        self._channels = Channels.of(arrays)
+        if self._centers.ndim != 2 or self._centers.shape[1] != self._channels.width or not len(self._centers):
+            raise UntrustedModel("the cluster centers in the model's file have other columns", where=str(folder))
+
+
+def _explained(Z: np.ndarray, clusters: np.ndarray, owners: np.ndarray, features: int) -> np.ndarray:
+    """(f,): of each column the share of the variance between the clusters, of all channels that are its."""
+    between = np.zeros(Z.shape[1])
+    for cluster in np.unique(clusters):
+        rows = Z[clusters == cluster]
+        between += len(rows) * (rows.mean(0) - Z.mean(0)) ** 2
+    shares = np.bincount(owners, weights=between, minlength=features)
+    return shares / shares.sum() if shares.sum() else shares
