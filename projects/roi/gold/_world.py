@@ -9,7 +9,7 @@ and changes nothing else. No gold table shows what is hidden here; each shows so
   in autumn half as often. Which goal he takes depends on the mortgage rate of that day: when it is low, many refinance.
   Transactions come from the active state alone: who moves (BUY, SELL) and which type comes first are drawn there.
 - **Activity.** What a user does a day is Poisson: his own eagerness, times ``LEVEL`` of his state (dormant 1,
-  considering 2.2, active 4.5), times a mood that lasts 28 days (log-normal), less at weekends. What it is about (type
+  considering 3, active 7), times a mood that lasts 28 days (log-normal), less at weekends. What it is about (type
   of document, kind of search, which alerts are opened) leans to his goal, and to a taste of his own.
 - **Habits.** A user opens e-mails around his hour and his weekday; every 200 days two users in five change them. Opens
   depend on habits and attentiveness, not on intent.
@@ -41,13 +41,13 @@ GOALS = ("BUY", "SELL", "REFINANCE", "INVESTMENT")
 MOVES = (0, 1)
 MARKETS = 8
 #: Chances a day: to begin (by class), from considering to active, to drop it, to close the deal, to give up.
-BEGIN = np.array([0.0006, 0.0018, 0.0045])
-ADVANCE, DROP, CLOSE, GIVE_UP = 0.030, 0.010, 0.030, 0.006
+BEGIN = np.array([0.0008, 0.0028, 0.0065])
+ADVANCE, DROP, CLOSE, GIVE_UP = 0.022, 0.010, 0.020, 0.010
 #: State 0 is dormant, 1 to 4 consider a goal, 5 to 8 pursue it.
-LEVEL = np.array([1.0, *[2.2] * 4, *[4.5] * 4])
+LEVEL = np.array([1.0, *[3.0] * 4, *[7.0] * 4])
 MEAN_DRIFT, REVERTS, SHOCK = 0.00012, 1 / 150, 0.000035
 WANDER, MISS = 0.0006, 0.005
-RATE_MEAN, RATE_REVERTS, RATE_SHOCK = 0.06, 1 / 250, 0.0008
+RATE_MEAN, RATE_REVERTS, RATE_SHOCK = 0.06, 1 / 250, 0.0006
 #: E-mails a user and day; the share of openings that are machines'.
 SENT, MACHINES = 0.35, 0.02
 _HABIT_DAYS, _MOOD_DAYS = 200, 28
@@ -103,7 +103,7 @@ class World:
 
     def activity(self, day: int) -> np.ndarray:
         """(n,): how much more or less than usual each does on a day; 0 who has no account."""
-        mood = np.exp(self.draw(20, day // _MOOD_DAYS).normal(0, 0.4, self.n))
+        mood = np.exp(self.draw(20, day // _MOOD_DAYS).normal(0, 0.25, self.n))
         rest = 0.6 if weekday(day) > 5 else 1.15
         return self.member(day) * self.eagerness * LEVEL[self.state[:, day]] * mood * rest
 
@@ -167,7 +167,7 @@ def season(day: int | np.ndarray) -> np.ndarray:
 def goal_shares(rate: float | np.ndarray) -> np.ndarray:
     """(..., 4): which goal one takes who begins while mortgages cost ``rate``."""
     rate = np.asarray(rate, dtype=float)
-    weights = np.stack([0.34 + 0 * rate, 0.26 + 0 * rate, 0.22 * np.exp((RATE_MEAN - rate) / 0.012), 0.18 + 0 * rate])
+    weights = np.stack([0.34 + 0 * rate, 0.26 + 0 * rate, 0.22 * np.exp((RATE_MEAN - rate) / 0.02), 0.18 + 0 * rate])
     return np.moveaxis(weights / weights.sum(0), 0, -1)
 
 
@@ -182,7 +182,7 @@ def world(scale: float, seed: int, last: int) -> World:
     known = np.arange(n) < len(KNOWN)
     others = [f"user_{k}" for k in range(1, n + len(KNOWN)) if f"user_{k}" not in KNOWN]
     mobility = draw.choice(3, n, p=[0.4, 0.4, 0.2])
-    eagerness, attention = draw.gamma(4, 1 / 4, n), np.clip(draw.beta(2, 3, n), 0.05, 0.95)
+    eagerness, attention = draw.gamma(8, 1 / 8, n), np.clip(draw.beta(2, 3, n), 0.05, 0.95)
     market, lives = draw.integers(0, MARKETS, n), np.where(draw.random(n) < 0.2, draw.integers(200, 600, n), 0)
     signed = draw.integers(-1000, 3400, n)
     return World(
@@ -276,8 +276,8 @@ def leaning(
     draw: np.random.Generator, state: np.ndarray, taste: np.ndarray, usual: np.ndarray, towards: np.ndarray
 ) -> np.ndarray:
     """Which of k kinds each of m events is of: ``usual`` (k,) shares, ``taste`` (m, k) of the user, and ``towards``
-    (4, k), by how much a goal raises each; a goal that is only considered raises by the square root."""
+    (4, k), by how much a goal raises each; a goal that is only considered raises less (to the power of 0.8)."""
     goal, active = (state - 1) % 4, state >= 5
-    raised = np.where((state == 0)[:, None], 1.0, np.where(active[:, None], towards[goal], np.sqrt(towards[goal])))
+    raised = np.where((state == 0)[:, None], 1.0, np.where(active[:, None], towards[goal], towards[goal] ** 0.8))
     weights = usual * taste * raised
     return (draw.random(len(state))[:, None] > np.cumsum(weights / weights.sum(1, keepdims=True), axis=1)).sum(1)

@@ -40,7 +40,7 @@ def _sent(world: World, day: int) -> dict[str, np.ndarray]:
     topic = draw.integers(0, len(TOPICS), m)
     meant = (state > 0) & ((state - 1) % 4 == topic)
     opens = draw.random(m) < np.clip(
-        0.1 + 0.35 * world.attention[who] + meant * np.where(state >= 5, 0.5, 0.25), 0, 0.95
+        0.1 + 0.35 * world.attention[who] + meant * np.where(state >= 5, 0.65, 0.4), 0, 0.95
     )
     second = draw.integers(7 * 3600, 22 * 3600, m)
     return {

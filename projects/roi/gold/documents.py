@@ -15,7 +15,7 @@ from karat.declare import Column, GoldTable, fresh, not_null, volume
 TYPES = ("listing", "valuation", "loan", "disclosure", "tax", "title")
 ACTIONS = ("view", "download", "share")
 _USUAL = np.array([0.2, 0.2, 0.18, 0.1, 0.2, 0.12])
-_TOWARDS = np.array([[5, 1, 1.5, 3, 1, 1], [1, 6, 1, 2, 1, 2.5], [1, 1.5, 7, 1, 1, 1], [2, 1, 1.5, 1, 6, 1]], float)
+_TOWARDS = np.array([[8, 1, 1, 4, 1, 1], [1, 12, 1, 2, 1, 3], [1, 1, 16, 1, 1, 1], [2, 1, 1, 1, 12, 1]], float)
 
 document_access = GoldTable(
     name="document_access",
@@ -42,7 +42,7 @@ document_access = GoldTable(
 
 def _accesses(world: World, taste: np.ndarray, day: int) -> dict[str, np.ndarray]:
     draw = world.draw(40, day)
-    who = np.repeat(np.arange(world.n), draw.poisson(0.075 * world.activity(day)))
+    who = np.repeat(np.arange(world.n), draw.poisson(0.07 * world.activity(day)))
     m, state = len(who), world.state[who, day]
     hour, _ = world.habits(day)
     seconds = draw.lognormal(4.2 + 0.25 * (state >= 5), 0.8, m) * np.where(draw.random(m) < 1 / 400, 300, 1)
@@ -59,7 +59,7 @@ def _accesses(world: World, taste: np.ndarray, day: int) -> dict[str, np.ndarray
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
     """``document_access``: about 110,000 rows of two years at scale 1."""
     made = world(scale, seed, last_day(end))
-    taste = np.exp(made.draw(41).normal(0, 0.6, (made.n, len(TYPES))))
+    taste = np.exp(made.draw(41).normal(0, 0.3, (made.n, len(TYPES))))
     rows = days_of(lambda day: _accesses(made, taste, day), range(made.first, made.last + 1))
     columns = {
         "access_id": pl.col("id"),

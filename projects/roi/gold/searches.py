@@ -13,7 +13,7 @@ from karat.declare import Column, GoldTable, fresh, volume
 
 KINDS = ("listing", "valuation", "rate", "rental")
 _USUAL = np.array([0.4, 0.25, 0.2, 0.15])
-_TOWARDS = np.array([[6, 1, 1.5, 1], [1.5, 6, 1, 1], [1, 1.5, 7, 1], [2, 1, 1, 7]], float)
+_TOWARDS = np.array([[12, 1, 1, 1], [1, 16, 1, 1], [1, 1, 16, 1], [1.5, 1, 1, 20]], float)
 
 searches = GoldTable(
     name="searches",
@@ -36,7 +36,7 @@ searches = GoldTable(
 
 def _searches(world: World, taste: np.ndarray, day: int) -> dict[str, np.ndarray]:
     draw = world.draw(60, day)
-    who = np.repeat(np.arange(world.n), draw.poisson(0.055 * world.activity(day)))
+    who = np.repeat(np.arange(world.n), draw.poisson(0.06 * world.activity(day)))
     m, state = len(who), world.state[who, day]
     hour, _ = world.habits(day)
     price = draw.lognormal(12.9, 0.5, m).round(-3)
@@ -52,7 +52,7 @@ def _searches(world: World, taste: np.ndarray, day: int) -> dict[str, np.ndarray
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
     """``searches``: about 80,000 rows of two years at scale 1."""
     made = world(scale, seed, last_day(end))
-    taste = np.exp(made.draw(61).normal(0, 0.6, (made.n, len(KINDS))))
+    taste = np.exp(made.draw(61).normal(0, 0.3, (made.n, len(KINDS))))
     rows = days_of(lambda day: _searches(made, taste, day), range(made.first, made.last + 1))
     columns = {
         "search_id": pl.col("id"),

@@ -148,7 +148,7 @@ def test_computed_values_are_valid(engineer):
 def test_a_training_dataset_has_a_row_for_every_entity(pipeline, engineer):
     frame = pipeline.create_training_dataset(["user_2", "nobody", "user_1"], ["behavioral", "day_of_week"], NEW_YEAR)
     assert frame["user_id"].to_list() == ["user_2", "nobody", "user_1"]
-    assert frame.columns == ["user_id", *engineer.declared.feature_set("behavioral").features, "day_of_week"]
+    assert frame.columns == ["user_id", *engineer.declared.feature_set("behavioral")[0].features, "day_of_week"]
     one = engineer.compute_feature_set("behavioral", "user_1", as_of_date=NEW_YEAR)
     assert frame.row(2, named=True) == {"user_id": "user_1", **one, "day_of_week": 7}
     assert frame.row(1)[1:] == (None,) * 5
@@ -163,7 +163,7 @@ def test_datasets_that_can_not_be(pipeline):
 
 def test_what_a_model_reads_of_one_entity(pipeline, engineer):
     features = pipeline.create_prediction_features("user_1", "MOVE_PROBABILITY", NEW_YEAR)
-    assert list(features) == [*engineer.declared.feature_set("behavioral").features, "day_of_week"]
+    assert list(features) == [*engineer.declared.feature_set("behavioral")[0].features, "day_of_week"]
     assert features == pipeline.create_prediction_features("user_1", "move-probability", NEW_YEAR)
     with pytest.raises(UnknownModel, match="move_probability"):
         pipeline.create_prediction_features("user_1", "MOVE_PROBABILTY")
