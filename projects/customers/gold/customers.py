@@ -1,14 +1,16 @@
 """Gold tables of the customers project, and a sample with a planted truth.
 
 THE PLANTED TRUTH. Every customer has two hidden traits, both standard normal: ``commitment`` (how much somebody binds
-himself: longer contracts, automatic payment, more add-ons) and ``discontent`` (which nothing shows). Services, charges,
+himself: longer contracts, automatic payment, more add-ons) and ``discontent`` (which nothing in this table shows; in
+``subscriptions`` a cancelled add-on hints at it). Services, charges,
 contract and tenure follow from ``commitment`` and chance. Who leaves is drawn with the probability
 
     logistic(-2.1 + 1.9 monthly contract - 1.0 two-year contract + 1.2 fibre - 0.9 no internet
              - 0.045 tenure (up to 48) + 0.5 electronic check + 0.3 paperless - 0.45 security - 0.45 support
              + 0.3 senior - 0.2 dependents - 0.25 commitment + 0.6 discontent)
 
-so that even the best model is far from certain: what can be known scores an AUC of about 0.85.
+so that even the best model is far from certain: what this table can tell scores an AUC of about 0.85.
+``customers_truth`` holds both traits and that probability.
 """
 
 from __future__ import annotations
@@ -17,17 +19,9 @@ from datetime import date
 
 import numpy as np
 import polars as pl
+from karat_projects.customers.gold._company import ADD_ON, CONTRACTS, INTERNET, PAYMENTS, SERVICES, Company, company
 
 from karat.declare import Column, GoldTable, matches, not_null, volume
-
-ADD_ON = ("Yes", "No", "No internet service")
-SERVICES = ("online_security", "online_backup", "device_protection", "tech_support", "streaming_tv", "streaming_movies")
-INTERNET = ("DSL", "Fiber optic", "No")
-CONTRACTS = ("Month-to-month", "One year", "Two year")
-PAYMENTS = ("Electronic check", "Mailed check", "Bank transfer (automatic)", "Credit card (automatic)")
-CUSTOMERS = 7043
-#: Customers that the documents' examples ask for.
-KNOWN = ("user_123", "test_user")
 
 customers = GoldTable(
     name="customers",
@@ -68,110 +62,43 @@ customers = GoldTable(
     },
 )
 
-
-def _ids(draw: np.random.Generator, n: int) -> list[str]:
-    letters = draw.choice(list("BCDFGHJKLMNPQRSTVWXYZ"), (n, 5))
-    codes = [f"{i + 1:05d}-{''.join(row)}" for i, row in enumerate(letters)]
-    return [*KNOWN, *codes[len(KNOWN) :]][:n]
-
-
-def _pick(draw: np.random.Generator, scores: np.ndarray) -> np.ndarray:
-    """One column a row, with the softmax of its ``scores`` (n, k) as probabilities: (n,)."""
-    return (scores + draw.gumbel(size=scores.shape)).argmax(1)
-
-
-def _logistic(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def _household(draw: np.random.Generator, commitment: np.ndarray) -> dict[str, np.ndarray]:
-    """Who they are, and how they are bound."""
-    n = len(commitment)
-    partner = draw.random(n) < _logistic(0.4 * commitment - 0.1)
-    contract = _pick(draw, np.column_stack([0.7 - 0.9 * commitment, 0 * commitment - 0.4, 0.9 * commitment - 0.4]))
-    usual = np.array([18.0, 42.0, 57.0])[contract]
-    tenure = np.clip(draw.gamma(1.6, usual / 1.6), 0, 72).round().astype(int)
-    automatic = _logistic(0.7 * commitment)
-    ways = np.log(np.column_stack([(1 - automatic) * 0.6, (1 - automatic) * 0.4, automatic * 0.5, automatic * 0.5]))
-    return {
-        "senior_citizen": draw.random(n) < 0.16,
-        "partner": partner,
-        "dependents": draw.random(n) < np.where(partner, 0.5, 0.09),
-        "contract": contract,
-        "tenure": np.where(draw.random(n) < 0.002, 0, np.maximum(tenure, 1)),
-        "payment": _pick(draw, ways),
-        "paperless_billing": draw.random(n) < 0.59,
-    }
-
-
-def _plan(draw: np.random.Generator, commitment: np.ndarray) -> dict[str, np.ndarray]:
-    """What they use. A customer without internet has a telephone; add-ons need internet."""
-    n = len(commitment)
-    internet = _pick(draw, np.tile(np.log([0.34, 0.44, 0.22]), (n, 1)))
-    phone = (draw.random(n) < 0.9) | (internet == 2)
-    lean = np.array([-0.4, -0.1, -0.1, -0.4, 0.1, 0.1])
-    taste = np.array([0.6, 0.4, 0.4, 0.6, 0.15, 0.15])
-    add_ons = draw.random((n, len(SERVICES))) < _logistic(lean + taste * commitment[:, None])
-    return {
-        "internet": internet,
-        "phone": phone,
-        "lines": draw.random(n) < 0.46,
-        "add_ons": add_ons & (internet < 2)[:, None],
-    }
-
-
-def _propensity(who: dict[str, np.ndarray], plan: dict[str, np.ndarray], commitment: np.ndarray) -> np.ndarray:
-    """Log-odds of leaving, but for the discontent."""
-    security, support = plan["add_ons"][:, 0], plan["add_ons"][:, 3]
-    return (
-        -2.1
-        + np.array([1.9, 0.0, -1.0])[who["contract"]]
-        + np.array([0.0, 1.2, -0.9])[plan["internet"]]
-        - 0.045 * np.minimum(who["tenure"], 48)
-        + 0.5 * (who["payment"] == 0)
-        + 0.3 * who["paperless_billing"]
-        - 0.45 * security
-        - 0.45 * support
-        + 0.3 * who["senior_citizen"]
-        - 0.2 * who["dependents"]
-        - 0.25 * commitment
-    )
-
-
-def _charges(
-    draw: np.random.Generator, plan: dict[str, np.ndarray], tenure: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Dollars a month, and in all: prices have changed by some percent over the years."""
-    prices = np.array([5.0, 5.0, 5.0, 5.0, 10.0, 10.0])
-    monthly = (
-        20.0 * plan["phone"] + 5.0 * (plan["phone"] & plan["lines"]) + np.array([25.0, 50.0, 0.0])[plan["internet"]]
-    )
-    monthly = (monthly + plan["add_ons"] @ prices + draw.normal(0, 0.6, len(tenure))).round(2)
-    return monthly, (monthly * tenure * draw.normal(1, 0.04, len(tenure))).round(2)
+customers_truth = GoldTable(
+    name="customers_truth",
+    description="The hidden traits of each customer, and the chance of leaving that they make; sample data only",
+    owner="customer-analytics",
+    key=("customer_id",),
+    truth=True,
+    columns={
+        "customer_id": Column(dtype="string", description="As in customers"),
+        "commitment": Column(dtype="float64", nullable=False, description="How much the customer binds himself"),
+        "discontent": Column(dtype="float64", nullable=False, description="How little the customer is content"),
+        "chance": Column(dtype="float64", nullable=False, minimum=0, maximum=1, description="Of leaving that month"),
+    },
+)
 
 
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
-    """``customers``: 7,043 of them at scale 1, at least 50. The table has no time, so ``end`` changes nothing."""
-    draw = np.random.default_rng(seed)
-    n = max(50, round(CUSTOMERS * scale))
-    commitment, discontent = draw.normal(size=(2, n))
-    who, plan = _household(draw, commitment), _plan(draw, commitment)
-    monthly, total = _charges(draw, plan, who["tenure"])
-    churned = draw.random(n) < _logistic(_propensity(who, plan, commitment) + 0.6 * discontent)
+    """``customers`` and their truth: 7,043 at scale 1, at least 50. They have no time, so ``end`` changes nothing."""
+    of = company(scale, seed)
+    truth = {"customer_id": of.ids, "commitment": of.commitment, "discontent": of.discontent, "chance": of.chance}
+    return {"customers": _rows(of).select(*customers.columns), "customers_truth": pl.DataFrame(truth)}
+
+
+def _rows(of: Company) -> pl.DataFrame:
     bits = ("senior_citizen", "partner", "dependents", "tenure", "paperless_billing")
-    add_ons = np.where(plan["internet"][:, None] == 2, ADD_ON[2], np.where(plan["add_ons"], "Yes", "No"))
+    add_ons = np.where(of.plan["internet"][:, None] == 2, ADD_ON[2], np.where(of.plan["add_ons"], "Yes", "No"))
     columns = {
-        "customer_id": _ids(draw, n),
-        "gender": np.array(["Female", "Male"])[draw.integers(0, 2, n)],
-        **{name: who[name] for name in bits},
-        "phone_service": plan["phone"],
-        "multiple_lines": np.where(plan["phone"], np.where(plan["lines"], "Yes", "No"), "No phone service"),
-        "internet_service": np.array(INTERNET)[plan["internet"]],
+        "customer_id": of.ids,
+        "gender": np.where(of.female, "Female", "Male"),
+        **{name: of.who[name] for name in bits},
+        "phone_service": of.plan["phone"],
+        "multiple_lines": np.where(of.plan["phone"], np.where(of.plan["lines"], "Yes", "No"), "No phone service"),
+        "internet_service": np.array(INTERNET)[of.plan["internet"]],
         **{name: add_ons[:, i] for i, name in enumerate(SERVICES)},
-        "contract": np.array(CONTRACTS)[who["contract"]],
-        "payment_method": np.array(PAYMENTS)[who["payment"]],
-        "monthly_charges": monthly,
-        "total_charges": pl.Series(total).set(pl.Series(who["tenure"] == 0), None),
-        "churned": churned,
+        "contract": np.array(CONTRACTS)[of.who["contract"]],
+        "payment_method": np.array(PAYMENTS)[of.who["payment"]],
+        "monthly_charges": of.monthly,
+        "total_charges": pl.Series(of.total).set(pl.Series(of.who["tenure"] == 0), None),
+        "churned": of.churned,
     }
-    return {"customers": pl.DataFrame(columns).select(*customers.columns)}
+    return pl.DataFrame(columns)
