@@ -85,19 +85,25 @@ def customers() -> Project:
 
 
 @pytest.fixture(scope="session")
-def sampled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bench]:
-    """``sampled(project, seed, end, tables)``: these feature tables (all, by default) and the sample gold at scale 1
-    that they and the models on them need; made once for each call's values."""
-    made: dict[tuple[str, int, date, tuple[str, ...]], Bench] = {}
+def healthcare() -> Project:
+    return load_project("healthcare", Settings(projects=ROOT / "projects"))
 
-    def make(name: str, seed: int = 0, end: date = END, tables: tuple[str, ...] = ()) -> Bench:
-        if (name, seed, end, tables) not in made:
+
+@pytest.fixture(scope="session")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bench]:
+    """``sampled(project, seed, end, tables, scale)``: these feature tables (all, by default) and the sample gold that
+    they and the models on them need; made once for each call's values."""
+    made: dict[tuple[object, ...], Bench] = {}
+
+    def make(name: str, seed: int = 0, end: date = END, tables: tuple[str, ...] = (), *, scale: float = 1.0) -> Bench:
+        key = (name, seed, end, tables, scale)
+        if key not in made:
             bench = _bench(name, tmp_path_factory.mktemp(name))
             gold = bench.project.gold_of(tables or bench.project.tables)
-            write_sample(bench.project, bench.lake, seed=seed, end=end, tables=gold)
+            write_sample(bench.project, bench.lake, scale=scale, seed=seed, end=end, tables=gold)
             bench.features(tables)
-            made[name, seed, end, tables] = bench
-        return made[name, seed, end, tables]
+            made[key] = bench
+        return made[key]
 
     return make
 
