@@ -19,11 +19,18 @@ def outcome(model: Servable, prediction: np.ndarray) -> dict[str, Any]:
     """``predicted_value``, ``predicted_class`` and ``confidence`` of one row.
 
     The value is the regression's number, the probability of the positive class, the probability of the class foretold
-    (with ``probabilities`` of each), or the anomaly score.
+    (with ``probabilities`` of each), the anomaly score, or the cluster's number. A model with several outputs has an
+    object with its parts for a value: the steps of a forecast, the probability of each label, whose ``predicted_class``
+    lists the labels at or above the threshold.
     """
+    if model.task in ("multilabel", "forecast"):
+        return _of_parts(model, prediction)
     columns = {name: values[0].item() for name, values in model.outputs(prediction).items()}
     if model.task == "regression":
         return {"predicted_value": columns["prediction"], "predicted_class": None, "confidence": None}
+    if model.task == "clustering":
+        cluster = columns["prediction"]
+        return {"predicted_value": float(cluster), "predicted_class": str(cluster), "confidence": None}
     if model.task == "anomaly":
         label = "anomaly" if columns["prediction"] else "normal"
         return {"predicted_value": columns["score"], "predicted_class": label, "confidence": None}
@@ -33,6 +40,17 @@ def outcome(model: Servable, prediction: np.ndarray) -> dict[str, Any]:
         positive = columns["prediction"] == model.classes[1]
         return out | {"confidence": chance if positive else 1.0 - chance}
     return out | {"probabilities": {str(c): columns[f"probability_{c}"] for c in model.classes}}
+
+
+def _of_parts(model: Servable, prediction: np.ndarray) -> dict[str, Any]:
+    parts = model.parts if isinstance(model, Model) else []
+    value = dict(zip(parts, prediction[0].tolist(), strict=True))
+    chosen = [name for name, chance in value.items() if chance >= model.threshold]
+    return {
+        "predicted_value": value,
+        "predicted_class": chosen if model.task == "multilabel" else None,
+        "confidence": None,
+    }
 
 
 def explained(model: Servable, values: Sequence[Any], prediction: np.ndarray, *, wanted: bool) -> dict[str, Any]:
@@ -57,12 +75,20 @@ def explained(model: Servable, values: Sequence[Any], prediction: np.ndarray, *,
         }
         for i in order.tolist()
     ]
-    of = None if model.task == "regression" else model.classes[1] if len(shares) == 1 else model.classes[output]
     told = {
         "unit": unit,
-        "of_class": of,
+        "of_class": _of_class(model, output, len(shares)),
         "base_value": float(line[-1]),
         "other_features": float(line[:-1].sum() - line[order].sum()),
         "total": float(line.sum()),
     }
     return {"top_features": listed, "explanation": told}
+
+
+def _of_class(model: Servable, output: int, outputs: int) -> Any:
+    """The class or label that a contribution is to."""
+    if isinstance(model, Model) and model.parts:
+        return model.parts[output]
+    if not model.classes:
+        return None
+    return model.classes[1] if outputs == 1 else model.classes[output]

@@ -121,6 +121,9 @@ _READ: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 def _value(value: Any, dtype: str, where: str) -> Any:
+    inner, _, length = dtype.rstrip("]").partition("[")
+    if length:
+        return _sequence(value, inner, int(length), where)
     read, expected = _READ[dtype]
     try:
         return read(value)
@@ -128,3 +131,13 @@ def _value(value: Any, dtype: str, where: str) -> Any:
         raise InvalidRequest(
             f"{value!r} is not {expected}", where=where, remedy="give such a value, or null"
         ) from error
+
+
+def _sequence(value: Any, dtype: str, length: int, where: str) -> list[Any]:
+    if not isinstance(value, list) or len(value) != length:
+        raise InvalidRequest(
+            f"{value!r} is not a list of {length} values, oldest first",
+            where=where,
+            remedy="give null where one is missing",
+        )
+    return [None if v is None else _value(v, dtype, f"{where}.{i}") for i, v in enumerate(value)]

@@ -21,7 +21,7 @@ from karat.registry.origin import origins, overall
 from karat.registry.records import Candidate, ModelVersion, Servable
 from karat.registry.signature import sign
 from karat.registry.store import Registry
-from karat.training.evaluate import evaluate
+from karat.training.evaluate import evaluate, judged_by
 from karat.training.functions import FunctionLibrary, functions_of
 from karat.training.labels import label_spine
 from karat.training.leakage import leaks
@@ -122,6 +122,7 @@ def _trained(project: Project, spec: ModelSpec, training_set: TrainingSet) -> tu
         label=None if unsupervised else spec.target,
         split=split,
         evaluation_label=spec.target if unsupervised and judged else None,
+        time=table.time,
     )
     return split, trained
 
@@ -174,7 +175,7 @@ def entry_of(
         "karat.definition": definition,
         "karat.commit": commit,
         "karat.baseline": trained.baseline_name,
-        "karat.metric": spec.primary_metric,
+        "karat.metric": judged_by(spec, trained.metrics),
         "karat.rows": json.dumps(trained.rows),
         "karat.pins": json.dumps({p.table.table: p.version for p in training_set.lookups}),
     }
@@ -242,11 +243,17 @@ def outputs_of(model: Servable, frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def example_of(model: Servable, frame: pl.DataFrame) -> pd.DataFrame:
-    """Up to five rows of features, numbers as float64."""
+    """Up to five rows of features, numbers as float64, sequences as lists of them."""
     columns = [
-        pl.col(n).cast(pl.Float64) if t in ("int64", "bool") else pl.col(n) for n, t in model.feature_types.items()
+        _steps(n) if t.endswith("]") else pl.col(n).cast(pl.Float64) if t in ("int64", "bool") else pl.col(n)
+        for n, t in model.feature_types.items()
     ]
     return frame.head(5).select(columns).to_pandas()
+
+
+def _steps(name: str) -> pl.Expr:
+    """MLflow knows no list with nulls in it."""
+    return pl.col(name).cast(pl.List(pl.Float64)).list.eval(pl.element().fill_null(float("nan")))
 
 
 __all__ = ["SPLIT", "definition_of", "describe", "evaluate", "example_of", "make_candidate", "outputs_of"]

@@ -22,7 +22,7 @@ from karat.registry.records import Servable
 DATA = "data/karat"
 METADATA, SPINE = "karat.json", "spine.parquet"
 _FORMATS: dict[str, type[Model] | type[Estimator]] = {"kind": Model, "estimator": Estimator}
-_REQUIRED = ("numpy", "polars", "pandas", "scikit-learn", "skops", "xgboost")
+_REQUIRED = ("numpy", "polars", "pandas", "scikit-learn", "skops", "xgboost", "lightgbm")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
+from karat.kinds import Model
 from karat.lake import Lake
 from karat.names import TableName
 from karat.registry.candidate import SPLIT
@@ -26,16 +27,16 @@ class JudgedRows:
     """The rows that a candidate was tested on, and the Delta versions that it read."""
 
     rows: pl.DataFrame
-    label: str
+    label: str | None
     versions: Mapping[TableName, int]
 
 
 def judged_rows(registry: Registry, version: ModelVersion, model: LoadedModel) -> JudgedRows:
     """From the candidate's own stored spine, so that any process can judge it later."""
     spine = registry.spine(version).sort(ROW)
-    label = str(model.metadata["label"])
+    label = model.metadata["label"]
     rows = spine.filter(pl.col(SPLIT) == TEST).drop(ROW, SPLIT)
-    if rows[label].null_count() < rows.height:
+    if label is not None and rows[label].null_count() < rows.height:
         rows = rows.filter(pl.col(label).is_not_null())
     return JudgedRows(rows, label, {p.table: p.version for p in model.lookups})
 
@@ -52,8 +53,8 @@ def score(
     functions = [library.bind(f) for f in model.functions]
     filled = fill(lake, test.rows, lookups, pinned=True, given=given, functions=functions)
     frame = pl.concat([test.rows, filled.values], how="horizontal").select(model.features)
-    labels: pl.Series = test.rows[test.label]
-    if spec.task == "anomaly" and not knows_both(labels):
+    labels = None if test.label is None else test.rows[test.label]
+    if spec.task == "anomaly" and (labels is None or not knows_both(labels)):
         frame, labels = plant(frame, seed=spec.seed)
     return evaluate(
         spec.task,
@@ -61,6 +62,7 @@ def score(
         model.model.predict(frame),
         threshold=model.model.threshold,
         classes=model.model.classes or None,
+        space=model.model.space(frame) if isinstance(model.model, Model) else None,
     )
 
 

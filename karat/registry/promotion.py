@@ -12,7 +12,7 @@ from karat.registry.origin import void_reason
 from karat.registry.records import Decision, ModelVersion
 from karat.registry.served import inconsistent
 from karat.registry.store import Registry
-from karat.training.evaluate import beats_baseline
+from karat.training.evaluate import beats_baseline, judged_by
 from karat.training.functions import FunctionLibrary
 
 
@@ -90,7 +90,7 @@ def _judge(
     approved: bool,
 ) -> Decision:
     """The decision alone; nothing is changed."""
-    metric = spec.primary_metric
+    metric = judged_by(spec, candidate.metrics)
     metrics, baseline = candidate.metrics, candidate.baseline
     rival: dict[str, float] | None = None
     stale = void_reason(candidate, project, spec, lake)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import Array
 
 from karat.errors import SignatureError, did_you_mean
 
@@ -16,10 +17,15 @@ _INPUT = {"string": DataType.string, "date": DataType.datetime, "timestamp": Dat
 def sign(feature_types: Mapping[str, str], outputs: Mapping[str, np.ndarray]) -> ModelSignature:
     """Inputs from the features' declared types, outputs from what the model gave for its input example."""
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(_INPUT.get(dtype, DataType.double), name, required=False) for name, dtype in feature_types.items()
+        ColSpec(_input(dtype), name, required=False) for name, dtype in feature_types.items()
     ]
     named: list[ColSpec | TensorSpec] = [ColSpec(_output(values), name) for name, values in outputs.items()]
     return ModelSignature(Schema(inputs), Schema(named))
+
+
+def _input(dtype: str) -> DataType | Array:
+    """A sequence, such as float64[24], is a list of numbers."""
+    return Array(DataType.double) if dtype.endswith("]") else _INPUT.get(dtype, DataType.double)
 
 
 def _output(values: np.ndarray) -> DataType:

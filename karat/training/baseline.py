@@ -10,7 +10,8 @@ import polars as pl
 
 from karat.declare.models import BASELINES, ModelSpec
 from karat.errors import DeclarationError
-from karat.training.evaluate import evaluate, ranking
+from karat.kinds import parts_of
+from karat.training.evaluate import evaluate, judged_by, ranking
 
 
 @dataclass(frozen=True)
@@ -30,36 +31,49 @@ def naive(
     *,
     classes: list[Any],
     threshold: float,
+    prediction: np.ndarray | None = None,
+    space: np.ndarray | None = None,
 ) -> Naive:
     """``spec.baseline`` fitted on ``y_train``, on the test rows.
 
     - mean, median: of the training labels. prior: the classes' shares of the training labels.
     - random: for a regression a training label drawn for each row; else every row the same chance, which is what
       ranking at random comes to: roc_auc 0.5 and average_precision the share of positives.
-    - feature: its value times ``scale`` (persistence), the training rows' mean where it is missing. As a score it may
-      have any range; the metrics that need a probability are left out where it leaves 0 to 1.
+    - random of a clustering: the model's own ``prediction`` in a random order, so that the clusters are as large;
+      judged in the model's ``space``.
+    - feature: its value (of a sequence the newest) times ``scale`` (persistence), the training rows' mean where it is
+      missing. As a score it may have any range; the metrics that need a probability are left out where it leaves 0 to
+      1.
 
     Raises DeclarationError where the baseline has no primary metric.
     """
     strategy = spec.baseline.strategy or BASELINES[spec.task][0]
     name = strategy
     if strategy == "feature":
-        prediction = _of_feature(spec, y_train, test, classes)
+        answer = _of_feature(spec, y_train, test, classes)
         name = str(spec.baseline.feature)
         if spec.baseline.scale != 1:
             name += f" x {spec.baseline.scale:g}"
     elif spec.task == "regression":
-        prediction = _of_numbers(strategy, y_train, test.height, spec.seed)
+        answer = _of_numbers(strategy, y_train, test.height, spec.seed)
+    elif spec.task == "clustering":
+        assert prediction is not None
+        answer = np.random.default_rng(spec.seed).permutation(prediction)
+    elif spec.task in ("multilabel", "forecast"):
+        answer = _of_parts(strategy, y_train, test.height)
     else:
-        prediction = _of_classes(strategy, spec.task, y_train, classes, test.height)
-    metrics = _metrics(spec, y_test, prediction, classes, threshold)
-    if spec.primary_metric not in metrics:
+        answer = _of_classes(strategy, spec.task, y_train, classes, test.height)
+    if spec.task == "clustering":
+        metrics = evaluate(spec.task, y_test, answer, space=space)
+    else:
+        metrics = _metrics(spec, y_test, answer, classes, threshold)
+    if judged_by(spec, metrics) not in metrics:
         raise DeclarationError(
             f"model {spec.name!r}: the baseline {name!r} has no {spec.primary_metric}, so nothing could be compared",
             remedy="choose a metric that it has, or a scale that brings the feature between 0 and 1. "
             f"It has: {', '.join(metrics)}",
         )
-    return Naive(name, prediction, metrics)
+    return Naive(name, answer, metrics)
 
 
 def _metrics(
@@ -73,7 +87,13 @@ def _metrics(
 
 
 def _of_feature(spec: ModelSpec, y_train: pl.Series | None, test: pl.DataFrame, classes: list[Any]) -> np.ndarray:
-    values = test[str(spec.baseline.feature)].cast(pl.Float64).to_numpy() * spec.baseline.scale
+    given = test[str(spec.baseline.feature)]
+    newest = given.arr.last() if isinstance(given.dtype, pl.Array) else given
+    values = newest.cast(pl.Float64).to_numpy() * spec.baseline.scale
+    if spec.task == "forecast":
+        assert y_train is not None
+        means = parts_of(y_train)[1].mean(axis=0)
+        return np.where(np.isfinite(values)[:, None], values[:, None], means)
     usual = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
     if spec.task == "regression" and y_train is not None:
         usual = float(y_train.cast(pl.Float64).to_numpy().mean())
@@ -88,6 +108,13 @@ def _of_numbers(strategy: str, y_train: pl.Series | None, rows: int, seed: int) 
     if strategy == "random":
         return np.random.default_rng(seed).choice(known, rows)
     return np.full(rows, np.mean(known) if strategy == "mean" else np.median(known))
+
+
+def _of_parts(strategy: str, y_train: pl.Series | None, rows: int) -> np.ndarray:
+    """mean and prior: of the training labels, part by part; random: every part the same chance."""
+    assert y_train is not None
+    means = parts_of(y_train)[1].mean(axis=0)
+    return np.tile(np.full_like(means, 0.5) if strategy == "random" else means, (rows, 1))
 
 
 def _of_classes(strategy: str, task: str, y_train: pl.Series | None, classes: list[Any], rows: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from karat.declare.models import ModelSpec
+from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.errors import (
     EmptyTrainingSet,
     FeatureNotFound,
@@ -26,7 +26,7 @@ def check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str],
     for name in features:
         if name not in frame.columns:
             raise FeatureNotFound(f"the training set has no feature {name!r}", remedy=did_you_mean(name, frame.columns))
-    if target is None and spec.task != "anomaly":
+    if target is None and spec.task not in UNSUPERVISED:
         raise LabelNotFound(f"model {spec.name!r} is a {spec.task} model, and no label was given")
     if target is not None and target not in frame.columns:
         raise LabelNotFound(f"the training set has no label {target!r}", remedy=did_you_mean(target, frame.columns))
@@ -81,9 +81,9 @@ def usable(
 
 
 def _labelled(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
-    # A detector learns without labels; only where it is judged does it need them.
-    needed = split == TEST if spec.task == "anomaly" else pl.repeat(True, len(label), eager=True)
-    known = label.is_not_null()
+    # These learn without labels; only where they are judged do they need them.
+    needed = split == TEST if spec.task in UNSUPERVISED else pl.repeat(True, len(label), eager=True)
+    known = _known(label)
     if label.dtype.is_float():
         known &= label.is_not_nan().fill_null(False)
         if infinite := int(label.is_infinite().sum()):
@@ -97,6 +97,13 @@ def _labelled(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
             remedy="look at its expression, and whether its horizon is over for any row",
         )
     return ~needed | known
+
+
+def _known(label: pl.Series) -> pl.Series:
+    """Of a label of several parts: whether all of them are known."""
+    if not isinstance(label.dtype, pl.Struct):
+        return label.is_not_null()
+    return label.to_frame().select(pl.all_horizontal(pl.col(label.name).struct.field("*").is_not_null())).to_series()
 
 
 def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
@@ -122,7 +129,10 @@ def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
 
 def check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, target: str | None) -> None:
     """What can be learned from, and what the primary metric can be computed on."""
-    if target is None or spec.task == "anomaly":
+    if target is None or spec.task in UNSUPERVISED:
+        return
+    if spec.task == "multilabel":
+        _check_each(spec, learned[target])
         return
     parts = [("rows to learn from", learned)]
     if spec.task == "binary" and spec.primary_metric in ("roc_auc", "average_precision"):
@@ -135,6 +145,17 @@ def check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, targ
             )
 
 
+def _check_each(spec: ModelSpec, learned: pl.Series) -> None:
+    for name in learned.struct.fields:
+        part = learned.struct.field(name)
+        if part.n_unique() == 1:
+            raise UnusableLabel(
+                f"{name!r} of the labels of {spec.name!r} has a single value, {part[0]!r}, in all {len(part)} rows to "
+                "learn from",
+                remedy="look at its expression, gather more rows, or leave this label out",
+            )
+
+
 def oddities(X: pl.DataFrame) -> list[str]:
     """Columns that can teach nothing, and values that are taken as missing."""
     found = []
@@ -142,10 +163,12 @@ def oddities(X: pl.DataFrame) -> list[str]:
         if series.dtype.is_float() and (infinite := int(series.is_infinite().sum())):
             found.append(f"feature {series.name!r} is infinite in {infinite} rows, which count as missing")
         known = series.drop_nulls()
-        if series.dtype.is_float():
+        if isinstance(series.dtype, pl.Array):
+            known = known.explode().drop_nulls() if len(known) else known
+        if known.dtype.is_float():
             known = known.drop_nans()
         if not len(known):
             found.append(f"feature {series.name!r} is missing in every row")
-        elif len(known) == X.height and known.n_unique() == 1:
+        elif len(known) >= X.height and known.n_unique() == 1:
             found.append(f"feature {series.name!r} is constant: {known[0]!r} in every row")
     return found

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
-from sklearn.inspection import permutation_importance
 
 from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.kinds import Model
-from karat.training.evaluate import evaluate
+from karat.training.evaluate import evaluate, judged_by
 
 #: Rows and repeats that a permutation is judged on: enough for an order, a fraction of a second for 30 features.
 ROWS, REPEATS = 400, 2
@@ -29,16 +26,32 @@ def importances(model: Model, spec: ModelSpec, test: pl.DataFrame, y_test: pl.Se
 def _permuted(model: Model, spec: ModelSpec, test: pl.DataFrame, y_test: pl.Series) -> dict[str, float]:
     rows = _sample(y_test, spec)
     X, y = model.encoder.encode(test[rows]), y_test.gather(rows)
-    classes, metric = model.classes or None, spec.primary_metric
-
-    def score(kind: Any, X: np.ndarray, y: pl.Series) -> float:
-        found = evaluate(spec.task, y, kind.predict(X), threshold=model.threshold, classes=classes, only=metric)
-        value = found.get(metric, 0.0)
-        return value if HIGHER_IS_BETTER[metric] else -value
-
-    result = permutation_importance(model.kind, X, y, scoring=score, n_repeats=REPEATS, random_state=spec.seed)
-    gain = np.clip(np.nan_to_num(result.importances_mean), 0, None)
+    random = np.random.default_rng(spec.seed)
+    whole = _score(model, spec, X, y)
+    gain = np.zeros(X.shape[-1])
+    for column in range(len(gain)):
+        for _ in range(REPEATS):
+            moved = X.copy()
+            moved[..., column] = X[random.permutation(len(X)), ..., column]  # a sequence stays whole
+            gain[column] += (whole - _score(model, spec, moved, y)) / REPEATS
+    gain = np.clip(np.nan_to_num(gain), 0, None)
     return dict(zip(model.feature_names, (gain / gain.sum() if gain.sum() else gain).tolist(), strict=True))
+
+
+def _score(model: Model, spec: ModelSpec, X: np.ndarray, y: pl.Series) -> float:
+    """The primary metric, greater is better."""
+    metric = judged_by(spec, [])
+    found = evaluate(
+        spec.task,
+        y,
+        model.kind.predict(X),
+        threshold=model.threshold,
+        classes=model.classes or None,
+        only=metric,
+        space=model.kind.space(X),
+    )
+    value = found.get(metric, 0.0)
+    return value if HIGHER_IS_BETTER[metric] else -value
 
 
 def _sample(y: pl.Series, spec: ModelSpec) -> np.ndarray:

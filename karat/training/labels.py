@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import duckdb
 import polars as pl
@@ -11,12 +11,13 @@ import polars as pl
 from karat.declare.base import DAY, format_duration
 from karat.declare.features import FeatureTable
 from karat.declare.gold import GoldTable
-from karat.declare.models import ModelSpec
+from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.declare.project import Project
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
 from karat.features.connection import connect, plain_times, quote
 from karat.lake import Lake
 from karat.quality import kept, origin
+from karat.training.label_steps import steps_of, whole
 
 
 def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
@@ -25,8 +26,9 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     With a time, the row of day D aggregates the gold rows of the same entity in [D + offset, D + offset + horizon);
     days whose horizon is not over by the last day of gold are left out. A row of an event has the label of that event's
     own gold row, and brings the columns too by which other tables are looked up. A row without gold rows takes the
-    label's default; a row whose label is null is left out (an anomaly model keeps it: its label only serves
-    evaluation).
+    label's default; a row whose label is null is left out (an anomaly model and a clustering keep it: their label only
+    serves evaluation). A label of several parts is a struct of numbers, null where one of them is. Without a label
+    there are the keys alone.
     Raises TableNotFound, LabelNotFound for an expression that does not bind, EmptyTrainingSet and UnusableLabel.
     """
     table = project.tables[spec.spine_table]
@@ -46,17 +48,24 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     rows = _gold_rows(project, spec, gold, lake)
     if rows is None:  # the planted truth of a sample, which real data don't have
         return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.labelled.name))
+    if table.time is not None and spec.label.steps is not None:
+        return _kept(spec, _forecast(project, spec, table, gold, lake, keys=keys, rows=rows))
     if table.time is None or table.by_event:
         return _kept(spec, _static(spec, table, gold, keys, rows))
     end = _last_day(project, table, gold, lake, rows)
     mature = keys.filter(pl.col(table.time) <= end + DAY - spec.horizon_end)
     if mature.is_empty():
-        raise EmptyTrainingSet(
-            f"no row of {table.name!r} has a label yet: its horizon of {format_duration(spec.horizon_end)} is not over",
-            where=f"days {keys[table.time].min()!s} to {keys[table.time].max()!s}; gold ends on {end}",
-            remedy="shorten label.horizon, or wait for more days of gold",
-        )
+        raise _not_over(spec, table, keys, end)
     return _kept(spec, _timed(spec, table, gold, mature, rows))
+
+
+def _not_over(spec: ModelSpec, table: FeatureTable, keys: pl.DataFrame, end: date) -> EmptyTrainingSet:
+    times = keys[str(table.time)]
+    return EmptyTrainingSet(
+        f"no row of {table.name!r} has a label yet: its horizon of {format_duration(spec.horizon_end)} is not over",
+        where=f"rows of {times.min()!s} to {times.max()!s}; gold ends on {end}",
+        remedy="shorten label.horizon, or wait for more days of gold",
+    )
 
 
 def check_label(project: Project, spec: ModelSpec) -> None:
@@ -92,11 +101,11 @@ def _bind(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, query: str) -> 
             raise _unbound(spec, gold, error) from error
 
 
-def _unbound(spec: ModelSpec, gold: GoldTable, error: duckdb.Error) -> KaratError:
+def _unbound(spec: ModelSpec, gold: GoldTable, error: Exception) -> KaratError:
     unknown = re.search(r'column "([^"]+)" not found', str(error))
     return LabelNotFound(
         f"the label of {spec.name!r} cannot be computed: {str(error).splitlines()[0]}",
-        where=f"label.expression {spec.labelled.expression!r} over gold table {gold.name!r}",
+        where=f"label.expression {spec.labelled.written!r} over gold table {gold.name!r}",
         remedy=did_you_mean(unknown[1], gold.columns) if unknown else "write it as DuckDB reads it",
     )
 
@@ -105,16 +114,16 @@ def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -
     """The gold rows with those columns that the label names; None for a truth table that is not there."""
     name = project.gold_name(gold.name)
     if not lake.exists(name):
-        if gold.truth and spec.task == "anomaly":
+        if gold.truth and spec.task in UNSUPERVISED:
             return None
         raise TableNotFound(
             f"gold table {gold.name!r}, from which the label of {spec.name!r} comes, has no data",
             where=str(name),
             remedy=f"karat ingest {project.name} {gold.name} FILE, or karat sample {project.name}",
         )
-    if gold.truth and spec.task == "anomaly" and _stale_truth(project, spec, gold, lake):
+    if gold.truth and spec.task in UNSUPERVISED and _stale_truth(project, spec, gold, lake):
         return None
-    words = set(re.findall(r"\w+", f"{spec.labelled.expression} {spec.labelled.where or ''}"))
+    words = set(re.findall(r"\w+", f"{spec.labelled.written} {spec.labelled.where or ''}"))
     needed = words | {*_joined_by(spec, project.tables[spec.spine_table])} | {gold.event_time, *gold.key}
     # As for features, rows that break the contract do not count.
     rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=kept(gold))
@@ -167,7 +176,7 @@ def _timed(
             (_time - INTERVAL '{_seconds(spec.labelled.offset)} seconds')::DATE AS _until FROM dated),
         e AS (SELECT * EXCLUDE (_from, _until),
             _from + unnest(range(0, (_until - _from + 1)::BIGINT))::INTEGER AS _day FROM bounded),
-        labelled AS (SELECT s._row, ({spec.labelled.expression}) AS _label
+        labelled AS (SELECT s._row, ({_sql(spec)}) AS _label
             FROM spine s JOIN e ON e._day = s._day AND {on} GROUP BY s._row)
         SELECT s._row, l._label, l._row IS NOT NULL AS _found FROM spine s LEFT JOIN labelled l USING (_row) ORDER BY 1
     """
@@ -182,21 +191,23 @@ def _timed(
     return keys.with_columns(_defaulted(spec, labels))
 
 
-def _own_key(table: FeatureTable) -> list[str]:
-    """By what a row finds its label: by its entity, an event by its whole key."""
-    return list(table.primary_key if table.by_event else table.entity)
+def _own_key(spec: ModelSpec, table: FeatureTable) -> list[str]:
+    """By what a row finds its label: by its entity, an event by its whole key; what comes after an event by its
+    entity."""
+    whole_key = table.by_event and spec.labelled.steps is None
+    return list(table.primary_key if whole_key else table.entity)
 
 
 def _joined_by(spec: ModelSpec, table: FeatureTable) -> list[str]:
     """The same columns as the label's gold table names them."""
-    return [spec.labelled.columns.get(c, c) for c in _own_key(table)]
+    return [spec.labelled.columns.get(c, c) for c in _own_key(spec, table)]
 
 
 def _static(
     spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
     """The label of a key without a time, or of an event: of its one gold row, or an aggregate over its rows."""
-    key, entity = _own_key(table), _joined_by(spec, table)
+    key, entity = _own_key(spec, table), _joined_by(spec, table)
     query = _static_query(spec, gold, rows.clear(), entity)
     # One thread: several add floats up in another order each time, and the digest of the same data would differ.
     with connect(threads=1) as connection:
@@ -211,7 +222,7 @@ def _static(
     if doubled:
         raise UnusableLabel(
             f"{doubled} gold rows share their key with another, and the label of {spec.name!r} is no aggregate",
-            where=f"label.expression {spec.labelled.expression!r}",
+            where=f"label.expression {spec.labelled.written!r}",
             remedy="write an aggregate, such as max(...)",
         )
     joined = keys.join(found, left_on=key, right_on=entity, how="left", maintain_order="left", coalesce=True)
@@ -221,7 +232,7 @@ def _static(
 def _static_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity: list[str]) -> str:
     """The query that binds: grouped by the key if the expression is an aggregate, row by row if not."""
     columns = ", ".join(quote(c) for c in entity)
-    base = f"SELECT {columns}, ({spec.labelled.expression}) AS _label, true AS _found FROM gold"
+    base = f"SELECT {columns}, ({_sql(spec)}) AS _label, true AS _found FROM gold"
     base += f" WHERE {spec.labelled.where}" if spec.labelled.where else ""
     grouped = f"{base} GROUP BY {columns}"
     try:
@@ -237,6 +248,8 @@ def _static_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity:
 
 def _defaulted(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
     value = pl.col("_label")
+    if spec.labelled.expressions:
+        return _parts(spec, labels)
     if spec.labelled.default is not None:
         value = pl.when(pl.col("_found")).then(value).otherwise(pl.lit(spec.labelled.default))
     series = labels.select(value.alias(spec.labelled.name)).to_series()
@@ -245,14 +258,58 @@ def _defaulted(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
     return series
 
 
+def _parts(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
+    """A multi-label's struct of 0 and 1."""
+    default = spec.labelled.default
+    parts = [pl.col("_label").struct.field(name).cast(pl.Float64) for name in spec.labelled.expressions]
+    if default is not None:
+        parts = [pl.when("_found").then(part).otherwise(pl.lit(default)) for part in parts]
+    named = zip(parts, spec.labelled.expressions, strict=True)
+    return whole(labels.select(part.alias(name) for part, name in named), spec.labelled.name)
+
+
+def _sql(spec: ModelSpec) -> str:
+    """The label's SQL; that of several labels makes a struct."""
+    several = spec.labelled.expressions
+    packed = ", ".join(f"{quote(name)} := ({sql})" for name, sql in several.items())
+    return f"struct_pack({packed})" if several else spec.labelled.expression
+
+
+def _forecast(
+    project: Project,
+    spec: ModelSpec,
+    table: FeatureTable,
+    gold: GoldTable,
+    lake: Lake,
+    *,
+    keys: pl.DataFrame,
+    rows: pl.DataFrame,
+) -> pl.DataFrame:
+    """The steps of every row whose last window is over: by the end of gold's last day, or of its last event."""
+    time, end = str(table.time), _last_day(project, table, gold, lake, rows)
+    limit: date | datetime = end + DAY
+    if table.by_event:
+        limit = rows[str(gold.event_time)].max()  # type: ignore[assignment]
+    mature = keys.filter(pl.col(time) <= pl.lit(limit) - spec.horizon_end)
+    if mature.is_empty():
+        raise _not_over(spec, table, keys, end)
+    named = zip(_own_key(spec, table), _joined_by(spec, table), strict=True)
+    spine = mature.select(pl.col(time).alias("t"), *(pl.col(own).alias(theirs) for own, theirs in named))
+    try:
+        steps = steps_of(spec.labelled, gold, rows, spine, by_event=table.by_event)
+    except (duckdb.Error, pl.exceptions.PolarsError) as error:
+        raise _unbound(spec, gold, error) from error
+    return mature.with_columns(steps)
+
+
 def _kept(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
-    if spec.task == "anomaly":
+    if spec.task in UNSUPERVISED:
         return labelled
     kept = labelled.filter(pl.col(spec.labelled.name).is_not_null())
     if kept.is_empty():
         raise UnusableLabel(
             f"the label of {spec.name!r} is null in all {labelled.height} rows",
-            where=f"label.expression {spec.labelled.expression!r} over {spec.labelled.source!r}",
+            where=f"label.expression {spec.labelled.written!r} over {spec.labelled.source!r}",
             remedy="mend the expression, or give label.default for rows without gold rows in the horizon",
         )
     return kept

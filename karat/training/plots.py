@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn import metrics as sk
 
+from karat.kinds import parts_of
 from karat.training.train import Trained
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
@@ -23,9 +25,10 @@ MOST_POINTS, MOST_BARS, MOST_CLASSES = 3000, 20, 12
 def draw(trained: Trained, folder: Path) -> list[Path]:
     """Writes the PNG files that suit the model's task into ``folder``; returns their paths.
 
-    binary, anomaly: roc_pr.png; binary, multiclass: confusion_matrix.png; anomaly: scores.png; regression:
-    predictions.png (predicted against actual, and residuals); all: feature_importance.png; models that learn in
-    rounds: learning_curve.png.
+    binary, anomaly: roc_pr.png; binary, multiclass: confusion_matrix.png; anomaly: scores.png; regression, forecast:
+    predictions.png (predicted against actual, and residuals); forecast: steps.png (the error of each step); multilabel:
+    labels.png; clustering: clusters.png (sizes, and the rows in two dimensions); all: feature_importance.png; models
+    that learn in rounds: learning_curve.png.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn: list[tuple[str, Callable[[Trained], Figure]]] = [*_DRAWN[trained.model.task]]
@@ -110,7 +113,7 @@ def _naive_curves(trained: Trained, positive: np.ndarray, left: Axes, right: Axe
 
 def _predictions(trained: Trained) -> Figure:
     left, right = _figure(trained, f"predictions of {_judged(trained)}", panels=2)
-    actual, predicted = trained.test_labels.cast(float).to_numpy(), trained.test_predictions
+    actual, predicted = _numbers(trained).ravel(), trained.test_predictions.ravel()
     shown = np.random.default_rng(0).permutation(len(actual))[:MOST_POINTS]
     style: dict[str, Any] = {"s": 12, "alpha": 0.35, "color": BLUE, "edgecolors": "none"}
     left.scatter(actual[shown], predicted[shown], **style)
@@ -127,6 +130,58 @@ def _predictions(trained: Trained) -> Figure:
         right.set_xscale("symlog", linthresh=width)
         right.set_yscale("symlog", linthresh=width)
     left.legend(loc="upper left", frameon=False)
+    return _of(left)
+
+
+def _numbers(trained: Trained) -> np.ndarray:
+    """(n,) labels, or (n, parts)."""
+    y = trained.test_labels
+    return parts_of(y)[1] if isinstance(y.dtype, pl.Struct) else y.cast(float).to_numpy()
+
+
+def _steps(trained: Trained) -> Figure:
+    (axis,) = _figure(trained, f"error of each step, {_judged(trained)}", size=(8, 4.4))
+    y = _numbers(trained)
+    for name, colour, found in (
+        ("model", BLUE, trained.test_predictions),
+        (trained.baseline_name, GREY, trained.baseline_predictions),
+    ):
+        errors = np.sqrt(((found - y) ** 2).mean(axis=0))
+        axis.plot(range(1, len(errors) + 1), errors, color=colour, lw=2, marker="o", ms=4, label=name)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set(xlabel="step", ylabel="rmse")
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False)
+    return _of(axis)
+
+
+def _labels(trained: Trained) -> Figure:
+    """Each label's own ranking; of those that the test rows know both sides of."""
+    names, y = parts_of(trained.test_labels)
+    (axis,) = _figure(trained, f"ROC of each label, {_judged(trained)}", size=(7, 5.4))
+    for k, name in enumerate(names):
+        if 0 < y[:, k].sum() < len(y):
+            false, true, _ = sk.roc_curve(y[:, k], trained.test_predictions[:, k])
+            area = sk.roc_auc_score(y[:, k], trained.test_predictions[:, k])
+            axis.plot(false, true, lw=2, label=f"{name}, AUC {area:.3f}")
+    axis.plot([0, 1], [0, 1], color=GREY, lw=1.5, ls="--", label="chance, AUC 0.500")
+    axis.set(xlabel="false positive rate", ylabel="true positive rate (recall)", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    axis.legend(frameon=False)
+    return _of(axis)
+
+
+def _clusters(trained: Trained) -> Figure:
+    left, right = _figure(trained, f"clusters of {_judged(trained)}", panels=2)
+    clusters, space = trained.test_predictions.astype(int), trained.model.space(trained.test)
+    numbers, sizes = np.unique(clusters, return_counts=True)
+    left.bar([str(n) for n in numbers], sizes, color=BLUE)
+    left.set(xlabel="cluster", ylabel="rows", title="Sizes")
+    _, _, axes = np.linalg.svd(space - space.mean(0), full_matrices=False)
+    flat = (space - space.mean(0)) @ axes[:2].T
+    shown = np.random.default_rng(0).permutation(len(flat))[:MOST_POINTS]
+    second = flat[shown, 1] if flat.shape[1] > 1 else np.zeros(len(shown))
+    right.scatter(flat[shown, 0], second, c=clusters[shown], cmap="tab10", s=12, alpha=0.6, edgecolors="none")
+    right.set(xlabel="first principal component", ylabel="second", title="Rows")
     return _of(left)
 
 
@@ -209,7 +264,7 @@ def _curve(trained: Trained) -> Figure:
         best = int(np.argmin(held_out))
         axis.axvline(best + 1, color=GREY, ls="--", lw=1.2, label=f"best: round {best + 1}, {held_out[best]:.4g}")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set(xlabel="boosting round", ylabel=trained.curve_metric)
+    axis.set(xlabel="round", ylabel=trained.curve_metric)
     axis.legend(frameon=False)
     return _of(axis)
 
@@ -218,5 +273,8 @@ _DRAWN: dict[str, tuple[tuple[str, Callable[[Trained], Figure]], ...]] = {
     "regression": (("predictions", _predictions),),
     "binary": (("roc_pr", _roc_pr), ("confusion_matrix", _confusion)),
     "multiclass": (("confusion_matrix", _confusion),),
+    "multilabel": (("labels", _labels),),
     "anomaly": (("roc_pr", _roc_pr), ("scores", _scores)),
+    "clustering": (("clusters", _clusters),),
+    "forecast": (("predictions", _predictions), ("steps", _steps)),
 }

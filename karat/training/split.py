@@ -36,25 +36,32 @@ def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity
         if column not in frame.columns:
             raise ColumnMissing(f"the rows to split have no column {column!r}. {did_you_mean(column, frame.columns)}")
     if by == "time" and time:
-        return _by_time(frame[time], spec.split.test, _apart(spec))
+        return _by_time(frame[time], spec.split.test, _apart(spec), _after(spec))
     return _by_entity(frame.select(needed), spec.split.test, spec.seed)
 
 
-def _by_time(times: pl.Series, share: float, horizon: timedelta) -> pl.Series:
+def _by_time(times: pl.Series, share: float, horizon: timedelta, after: timedelta) -> pl.Series:
+    """``horizon`` counts from a row's day, ``after`` from its time."""
     days = times.cast(pl.Date)
     distinct = days.unique().drop_nulls().sort()
     if not len(distinct):
         return pl.Series("split", [], dtype=PARTS)
     first = distinct[len(distinct) - min(max(round(len(distinct) * share), 1), len(distinct))]
     # A label that covers days of the test would teach what the test asks.
-    overlaps = pl.col("day").cast(pl.Datetime("us")) + horizon > first
+    overlaps = (pl.col("day").cast(pl.Datetime("us")) + horizon > first) | (pl.col("time") + after > first)
     part = pl.when(pl.col("day") >= first).then(pl.lit(TEST)).when(overlaps).then(pl.lit(GAP)).otherwise(pl.lit(TRAIN))
-    return days.alias("day").to_frame().select(part.cast(PARTS).alias("split")).to_series()
+    rows = pl.DataFrame({"day": days, "time": times.cast(pl.Datetime("us"))})
+    return rows.select(part.cast(PARTS).alias("split")).to_series()
 
 
 def _apart(spec: ModelSpec) -> timedelta:
     """How long from a day's begin to the first test that may follow it: a gap is counted from the day's end."""
     return max(spec.horizon_end, spec.split.gap + DAY if spec.split.gap else timedelta(0))
+
+
+def _after(spec: ModelSpec) -> timedelta:
+    """A forecast's windows follow the time of their row, which may be any of its day."""
+    return spec.horizon_end if spec.label and spec.label.steps else timedelta(0)
 
 
 def _by_entity(keys: pl.DataFrame, share: float, seed: int) -> pl.Series:

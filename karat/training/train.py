@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from karat.declare.models import ModelSpec
+from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model, Report
 from karat.training.baseline import naive
 from karat.training.checks import check_columns, check_label, known_anomalies, oddities, usable
@@ -57,12 +57,15 @@ def train(
     split: pl.Series,
     evaluation_label: str | None = None,
     report: Report | None = None,
+    time: str | None = None,
 ) -> Trained:
     """Fits ``spec``'s model on the rows that ``split`` marks "train", and judges it on those marked "test".
 
-    ``label`` is what the model learns; rows without one are left out. An anomaly detector learns from every row
-    without it, and is judged by ``evaluation_label`` (or ``label``: 0 or 1, null where not known) where the test rows
-    have both; else by anomalies planted into the test rows.
+    ``label`` is what the model learns; rows without one are left out. An anomaly detector and a clustering learn from
+    every row without it. A detector is judged by ``evaluation_label`` (or ``label``: 0 or 1, null where not known)
+    where the test rows have both, else by anomalies planted into the test rows; a clustering by the groups that the
+    label names, where they are known. ``time`` is the column by which kinds that stop early take the latest rows for
+    it.
     Raises, before any fit: FeatureNotFound, LabelNotFound, LabelOverlapsFeatures, EmptyTrainingSet, TooFewRows,
     UnusableLabel; DeclarationError where the kind refuses the task or a parameter.
     """
@@ -74,11 +77,11 @@ def train(
         class_weight=spec.class_weight,
         threshold=spec.threshold,
     )
-    learned, test, warnings = _parts(
-        spec, frame, features, (spec.task == "anomaly" and evaluation_label) or label, split
-    )
+    unsupervised = spec.task in UNSUPERVISED
+    known = (unsupervised and evaluation_label) or label
+    learned, test, rows, warnings = _parts(spec, frame, features, known, split)
     warnings += oddities(learned[0])
-    model.fit(*learned, report=report)
+    model.fit(*learned, report=report, order=rows[time] if time else None)
     warnings += [*model.encoder.warnings, *_positive_class(model)]
     return _judge(spec, model, learned, test, warnings)
 
@@ -94,7 +97,7 @@ def judge_fitted(
 ) -> Trained:
     """What ``train`` says of its own model, of one that was fitted elsewhere: on the same test rows, against the same
     baseline. Whether it has learned from these rows nobody can tell. Raises as ``train`` does."""
-    learned, test, warnings = _parts(spec, frame, features, label, split)
+    learned, test, _, warnings = _parts(spec, frame, features, label, split)
     return _judge(spec, model, learned, test, warnings)
 
 
@@ -116,9 +119,9 @@ _Rows = tuple[pl.DataFrame, pl.Series | None]
 
 def _parts(
     spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], label: str | None, split: pl.Series
-) -> tuple[_Rows, _Rows, list[str]]:
-    """The rows to learn from, those to be judged on, and what is odd about them. An anomaly detector learns from every
-    row, whatever its label."""
+) -> tuple[_Rows, _Rows, pl.DataFrame, list[str]]:
+    """The rows to learn from, those to be judged on, the former whole, and what is odd about them. An anomaly detector
+    and a clustering learn from every row, whatever its label."""
     target = label
     warnings: list[str] = []
     if spec.task == "anomaly":
@@ -128,20 +131,29 @@ def _parts(
     learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
     check_label(spec, learned, test, target)
     both = ((part.select(features), part[target] if target else None) for part in (learned, test))
-    return next(both), next(both), warnings + left_out
+    return next(both), next(both), learned, warnings + left_out
 
 
 def _judge(spec: ModelSpec, model: Model | Fitted, learned: _Rows, test: _Rows, warnings: list[str]) -> Trained:
-    X, y = _labelled(test, spec.seed)
+    X, y = _labelled(test, spec)
     prediction = model.predict(X)
-    metrics = _metrics(model, y, prediction)
-    against = naive(spec, learned[1], X, y, classes=model.classes, threshold=model.threshold)
-    X_learned, y_learned = _labelled(learned, spec.seed)
+    metrics = _metrics(model, X, y, prediction)
+    against = naive(
+        spec,
+        learned[1],
+        X,
+        y,
+        classes=model.classes,
+        threshold=model.threshold,
+        prediction=prediction,
+        space=_space(model, X),
+    )
+    X_learned, y_learned = _labelled(learned, spec)
     return Trained(
         spec=spec,
         model=model,
         metrics=metrics,
-        train_metrics=_metrics(model, y_learned, model.predict(X_learned)),
+        train_metrics=_metrics(model, X_learned, y_learned, model.predict(X_learned)),
         baseline=against.metrics,
         baseline_name=against.name,
         importance=importances(model, spec, X, y) if isinstance(model, Model) else _own_importance(model),
@@ -153,14 +165,18 @@ def _judge(spec: ModelSpec, model: Model | Fitted, learned: _Rows, test: _Rows, 
         test_labels=y,
         test_predictions=prediction,
         baseline_predictions=against.prediction,
-        planted=test[1] is None,
+        planted=spec.task == "anomaly" and test[1] is None,
         warnings=warnings + _too_good(spec, metrics),
     )
 
 
-def _labelled(rows: _Rows, seed: int) -> tuple[pl.DataFrame, pl.Series]:
+def _labelled(rows: _Rows, spec: ModelSpec) -> tuple[pl.DataFrame, pl.Series]:
     X, y = rows
-    return (X, y) if y is not None else plant(X, seed=seed)
+    if y is not None:
+        return X, y
+    if spec.task == "clustering":
+        return X, pl.Series("group", [None] * X.height, dtype=pl.Int64)
+    return plant(X, seed=spec.seed)
 
 
 def _own_importance(model: Fitted) -> dict[str, float]:
@@ -168,8 +184,19 @@ def _own_importance(model: Fitted) -> dict[str, float]:
     return model.importance() or dict.fromkeys(model.feature_names, 0.0)
 
 
-def _metrics(model: Model | Fitted, y: pl.Series, prediction: np.ndarray) -> dict[str, float]:
-    return evaluate(model.task, y, prediction, threshold=model.threshold, classes=model.classes or None)
+def _metrics(model: Model | Fitted, X: pl.DataFrame, y: pl.Series, prediction: np.ndarray) -> dict[str, float]:
+    return evaluate(
+        model.task,
+        y,
+        prediction,
+        threshold=model.threshold,
+        classes=model.classes or None,
+        space=_space(model, X),
+    )
+
+
+def _space(model: Model | Fitted, X: pl.DataFrame) -> np.ndarray | None:
+    return model.space(X) if isinstance(model, Model) else None
 
 
 def _positive_class(model: Model) -> list[str]:

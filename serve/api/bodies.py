@@ -97,7 +97,7 @@ class Answer(BaseModel):
     keys: dict[str, Any]
     model: str
     prediction_type: str
-    predicted_value: float | None
+    predicted_value: float | dict[str, float] | None
     predicted_class: Any
     confidence: float | None
     probabilities: dict[str, float] | None = None

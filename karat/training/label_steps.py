@@ -1,0 +1,67 @@
+"""A forecast's label: one expression on consecutive windows after each row, as one query whatever their number."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from karat.declare.base import DAY
+from karat.declare.gold import GoldTable
+from karat.declare.models import Label
+from karat.features.connection import connect, plain_times, quote
+
+_MICROSECOND = DAY / 86_400_000_000
+
+
+def steps_of(label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.DataFrame, *, by_event: bool) -> pl.Series:
+    """A struct of the parts of ``label`` for each row of ``spine``, in its order; null where a step has no value.
+
+    ``spine`` has the row's time ``t`` and the columns by which gold is joined, under gold's names. Step k of a row of
+    day D is the window that begins at D + offset + k horizons and is one horizon long; of an event both its ends move
+    by the least moment, so that the event itself is in none. Gold rows and spine rows meet in buckets as wide as all
+    steps together, so that the work grows with the rows of a window and not with those of an entity.
+    Raises duckdb.Error.
+    """
+    assert label.horizon is not None
+    assert label.steps is not None
+    names = [c for c in spine.columns if c != "t"]
+    asked = spine.with_columns(
+        pl.int_range(pl.len()).alias("_row"),
+        pl.col("t").cast(pl.Datetime("us")).to_physical().alias("_from") + label.offset // _MICROSECOND + by_event,
+    )
+    on = " AND ".join(f"e.{quote(name)} = s.{quote(name)}" for name in names)
+    window = label.horizon // _MICROSECOND
+    query = f"""
+        WITH kept AS (SELECT * FROM gold WHERE {label.where or "true"}),
+        timed AS (SELECT *, epoch_us({quote(str(gold.event_time))}::TIMESTAMP) AS _us FROM kept),
+        e AS (SELECT *, _us // {window * label.steps} AS _bucket FROM timed),
+        s AS (SELECT *, unnest([_from // {window * label.steps}, _from // {window * label.steps} + 1]) AS _bucket
+            FROM (SELECT _row, _from, {", ".join(quote(n) for n in names)} FROM spine))
+        SELECT s._row, (e._us - s._from) // {window} AS _step, ({label.expression}) AS _label
+        FROM s JOIN e ON e._bucket = s._bucket AND {on}
+        WHERE e._us >= s._from AND e._us < s._from + {window * label.steps}
+        GROUP BY 1, 2
+    """
+    # One thread: several add floats up in another order each time, and the digest of the same data would differ.
+    with connect(threads=1) as connection:
+        connection.register("gold", plain_times(rows))
+        connection.register("spine", asked)
+        found = connection.sql(query).pl()
+    return _together(label, asked.select("_row"), found)
+
+
+def _together(label: Label, rows: pl.DataFrame, found: pl.DataFrame) -> pl.Series:
+    wide = rows
+    for index, name in enumerate(label.parts):
+        step = found.filter(pl.col("_step") == index).select("_row", pl.col("_label").cast(pl.Float64).alias(name))
+        there = pl.lit(True).alias("_found")
+        wide = wide.join(step.with_columns(there), on="_row", how="left", maintain_order="left")
+        if label.default is not None:
+            wide = wide.with_columns(pl.when("_found").then(name).otherwise(pl.lit(label.default)).alias(name))
+        wide = wide.drop("_found")
+    return whole(wide.drop("_row"), label.name)
+
+
+def whole(parts: pl.DataFrame, name: str) -> pl.Series:
+    """One struct column; null where any of its parts is."""
+    known = pl.all_horizontal(pl.all().is_not_null())
+    return parts.select(pl.when(known).then(pl.struct(pl.all())).alias(name)).to_series()
