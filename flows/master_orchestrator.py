@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger
 from flows.feature_pipeline import feature_pipeline
 from flows.hooks import HOOKS
 from flows.inference_pipeline import inference_pipeline
-from flows.outcomes import candidates_of, champions_of, failures, gathered, sound
+from flows.outcomes import candidates_of, champions_of, failures, gathered, skipped, sound
 from flows.promotion import promotion
 from flows.training_pipeline import training_pipeline
 from infra.job_records import Outcome
@@ -73,5 +73,7 @@ def _all(scope: Scope, *steps: Sequence[Outcome]) -> tuple[Outcome, ...]:
     for outcome in (o for step in steps for o in step):
         if outcome.name not in last or last[outcome.name].error is None:
             last[outcome.name] = outcome
-    get_run_logger().info("%d sound, %d failed", len(sound(list(last.values()))), len(failures(list(last.values()))))
-    return tuple(last.values())
+    outcomes = tuple(last.values())
+    counts = {"sound": sound(outcomes), "failed": failures(outcomes), "left out": skipped(outcomes)}
+    get_run_logger().info(", ".join(f"{len(found)} {what}" for what, found in counts.items() if found))
+    return outcomes

@@ -10,6 +10,7 @@ from typing import Any
 from infra.job_records import Outcome
 from karat.features import FeatureResult, compute_table, statistics
 from karat.quality import origin, write_sample
+from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
 from ray_jobs.program import Job, attempt, conclude, logged, main
 
@@ -20,8 +21,9 @@ def work(job: Job) -> Iterator[Outcome]:
     if job.parameters.get("sample"):
         sample_missing(job)
     tables = job.parameters["tables"]
+    left_out = waiting(job, {t: [job.project.tables[t].source] for t in tables})
     for done, table in enumerate(tables, start=1):
-        outcome = attempt(table, compute, job, table)
+        outcome = left_out.get(table) or attempt(table, compute, job, table)
         conclude(outcome, done, len(tables))
         yield outcome
 

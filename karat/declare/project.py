@@ -135,3 +135,8 @@ class Project:
             m.spine_table for m in models.values()
         }
         return tuple(t for t in self.tables if t in read)
+
+    def gold_of(self, models: dict[str, ModelSpec]) -> tuple[str, ...]:
+        """The gold tables that these models' features and labels come from, in the order of their declaration."""
+        read = {self.tables[t].source for t in self.tables_of(models)} | {m.label.source for m in models.values()}
+        return tuple(g for g in self.gold if g in read)

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import polars as pl
 import polars.testing
@@ -155,10 +156,10 @@ class Mart:
         backfill(self.project, wanted, self.lake)
 
     def publish(self) -> None:
-        import_module("karat.online._publish")._CHUNK = 3  # so that there are many pieces to be killed between
         store = open_store(self.settings)
         try:
-            publish_table(self.lake, store, self.project.table_name("spend"))
+            with mock.patch("karat.online._publish._CHUNK", 3):  # so that there are many pieces to be killed between
+                publish_table(self.lake, store, self.project.table_name("spend"))
         finally:
             store.close()
 
