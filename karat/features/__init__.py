@@ -3,6 +3,7 @@
 from karat.features.as_of import features_as_of
 from karat.features.asof import Looked, Status, lookup
 from karat.features.backfilling import Backfill, backfill
+from karat.features.daily_statistics import daily_statistics, keep_statistics
 from karat.features.engine import compute_frame
 from karat.features.freshness import Freshness, is_fresh
 from karat.features.sequences import Sequenced, sequences
@@ -19,8 +20,10 @@ __all__ = [
     "backfill",
     "compute_frame",
     "compute_table",
+    "daily_statistics",
     "features_as_of",
     "is_fresh",
+    "keep_statistics",
     "lookup",
     "sequences",
     "statistics",
