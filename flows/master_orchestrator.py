@@ -28,15 +28,20 @@ def master_orchestrator(
     full: bool = False,
     train: Train = "when-due",
     sample: bool = True,
+    allow_breaking: bool = False,
 ) -> tuple[Outcome, ...]:
     """Features, training where it is due, promotion, batch inference, serving; the pipelines run in this process.
 
     ``sample`` makes sample gold where there is none, ``full`` recomputes all features, ``train`` is as in
-    training-pipeline. A table or model that fails leaves the others; the run then ends Failed and names it.
+    training-pipeline. Where features that a champion reads would get another meaning, nothing is done, unless
+    ``allow_breaking``: the champion is void then, and another is trained. A table or model that fails leaves the
+    others; the run then ends Failed and names it.
     """
     scope = open_scope(project, domain, models)
     chosen = list(scope.models)
-    computed = gathered(feature_pipeline, project=project, models=chosen, full=full, sample=sample)
+    computed = gathered(
+        feature_pipeline, project=project, models=chosen, full=full, sample=sample, allow_breaking=allow_breaking
+    )
     ready = _with_features(scope, failures(computed))
     trained = gathered(training_pipeline, project=project, models=ready, train=train, promote=False) if ready else ()
     decided = _promoted(scope, trained)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from infra.impact import refuse_breaking
 from infra.job_records import Outcome
 from karat.features import FeatureResult, compute_table, keep_statistics, statistics
 from karat.quality import origin, write_sample
@@ -18,9 +19,11 @@ log = logging.getLogger("karat.jobs.features")
 
 
 def work(job: Job) -> Iterator[Outcome]:
+    tables = job.parameters["tables"]
+    if not job.parameters.get("allow_breaking"):
+        refuse_breaking(job.project, tables, job.lake, job.settings)
     if job.parameters.get("sample"):
         sample_missing(job)
-    tables = job.parameters["tables"]
     left_out = waiting(job, {t: [job.project.tables[t].source] for t in tables})
     for done, table in enumerate(tables, start=1):
         outcome = left_out.get(table) or attempt(table, compute, job, table)

@@ -135,7 +135,7 @@ def _checked(name: str, settings: Settings) -> dict[str, Any]:
     counts = {"gold": len(project.gold), "features": len(project.tables), "models": len(project.models)}
     # MLflow takes seconds to import: only where a model may have been registered.
     registered = (settings.home / "mlflow" / "mlflow.db").exists() or not settings.loopback
-    broken = import_module("infra.cli.impact").broken_champions(project, settings) if registered else []
+    broken = import_module("infra.impact").broken_champions(project, settings) if registered else []
     return out | counts | {"errors": mistakes, "broken_champions": broken}
 
 

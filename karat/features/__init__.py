@@ -5,7 +5,7 @@ from karat.features.asof import Looked, Status, lookup
 from karat.features.backfilling import Backfill, backfill
 from karat.features.daily_statistics import daily_statistics, keep_statistics
 from karat.features.engine import compute_frame
-from karat.features.freshness import Freshness, is_fresh
+from karat.features.freshness import Freshness, is_fresh, redefined
 from karat.features.sequences import Sequenced, sequences
 from karat.features.statistics import statistics
 from karat.features.table import FeatureResult, compute_table
@@ -25,6 +25,7 @@ __all__ = [
     "is_fresh",
     "keep_statistics",
     "lookup",
+    "redefined",
     "sequences",
     "statistics",
 ]

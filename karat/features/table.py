@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 from collections.abc import Iterator
@@ -189,7 +190,11 @@ def define(project: Project, table: FeatureTable, lake: Lake) -> None:
         owner=table.owner or project.spec.owner,
         description=table.description,
         event_id=table.event_id,
-        properties={"karat.definition_hash": table.definition_hash, "karat.source": table.source},
+        properties={
+            "karat.definition_hash": table.definition_hash,
+            "karat.meanings": json.dumps(table.meanings),
+            "karat.source": table.source,
+        },
     )
 
 

@@ -126,7 +126,63 @@ def test_check_names_the_champions_that_a_change_breaks(karat, tmp_path: Path, m
             path.write_text(path.read_text().replace("churn_features", "churn_columns"))
     status, out, _ = karat("check", "customers")
     assert status == 0
-    assert "churn version 1 would break: it reads churn_features" in " ".join(out.split())
+    told = " ".join(out.split())
+    assert "would break churn version 1, served at /v1/predict/customers.churn: feature table churn_features" in told
+
+
+@pytest.fixture
+def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """change(old, new): the churn features with another text, in a copy of the projects."""
+    shutil.copytree(ROOT / "projects", tmp_path / "projects", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("KARAT_PROJECTS", str(tmp_path / "projects"))
+
+    def put(old: str, new: str) -> None:
+        path = tmp_path / "projects" / "customers" / "features" / "churn.py"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return put
+
+
+def test_a_run_that_changes_what_a_champion_reads_is_refused_before_it_starts(karat, change) -> None:
+    change("LIKE '%(automatic)'", "LIKE '%matic)'")
+    status, out, _ = karat("check", "customers")
+    told = [line.strip() for line in out.splitlines() if "would break" in line]
+    assert status == 0
+    served = "served at /v1/predict/customers.churn"
+    assert told == [
+        f"- would break churn version 1, {served}: churn_features.pays_automatically has another meaning now"
+    ]
+    status, _, err = karat("run", "customers")
+    assert status == 2
+    assert "BreakingChange" in err
+    assert "churn_features.pays_automatically" in err
+    assert "--allow-breaking" in err
+    status, _, err = karat("run", "customers", "--allow-breaking")
+    assert status == 1
+    assert "ServiceDown" in err, "no platform runs here, and that is the next thing to be looked at"
+
+
+def test_a_feature_that_others_are_derived_from_breaks_these_too(karat, change) -> None:
+    change('pl.when(pl.col("tenure") > 0)', 'pl.when(pl.col("tenure") > 1)')
+    _, out, _ = karat("check", "customers")
+    assert [w.partition(" has")[0].rpartition(".")[2] for w in out.splitlines() if "would break" in w] == [
+        "average_charges",
+        "charges_rise",
+    ]
+
+
+def test_a_new_feature_or_description_breaks_nothing(karat, change) -> None:
+    change("Dollars a month", "Dollars each month")
+    change(
+        '        _as_it_is("tenure", ',
+        '        from_polars("rather_new", pl.col("gender") == "Male", dtype="bool", description="x"),\n'
+        '        _as_it_is("tenure", ',
+    )
+    _, out, _ = karat("check", "customers")
+    assert "would break" not in out
+    _, _, err = karat("run", "customers")
+    assert "ServiceDown" in err
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
