@@ -12,6 +12,11 @@ from karat.lake import Lake
 from karat.settings import Settings
 
 
+def may_have_models(settings: Settings) -> bool:
+    """Whether a model can have been registered here."""
+    return (settings.home / "mlflow" / "mlflow.db").exists() or not settings.loopback
+
+
 def broken_champions(project: Project, settings: Settings) -> list[str]:
     """One line for each trouble of a champion; a line of its own where the registry can't be asked."""
     registry = import_module("karat.registry")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,8 @@ from infra.cli.app import main
 from karat.declare import load_project
 from karat.declare.models import Gates
 from karat.features import compute_table
+from karat.inference.prediction_log import SCHEMA, append
+from karat.inference.predictions import score_model
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality import write_sample
@@ -254,3 +257,121 @@ def test_retain_lists_and_removes_nothing_unless_told(karat, home: Path) -> None
     status, _, err = karat("retain", "customers", "--keep", "soon")
     assert (status, "not a duration" in err) == (2, True)
     assert karat("retain", "customers", "--keep", "1h")[0] == 2
+
+
+#: The weekly tasks of document 002, as they stand there.
+WEEKLY = {
+    "quality": """
+       SELECT
+           feature_name,
+           null_rate,
+           mean_value,
+           std_dev
+       FROM ml_features
+       WHERE last_updated >= NOW() - INTERVAL '7 days'
+       ORDER BY null_rate DESC;
+    """,
+    "performance": """
+       SELECT
+           model_name,
+           version,
+           prediction_count,
+           AVG(confidence) as avg_confidence
+       FROM ml_predictions
+       WHERE predicted_at >= NOW() - INTERVAL '7 days'
+       GROUP BY model_name, version;
+    """,
+    "drift": """
+       SELECT
+           model_id,
+           period_start,
+           drift_detected,
+           feature_drift
+       FROM ml_monitoring
+       WHERE period_start >= NOW() - INTERVAL '7 days'
+       AND drift_detected = true;
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def scored(home: Path) -> None:
+    """The champion's batch of predictions, and two online ones in the log."""
+    settings = Settings(home=home, projects=ROOT / "projects")
+    project, lake = load_project("customers", settings), Lake(settings.lake, "dev")
+    spec, registry = project.models["churn"], open_registry(settings)
+    score_model(project, spec, lake, registry)
+    champion = registry.champion(project.model_name("churn"))
+    assert champion is not None
+    row = dict.fromkeys(SCHEMA.names) | {
+        "model_name": str(champion.name),
+        "model_version": 1,
+        "run_id": champion.run_id,
+    }
+    at = datetime.now(UTC)
+    rows = [row | {"prediction_id": i, "predicted_at": at, "confidence": 0.75, "entity_keys": "{}"} for i in ("a", "b")]
+    append(lake, project.catalog, pl.DataFrame(rows, schema=pl.DataFrame(SCHEMA.empty_table()).schema), writer="test")
+
+
+def asked(karat, query: str) -> list[dict]:
+    status, out, err = karat("sql", query, "--json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def test_the_weekly_queries_of_document_002_run_as_they_stand(karat, home: Path, scored: None) -> None:
+    features = asked(karat, WEEKLY["quality"])
+    rates = [f["null_rate"] for f in features]
+    assert rates == sorted(rates, reverse=True)
+    stored = Lake(home / "lake").read(TableName("customers_dev", "features", "churn_features"))
+    tenure = next(f for f in features if f["feature_name"] == "tenure")
+    assert tenure["mean_value"] == pytest.approx(stored["tenure"].mean())
+    (churn,) = asked(karat, WEEKLY["performance"])
+    batch = Lake(home / "lake").read(TableName("customers_dev", "predictions", "churn"))
+    assert (churn["model_name"], churn["version"], churn["prediction_count"]) == ("churn", 1, batch.height + 2)
+    sure = pl.max_horizontal("probability", 1 - pl.col("probability"))
+    total = batch.select(sure.sum()).item() + 1.5
+    assert churn["avg_confidence"] == pytest.approx(total / (batch.height + 2))
+    assert asked(karat, WEEKLY["drift"]) == []
+
+
+def test_tables_are_asked_by_any_name_that_is_unique(karat, home: Path, scored: None) -> None:
+    for name in ("churn_features", "features.churn_features", "customers_dev.features.churn_features"):
+        (found,) = asked(karat, f"SELECT count(*) AS n, max(tenure) AS longest FROM {name}")
+        assert found["n"] == len(keys(home))
+    query = """WITH risky AS (SELECT customer_id FROM predictions.churn WHERE probability > 0.5)
+        SELECT count(*) AS n FROM risky JOIN customers_dev.features.churn_features USING (customer_id)"""
+    assert 0 < asked(karat, query)[0]["n"] < len(keys(home))
+    values = asked(karat, "SELECT value FROM ml_feature_values WHERE feature_name = 'tenure'")
+    assert len(values) == len(keys(home))
+    (model,) = asked(karat, "SELECT m.status, e.experiment_name FROM ml_models m JOIN ml_experiments e USING (run_id)")
+    assert model == {"status": "champion", "experiment_name": "customers_dev/churn"}
+    status, out, _ = karat("sql", "SELECT gender, count(*) AS n FROM churn_features GROUP BY ALL ORDER BY 1", "--csv")
+    assert (status, out.splitlines()[0]) == (0, "gender,n")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("SELECT * FROM churn_featurs", "churn_features"),
+        ("SELECT tenur FROM churn_features", "tenure"),
+        ("DROP TABLE churn_features", "one SELECT"),
+        ("SELECT 1; SELECT 2", "one query at a time"),
+        ("SELECT FROM WHERE", "syntax"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "disabled"),
+    ],
+)
+def test_what_can_not_be_asked_is_said(karat, scored: None, query: str, says: str) -> None:
+    status, _, err = karat("sql", query)
+    assert status in (1, 2)
+    assert says in err
+
+
+def test_a_name_of_several_tables_must_be_told_whole(karat, home: Path, scored: None) -> None:
+    lake = Lake(home / "lake", "dev")
+    rows = lake.read(TableName("customers_dev", "predictions", "churn"), columns=["customer_id"])
+    lake.create(TableName("customers_dev", "scratch", "churn"), rows.to_arrow().schema, primary_key=["customer_id"])
+    status, _, err = karat("sql", "SELECT * FROM churn")
+    assert status == 2
+    assert "customers_dev.predictions.churn, customers_dev.scratch.churn" in err
+    assert asked(karat, "SELECT count(*) AS n FROM scratch.churn") == [{"n": 0}]
