@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.impact import refuse_breaking
 from infra.job_records import Outcome
-from karat.features import FeatureResult, compute_table, keep_statistics, statistics
+from karat.features import FeatureResult, compute_table, statistics
 from karat.quality import origin, write_sample
 from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
@@ -53,7 +53,6 @@ def compute(job: Job, table: str) -> Outcome:
     result = compute_table(
         job.project, table, job.lake, executor=RayExecutor(), progress=logged(table), full=full, shards=shards
     )
-    keep_statistics(job.lake, result.table)  # also those that a run left out which was killed here
     state = "done" if result.changed else "kept"
     return Outcome(name=table, state=state, said=_said(result), reference=_reference(job, result))
 

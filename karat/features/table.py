@@ -27,6 +27,7 @@ from karat.features.checked import (
     joined,
     keep_results,
 )
+from karat.features.daily_statistics import keep_statistics
 from karat.features.engine import Days, compute_frame
 from karat.features.plan import KIND, Plan, make_plan, standing
 from karat.features.schema import feature_schema
@@ -108,6 +109,7 @@ def _compute(
     if plan is None:
         define(project, table, lake)  # owner, descriptions and lag may have changed all the same
         keep_results(lake, name, KIND)  # a run that was killed did not come so far
+        keep_statistics(lake, name)  # nor this far
         hash_ = table.definition_hash
         return FeatureResult(name, lake.version(name), False, (), 0, version, hash_, False, 0, looked.warnings)
     run = uuid.uuid4().hex if forced else plan.key
@@ -151,6 +153,7 @@ def carry_out(project: Project, table: FeatureTable, lake: Lake, plan: Plan, run
         discard(lake, name, joined(parts))
         raise
     keep_results(lake, name, KIND)
+    keep_statistics(lake, name, whole.staged if commit.changed else ())
     return FeatureResult(
         name,
         commit.version,

@@ -27,6 +27,7 @@ from karat.declare import Project, load_project
 from karat.features import compute_table
 from karat.features.backfilling import Backfill, backfill
 from karat.features.checked import aside_name
+from karat.features.daily_statistics import statistics_name
 from karat.lake import Lake
 from karat.names import TableName
 from karat.online import Space, open_store, publish_table
@@ -172,6 +173,8 @@ class Mart:
             rows = lake.read(name)
             if name == self.results:
                 rows = _comparable(rows)
+            if name == statistics_name(name.catalog):
+                rows = rows.drop("table_version", "computed_at")
             found[str(name)] = rows.sort(rows.columns)
         store, name = open_store(self.settings), self.project.table_name("spend")
         state = store.state(Space(str(name)))
