@@ -18,7 +18,15 @@ from infra.impact import broken_champions, may_have_models
 from karat.catalogue import page as pages
 from karat.catalogue.features import Importance, catalogued, importance_of
 from karat.declare import Project, load_project, project_names
-from karat.errors import DeclarationError, KaratError, LabelNotFound, TableNotFound, did_you_mean
+from karat.errors import (
+    DeclarationError,
+    KaratError,
+    LabelNotFound,
+    PlatformError,
+    StoreError,
+    TableNotFound,
+    did_you_mean,
+)
 from karat.features import daily_statistics
 from karat.lake import Lake
 from karat.settings import Settings
@@ -70,8 +78,12 @@ def _importance(settings: Settings, projects: Sequence[Project]) -> Importance:
     """MLflow takes seconds to import: only where a model may have been registered."""
     if not may_have_models(settings):
         return {}
-    opened = import_module("karat.registry").open_registry(settings)
-    return importance_of(opened, [p.catalog for p in projects])
+    try:
+        opened = import_module("karat.registry").open_registry(settings)
+        return importance_of(opened, [p.catalog for p in projects])
+    except (PlatformError, StoreError) as error:
+        errors.print(f"[yellow]without importance[/]: {escape(error.what)} ({error.where})", highlight=False)
+        return {}
 
 
 def _loaded(name: str, settings: Settings, *, strict: bool) -> Project | None:
@@ -92,7 +104,8 @@ def _grouped(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, A
 
 def _table(name: str, rows: list[dict[str, Any]]) -> Table:
     out = Table("feature", "type", "window", "description", title=f"{name}, from {rows[0]['source']}")
-    out.title_justify = "left"
+    out.title_justify = out.caption_justify = "left"
+    out.caption = escape(_standing(rows[0]))
     for column in ("nulls", "min", "mean", "max"):
         out.add_column(column, justify="right")
     for row in rows:
@@ -103,6 +116,15 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
         cells = (row["feature"], row["type"], row["window"] or "", escape(told))
         out.add_row(*cells, "" if share is None else f"{share:.1%}", *shown)
     return out
+
+
+def _standing(row: dict[str, Any]) -> str:
+    """What the table stands for, below it."""
+    if row["table_version"] is None:
+        return f"not computed yet: {row['stale_because']}; owner {row['owner']}"
+    last = f", days to {row['last_day']}" if row["last_day"] else ""
+    fresh = "up to date" if row["fresh"] else f"stale: {row['stale_because']}"
+    return f"version {row['table_version']} of {row['updated_at']:%Y-%m-%d %H:%M}{last}; {fresh}; owner {row['owner']}"
 
 
 def _number(value: float | None) -> str:

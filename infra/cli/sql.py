@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
+from infra.impact import may_have_models
 from karat.catalogue.sql import query
 from karat.catalogue.views import Views
 from karat.declare import Project, load_project, project_names
 from karat.errors import DeclarationError
 from karat.lake import Lake
-from karat.registry import open_registry
 from karat.settings import Settings
 
+#: Characters of a value that a table should have room for.
+_SHOWN = 16
 EXAMPLE = "SELECT model_name, version, count(*) FROM ml_predictions GROUP BY ALL"
 
 
@@ -30,12 +33,13 @@ def sql(
     """Asks the lake in SQL (DuckDB's dialect); nothing can be written.
 
     Tables are named `catalog.schema.table`, or by as much of that as is unique: `churn_features`. Views: `ml_features`,
-    `ml_feature_values`, `ml_models`, `ml_experiments`, `ml_predictions`, `ml_monitoring`. Without a query on a terminal
-    it lists what can be asked. Example:  `karat sql "SELECT feature_name, null_rate FROM ml_features ORDER BY 2 DESC"`
+    `ml_feature_values`, `ml_feature_statistics`, `ml_feature_freshness`, `ml_models`, `ml_experiments`,
+    `ml_predictions`, `ml_monitoring`. Without a query on a terminal it lists what can be asked. Example:
+    `karat sql "SELECT feature_name, null_rate FROM ml_features ORDER BY 2 DESC"`
     """
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
-    views = Views(lake, tuple(_projects(settings)), lambda: open_registry(settings))
+    views = Views(lake, tuple(_projects(settings)), lambda: _registry(settings))
     if text is None and sys.stdin.isatty():
         _list(lake, views)
         return
@@ -48,9 +52,14 @@ def sql(
         sys.stdout.write(rows.write_csv())
     else:
         shown = rows if limit else rows.head(100)
-        console.print(_table([str(c) for c in shown.columns], shown.rows()))
+        _show([str(c) for c in shown.columns], shown.rows())
         if shown.height < rows.height:
             errors.print("the first 100 rows; --limit N for more, --csv or --json for all")
+
+
+def _registry(settings: Settings) -> Any:
+    """MLflow takes seconds to import: only where a view asks for models, and there may be some."""
+    return import_module("karat.registry").open_registry(settings) if may_have_models(settings) else None
 
 
 def _projects(settings: Settings) -> list[Project]:
@@ -69,6 +78,19 @@ def _list(lake: Lake, views: Views) -> None:
     tables = [(str(name), lake.info(name).description) for name in lake.tables()]
     console.print(_table(["view or table", "what it holds"], [*about, *tables]))
     console.print(f'Ask:  karat sql "{EXAMPLE}"', markup=False, highlight=False)
+
+
+def _show(columns: list[str], rows: list[tuple[object, ...]]) -> None:
+    """As a table, or column below column where that would be too wide to be read."""
+    longest = (max(len(str(v)) for v in (c, *(row[i] for row in rows))) for i, c in enumerate(columns))
+    if rows and sum(min(length, _SHOWN) + 3 for length in longest) > console.width:
+        for number, row in enumerate(rows, start=1):
+            console.print(f"[bold]row {number}[/]", highlight=False)
+            for column, value in zip(columns, row, strict=True):
+                told = "" if value is None else str(value)
+                console.print(f"  {column}: {told}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(_table(columns, rows))
 
 
 def _table(columns: list[str], rows: list[tuple[object, ...]]) -> Table:

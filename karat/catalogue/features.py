@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from karat.declare import FeatureTable, Project
 from karat.declare.base import format_duration
+from karat.errors import ModelNotFound
 from karat.features import is_fresh, statistics
 from karat.lake import Lake
 from karat.names import TableName
@@ -71,7 +72,10 @@ def importance_of(registry: Registry, catalogs: Sequence[str]) -> Importance:
     for standing in (s for c in catalogs for s in registry.standing(c)):
         if standing.champion is None:
             continue
-        metadata = registry.metadata(standing.champion)
+        try:
+            metadata = registry.metadata(standing.champion)
+        except ModelNotFound:  # its files are gone
+            continue
         shares = metadata.get("importance") or {}
         for lookup in metadata["lookups"]:
             table = str(TableName.parse(lookup["table"]))

@@ -1,4 +1,4 @@
-"""The six views of document 002 over the lake and the registry: what its weekly queries ask."""
+"""The six views of document 002 over the lake and the registry, which its weekly queries ask, and two of features."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from karat.catalogue.features import catalogued, importance_of
+from karat.catalogue.features import Importance, catalogued, importance_of
+from karat.catalogue.tables import freshness, statistics_by_day
 from karat.declare import Project
-from karat.inference.prediction_log import log_table
+from karat.errors import PlatformError, StoreError
 from karat.lake import Lake
 from karat.names import ModelName, TableName
-from karat.registry import ModelVersion, Registry
+from karat.names import prediction_log_name as log_table
+
+if TYPE_CHECKING:  # MLflow takes seconds to import
+    from karat.registry import ModelVersion, Registry
 
 _MOMENT = pl.Datetime("us", "UTC")
 _NOTHING, _NO_TEXT = pl.lit(None, dtype=pl.Float64), pl.lit(None, dtype=pl.String)
@@ -103,18 +107,19 @@ _MONITORING: Any = {
 
 @dataclass(frozen=True)
 class Views:
-    """Makes each view when a query names it. ``registry`` is opened for those alone that need it."""
+    """Makes each view when a query names it. ``registry`` is opened for those alone that need it; it gives None where
+    no model can have been registered."""
 
     lake: Lake
     projects: Sequence[Project]
-    registry: Callable[[], Registry]
+    registry: Callable[[], Registry | None]
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(n for n in dir(type(self)) if n.startswith("ml_"))
 
     @cached_property
-    def _registry(self) -> Registry:
+    def _registry(self) -> Registry | None:
         return self.registry()
 
     @cached_property
@@ -123,9 +128,17 @@ class Views:
 
     def ml_features(self) -> pl.LazyFrame:
         """Every declared feature with its figures."""
-        shares = importance_of(self._registry, self._catalogs)
+        shares = self._importance()
         rows = [r for p in self.projects for t in p.tables.values() for r in catalogued(p, t, self.lake, shares)]
         return pl.LazyFrame([_feature(r) for r in rows], schema=_FEATURES, orient="row")
+
+    def ml_feature_statistics(self) -> pl.LazyFrame:
+        """What every feature looked like on every day."""
+        return statistics_by_day(self.lake, self._catalogs)
+
+    def ml_feature_freshness(self) -> pl.LazyFrame:
+        """Every declared feature table: whether it stands for gold as it is now, and what it was computed from."""
+        return freshness(self.lake, self.projects)
 
     def ml_feature_values(self) -> pl.LazyFrame:
         """Every value of every feature table, as text, with its entity and time."""
@@ -147,7 +160,8 @@ class Views:
         for version in self._versions():
             tags, name = version.tags, version.name
             experiment = "/".join(filter(None, (name.catalog, tags.get("karat.domain"), name.name)))
-            known = json.dumps(self._registry.parameters(version)), json.dumps(version.metrics)
+            parameters = self._registry.parameters(version) if self._registry else {}
+            known = json.dumps(parameters), json.dumps(version.metrics)
             rows.append((experiment, version.run_id, name.name, version.version, *known, version.created))
         return pl.LazyFrame(rows, schema=_EXPERIMENTS, orient="row")
 
@@ -184,8 +198,17 @@ class Views:
         return pl.concat([pl.LazyFrame(schema=schema), *known])
 
     def _versions(self) -> list[ModelVersion]:
-        models: list[ModelName] = [m for c in self._catalogs for m in self._registry.models(c)]
-        return [v for m in models for v in self._registry.versions(m)]
+        registry = self._registry
+        if registry is None:
+            return []
+        return [v for c in self._catalogs for m in registry.models(c) for v in registry.versions(m)]
+
+    def _importance(self) -> Importance:
+        """A feature's figures are told without the registry, too."""
+        try:
+            return importance_of(self._registry, self._catalogs) if self._registry else {}
+        except (PlatformError, StoreError):
+            return {}
 
 
 def _feature(row: dict[str, Any]) -> tuple[Any, ...]:

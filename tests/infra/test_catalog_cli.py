@@ -350,6 +350,50 @@ def test_tables_are_asked_by_any_name_that_is_unique(karat, home: Path, scored: 
     assert (status, out.splitlines()[0]) == (0, "gender,n")
 
 
+def test_views_of_features_by_day_and_of_what_is_fresh(karat, home: Path) -> None:
+    lake = Lake(home / "lake")
+    stored = lake.read(TableName("customers_dev", "features", "churn_features"))
+    (tenure,) = asked(karat, "SELECT * FROM ml_feature_statistics WHERE feature = 'tenure'")
+    assert (tenure["count"], tenure["null_count"]) == (stored.height, 0)
+    assert (tenure["minimum"], tenure["maximum"]) == (stored["tenure"].min(), stored["tenure"].max())
+    rows = {r["table_name"]: r for r in asked(karat, "SELECT * FROM ml_feature_freshness")}
+    churn, payments = (rows[f"customers_dev.features.{n}"] for n in ("churn_features", "customer_transactions"))
+    assert (churn["is_fresh"], churn["reason"]) == (True, None)
+    assert churn["table_version"] == lake.version(TableName("customers_dev", "features", "churn_features"))
+    assert (payments["is_fresh"], payments["last_updated"]) == (False, None)
+    assert "never been computed" in payments["reason"]
+
+
+def test_features_need_no_registry(karat, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where none was made, nor where it is another machine's and does not answer."""
+    (tmp_path / "lake").symlink_to(home / "lake")
+    monkeypatch.setenv("KARAT_HOME", str(tmp_path))
+    query = "SELECT importance, mean_value FROM ml_features WHERE feature_name = 'tenure'"
+    for host in ("127.0.0.1", "192.0.2.1"):  # the latter is nobody's
+        monkeypatch.setenv("KARAT_HOST", host)
+        monkeypatch.setattr("karat.registry.connection.PROBE_SECONDS", 0.1)
+        (found,) = asked(karat, query)
+        assert found["importance"] == "{}"
+        assert found["mean_value"] > 0
+        status, out, err = karat("features", "customers", "--table", "churn_features", "--json")
+        assert status == 0
+        assert {r["table_version"] for r in json.loads(out)} == {1}
+        assert ("without importance" in err) == (host != "127.0.0.1")
+    assert not (tmp_path / "mlflow").exists()
+
+
+def test_the_list_says_what_each_table_stands_for(karat) -> None:
+    _, out, _ = karat("features", "customers")
+    assert "up to date; owner customer-analytics" in out
+    assert "not computed yet" in out
+
+
+def test_a_row_too_wide_for_the_terminal_is_told_column_by_column(karat) -> None:
+    status, out, _ = karat("sql", "SELECT * FROM ml_features WHERE feature_name = 'tenure'")
+    assert status == 0
+    assert "  owner: customer-analytics" in out
+
+
 @pytest.mark.parametrize(
     ("query", "says"),
     [
