@@ -80,11 +80,12 @@ def _group(branch: Tree, found: Lineage, nodes: list[Node]) -> None:
     out = branch.add(f"{escape(first.group)}{note}")
     if not first.is_part:
         for source, role in _sources(found, first):
-            out.add(f"[dim]from[/] {escape(source)}{' [dim](label)[/]' if role == 'label' else ''}")
+            out.add(f"[dim]from[/] {escape(source)}{f' [dim]({role})[/]' if role != 'value' else ''}")
         return
     for node in nodes:
-        names = [s for s, _ in _sources(found, node)]
-        told = ", ".join(n.rpartition(".")[2] for n in names)
+        sources = _sources(found, node)
+        names = [s for s, role in sources if role != "key"] or [s for s, _ in sources]
+        told = ", ".join(dict.fromkeys(n.rpartition(".")[2] for n in names))
         out.add(escape(node.name) + (f" [dim]from {escape(told)}[/]" if names else ""))
 
 

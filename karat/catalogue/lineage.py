@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import networkx as nx
@@ -27,16 +27,21 @@ Kind = Literal["gold", "feature", "model", "predictions", "endpoint"]
 KINDS: tuple[Kind, ...] = ("gold", "feature", "model", "predictions", "endpoint")
 
 
+#: Roles of an edge, what says most first.
+_ROLES = ("value", "label", "key")
+
+
 @dataclass(frozen=True)
 class Node:
     """``group`` is what it is part of: the table of a column or feature, else the node's own name; ``note`` says more
-    (a champion and what it pins)."""
+    (a champion and what it pins), ``champion`` the same as a record: version, run_id, tables with Delta versions."""
 
     id: str
     kind: Kind
     group: str
     name: str
     note: str = ""
+    champion: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @property
     def is_part(self) -> bool:
@@ -44,13 +49,14 @@ class Node:
         return self.kind in ("gold", "feature") and self.name != self.group
 
     def as_json(self) -> dict[str, Any]:
-        return {"id": self.id, "kind": self.kind, "group": self.group, "name": self.name, "note": self.note}
+        out = {"id": self.id, "kind": self.kind, "group": self.group, "name": self.name, "note": self.note}
+        return out | ({"champion": self.champion} if self.kind == "model" else {})
 
 
 @dataclass(frozen=True)
 class Lineage:
     """``graph`` has a Node under ``node`` of every id, and edges from what is read to what reads it; an edge's ``role``
-    is "value", or "label" for what only the label of a model reads."""
+    is "value", "label" for what only the label of a model reads, or "key" for what only says which row is meant."""
 
     graph: nx.DiGraph
 
@@ -82,9 +88,9 @@ class Lineage:
             merged.add_node(whole.id, node=whole)
         for start, end in self.graph.edges:
             a, b = self.node(start), self.node(end)
-            ids = [_id(a.kind, a.group), _id(b.kind, b.group)]
-            if ids[0] != ids[1]:
-                merged.add_edge(*ids, role=self.graph.edges[start, end]["role"])
+            first, second = _id(a.kind, a.group), _id(b.kind, b.group)
+            if first != second:
+                _link(merged, first, second, self.graph.edges[start, end]["role"])
         return Lineage(merged)
 
     def as_json(self) -> dict[str, Any]:
@@ -112,14 +118,14 @@ class Lineage:
 def lineage(project: Project, registry: Registry | None = None) -> Lineage:
     """The lineage of a project."""
     graph = nx.DiGraph()
-    notes = _champions(project, registry) if registry else {}
+    champions = _champions(project, registry) if registry else {}
     for gold in project.gold.values():
         for column in gold.columns:
             _add(graph, "gold", str(project.gold_name(gold.name)), column)
     for table in project.tables.values():
         _add_features(graph, project, table)
     for spec in project.models.values():
-        _add_model(graph, project, spec, notes.get(spec.name, ""))
+        _add_model(graph, project, spec, champions.get(spec.name))
     return Lineage(graph)
 
 
@@ -127,57 +133,74 @@ def _add_features(graph: nx.DiGraph, project: Project, table: FeatureTable) -> N
     gold, name = project.gold[table.source], str(project.table_name(table.name))
     source = str(project.gold_name(table.source))
     expressions = {f.name: [f.column, f.where, f.event] for f in table.features}
-    columns = _columns_of([*expressions.values(), [table.where]])
+    columns = _columns_of([*expressions.values(), [table.where]], gold.columns)
     time = event_time(table, gold)
     always = {time} if time else set()
     keys = {k: {k} if k in gold.columns else always for k in table.primary_key}
     read: dict[str, set[str]] = {}
+    stored: dict[str, set[str]] = {}  # the stored features that stand for each one: itself, or what it is made of
     for place, (feature, named) in enumerate(zip(table.features, columns, strict=False)):
         own = named | columns[-1] | always if not feature.derived else set()
         before = feature.reads([*keys, *(f.name for f in table.features[:place])])
         read[feature.name] = own.union(*(keys.get(b) or read[b] for b in before))
+        made_of = set().union(*(stored.get(b, set()) for b in before))
+        stored[feature.name] = made_of if feature.intermediate else {feature.name}
         if feature.intermediate:
             continue
         id_ = _add(graph, "feature", name, feature.name)
         for column in (c for c in gold.columns if c in read[feature.name]):
-            graph.add_edge(_id("gold", source, column), id_, role="value")
+            _link(graph, _id("gold", source, column), id_, "value")
+        for column in (c for c in gold.columns if c in keys):
+            _link(graph, _id("gold", source, column), id_, "key")
+        for other in (f.name for f in table.features if f.name in made_of):
+            _link(graph, _id("feature", name, other), id_, "value")
 
 
-def _add_model(graph: nx.DiGraph, project: Project, spec: ModelSpec, note: str) -> None:
+def _add_model(graph: nx.DiGraph, project: Project, spec: ModelSpec, champion: Mapping[str, Any] | None) -> None:
     name = str(project.model_name(spec.name))
-    model = _add(graph, "model", name, spec.name, note)
+    model = _add(graph, "model", name, spec.name, champion)
     for lookup in lookups_of(project, spec):
         for feature in lookup.feature_names or ():
-            graph.add_edge(_id("feature", lookup.table_name, str(feature)), model, role="value")
-    gold = project.gold[spec.label.source]
-    (named,) = _columns_of([[spec.label.expression, spec.label.where]])
-    for column in (c for c in gold.columns if c in named):
-        start = _id("gold", str(project.gold_name(gold.name)), column)
-        if not graph.has_edge(start, model):
-            graph.add_edge(start, model, role="label")
+            _link(graph, _id("feature", lookup.table_name, str(feature)), model, "value")
+    gold, spine = project.gold[spec.label.source], project.tables[spec.spine_table]
+    (named,) = _columns_of([[spec.label.expression, spec.label.where]], gold.columns)
+    own = spine.primary_key if spine.by_event else spine.entity
+    keys = {spec.label.columns.get(k, k) for k in own} | ({gold.event_time} if spec.label.horizon else set())
+    for role, columns in (("label", named), ("key", keys)):
+        for column in (c for c in gold.columns if c in columns):
+            _link(graph, _id("gold", str(project.gold_name(gold.name)), column), model, role)
     predictions = str(project.prediction_name(spec.name))
-    graph.add_edge(model, _add(graph, "predictions", predictions, spec.name), role="value")
+    _link(graph, model, _add(graph, "predictions", predictions, spec.name), "value")
     if spec.online:
         address = f"/v1/predict/{project.name}.{spec.name}"
-        graph.add_edge(model, _add(graph, "endpoint", address, address), role="value")
+        _link(graph, model, _add(graph, "endpoint", address, address), "value")
 
 
-def _columns_of(groups: Sequence[Iterable[str | None]]) -> list[set[str]]:
-    """The columns that the SQL expressions of each group name."""
+def _link(graph: nx.DiGraph, start: str, end: str, role: str) -> None:
+    """One edge has one role: the one that says most."""
+    before = graph.edges[start, end]["role"] if graph.has_edge(start, end) else role
+    graph.add_edge(start, end, role=min(before, role, key=_ROLES.index))
+
+
+def _columns_of(groups: Sequence[Iterable[str | None]], available: Iterable[str]) -> list[set[str]]:
+    """The columns of ``available`` that the SQL expressions of each group name; capitals make no other name."""
+    known = {c.lower(): c for c in available}
     with connect() as connection:
-        return [{c for text in group if text for c in _columns(connection, text)} for group in groups]
+        return [{c for text in group if text for c in _columns(connection, text, known)} for group in groups]
 
 
-def _columns(connection: Any, expression: str) -> Iterator[str]:
+def _columns(connection: Any, expression: str, known: Mapping[str, str]) -> Iterator[str]:
     asked = literal(f"SELECT ({expression}\n)")
     tree = json.loads(connection.sql(f"SELECT json_serialize_sql({asked})").fetchall()[0][0])
-    yield from _references(tree)
+    for parts in _references(tree):
+        # With dots it is table.column or column.field: the first part that is a column.
+        yield from [known[p.lower()] for p in parts if p.lower() in known][:1]
 
 
-def _references(node: Any) -> Iterator[str]:
+def _references(node: Any) -> Iterator[list[str]]:
     if isinstance(node, dict):
         if node.get("class") == "COLUMN_REF":
-            yield node["column_names"][-1]
+            yield node["column_names"]
         for value in node.values():
             yield from _references(value)
     elif isinstance(node, list):
@@ -185,20 +208,27 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def _champions(project: Project, registry: Registry) -> Mapping[str, str]:
-    found = {}
-    for standing in registry.standing(project.catalog):
-        if champion := standing.champion:
-            pins = json.loads(champion.tags.get("karat.pins", "{}"))
-            pinned = ", ".join(f"{t} version {v}" for t, v in pins.items())
-            found[standing.model.name] = f"champion version {champion.version}, run {champion.run_id[:8]}: {pinned}"
-    return found
+def _champions(project: Project, registry: Registry) -> dict[str, dict[str, Any]]:
+    return {
+        s.model.name: {
+            "version": s.champion.version,
+            "run_id": s.champion.run_id,
+            "tables": json.loads(s.champion.tags.get("karat.pins", "{}")),
+        }
+        for s in registry.standing(project.catalog)
+        if s.champion
+    }
 
 
-def _add(graph: nx.DiGraph, kind: Kind, group: str, name: str, note: str = "") -> str:
+def _told(champion: Mapping[str, Any]) -> str:
+    pinned = ", ".join(f"{t} version {v}" for t, v in champion["tables"].items())
+    return f"champion version {champion['version']}, run {champion['run_id'][:8]}: {pinned}"
+
+
+def _add(graph: nx.DiGraph, kind: Kind, group: str, name: str, champion: Mapping[str, Any] | None = None) -> str:
     part = name if kind in ("gold", "feature") else ""
     id_ = _id(kind, group, part)
-    graph.add_node(id_, node=Node(id_, kind, group, name, note))
+    graph.add_node(id_, node=Node(id_, kind, group, name, _told(champion) if champion else "", champion))
     return id_
 
 

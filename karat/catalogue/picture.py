@@ -74,16 +74,17 @@ def draw(lineage: Lineage, path: Path, *, chosen: Collection[str] = (), title: s
             axes.text(x + 0.06, y, _text(shown.node(id_)), fontsize=7, va="center", clip_on=True)
     for start, end, data in shown.graph.edges(data=True):
         (x1, y1), (x2, y2) = places[start], places[end]
+        same = x1 == x2  # one feature made of another: out to the right and back
         axes.add_patch(
             FancyArrowPatch(
                 (x1 + _WIDTH + 0.05, y1),
-                (x2 - 0.05, y2),
-                connectionstyle="arc3,rad=0",
+                (x2 + _WIDTH + 0.05 if same else x2 - 0.05, y2),
+                connectionstyle=f"arc3,rad={(0.5 if y1 < y2 else -0.5) if same else 0}",
                 arrowstyle="-|>",
                 mutation_scale=6,
                 color="#8c959f",
                 linewidth=0.6,
-                linestyle="--" if data["role"] == "label" else "-",
+                linestyle={"label": "--", "key": ":"}.get(data["role"], "-"),
                 zorder=0,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Callable
 from datetime import timedelta
@@ -78,12 +79,13 @@ class Feature(Declaration):
         return f"python: {textwrap.dedent(inspect.getsource(self.python))}"
 
     def reads(self, before: list[str]) -> set[str]:
-        """Which of the features ``before`` it this one reads; too many rather than too few."""
+        """Which of the features ``before`` it this one reads. In SQL every word that is a name counts, be it in a
+        comment: too many rather than too few."""
         if self.polars is not None:
             return set(self.polars.meta.root_names()) & set(before)
         if self.sql is not None:
-            text = self.sql.lower()
-            return {name for name in before if name.lower() in text}
+            text = self.sql.lower().replace('""', '"')
+            return {name for name in before if re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", text)}
         return set(self.inputs) & set(before)
 
     @property

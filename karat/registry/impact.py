@@ -39,12 +39,17 @@ def breaks(project: Project, registry: Registry, tables: Collection[str] | None 
 
 
 def broken(
-    project: Project, registry: Registry, version: ModelVersion, tables: Collection[str] | None = None
+    project: Project,
+    registry: Registry,
+    version: ModelVersion,
+    tables: Collection[str] | None = None,
+    *,
+    functions: bool | None = None,
 ) -> list[Break]:
-    """Of one version."""
+    """Of one version; with its feature functions if ``functions``, which is so by default where ``tables`` is None."""
     metadata = registry.metadata(version)
     found = [*_of_lookups(project, metadata["lookups"], tables)]
-    if tables is None:
+    if tables is None if functions is None else functions:
         found += _of_functions(project, metadata.get("functions", []))
     endpoint = _endpoint(project, version.name)
     return [Break(version.name, version.version, what, changed, endpoint) for what, changed in found]

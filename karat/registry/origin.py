@@ -41,15 +41,16 @@ def definitions(project: Project, spec: ModelSpec) -> dict[str, str]:
 def void_reason(version: ModelVersion, project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> str:
     """Why a champion no longer counts: it learned from sample rows that real ones have replaced, or from features that
     mean something else by now. "" where it counts."""
-    return _of_sample(version, project, spec, lake) or _of_other_features(version, project, registry)
+    return _of_sample(version, project, spec, lake) or _of_other_features(version, project, spec, registry)
 
 
-def _of_other_features(version: ModelVersion, project: Project, registry: Registry) -> str:
+def _of_other_features(version: ModelVersion, project: Project, spec: ModelSpec, registry: Registry) -> str:
     known = json.loads(version.tags.get("karat.definitions", "{}"))
     declared = {t: project.tables[t].definition_hash for t in known if t in project.tables}
-    if known == declared:  # what a version itself holds is only read where a table has changed
+    # What a version itself holds is only read where a table has changed, or a function may have.
+    if known == declared and not spec.functions and not project.functions:
         return ""
-    found = broken(project, registry, version, known)
+    found = broken(project, registry, version, known, functions=True)
     return f"it was trained on other features: {', '.join(one.what for one in found)}" if found else ""
 
 

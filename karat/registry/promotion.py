@@ -17,7 +17,8 @@ from karat.training.functions import FunctionLibrary
 
 
 def valid_champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion | None:
-    """The champion, unless it learned from sample data that real data have replaced."""
+    """The champion, unless it learned from sample data that real data have replaced, or reads features or functions
+    that mean something else by now."""
     champion = registry.champion(project.model_name(spec.name))
     return None if champion is None or void_reason(champion, project, spec, lake, registry) else champion
 

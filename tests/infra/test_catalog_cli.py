@@ -17,7 +17,7 @@ from karat.features import compute_table
 from karat.inference.prediction_log import SCHEMA, append
 from karat.inference.predictions import score_model
 from karat.lake import Lake
-from karat.names import TableName
+from karat.names import ModelName, TableName
 from karat.quality import write_sample
 from karat.registry import make_candidate, open_registry, promote
 from karat.settings import Settings
@@ -186,6 +186,16 @@ def test_a_new_feature_or_description_breaks_nothing(karat, change) -> None:
     assert "would break" not in out
     _, _, err = karat("run", "customers")
     assert "ServiceDown" in err
+
+
+def test_the_lineage_of_a_model_names_its_champion(karat, home: Path) -> None:
+    _, out, _ = karat("lineage", "customers", "--of", "predictions.churn", "--up", "--json")
+    (model,) = [n for n in json.loads(out)["nodes"] if n["kind"] == "model"]
+    registry = open_registry(Settings(home=home))
+    champion = registry.champion(ModelName.parse(model["group"]))
+    (lookup,) = registry.metadata(champion)["lookups"]
+    tables = {"churn_features": lookup["version"]}
+    assert model["champion"] == {"version": champion.version, "run_id": champion.run_id, "tables": tables}
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

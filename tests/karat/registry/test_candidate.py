@@ -18,7 +18,7 @@ from karat.features import compute_table
 from karat.inference import predict, score_model
 from karat.lake import Lake
 from karat.names import ModelName
-from karat.registry import Registry, breaks, candidate, definition_of, make_candidate, promote, rebuild
+from karat.registry import Registry, breaks, candidate, definition_of, make_candidate, promote, rebuild, valid_champion
 from karat.registry.folder import METADATA, read_folder
 from karat.settings import Settings
 from karat.training.filled import fill
@@ -235,6 +235,8 @@ def test_a_declared_function_is_a_feature_and_its_source_part_of_the_definition(
     changed = load_project("shop", settings)
     (found,) = breaks(changed, registry)
     assert (found.what, found.changed) == ("feature function spent_share", True)
+    champion = valid_champion(project, spec, lake, registry)
+    assert (champion.version, valid_champion(changed, spec, lake, registry)) == (1, None)
     with pytest.raises(FunctionChanged, match="'spent_share'"):
         predict(lake, loaded, training_rows(project, lake), library=FunctionLibrary(settings))
     again = make_candidate(changed, spec, lake, registry)
