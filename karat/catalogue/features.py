@@ -44,7 +44,8 @@ def catalogued(
     project: Project, table: FeatureTable, lake: Lake, importance: Importance | None = None
 ) -> list[dict[str, Any]]:
     """``declared`` with what stands in the lake: ``table_version`` and ``updated_at`` (None: not computed yet),
-    ``fresh`` and ``last_day``, ``statistics`` (``FIGURES``, of the whole table), ``importance`` (model -> share)."""
+    ``fresh`` and ``last_day``, ``statistics`` (``FIGURES``, of the whole table), ``importance`` (model -> share);
+    ``definition_hash`` is the declared table's."""
     name = project.table_name(table.name)
     there = lake.exists(name)
     found = statistics(lake, name).rows(named=True) if there else []
@@ -52,6 +53,7 @@ def catalogued(
     fresh = is_fresh(project, table.name, lake)
     of_table = {
         "table_version": lake.version(name) if there else None,
+        "definition_hash": table.definition_hash,
         "updated_at": lake.changed_at(name) if there else None,
         "fresh": fresh.fresh,
         "stale_because": fresh.reason or None,

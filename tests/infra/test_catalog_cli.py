@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from infra.cli.app import main
+from karat.catalogue.page import html
 from karat.declare import load_project
 from karat.declare.models import Gates
 from karat.features import compute_table
@@ -390,6 +392,73 @@ def test_features_need_no_registry(karat, home: Path, tmp_path: Path, monkeypatc
         assert {r["table_version"] for r in json.loads(out)} == {1}
         assert ("without importance" in err) == (host != "127.0.0.1")
     assert not (tmp_path / "mlflow").exists()
+
+
+class Rows(HTMLParser):
+    """The cells of each row of the page's tables, as text, and the points of its lines."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: dict[str, list[list[str]]] = {}
+        self.points: list[str] = []
+        self._of, self._in_cell = "", False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        given = dict(attrs)
+        if tag == "table":
+            self._of = given["id"]
+            self.rows[self._of] = []
+        elif tag == "tr":
+            self.rows[self._of].append([])
+        elif tag in ("td", "th"):
+            self.rows[self._of][-1].append("")
+            self._in_cell = True
+        elif tag == "polyline":
+            self.points.append(given["points"])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_cell = self._in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.rows[self._of][-1][-1] += data
+
+
+def test_the_page_has_every_feature_with_its_figures_and_models(karat, home: Path, tmp_path: Path) -> None:
+    status, _, err = karat("features", "customers", "--html", str(tmp_path / "page.html"))
+    assert status == 0, err
+    page = Rows((tmp_path / "page.html").read_text())
+    declared = load_project("customers", Settings(projects=ROOT / "projects")).tables
+    heads, *features = page.rows["features"]
+    assert len(features) == sum(len(t.stored) for t in declared.values())
+    assert {len(row) for row in features} == {len(heads)}
+    tenure = next(dict(zip(heads, row, strict=True)) for row in features if row[0].startswith("tenurecustomers"))
+    stored = Lake(home / "lake").read(TableName("customers_dev", "features", "churn_features"))["tenure"]
+    assert [float(tenure[h]) for h in ("min", "max")] == [stored.min(), stored.max()]
+    assert float(tenure["mean"]) == pytest.approx(stored.mean(), rel=1e-3)
+    assert tenure["importance"].startswith("churn ")
+    heads, *tables = page.rows["tables"]
+    states = {row[0]: dict(zip(heads, row, strict=True)) for row in tables}
+    assert {n.rpartition(".")[2] for n in states} == set(declared)
+    churn = states["customers_dev.features.churn_features"]
+    assert (churn["state"], churn["version"], churn["features"]) == ("up to date", "1", "27")
+    assert churn["definition"] == declared["churn_features"].definition_hash[:8]
+
+
+def test_the_page_draws_mean_and_nulls_day_by_day() -> None:
+    days = [date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 5)]
+    of_day = {"table_name": "t", "feature": ["x"] * 3 + ["y"] * 3, "day": days * 2}
+    figures = pl.DataFrame(
+        of_day | {"mean": [1.0, 3.0, 2.0, None, None, None], "null_rate": [0.0] * 3 + [0.5, 0.0, 1.0]}
+    )
+    row = dict.fromkeys(("statistics", "deprecated", "window", "table_version", "updated_at", "last_day", "owner"))
+    row |= dict.fromkeys(("type", "project", "source", "description", "definition", "stale_because"), "<script>")
+    row |= {"table": "t", "version": "12345678", "definition_hash": "12345678", "fresh": True, "importance": {}}
+    page = html([row | {"feature": f} for f in ("x", "y")], figures)
+    # of x the mean, which is never null; of y, a text, the nulls: left to right by day, the greatest on top
+    assert Rows(page).points == ["0.0,24.0 24.0,0.0 96.0,12.0", "0.0,12.0 24.0,24.0 96.0,0.0"]
+    assert page.count("<script>") == 1  # what is declared is text
 
 
 def test_the_list_says_what_each_table_stands_for(karat) -> None:
