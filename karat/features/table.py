@@ -38,7 +38,7 @@ from karat.quality.found import warnings
 from karat.quality.gold import check_gold
 
 #: Gold rows that one shard holds in memory at a time.
-ROWS_A_SHARD = 4_000_000
+ROWS_A_SHARD = 5_000_000
 ATTEMPTS = 5
 
 
