@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.report import write
 from karat.errors import did_you_mean
 
 HERE = Path(__file__).parent
@@ -24,7 +25,12 @@ def run(name: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}; all by default")
-    chosen = parser.parse_args().names or list(names())
+    parser.add_argument("--report", action="store_true", help="write docs/benchmarks.md from what was measured last")
+    called = parser.parse_args()
+    if called.report:
+        write()
+        return
+    chosen = called.names or list(names())
     for name in chosen:
         if name not in names():
             parser.error(f"there is no benchmark {name!r}. {did_you_mean(name, names())}")

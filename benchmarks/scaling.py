@@ -1,6 +1,7 @@
 """Growth: 24 windowed features of 1, 5, 20 and 100 million events of 100,000 entities in 90 days, on a warm Ray.
 
-``--events 1,5,20`` takes other sizes (millions), ``--picture FILE.svg`` draws what was measured.
+``--events 1,5,20`` takes other sizes (millions), ``--page docs/scaling.md`` puts the table into that page (between its
+marks) and draws the picture beside it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from benchmarks.measure import Claim, conclude, family, machine, peak_memory, ta
 from karat.features.table import ROWS_A_SHARD
 
 LIMIT_GIB = 3
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", default="1,5,20,100", help="millions, separated by commas")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--page", type=Path, help="docs/scaling.md")
     chosen = parser.parse_args()
     sizes = [int(float(size) * 1_000_000) for size in chosen.events.split(",")]
     warm_ray(machine()["cores"])
@@ -38,8 +40,9 @@ def main() -> None:
     ]
     memory = Claim(f"peak of any process over {LIMIT_GIB} GiB", max(p["peak_gib"] for p in points) / LIMIT_GIB, 1)
     conclude("scaling", [*growth, memory], seconds, versions("duckdb", "polars", "ray"), points=points)
-    if chosen.picture:
-        draw(points, chosen.picture)
+    if chosen.page:
+        draw(points, chosen.page.with_suffix(".svg"))
+        tell(points, chosen.page)
 
 
 def measure(events: int) -> dict[str, float | list[float]]:
@@ -57,6 +60,20 @@ def measure(events: int) -> dict[str, float | list[float]]:
         }
     finally:
         shutil.rmtree(folder)
+
+
+def tell(points: list[dict], page: Path) -> None:
+    where = machine()
+    lines = [
+        "",
+        "| events, millions | seconds (median) | runs | peak of the largest process, GiB |",
+        "|--:|--:|--:|--:|",
+    ]
+    for p in points:
+        lines.append(f"| {p['events'] / 1e6:g} | {p['seconds']:.1f} | {len(p['runs'])} | {p['peak_gib']:.2f} |")
+    lines += ["", f"{where['date']}, {where['cores']} cores, load {where['load'][0]}.", ""]
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(before + BEGIN + "\n".join(lines) + END + rest.partition(END)[2])
 
 
 def draw(points: list[dict], path: Path) -> None:

@@ -21,14 +21,16 @@ def feature_pipeline(
     *,
     full: bool = False,
     sample: bool = False,
+    allow_breaking: bool = False,
 ) -> tuple[Outcome, ...]:
     """Computes the feature tables that the models read, and publishes them online.
 
     ``full`` recomputes every day instead of those that gold's changes affect; ``sample`` makes sample gold where there
-    is none. Stops at the project's ``feature_timeout_seconds``.
+    is none. Features that a champion reads must mean what they meant, unless ``allow_breaking``. Stops at the
+    project's ``feature_timeout_seconds``.
     """
     scope = open_scope(project, domain, models)
-    computed = gathered(scope.retried(compute_features), scope, full=full, sample=sample)
+    computed = gathered(scope.retried(compute_features), scope, full=full, sample=sample, allow_breaking=allow_breaking)
     show_features(scope, computed)
     published = gathered(scope.retried(publish_online), scope)
     return settled((*computed, *(o for o in published if o.error)))

@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger
 from flows.feature_pipeline import feature_pipeline
 from flows.hooks import HOOKS
 from flows.inference_pipeline import inference_pipeline
-from flows.outcomes import candidates_of, champions_of, failures, gathered, sound
+from flows.outcomes import candidates_of, champions_of, failures, gathered, skipped, sound
 from flows.promotion import promotion
 from flows.training_pipeline import training_pipeline
 from infra.job_records import Outcome
@@ -28,15 +28,20 @@ def master_orchestrator(
     full: bool = False,
     train: Train = "when-due",
     sample: bool = True,
+    allow_breaking: bool = False,
 ) -> tuple[Outcome, ...]:
     """Features, training where it is due, promotion, batch inference, serving; the pipelines run in this process.
 
     ``sample`` makes sample gold where there is none, ``full`` recomputes all features, ``train`` is as in
-    training-pipeline. A table or model that fails leaves the others; the run then ends Failed and names it.
+    training-pipeline. Where features that a champion reads would get another meaning, nothing is done, unless
+    ``allow_breaking``: the champion is void then, and another is trained. A table or model that fails leaves the
+    others; the run then ends Failed and names it.
     """
     scope = open_scope(project, domain, models)
     chosen = list(scope.models)
-    computed = gathered(feature_pipeline, project=project, models=chosen, full=full, sample=sample)
+    computed = gathered(
+        feature_pipeline, project=project, models=chosen, full=full, sample=sample, allow_breaking=allow_breaking
+    )
     ready = _with_features(scope, failures(computed))
     trained = gathered(training_pipeline, project=project, models=ready, train=train, promote=False) if ready else ()
     decided = _promoted(scope, trained)
@@ -73,5 +78,7 @@ def _all(scope: Scope, *steps: Sequence[Outcome]) -> tuple[Outcome, ...]:
     for outcome in (o for step in steps for o in step):
         if outcome.name not in last or last[outcome.name].error is None:
             last[outcome.name] = outcome
-    get_run_logger().info("%d sound, %d failed", len(sound(list(last.values()))), len(failures(list(last.values()))))
-    return tuple(last.values())
+    outcomes = tuple(last.values())
+    counts = {"sound": sound(outcomes), "failed": failures(outcomes), "left out": skipped(outcomes)}
+    get_run_logger().info(", ".join(f"{len(found)} {what}" for what, found in counts.items() if found))
+    return outcomes

@@ -22,7 +22,11 @@ def failures(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
 
 
 def sound(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
-    return {o.name: o for o in outcomes if o.error is None}
+    return {o.name: o for o in outcomes if o.state in ("done", "kept")}
+
+
+def skipped(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    return {o.name: o for o in outcomes if o.state == "skipped"}
 
 
 def candidates_of(trained: Sequence[Outcome]) -> dict[str, int]:

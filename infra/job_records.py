@@ -104,10 +104,11 @@ class JobError(Record):
 
 
 class Outcome(Record):
-    """What became of one table or model: ``done``, ``kept`` (nothing was to do) or ``failed``; ``said`` in words."""
+    """What became of one table or model: ``done``, ``kept`` (nothing was to do), ``skipped`` (its gold is still to
+    come) or ``failed``; ``said`` in words."""
 
     name: str
-    state: Literal["done", "kept", "failed"]
+    state: Literal["done", "kept", "skipped", "failed"]
     said: str = ""
     reference: dict[str, Any] = {}
     error: JobError | None = None

@@ -37,6 +37,7 @@
     │   ├── LabelOverlapsFeatures
     │   └── RebuildFailed            a training set that is not what it was, or can't be read
     ├── SignatureError
+    ├── BreakingChange               a champion reads what the declarations change or take away
     ├── PromotionRefused             a version did not pass the gates, or waits for approval
     ├── UntrustedModel               a file that would run foreign code
     ├── FeatureFunctionFailed        it raised, or gave no value a row
@@ -211,6 +212,12 @@ class RebuildFailed(TrainingError): ...
 
 
 class SignatureError(KaratError): ...
+
+
+class BreakingChange(KaratError):
+    """Raised before anything is done. As a wrong call it exits with 2."""
+
+    exit_code = 2
 
 
 class PromotionRefused(KaratError): ...

@@ -65,6 +65,11 @@ def pinned_copy(name: TableName, version: int) -> TableName:
     return TableName(name.catalog, "models", f"pinned__{name.schema}__{name.table}__v{version}")
 
 
+def prediction_log_name(catalog: str) -> TableName:
+    """The table of what was predicted online."""
+    return TableName(catalog, "monitoring", "prediction_log")
+
+
 def catalog_of(project: str, environment: str) -> str:
     """``health_monitor``, ``dev`` -> ``health_monitor_dev``."""
     return f"{project}_{environment}"

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from infra.impact import refuse_breaking
 from infra.job_records import Outcome
 from karat.features import FeatureResult, compute_table, statistics
 from karat.quality import origin, write_sample
+from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
 from ray_jobs.program import Job, attempt, conclude, logged, main
 
@@ -17,11 +19,14 @@ log = logging.getLogger("karat.jobs.features")
 
 
 def work(job: Job) -> Iterator[Outcome]:
+    tables = job.parameters["tables"]
+    if not job.parameters.get("allow_breaking"):
+        refuse_breaking(job.project, tables, job.lake, job.settings)
     if job.parameters.get("sample"):
         sample_missing(job)
-    tables = job.parameters["tables"]
+    left_out = waiting(job, {t: [job.project.tables[t].source] for t in tables})
     for done, table in enumerate(tables, start=1):
-        outcome = attempt(table, compute, job, table)
+        outcome = left_out.get(table) or attempt(table, compute, job, table)
         conclude(outcome, done, len(tables))
         yield outcome
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import chain
 from typing import Any, Literal
 
 from infra.job_records import Outcome
+from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
 from ray_jobs.program import Job, attempt, conclude, configure_logging
 
@@ -27,9 +29,14 @@ class ModelItem:
 
 def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
     """``ray_jobs.steps.STEP`` for each model of the job, each as a task of one CPU; a failing one leaves the rest."""
-    items = [ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in job.models()]
-    for done, (_, outcome) in enumerate(RayExecutor().map(run_step, items), start=1):
-        conclude(outcome, done, len(items))
+    models = job.models()
+    left_out = waiting(job, {m: job.project.gold_read_by({m: job.project.models[m]}) for m in models})
+    items = [
+        ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in models if name not in left_out
+    ]
+    worked = (outcome for _, outcome in RayExecutor().map(run_step, items))
+    for done, outcome in enumerate(chain(left_out.values(), worked), start=1):
+        conclude(outcome, done, len(models))
         yield outcome
 
 

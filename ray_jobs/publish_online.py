@@ -8,14 +8,16 @@ from dataclasses import asdict
 from infra.job_records import Outcome
 from karat.declare.known import KnownProjects
 from karat.online import OnlineStore, open_store, publish_table
+from ray_jobs.awaiting import waiting
 from ray_jobs.program import Job, attempt, conclude, logged, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
     store = open_store(job.settings)
     tables = job.parameters["tables"]
+    left_out = waiting(job, {t: [job.project.tables[t].source] for t in tables})
     for done, table in enumerate(tables, start=1):
-        outcome = attempt(table, publish, job, store, table)
+        outcome = left_out.get(table) or attempt(table, publish, job, store, table)
         conclude(outcome, done, len(tables))
         yield outcome
 

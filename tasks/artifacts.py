@@ -22,7 +22,7 @@ def show_features(scope: Scope, outcomes: Sequence[Outcome]) -> None:
             "days": o.reference.get("days"),
             "set aside": o.reference.get("set_aside"),
             "warnings": "\n".join(o.reference.get("warnings", ())),
-            "error": str(o.error or ""),
+            "error": str(o.error or (o.said if o.state == "skipped" else "")),
         }
         for o in outcomes
     ]
@@ -83,7 +83,9 @@ def model_row(scope: Scope, model: str, trained: Outcome | None, decided: Outcom
         "metric": metric,
         "value": _shown(known.get("metrics", {}).get(metric)),
         "baseline": _shown(known.get("baseline", {}).get(metric)),
-        "why": str(failed or known.get("reason", "")),
+        "why": str(
+            failed or known.get("reason", "") or (trained.said if trained and trained.state == "skipped" else "")
+        ),
         "mlflow": run_address(scope, known),
     }
 

@@ -16,10 +16,12 @@ from tasks.served import served_already
 Train = Literal["always", "when-due", "never"]
 
 
-def _compute_features(scope: Scope, *, full: bool = False, sample: bool = False) -> tuple[Outcome, ...]:
+def _compute_features(
+    scope: Scope, *, full: bool = False, sample: bool = False, allow_breaking: bool = False
+) -> tuple[Outcome, ...]:
     """Feature tables, one commit each; stopped at the project's time limit."""
     deadline = datetime.now(UTC) + timedelta(seconds=scope.project.spec.feature_timeout_seconds)
-    parameters = {"tables": scope.tables, "full": full, "sample": sample}
+    parameters = {"tables": scope.tables, "full": full, "sample": sample, "allow_breaking": allow_breaking}
     return run_job("features", "ray_jobs.compute_features", scope.project.name, parameters, deadline)
 
 

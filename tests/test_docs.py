@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from infra.cli.app import COMMANDS
+from karat.catalogue.page import markdown
+from karat.declare import load_project, project_names
 from karat.settings import Settings
 
 REPO = Path(__file__).parents[1]
@@ -28,3 +30,10 @@ def test_every_setting_is_documented():
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_catalogue_is_that_of_the_declarations():
+    settings = Settings(projects=REPO / "projects")
+    written = (REPO / "docs" / "catalogue.md").read_text()
+    now = markdown([load_project(name, settings) for name in project_names(settings)])
+    assert written == now, "karat features --markdown docs/catalogue.md"

@@ -34,6 +34,8 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("infra.cli.run:runs", "List the latest runs."),
     "check": Entry("infra.cli.catalog:check", "Show all errors of a project's declarations at once."),
     "features": Entry("infra.cli.catalog:features", "List features with type, source, window and statistics."),
+    "sql": Entry("infra.cli.sql:sql", "Ask the lake in SQL: every table, and the ml_ views."),
+    "lineage": Entry("infra.cli.lineage:show", "Show where values come from and go to, also as a picture."),
     "quality": Entry("infra.cli.quality:quality", "Show the checks of a project's tables, and what each found last."),
     "models": Entry("infra.cli.models:models", "List models with champion, metrics and baseline."),
     "score": Entry("infra.cli.score:score", "Score a file of keys with a model's champion."),

@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
-from karat.declare import FeatureTable, Project, load_project, project_names
-from karat.declare.base import format_duration
-from karat.errors import DeclarationError, KaratError, LabelNotFound, TableNotFound, did_you_mean
-from karat.features import statistics
+from infra.impact import broken_champions, may_have_models
+from karat.catalogue import page as pages
+from karat.catalogue.features import Importance, catalogued, importance_of
+from karat.declare import Project, load_project, project_names
+from karat.errors import (
+    DeclarationError,
+    KaratError,
+    LabelNotFound,
+    PlatformError,
+    StoreError,
+    TableNotFound,
+    did_you_mean,
+)
+from karat.features import daily_statistics
 from karat.lake import Lake
 from karat.settings import Settings
 from karat.training.labels import check_label
 from karat.training.lookups import lookups_of
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
-_FIGURES = ("count", "null_rate", "min", "max", "mean", "std", "distinct")
 
 
 def features(
     project: Annotated[str | None, typer.Argument(help="a folder under projects/; all of them by default")] = None,
     table: Annotated[str | None, typer.Option(help="only this feature table")] = None,
     as_json: Json = False,
+    html: Annotated[Path | None, typer.Option(help="write a page to search and sort, with the course by day")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="write the declared part as a page")] = None,
 ) -> None:
     """List features with type, source, window and statistics.
 
     The statistics are those of the feature tables as they stand now; features that have not been computed yet have
-    none. Example:  `karat features health_monitor --table cost_features`
+    none. `--html` and `--json` add version, freshness, and the importance in each champion. Example:
+    `karat features health_monitor --table cost_features`
     """
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
@@ -42,12 +56,34 @@ def features(
     known = {t: p for p in loaded for t in p.tables}
     if table is not None and table not in known:
         raise TableNotFound(f"no project declares the feature table {table!r}", remedy=did_you_mean(table, known))
-    rows = [row for p in loaded for t in p.tables.values() if table in (None, t.name) for row in _rows(p, t, lake)]
+    if markdown is not None:
+        markdown.write_text(pages.markdown(loaded))
+        console.print(f"written: {markdown}", highlight=False, soft_wrap=True)
+        return
+    shares = _importance(settings, loaded) if html or as_json else {}
+    tables = [(p, t) for p in loaded for t in p.tables.values() if table in (None, t.name)]
+    rows = [row for p, t in tables for row in catalogued(p, t, lake, shares)]
     if as_json:
         print_json(rows)
-        return
-    for name, group in _grouped(rows):
-        console.print(_table(name, group))
+    elif html is not None:
+        days = [daily_statistics(lake, p.catalog) for p in loaded]
+        html.write_text(pages.html(rows, pl.concat(days), title=f"Features of {', '.join(p.name for p in loaded)}"))
+        console.print(f"written: {html}", highlight=False, soft_wrap=True)
+    else:
+        for name, group in _grouped(rows):
+            console.print(_table(name, group))
+
+
+def _importance(settings: Settings, projects: Sequence[Project]) -> Importance:
+    """MLflow takes seconds to import: only where a model may have been registered."""
+    if not may_have_models(settings):
+        return {}
+    try:
+        opened = import_module("karat.registry").open_registry(settings)
+        return importance_of(opened, [p.catalog for p in projects])
+    except (PlatformError, StoreError) as error:
+        errors.print(f"[yellow]without importance[/]: {escape(error.what)} ({error.where})", highlight=False)
+        return {}
 
 
 def _loaded(name: str, settings: Settings, *, strict: bool) -> Project | None:
@@ -61,26 +97,6 @@ def _loaded(name: str, settings: Settings, *, strict: bool) -> Project | None:
         return None
 
 
-def _rows(project: Project, table: FeatureTable, lake: Lake) -> Iterator[dict[str, Any]]:
-    name = project.table_name(table.name)
-    found = statistics(lake, name).rows(named=True) if lake.exists(name) else []
-    figures = {r["feature"]: {f: r[f] for f in _FIGURES} for r in found}
-    for feature in table.stored:
-        yield {
-            "project": project.name,
-            "table": str(name),
-            "feature": feature.name,
-            "type": feature.dtype,
-            "source": str(project.gold_name(table.source)),
-            "definition": feature.definition,
-            "window": format_duration(feature.window) if feature.window else None,
-            "description": feature.description,
-            "owner": table.owner or project.spec.owner,
-            "deprecated": feature.deprecated,
-            "statistics": figures.get(feature.name),
-        }
-
-
 def _grouped(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     for name in dict.fromkeys(r["table"] for r in rows):
         yield name, [r for r in rows if r["table"] == name]
@@ -88,7 +104,8 @@ def _grouped(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, A
 
 def _table(name: str, rows: list[dict[str, Any]]) -> Table:
     out = Table("feature", "type", "window", "description", title=f"{name}, from {rows[0]['source']}")
-    out.title_justify = "left"
+    out.title_justify = out.caption_justify = "left"
+    out.caption = escape(_standing(rows[0]))
     for column in ("nulls", "min", "mean", "max"):
         out.add_column(column, justify="right")
     for row in rows:
@@ -99,6 +116,15 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
         cells = (row["feature"], row["type"], row["window"] or "", escape(told))
         out.add_row(*cells, "" if share is None else f"{share:.1%}", *shown)
     return out
+
+
+def _standing(row: dict[str, Any]) -> str:
+    """What the table stands for, below it."""
+    if row["table_version"] is None:
+        return f"not computed yet: {row['stale_because']}; owner {row['owner']}"
+    last = f", days to {row['last_day']}" if row["last_day"] else ""
+    fresh = "up to date" if row["fresh"] else f"stale: {row['stale_because']}"
+    return f"version {row['table_version']} of {row['updated_at']:%Y-%m-%d %H:%M}{last}; {fresh}; owner {row['owner']}"
 
 
 def _number(value: float | None) -> str:
@@ -133,9 +159,7 @@ def _checked(name: str, settings: Settings) -> dict[str, Any]:
         return out | {"errors": list(error.errors)}
     mistakes = list(_meaning(project))
     counts = {"gold": len(project.gold), "features": len(project.tables), "models": len(project.models)}
-    # MLflow takes seconds to import: only where a model may have been registered.
-    registered = (settings.home / "mlflow" / "mlflow.db").exists() or not settings.loopback
-    broken = import_module("infra.cli.impact").broken_champions(project, settings) if registered else []
+    broken = broken_champions(project, settings) if may_have_models(settings) else []
     return out | counts | {"errors": mistakes, "broken_champions": broken}
 
 

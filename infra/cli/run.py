@@ -13,15 +13,17 @@ from rich.table import Table
 from infra.cli.app import console, errors, print_json
 from infra.cli.follow import Follower
 from infra.cli.summary import addresses, models_table
+from infra.impact import refuse_breaking
 from infra.prefect_api import Prefect, Run
 from infra.services import require_mlflow, require_prefect, require_ray, require_worker
 from karat.declare import load_project
+from karat.lake import Lake
 from karat.settings import Settings
 
 FLOW = "master-orchestrator"
 
 
-def run(
+def run(  # noqa: PLR0917 - Typer takes options by position
     project: Annotated[str, typer.Argument(help="a folder under projects/")],
     domain: Annotated[str | None, typer.Option(help="only the models of this domain")] = None,
     models: Annotated[str | None, typer.Option(help="only these models: A,B")] = None,
@@ -30,21 +32,30 @@ def run(
         Literal["when-due", "always", "never"],
         typer.Option(help="when-due: on the project's day, and models without a valid champion"),
     ] = "when-due",
+    allow_breaking: Annotated[
+        bool, typer.Option("--allow-breaking", help="also where features that a champion reads have changed")
+    ] = False,
 ) -> None:
     """Runs a project: features, training, promotion, batch inference, serving; follows it to its end.
 
-    Sample gold is made where there is none. Exit status 1 if the run failed, 2 for an unknown project or model.
+    Sample gold is made where there is none. A run that would give another meaning to features that a champion reads is
+    refused before anything is done; with `--allow-breaking` these models are trained anew. Exit status 1 if the run
+    failed, 2 for an unknown project or model, or a refused change.
     """
     settings = Settings()
     loaded = load_project(project, settings)
     chosen = loaded.select(
         domain=domain, models=tuple(m.strip() for m in models.split(",") if m.strip()) if models else ()
     )
+    if not allow_breaking:
+        tables = loaded.tables_of(chosen) if chosen else tuple(loaded.tables)
+        refuse_breaking(loaded, tables, Lake(settings.lake, settings.environment), settings)
     for required in (require_prefect, require_worker, require_ray, require_mlflow):
         required(settings)
     api = Prefect(settings)
-    parameters = {"project": project, "domain": domain, "models": list(chosen) if models else None}
-    started = api.start(FLOW, project, f"master-{project}", parameters | {"full": full, "train": train})
+    parameters: dict[str, Any] = {"project": project, "domain": domain, "models": list(chosen) if models else None}
+    parameters |= {"full": full, "train": train, "allow_breaking": allow_breaking}
+    started = api.start(FLOW, project, f"master-{project}", parameters)
     console.print(f"{FLOW}/{project} started: {api.address(started.id)}", highlight=False, soft_wrap=True)
     ended = _followed(api, started)
     if (table := models_table(api, ended, project)) is not None:

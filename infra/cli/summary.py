@@ -12,6 +12,7 @@ from infra.prefect_api import Prefect, Run
 from karat.declare import Project
 from karat.declare.models import HIGHER_IS_BETTER
 from karat.lake import Lake
+from karat.names import TableName
 from karat.settings import Settings
 
 
@@ -62,16 +63,25 @@ def addresses(settings: Settings, api: Prefect, run: Run, project: Project, mode
 
 
 def _example(settings: Settings, project: Project, models: tuple[str, ...]) -> str:
-    """A prediction for an entity that there is."""
-    online = [m for m in models if project.models[m].online]
+    """A prediction for an entity that there is; where rows are events, for one like its last."""
+    lake = Lake(settings.lake, settings.environment)
+    online = [m for m in models if project.models[m].online and lake.exists(_spine(project, m))]
     if not online:
         return ""
-    table = project.tables[project.models[online[0]].spine_table]
-    entity = list(table.entity)
-    lake = Lake(settings.lake, settings.environment)
-    keys = lake.scan(project.table_name(table.name)).select(entity).head(1).collect().to_dicts()
-    if not keys:
+    spec = project.models[online[0]]
+    table = project.tables[spec.spine_table]
+    keys = [c for c in project.spine_columns(spec) if c not in (table.time, table.event_id)]
+    brought = [f.name for f in table.stored if f.event and f.name not in keys]
+    rows = lake.scan(_spine(project, spec.name)).select(*keys, *brought).head(1).collect().to_dicts()
+    if not rows:
         return ""
-    address = f"{settings.serve_url}/v1/predict/{project.name}.{online[0]}"
-    body = json.dumps({"keys": keys[0]}, default=str)
+    address = f"{settings.serve_url}/v1/predict/{project.name}.{spec.name}"
+    request = {"keys": {k: rows[0][k] for k in keys}} | (
+        {"features": {b: rows[0][b] for b in brought}} if brought else {}
+    )
+    body = json.dumps(request, default=str)
     return f"curl -s {address} -H 'content-type: application/json' -d '{body}'"
+
+
+def _spine(project: Project, model: str) -> TableName:
+    return project.table_name(project.models[model].spine_table)

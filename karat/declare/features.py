@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Callable
 from datetime import timedelta
@@ -76,6 +77,16 @@ class Feature(Declaration):
             return f"sql: {self.sql}"
         assert self.python is not None
         return f"python: {textwrap.dedent(inspect.getsource(self.python))}"
+
+    def reads(self, before: list[str]) -> set[str]:
+        """Which of the features ``before`` it this one reads. In SQL every word that is a name counts, be it in a
+        comment: too many rather than too few."""
+        if self.polars is not None:
+            return set(self.polars.meta.root_names()) & set(before)
+        if self.sql is not None:
+            text = self.sql.lower().replace('""', '"')
+            return {name for name in before if re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", text)}
+        return set(self.inputs) & set(before)
 
     @property
     def derived(self) -> bool:
@@ -302,7 +313,24 @@ class FeatureTable(Declaration):
     @property
     def definition_hash(self) -> str:
         """BLAKE2 over everything that gives the values their meaning (descriptions and owner do not)."""
-        meaning: dict[str, Any] = {
+        features = [(f.name, f.dtype, f.definition, f.inputs, f.intermediate) for f in self.features]
+        return _hashed(self._frame | {"features": features}, 16)
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """Stored feature -> BLAKE2 over everything that gives its values their meaning: which rows there are, its own
+        definition, and those of the features that it is derived from."""
+        found: dict[str, str] = {}
+        for place, feature in enumerate(self.features):
+            read = sorted(feature.reads([f.name for f in self.features[:place]]))
+            parts = [self._frame, feature.dtype, feature.definition, feature.inputs, [found[r] for r in read]]
+            found[feature.name] = _hashed(parts, 8)
+        return {f.name: found[f.name] for f in self.stored}
+
+    @property
+    def _frame(self) -> dict[str, Any]:
+        """What all features have in common."""
+        frame: dict[str, Any] = {
             "source": self.source,
             "entity": self.entity,
             "time": self.time,
@@ -310,8 +338,11 @@ class FeatureTable(Declaration):
             "grain": _format_grain(self.grain),
             "rows": self.rows,
             "where": self.where,
-            "features": [(f.name, f.dtype, f.definition, f.inputs, f.intermediate) for f in self.features],
         }
         if self.by_event:
-            meaning |= {"event_id": self.event_id, "closed": self.closed, "delay": format_duration(self.delay)}
-        return hashlib.blake2b(json.dumps(meaning).encode(), digest_size=16).hexdigest()
+            frame |= {"event_id": self.event_id, "closed": self.closed, "delay": format_duration(self.delay)}
+        return frame
+
+
+def _hashed(meaning: Any, size: int) -> str:
+    return hashlib.blake2b(json.dumps(meaning).encode(), digest_size=size).hexdigest()

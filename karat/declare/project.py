@@ -148,3 +148,10 @@ class Project:
             m.spine_table for m in models.values()
         }
         return tuple(t for t in self.tables if t in read)
+
+    def gold_read_by(self, models: dict[str, ModelSpec]) -> tuple[str, ...]:
+        """The gold tables that these models' features and labels come from, in the order of their declaration: what
+        they can't be trained without."""
+        read = {self.tables[t].source for t in self.tables_of(models)}
+        read |= {m.label.source for m in models.values() if m.label is not None}
+        return tuple(g for g in self.gold if g in read)

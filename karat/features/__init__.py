@@ -3,8 +3,9 @@
 from karat.features.as_of import features_as_of
 from karat.features.asof import Looked, Status, lookup
 from karat.features.backfilling import Backfill, backfill
+from karat.features.daily_statistics import daily_statistics, keep_statistics
 from karat.features.engine import compute_frame
-from karat.features.freshness import Freshness, is_fresh
+from karat.features.freshness import Freshness, is_fresh, redefined
 from karat.features.sequences import Sequenced, sequences
 from karat.features.statistics import statistics
 from karat.features.table import FeatureResult, compute_table
@@ -19,9 +20,12 @@ __all__ = [
     "backfill",
     "compute_frame",
     "compute_table",
+    "daily_statistics",
     "features_as_of",
     "is_fresh",
+    "keep_statistics",
     "lookup",
+    "redefined",
     "sequences",
     "statistics",
 ]

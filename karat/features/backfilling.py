@@ -12,6 +12,7 @@ from karat.declare import FeatureTable, Project
 from karat.errors import CommitConflict, WrongCall
 from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.features.checked import keep_results
+from karat.features.daily_statistics import keep_statistics
 from karat.features.keys import aligned
 from karat.features.plan import KIND, plan_days
 from karat.features.schema import POLARS
@@ -97,6 +98,7 @@ def _fill(project: Project, table: FeatureTable, lake: Lake, wanted: Backfill, e
         at = lake.version(name) if lake.exists(name) else -1
         if at >= 0:
             keep_results(lake, name, KIND)  # a run that was killed did not come so far
+            keep_statistics(lake, name)  # nor this far
         return FeatureResult(name, at, False, (), 0, version, table.definition_hash, False, warnings=looked.warnings)
     key = uuid.uuid4().hex if wanted.forced else plan.key
     return carry_out(project, table, lake, plan, Run(key, executor, silent, warnings=looked.warnings))

@@ -45,12 +45,12 @@ def stage_checked(lake: Lake, name: TableName, table: FeatureTable, rows: pl.Dat
     """Asks the row checks and stages what stays and what is set aside. Nothing is visible yet."""
     checks = [c for c in table.declared_checks if isinstance(c, RowCheck)]
     if not checks:
-        return Part(lake.stage(name, rows, label=label))
+        return Part(lake.stage(name, rows, label=label, measure=True))
     found = count(rows.lazy(), checks, table.primary_key)
     if not any(f.state == "set_aside" for f in found):
-        return Part(lake.stage(name, rows, label=label), [], found)
+        return Part(lake.stage(name, rows, label=label, measure=True), [], found)
     good, aside = part(rows, checks)
-    staged = lake.stage(name, good, label=label)
+    staged = lake.stage(name, good, label=label, measure=True)
     try:
         return Part(staged, lake.stage(aside_name(name), aside, label=label), found)
     except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from karat.declare import Feature, FeatureTable, aggregate
+from karat.declare import FeatureTable, aggregate
 from karat.errors import FeatureNotFound, did_you_mean
 
 #: The feature that keeps the rows of idle days which the features left out would have made.
@@ -27,7 +27,7 @@ def narrowed(table: FeatureTable, names: Iterable[str], *, whole_window: bool = 
     needed = set(wanted)
     for place, feature in reversed(list(enumerate(table.features))):
         if feature.name in needed:
-            needed |= _read_by(feature, [f.name for f in table.features[:place]])
+            needed |= feature.reads([f.name for f in table.features[:place]])
     kept = [
         f if f.name in wanted else f.model_copy(update={"intermediate": True})
         for f in table.features
@@ -36,13 +36,3 @@ def narrowed(table: FeatureTable, names: Iterable[str], *, whole_window: bool = 
     if whole_window and table.lookback:
         kept.append(aggregate(REACH, "count", window=table.lookback, description="", intermediate=True))
     return table.model_copy(update={"features": tuple(kept)})
-
-
-def _read_by(feature: Feature, before: list[str]) -> set[str]:
-    """Which of the features ``before`` it this one reads; too many rather than too few."""
-    if feature.polars is not None:
-        return set(feature.polars.meta.root_names()) & set(before)
-    if feature.sql is not None:
-        text = feature.sql.lower()
-        return {name for name in before if name.lower() in text}
-    return set(feature.inputs) & set(before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -25,6 +27,15 @@ class Freshness:
     gold_version: int | None
     computed_gold_version: int | None
     last_day: date | None
+
+
+def redefined(project: Project, tables: Sequence[str], lake: Lake) -> list[str]:
+    """Which of ``tables`` stand in the lake with features of another meaning than they are declared with now, and the
+    computed tables of the project that nobody declares any more. Reads the tables' properties alone."""
+    there = {n.table: n for n in lake.tables(project.catalog, "features")}
+    known = {t: lake.info(n).properties.get("karat.meanings") for t, n in there.items()}
+    changed = [t for t in tables if known.get(t) and known[t] != json.dumps(project.tables[t].meanings)]
+    return changed + [t for t, meanings in known.items() if meanings and t not in project.tables]
 
 
 def is_fresh(project: Project, table: str, lake: Lake) -> Freshness:

@@ -100,7 +100,7 @@ def _stage_others(lake: Lake, name: TableName, table: FeatureTable, shard: Shard
         rows = lake.scan(of, days=(days[0], days[-1])) if days else lake.scan(of)
         rows = rows.filter(pl.col(time).dt.date().is_in(days))
         others = rows.join(entities.lazy(), on=list(table.entity), how="anti").collect()
-        return lake.stage(of, others, label=label) if others.height else []
+        return lake.stage(of, others, label=label, measure=of == name) if others.height else []
 
     staged = stage(name)
     try:

@@ -41,9 +41,7 @@ _NAMES = {pl.String: "string", pl.Int64: "int64", pl.Float64: "float64", pl.Bool
 
 
 def _describe(name: str, dtype: pl.DataType) -> list[pl.Expr]:
-    column = pl.col(name)
-    numbers = column.cast(pl.Float64) if dtype.is_numeric() or dtype == pl.Boolean else None
-    finite = numbers.filter(numbers.is_finite()) if numbers is not None else None
+    column, finite = pl.col(name), finite_numbers(name, dtype)
     return [
         pl.lit(name).alias("feature"),
         pl.lit(_NAMES.get(dtype.base_type(), "timestamp" if dtype.is_temporal() else str(dtype))).alias("dtype"),
@@ -55,3 +53,11 @@ def _describe(name: str, dtype: pl.DataType) -> list[pl.Expr]:
         (finite.std() if finite is not None else _NONE).alias("std"),
         column.drop_nulls().n_unique().alias("distinct"),
     ]
+
+
+def finite_numbers(name: str, dtype: pl.DataType) -> pl.Expr | None:
+    """The column's finite numbers, a flag as 0 or 1; None for texts and times."""
+    if not (dtype.is_numeric() or dtype == pl.Boolean):
+        return None
+    numbers = pl.col(name).cast(pl.Float64)
+    return numbers.filter(numbers.is_finite())

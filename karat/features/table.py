@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from karat.features.checked import (
     joined,
     keep_results,
 )
+from karat.features.daily_statistics import keep_statistics
 from karat.features.engine import Days, compute_frame
 from karat.features.plan import KIND, Plan, make_plan, standing
 from karat.features.schema import feature_schema
@@ -36,7 +38,7 @@ from karat.quality.found import warnings
 from karat.quality.gold import check_gold
 
 #: Gold rows that one shard holds in memory at a time.
-ROWS_A_SHARD = 4_000_000
+ROWS_A_SHARD = 5_000_000
 ATTEMPTS = 5
 
 
@@ -107,6 +109,7 @@ def _compute(
     if plan is None:
         define(project, table, lake)  # owner, descriptions and lag may have changed all the same
         keep_results(lake, name, KIND)  # a run that was killed did not come so far
+        keep_statistics(lake, name)  # nor this far
         hash_ = table.definition_hash
         return FeatureResult(name, lake.version(name), False, (), 0, version, hash_, False, 0, looked.warnings)
     run = uuid.uuid4().hex if forced else plan.key
@@ -150,6 +153,7 @@ def carry_out(project: Project, table: FeatureTable, lake: Lake, plan: Plan, run
         discard(lake, name, joined(parts))
         raise
     keep_results(lake, name, KIND)
+    keep_statistics(lake, name, whole.staged if commit.changed else ())
     return FeatureResult(
         name,
         commit.version,
@@ -189,7 +193,11 @@ def define(project: Project, table: FeatureTable, lake: Lake) -> None:
         owner=table.owner or project.spec.owner,
         description=table.description,
         event_id=table.event_id,
-        properties={"karat.definition_hash": table.definition_hash, "karat.source": table.source},
+        properties={
+            "karat.definition_hash": table.definition_hash,
+            "karat.meanings": json.dumps(table.meanings),
+            "karat.source": table.source,
+        },
     )
 
 

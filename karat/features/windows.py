@@ -9,6 +9,7 @@ add up: they have a path of their own.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -37,13 +38,24 @@ class Aggregation:
         return bool(self.dtype) and str(self.dtype).startswith(_INTEGERS)
 
 
+@dataclass(frozen=True)
+class Over:
+    """A window over tiles: as SQL, and where arrays can do it too, as ``function`` of the ``tile`` in ``days`` days."""
+
+    sql: str
+    function: str = ""
+    tile: str = ""
+    days: int = 1
+
+
 @dataclass
 class Query:
-    """The SQL of one table: tiles that features share, one output expression a feature."""
+    """The SQL of one table: tiles and windows that features share, one output expression a feature."""
 
     table: FeatureTable
     order: tuple[str, ...]
     tiles: dict[str, str] = field(default_factory=dict)
+    overs: dict[Over, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     distinct: dict[str, str] = field(default_factory=dict)
     windows: dict[str, str] = field(default_factory=dict)
@@ -52,17 +64,29 @@ class Query:
         """The column of this aggregate of a day's rows."""
         return self.tiles.setdefault(sql, f"__t{len(self.tiles)}")
 
-    def over(self, function: str, tile: str, window: timedelta | None, *, ignore_nulls: bool = False) -> str:
-        """``function`` of the tiles in the window; a window of one day, and no window, is the tile itself."""
+    def over(self, function: str, tile: str, window: timedelta | None) -> str:
+        """The column of ``function`` of the tiles in the window; a window of one day, and no window, is the tile."""
         days = window.days if window else 1
         if days == 1:
             return tile
+        return self._named(Over(f"{function}({tile}) OVER {self._window(days)}", function, tile, days))
+
+    def in_sql(self, function: str, tile: str, window: timedelta | None, shape: str = "{}") -> str:
+        """The same where only SQL knows the function (or the tile); ``shape`` is put around it."""
+        days = window.days if window else 1
+        inner = tile if days == 1 else f"{function} OVER {self._window(days)}"
+        return self._named(Over(shape.format(inner)))
+
+    def _named(self, over: Over) -> str:
+        return self.overs.setdefault(over, f"__o{len(self.overs)}")
+
+    def _window(self, days: int) -> str:
         name = f"__w{days}"
         self.windows[name] = (
             f"{name} AS (PARTITION BY {key_list(self.table.entity)} ORDER BY {DAY} "
             f"RANGE BETWEEN {days - 1} PRECEDING AND CURRENT ROW)"
         )
-        return f"{function}({tile}{' IGNORE NULLS' if ignore_nulls else ''}) OVER {name}"
+        return name
 
     def add(self, aggregation: Aggregation) -> None:
         name, function = aggregation.feature.name, aggregation.feature.function
@@ -71,11 +95,15 @@ class Query:
 
     def only(self, name: str) -> Query:
         """The same with one feature alone: which of many is at fault?"""
-        return replace(self, outputs={name: self.outputs[name]}, tiles=self._read_by(name))
+        output = self.outputs[name]
+        overs = {over: column for over, column in self.overs.items() if _names(output, column)}
+        text = " ".join([output, *(over.sql for over in overs), *self.distinct.values()])
+        tiles = {sql: tile for sql, tile in self.tiles.items() if _names(text, tile)}
+        return replace(self, outputs={name: output}, overs=overs, tiles=tiles)
 
-    def _read_by(self, name: str) -> dict[str, str]:
-        text = " ".join([self.outputs[name], *self.distinct.values()])
-        return {sql: tile for sql, tile in self.tiles.items() if re.search(rf"\b{tile}\b", text)}
+
+def _names(text: str, column: str) -> bool:
+    return re.search(rf"\b{column}\b", text) is not None
 
 
 def _summed(query: Query, a: Aggregation, *, exact: bool) -> str:
@@ -109,7 +137,7 @@ def _extreme(query: Query, a: Aggregation) -> str:
 
 def _spread(query: Query, a: Aggregation) -> str:
     tile = query.tile(f"var_samp({a.value}::DOUBLE){a.filter} EXPORT_STATE")
-    variance = f"finalize({query.over('combine_aggr', tile, a.feature.window)})"
+    variance = query.in_sql(f"combine_aggr({tile})", tile, a.feature.window, "finalize({})")
     return f"sqrt({variance})" if a.feature.function == "std" else variance
 
 
@@ -119,7 +147,7 @@ def _ordered(query: Query, a: Aggregation) -> str:
     order = ", ".join([*(quote(c) for c in query.order), str(a.value)])
     where = f"{a.value} IS NOT NULL" + (f" AND ({a.feature.where}\n)" if a.feature.where else "")
     tile = query.tile(f"{function}({a.value} ORDER BY {order}) FILTER (WHERE {where})")
-    return query.over(f"{function}_value", tile, a.feature.window, ignore_nulls=True)
+    return query.in_sql(f"{function}_value({tile} IGNORE NULLS)", tile, a.feature.window)
 
 
 def _distinct(query: Query, a: Aggregation) -> str:
@@ -162,6 +190,46 @@ _OUTPUT = {
 
 def render(query: Query, relation: str, first: int | None, last: int | None) -> str:
     """One SELECT of keys, day and aggregated features, for the days ``first`` to ``last`` (days since 1970)."""
+    ctes, source = _sources(query, relation, first, last)
+    ctes.append(f"windowed AS ({_windowed(query, source, list(query.overs))})")
+    return f"WITH {', '.join(ctes)} {finish(query, 'windowed', first, last)}"
+
+
+def render_tiles(query: Query, relation: str, first: int | None, last: int | None, *, left: Collection[Over]) -> str:
+    """One SELECT of keys, day and all that the windows ``left`` out and the outputs read, in the order of the keys and
+    the day; all days."""
+    ctes, source = _sources(query, relation, first, last)
+    text = " ".join([*query.outputs.values(), *(over.tile for over in left)])
+    read = [c for c in (*query.tiles.values(), *query.distinct) if _names(text, c)]
+    keys, own = key_list(query.table.entity), [over for over in query.overs if over not in left]
+    chosen = ", ".join([keys, DAY, *read, *(f"{over.sql} AS {query.overs[over]}" for over in own)])
+    windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
+    return f"WITH {', '.join(ctes)} SELECT {chosen} FROM {source}{windows} ORDER BY {keys}, {DAY}"
+
+
+def render_windows(query: Query, relation: str, overs: Collection[Over]) -> str:
+    """One SELECT of everything in ``relation``, as ``render_tiles`` gave it, and the windows."""
+    return _windowed(query, relation, overs)
+
+
+def finish(query: Query, relation: str, first: int | None, last: int | None) -> str:
+    """One SELECT of keys, day and features from the tiles and windows in ``relation``."""
+    keys, day = key_list(query.table.entity), [DAY] if query.table.time else []
+    outputs = [f"{sql} AS {quote(name)}" for name, sql in query.outputs.items()]
+    body = f"SELECT {', '.join([keys, *day, *outputs])} FROM {relation}"
+    if query.table.time and first is not None and last is not None:
+        body += f" WHERE {DAY} BETWEEN {first} AND {last}"
+    return body
+
+
+def _windowed(query: Query, source: str, overs: Collection[Over]) -> str:
+    columns = "".join(f", {over.sql} AS {query.overs[over]}" for over in overs)
+    windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
+    return f"SELECT *{columns} FROM {source}{windows}"
+
+
+def _sources(query: Query, relation: str, first: int | None, last: int | None) -> tuple[list[str], str]:
+    """What windows look upon: a row a tile, and a row for each idle day where the table has them."""
     table, keys = query.table, key_list(query.table.entity)
     known = " AND ".join(f"{quote(e)} IS NOT NULL" for e in table.entity)
     where = f" AND ({table.where}\n)" if table.where else ""
@@ -179,12 +247,7 @@ def render(query: Query, relation: str, first: int | None, last: int | None) -> 
         ctes += [f"{name} AS ({sql})" for name, sql in query.distinct.items()]
         ctes.append(_joined(query, source))
         source = "joined"
-    outputs = [f"{sql} AS {quote(name)}" for name, sql in query.outputs.items()]
-    windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
-    body = f"SELECT {', '.join([keys, *day, *outputs])} FROM {source}{windows}"
-    if table.time and first is not None and last is not None:
-        body = f"SELECT * FROM ({body}) WHERE {DAY} BETWEEN {first} AND {last}"
-    return f"WITH {', '.join(ctes)} {body}"
+    return ctes, source
 
 
 def _idle_days(table: FeatureTable, first: int | None, last: int | None) -> list[str]:

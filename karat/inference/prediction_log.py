@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from karat.errors import KaratError
 from karat.lake import Lake, Work
-from karat.names import ModelName, TableName
+from karat.names import ModelName
+from karat.names import prediction_log_name as log_table
 from karat.settings import PredictionLogSettings, Settings
 
 log = logging.getLogger("karat.predictions")
@@ -68,10 +69,6 @@ class Logged(NamedTuple):
     looked_up: Sequence[str]
     given: Mapping[str, Any]
     as_of: datetime | None
-
-
-def log_table(catalog: str) -> TableName:
-    return TableName(catalog, "monitoring", "prediction_log")
 
 
 class PredictionLog:

@@ -78,7 +78,7 @@ def _check_fresh(project: Project, spec: ModelSpec, lake: Lake) -> None:
 def _champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion:
     name = project.model_name(spec.name)
     champion = registry.champion(name)
-    void = void_reason(champion, project, spec, lake) if champion else ""
+    void = void_reason(champion, project, spec, lake, registry) if champion else ""
     if champion is None or void:
         raise NoChampion(
             f"{name} has no champion" + (f" that counts: {void}" if void else ""),

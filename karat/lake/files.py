@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from karat.lake.figures import figures_of
 from karat.lake.log import committed_since
 from karat.lake.records import Staged, TableInfo
 
@@ -26,12 +27,13 @@ _LONG_TEXT = 64
 _CLUSTERED_ROWS = 16_384
 
 
-def write_files(frame: pl.DataFrame, info: TableInfo, label: str) -> list[Staged]:
-    """One file per partition of ``frame``; on any error what was written is removed again."""
+def write_files(frame: pl.DataFrame, info: TableInfo, label: str, *, measure: bool = False) -> list[Staged]:
+    """One file per partition of ``frame``, with its figures if told to ``measure``; on any error what was written is
+    removed again."""
     written: list[Staged] = []
     try:
         for values, part in _partitions(frame, info.partition_by):
-            written.append(_write(part, values, info, label))
+            written.append(_write(part, values, info, label, measure))
     except BaseException:
         for file in written:
             (info.path / file.path).unlink(missing_ok=True)
@@ -66,7 +68,7 @@ def _partitions(frame: pl.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, 
     return [(dict(zip(by, key, strict=True)), part) for key, part in parts.items()]
 
 
-def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: str) -> Staged:
+def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: str, measure: bool) -> Staged:
     partition = {k: None if v is None else str(v) for k, v in values.items()}
     name = f"{label if _PLAIN.match(label) else 'part'}-{uuid.uuid4().hex}.parquet"
     # The path is free in Delta, but readers such as Polars take the partition's value from it, as Hive has it.
@@ -91,6 +93,7 @@ def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: s
         rows=part.height,
         days=days_of(part, values, info),
         statistics=statistics_of(part),
+        figures=figures_of(part, info.features) if measure else None,
     )
 
 

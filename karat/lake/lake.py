@@ -80,8 +80,17 @@ class Lake(Reader):
         evolve_table(name, self.path(name), wanted)  # also where somebody else was faster
         return self.info(name)
 
-    def merge(self, name: TableName, frame: Frame, *, work: Work | None = None, timezone: str | None = None) -> Commit:
-        """Upsert by primary key in one commit; rows that stand there already as given are not written again.
+    def merge(
+        self,
+        name: TableName,
+        frame: Frame,
+        *,
+        work: Work | None = None,
+        timezone: str | None = None,
+        base: Base = "any",
+    ) -> Commit:
+        """Upsert by primary key in one commit; rows that stand there already as given are not written again. ``base``
+        as in ``commit``.
 
         Raises KeyColumnNull, DuplicateKeys, ColumnMissing, SchemaMismatch, NaiveTimestamp (unless ``timezone`` names
         the zone of naive times) before anything is written; DiskFull, CommitConflict.
@@ -90,7 +99,7 @@ class Lake(Reader):
         rows = conform(frame, self.info(name), timezone)
         return repeat(
             lambda: self._opened(name),
-            lambda table, info: self._done(name, work) or merge_plan(table, info, rows, work),
+            lambda table, info: self._stands(name, work, base) or merge_plan(table, info, rows, work),
         )
 
     def append(self, name: TableName, frame: Frame, *, work: Work | None = None) -> Commit:
@@ -147,8 +156,11 @@ class Lake(Reader):
             shutil.rmtree(self.path(name) / "_delta_log", ignore_errors=True)
             shutil.rmtree(self.path(name), ignore_errors=True)
 
-    def stage(self, name: TableName, frame: Frame, *, label: str, timezone: str | None = None) -> list[Staged]:
-        """Writes the rows into the table's folder, for a ``commit`` to come; no reader sees them until then.
+    def stage(
+        self, name: TableName, frame: Frame, *, label: str, timezone: str | None = None, measure: bool = False
+    ) -> list[Staged]:
+        """Writes the rows into the table's folder, for a ``commit`` to come; no reader sees them until then. With
+        ``measure`` each file brings the figures of its columns.
 
         Checks the contract as ``merge`` does. May be called in any process; what it gives is picklable.
         """
@@ -156,7 +168,7 @@ class Lake(Reader):
         info = self.info(name)
         rows = conform(frame, info, timezone)
         with storing(name):
-            return write_files(rows, info, label)
+            return write_files(rows, info, label, measure=measure)
 
     def commit(
         self,
@@ -236,22 +248,27 @@ class Lake(Reader):
         touched = tuple(sorted(written | set(days or ())))
 
         def plan_of(table: DeltaTable, contract: TableInfo) -> Plan | Commit:
-            done = self._done(name, work)
+            done = self._stands(name, work, base)
             if done:
                 discard(info.path, staged)
                 return done
-            if work is not None and base != "any" and self.last_work(name, work.kind) != base:
-                raise CommitConflict(
-                    f"other {work.kind} were committed while these were made",
-                    where=str(name),
-                    remedy="plan it anew on the table as it stands now",
-                )
             plan = replace_plan(table, contract, days)
             plan.add.extend(staged)
             plan.rows, plan.work, plan.days = sum(s.rows for s in staged), work, touched
             return plan
 
         return repeat(lambda: self._opened(name), plan_of)
+
+    def _stands(self, name: TableName, work: Work | None, base: Base) -> Commit | None:
+        """The commit that did this work already. Raises CommitConflict where another one than ``base`` did the last."""
+        done = self._done(name, work)
+        if done is None and work is not None and base != "any" and self.last_work(name, work.kind) != base:
+            raise CommitConflict(
+                f"other {work.kind} were committed while these were made",
+                where=str(name),
+                remedy="plan it anew on the table as it stands now",
+            )
+        return done
 
     def _done(self, name: TableName, work: Work | None) -> Commit | None:
         return self.done(name, work) if work else None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -69,6 +70,14 @@ class Reader:
         else:
             counted = rows_of(table).group_by(self._day(info).alias("day")).len().collect(engine="streaming")
         return dict(counted.drop_nulls().filter(pl.nth(1) > 0).sort("day").iter_rows())
+
+    def files(self, name: TableName, version: int | None = None) -> dict[str, date | None]:
+        """The version's files, by their path in the table's folder, and the day of each where days are partitions."""
+        table = self._open(name, version)
+        column = info_of(name, self.path(name), table).day_column
+        found = active_files(table)
+        days = found[f"partition.{column}"].to_list() if column else [None] * found.height
+        return {unquote(path): day for path, day in zip(found["path"], days, strict=True)}
 
     def changed_at(self, name: TableName) -> datetime:
         """When the newest version was committed (UTC)."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from karat.lake.figures import Figures
 from karat.names import TableName
 
 
@@ -40,7 +41,10 @@ class Commit:
 
 @dataclass(frozen=True)
 class Staged:
-    """One Parquet file in a table's folder that no commit names yet; picklable, made by ``Lake.stage``."""
+    """One Parquet file in a table's folder that no commit names yet; picklable, made by ``Lake.stage``.
+
+    ``figures``: of each column that is no key, where ``stage`` was told to ``measure``.
+    """
 
     path: str
     size: int
@@ -49,6 +53,7 @@ class Staged:
     rows: int
     days: tuple[date, ...]
     statistics: str
+    figures: dict[str, Figures] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class TableInfo:
     path: Path
     id: str = ""
     event_id: str | None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that are no part of the key."""
+        return tuple(f.name for f in self.schema if f.name not in self.primary_key)
 
     @property
     def day_column(self) -> str | None:

@@ -138,16 +138,17 @@ class Store(OnlineStore):
         """All of ``commands`` or none; none where this thread has lost the lock that it took."""
         lock, token = self._lock_name(space), self._tokens().get(space)
         with self._typed(), self._writer.pipeline(transaction=True) as pipe:
-            if token is not None:
-                pipe.watch(lock)
-                if pipe.get(lock) != token:
-                    raise _lost(space)
-                pipe.multi()
-            commands(pipe)
-            try:
-                pipe.execute()
-            except redis.WatchError as error:
-                raise _lost(space) from error
+            while True:
+                if token is not None:
+                    pipe.watch(lock)
+                    if pipe.get(lock) != token:
+                        raise _lost(space)
+                    pipe.multi()
+                commands(pipe)
+                # The lock's own renewal changes what is watched, as its loss does: the next turn tells which it was.
+                with suppress(redis.WatchError):
+                    pipe.execute()
+                    return
 
     # ---- the lock
 

@@ -31,7 +31,7 @@ from karat.quality.found import Found
 from karat.quality.gold import asked, check_gold, kept
 from karat.quality.ingest import Ingested, ingest
 from karat.quality.maps import Map, load_map
-from karat.quality.origin import missing_gold, origin, set_aside_name
+from karat.quality.origin import awaited_gold, origin, set_aside_name
 from karat.quality.record import latest, results
 from karat.quality.sample import write_sample
 
@@ -41,13 +41,13 @@ __all__ = [
     "Ingested",
     "Map",
     "asked",
+    "awaited_gold",
     "check",
     "check_gold",
     "ingest",
     "kept",
     "latest",
     "load_map",
-    "missing_gold",
     "origin",
     "results",
     "set_aside_name",

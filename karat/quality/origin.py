@@ -27,13 +27,17 @@ def has_rows(lake: Lake, name: TableName) -> bool:
     return lake.scan(name).limit(1).collect().height > 0
 
 
-def missing_gold(project: Project, lake: Lake) -> list[str]:
-    """The declared gold tables, truth left out, that are not there or have no rows."""
-    return [
-        t.name
-        for t in project.gold.values()
-        if not t.truth and not (lake.exists(project.gold_name(t.name)) and has_rows(lake, project.gold_name(t.name)))
-    ]
+def awaited_gold(project: Project, lake: Lake) -> tuple[str, ...]:
+    """The declared gold tables without rows, where others hold rows that a user brought: his are still to come.
+
+    Nothing is sampled beside real rows, so what reads these tables waits. () where no table holds a user's rows. Tables
+    of a sample's planted truth are never awaited.
+    """
+    names = {t.name: project.gold_name(t.name) for t in project.gold.values() if not t.truth}
+    there = {t for t, name in names.items() if lake.exists(name) and has_rows(lake, name)}
+    if all(origin(lake, names[t]) == SAMPLE for t in there):
+        return ()
+    return tuple(t for t in names if t not in there)
 
 
 def set_aside_name(name: TableName) -> TableName:

@@ -10,6 +10,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from karat.registry.candidate import definition_of, make_candidate
 from karat.registry.erasure import Erased, erase
 from karat.registry.given import register_fitted
+from karat.registry.impact import Break, breaks, refuse
 from karat.registry.open import open_registry
 from karat.registry.origin import origins, void_reason
 from karat.registry.promotion import promote, valid_champion
@@ -20,6 +21,7 @@ from karat.registry.store import Registry
 from karat.registry.user_models import log_user_model
 
 __all__ = [
+    "Break",
     "Candidate",
     "Decision",
     "Erased",
@@ -29,6 +31,7 @@ __all__ = [
     "Retained",
     "Servable",
     "Standing",
+    "breaks",
     "definition_of",
     "erase",
     "log_user_model",
@@ -38,6 +41,7 @@ __all__ = [
     "pins_of",
     "promote",
     "rebuild",
+    "refuse",
     "register_fitted",
     "retain",
     "valid_champion",

@@ -17,7 +17,7 @@ from karat.executors import Progress, silent
 from karat.lake import Lake
 from karat.names import CHALLENGER
 from karat.registry.entry import Entry
-from karat.registry.origin import origins, overall
+from karat.registry.origin import definitions, origins, overall
 from karat.registry.records import Candidate, ModelVersion, Servable
 from karat.registry.signature import sign
 from karat.registry.store import Registry
@@ -177,6 +177,7 @@ def entry_of(
         "karat.baseline": trained.baseline_name,
         "karat.metric": judged_by(spec, trained.metrics),
         "karat.rows": json.dumps(trained.rows),
+        "karat.definitions": json.dumps(definitions(project, spec)),
         "karat.pins": json.dumps({p.table.table: p.version for p in training_set.lookups}),
     }
     pins = stored_pins(lake, project.model_name(spec.name), training_set)

@@ -17,9 +17,7 @@ from mlflow.exceptions import MlflowException
 from karat.errors import DiskFull, ServiceDown, StoreUnreachable, is_disk_full
 
 # MLflow reads these at each request; its own defaults keep a caller waiting for minutes when the server is gone.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-
+_BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 PROBES, PROBE_SECONDS = 3, 2.0
 _UNREACHABLE = ("API request to", "Max retries exceeded", "Connection refused", "unable to open database file")
 
@@ -97,7 +95,9 @@ class Connection:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """MLflow's exceptions that mean "not there" or "disk full" as Karat's own."""
+    """MLflow's exceptions that mean "not there" or "disk full" as Karat's own; it asks no longer than ``_BRIEF``."""
+    for name, value in _BRIEF.items():
+        os.environ.setdefault(name, value)
     try:
         yield
     except MlflowException as error:

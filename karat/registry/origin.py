@@ -8,7 +8,9 @@ from karat.declare.models import ModelSpec
 from karat.declare.project import Project
 from karat.lake import Lake
 from karat.quality import origin
+from karat.registry.impact import broken
 from karat.registry.records import ModelVersion
+from karat.registry.store import Registry
 
 SAMPLE, INGEST = "sample", "ingest"
 
@@ -31,8 +33,28 @@ def overall(found: dict[str, str]) -> str:
     return INGEST if INGEST in found.values() else ""
 
 
-def void_reason(version: ModelVersion, project: Project, spec: ModelSpec, lake: Lake) -> str:
-    """Why a champion no longer counts: it learned from sample rows that real ones have replaced. "" where it counts."""
+def definitions(project: Project, spec: ModelSpec) -> dict[str, str]:
+    """Feature table -> hash of its definition, of every table that the model looks up."""
+    return {t: project.tables[t].definition_hash for t in sorted({lookup.table for lookup in spec.lookups})}
+
+
+def void_reason(version: ModelVersion, project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> str:
+    """Why a champion no longer counts: it learned from sample rows that real ones have replaced, or from features that
+    mean something else by now. "" where it counts."""
+    return _of_sample(version, project, spec, lake) or _of_other_features(version, project, spec, registry)
+
+
+def _of_other_features(version: ModelVersion, project: Project, spec: ModelSpec, registry: Registry) -> str:
+    known = json.loads(version.tags.get("karat.definitions", "{}"))
+    declared = {t: project.tables[t].definition_hash for t in known if t in project.tables}
+    # What a version itself holds is only read where a table has changed, or a function may have.
+    if known == declared and not spec.functions and not project.functions:
+        return ""
+    found = broken(project, registry, version, known, functions=True)
+    return f"it was trained on other features: {', '.join(one.what for one in found)}" if found else ""
+
+
+def _of_sample(version: ModelVersion, project: Project, spec: ModelSpec, lake: Lake) -> str:
     learned = json.loads(version.tags.get("karat.origins", "{}"))
     now = origins(project, spec, lake)
     replaced = sorted(t for t, before in learned.items() if before == SAMPLE and now.get(t) == INGEST)

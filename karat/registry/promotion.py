@@ -17,9 +17,10 @@ from karat.training.functions import FunctionLibrary
 
 
 def valid_champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion | None:
-    """The champion, unless it learned from sample data that real data have replaced."""
+    """The champion, unless it learned from sample data that real data have replaced, or reads features or functions
+    that mean something else by now."""
     champion = registry.champion(project.model_name(spec.name))
-    return None if champion is None or void_reason(champion, project, spec, lake) else champion
+    return None if champion is None or void_reason(champion, project, spec, lake, registry) else champion
 
 
 def promote(
@@ -48,7 +49,7 @@ def promote(
             candidate.version,
         )  # fmt: skip
     void = ""
-    if champion is not None and (void := void_reason(champion, project, spec, lake)):
+    if champion is not None and (void := void_reason(champion, project, spec, lake, registry)):
         _archive(registry, champion, f"void: {void}")
         registry.clear_alias(candidate.name, CHAMPION, f"void: {void}")
         champion = None
@@ -93,7 +94,7 @@ def _judge(
     metric = judged_by(spec, candidate.metrics)
     metrics, baseline = candidate.metrics, candidate.baseline
     rival: dict[str, float] | None = None
-    stale = void_reason(candidate, project, spec, lake)
+    stale = void_reason(candidate, project, spec, lake, registry)
     refused = [f"it is void itself: {stale}"] if stale else []
     if not beats_baseline(spec, metrics, baseline):
         refused.append(f"{metric} {_shown(metrics, metric)} does not beat its baseline of {_shown(baseline, metric)}")

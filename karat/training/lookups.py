@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -64,6 +65,7 @@ class PinnedLookup:
     ``keys`` maps spine columns to the table's; ``time`` is that pair of an as-of join; ``columns`` maps each feature
     to its output's name, in order; ``schema`` gives the Arrow type of every column that is read. ``event_id`` is the
     column that orders rows of the same time; ``step`` None: no gap ends a sequence; ``mask`` names its mask's output.
+    ``meanings`` has the hash of each feature's meaning (``FeatureTable.meanings``), where the table was computed.
     """
 
     table: TableName
@@ -81,6 +83,7 @@ class PinnedLookup:
     short: Short = "pad"
     event_id: str | None = None
     mask: str | None = None
+    meanings: dict[str, str] = field(default_factory=dict)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -122,6 +125,7 @@ class PinnedLookup:
             "short": self.short,
             "event_id": self.event_id,
             "mask": self.mask,
+            "meanings": self.meanings,
         }
 
     @classmethod
@@ -143,6 +147,7 @@ class PinnedLookup:
             short=record.get("short", "pad"),
             event_id=record.get("event_id"),
             mask=record.get("mask"),
+            meanings=record.get("meanings", {}),
         )
 
 
@@ -169,6 +174,7 @@ def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str 
         [*keys.values(), *([time[1]] if time else []), *([event_id] if event_id and time else []), *features]
     )
     sequence = lookup.sequence_length is not None
+    meanings = json.loads(info.properties.get("karat.meanings", "{}"))
     return PinnedLookup(
         table=info.name,
         version=info.version,
@@ -185,6 +191,7 @@ def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str 
         short=lookup.short,
         event_id=event_id,
         mask=lookup.rename_outputs.get(_mask(info), _mask(info)) if sequence else None,
+        meanings={name: meanings[name] for name in features if name in meanings},
     )
 
 

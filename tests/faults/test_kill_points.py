@@ -12,11 +12,13 @@ COMPUTE = [
     ("empty", ("karat.features.table.commit_aside", "before", 1)),
     ("stale", ("karat.features.table.commit_aside", "after", 1)),
     ("stale", ("karat.features.table.keep_results", "before", 1)),
+    ("stale", ("karat.features.table.keep_statistics", "before", 1)),
 ]
 BACKFILL = [
     ("karat.features.shard._stage_others", "after", 1),
     ("karat.features.table.commit_aside", "after", 1),
     ("karat.features.table.commit_plan", "after", 1),
+    ("karat.features.daily_statistics._rows", "after", 1),
 ]
 MERGE = [
     ("karat.lake.changes.write_files", "after", 1),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,15 +10,9 @@ from ray.job_submission import JobStatus
 from infra.jobs import Jobs
 from infra.prefect_api import Prefect
 from tests.shop import Shop
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.platform
-
-
-def wait_until(true: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
 
 
 def test_cancelling_the_flow_stops_its_job(shop: Shop):

@@ -9,8 +9,10 @@ import httpx
 import pytest
 
 from infra.prefect_api import Run
+from karat.inference.prediction_log import log_table
 from karat.registry import Registry
 from tests.shop import Shop
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.platform
 
@@ -53,6 +55,10 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     assert shown["next_week"]["value"] < shown["next_week"]["baseline"]
     assert champion.run_id in shown["next_week"]["mlflow"]
     assert "TooFewRows" in shown["doomed"]["why"]
+
+    log = log_table(shop.project.catalog)
+    wait_until(lambda: shop.lake.exists(log), seconds=30)
+    assert shop.lake.read(log)["prediction_id"].to_list() == [answer.json()["prediction_id"]]
 
     before = shop.versions()
     again = shop.run("master_orchestrator", models=["next_week"])

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, date, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from infra.cli.app import main
+from karat.catalogue.page import html
 from karat.declare import load_project
 from karat.declare.models import Gates
 from karat.features import compute_table
+from karat.inference.prediction_log import SCHEMA, append
+from karat.inference.predictions import score_model
 from karat.lake import Lake
-from karat.names import TableName
+from karat.names import ModelName, TableName
 from karat.quality import write_sample
 from karat.registry import make_candidate, open_registry, promote
 from karat.settings import Settings
@@ -126,7 +131,73 @@ def test_check_names_the_champions_that_a_change_breaks(karat, tmp_path: Path, m
             path.write_text(path.read_text().replace("churn_features", "churn_columns"))
     status, out, _ = karat("check", "customers")
     assert status == 0
-    assert "churn version 1 would break: it reads churn_features" in " ".join(out.split())
+    told = " ".join(out.split())
+    assert "would break churn version 1, served at /v1/predict/customers.churn: feature table churn_features" in told
+
+
+@pytest.fixture
+def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """change(old, new): the churn features with another text, in a copy of the projects."""
+    shutil.copytree(ROOT / "projects", tmp_path / "projects", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("KARAT_PROJECTS", str(tmp_path / "projects"))
+
+    def put(old: str, new: str) -> None:
+        path = tmp_path / "projects" / "customers" / "features" / "churn.py"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return put
+
+
+def test_a_run_that_changes_what_a_champion_reads_is_refused_before_it_starts(karat, change) -> None:
+    change("LIKE '%(automatic)'", "LIKE '%matic)'")
+    status, out, _ = karat("check", "customers")
+    told = [line.strip() for line in out.splitlines() if "would break" in line]
+    assert status == 0
+    served = "served at /v1/predict/customers.churn"
+    assert told == [
+        f"- would break churn version 1, {served}: churn_features.pays_automatically has another meaning now"
+    ]
+    status, _, err = karat("run", "customers")
+    assert status == 2
+    assert "BreakingChange" in err
+    assert "churn_features.pays_automatically" in err
+    assert "--allow-breaking" in err
+    status, _, err = karat("run", "customers", "--allow-breaking")
+    assert status == 1
+    assert "ServiceDown" in err, "no platform runs here, and that is the next thing to be looked at"
+
+
+def test_a_feature_that_others_are_derived_from_breaks_these_too(karat, change) -> None:
+    change('pl.when(pl.col("tenure") > 0)', 'pl.when(pl.col("tenure") > 1)')
+    _, out, _ = karat("check", "customers")
+    assert [w.partition(" has")[0].rpartition(".")[2] for w in out.splitlines() if "would break" in w] == [
+        "average_charges",
+        "charges_rise",
+    ]
+
+
+def test_a_new_feature_or_description_breaks_nothing(karat, change) -> None:
+    change("Dollars a month", "Dollars each month")
+    change(
+        '        _as_it_is("tenure", ',
+        '        from_polars("rather_new", pl.col("gender") == "Male", dtype="bool", description="x"),\n'
+        '        _as_it_is("tenure", ',
+    )
+    _, out, _ = karat("check", "customers")
+    assert "would break" not in out
+    _, _, err = karat("run", "customers")
+    assert "ServiceDown" in err
+
+
+def test_the_lineage_of_a_model_names_its_champion(karat, home: Path) -> None:
+    _, out, _ = karat("lineage", "customers", "--of", "predictions.churn", "--up", "--json")
+    (model,) = [n for n in json.loads(out)["nodes"] if n["kind"] == "model"]
+    registry = open_registry(Settings(home=home))
+    champion = registry.champion(ModelName.parse(model["group"]))
+    (lookup,) = registry.metadata(champion)["lookups"]
+    tables = {"churn_features": lookup["version"]}
+    assert model["champion"] == {"version": champion.version, "run_id": champion.run_id, "tables": tables}
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -198,3 +269,232 @@ def test_retain_lists_and_removes_nothing_unless_told(karat, home: Path) -> None
     status, _, err = karat("retain", "customers", "--keep", "soon")
     assert (status, "not a duration" in err) == (2, True)
     assert karat("retain", "customers", "--keep", "1h")[0] == 2
+
+
+#: The weekly tasks of document 002, as they stand there.
+WEEKLY = {
+    "quality": """
+       SELECT
+           feature_name,
+           null_rate,
+           mean_value,
+           std_dev
+       FROM ml_features
+       WHERE last_updated >= NOW() - INTERVAL '7 days'
+       ORDER BY null_rate DESC;
+    """,
+    "performance": """
+       SELECT
+           model_name,
+           version,
+           prediction_count,
+           AVG(confidence) as avg_confidence
+       FROM ml_predictions
+       WHERE predicted_at >= NOW() - INTERVAL '7 days'
+       GROUP BY model_name, version;
+    """,
+    "drift": """
+       SELECT
+           model_id,
+           period_start,
+           drift_detected,
+           feature_drift
+       FROM ml_monitoring
+       WHERE period_start >= NOW() - INTERVAL '7 days'
+       AND drift_detected = true;
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def scored(home: Path) -> None:
+    """The champion's batch of predictions, and two online ones in the log."""
+    settings = Settings(home=home, projects=ROOT / "projects")
+    project, lake = load_project("customers", settings), Lake(settings.lake, "dev")
+    spec, registry = project.models["churn"], open_registry(settings)
+    score_model(project, spec, lake, registry)
+    champion = registry.champion(project.model_name("churn"))
+    assert champion is not None
+    row = dict.fromkeys(SCHEMA.names) | {
+        "model_name": str(champion.name),
+        "model_version": 1,
+        "run_id": champion.run_id,
+    }
+    at = datetime.now(UTC)
+    rows = [row | {"prediction_id": i, "predicted_at": at, "confidence": 0.75, "entity_keys": "{}"} for i in ("a", "b")]
+    append(lake, project.catalog, pl.DataFrame(rows, schema=pl.DataFrame(SCHEMA.empty_table()).schema), writer="test")
+
+
+def asked(karat, query: str) -> list[dict]:
+    status, out, err = karat("sql", query, "--json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def test_the_weekly_queries_of_document_002_run_as_they_stand(karat, home: Path, scored: None) -> None:
+    features = asked(karat, WEEKLY["quality"])
+    rates = [f["null_rate"] for f in features]
+    assert rates == sorted(rates, reverse=True)
+    stored = Lake(home / "lake").read(TableName("customers_dev", "features", "churn_features"))
+    tenure = next(f for f in features if f["feature_name"] == "tenure")
+    assert tenure["mean_value"] == pytest.approx(stored["tenure"].mean())
+    (churn,) = asked(karat, WEEKLY["performance"])
+    batch = Lake(home / "lake").read(TableName("customers_dev", "predictions", "churn"))
+    assert (churn["model_name"], churn["version"], churn["prediction_count"]) == ("churn", 1, batch.height + 2)
+    sure = pl.max_horizontal("probability", 1 - pl.col("probability"))
+    total = batch.select(sure.sum()).item() + 1.5
+    assert churn["avg_confidence"] == pytest.approx(total / (batch.height + 2))
+    assert asked(karat, WEEKLY["drift"]) == []
+
+
+def test_tables_are_asked_by_any_name_that_is_unique(karat, home: Path, scored: None) -> None:
+    for name in ("churn_features", "features.churn_features", "customers_dev.features.churn_features"):
+        (found,) = asked(karat, f"SELECT count(*) AS n, max(tenure) AS longest FROM {name}")
+        assert found["n"] == len(keys(home))
+    query = """WITH risky AS (SELECT customer_id FROM predictions.churn WHERE probability > 0.5)
+        SELECT count(*) AS n FROM risky JOIN customers_dev.features.churn_features USING (customer_id)"""
+    assert 0 < asked(karat, query)[0]["n"] < len(keys(home))
+    values = asked(karat, "SELECT value FROM ml_feature_values WHERE feature_name = 'tenure'")
+    assert len(values) == len(keys(home))
+    (model,) = asked(karat, "SELECT m.status, e.experiment_name FROM ml_models m JOIN ml_experiments e USING (run_id)")
+    assert model == {"status": "champion", "experiment_name": "customers_dev/churn"}
+    status, out, _ = karat("sql", "SELECT gender, count(*) AS n FROM churn_features GROUP BY ALL ORDER BY 1", "--csv")
+    assert (status, out.splitlines()[0]) == (0, "gender,n")
+
+
+def test_views_of_features_by_day_and_of_what_is_fresh(karat, home: Path) -> None:
+    lake = Lake(home / "lake")
+    stored = lake.read(TableName("customers_dev", "features", "churn_features"))
+    (tenure,) = asked(karat, "SELECT * FROM ml_feature_statistics WHERE feature = 'tenure'")
+    assert (tenure["count"], tenure["null_count"]) == (stored.height, 0)
+    assert (tenure["minimum"], tenure["maximum"]) == (stored["tenure"].min(), stored["tenure"].max())
+    rows = {r["table_name"]: r for r in asked(karat, "SELECT * FROM ml_feature_freshness")}
+    churn, payments = (rows[f"customers_dev.features.{n}"] for n in ("churn_features", "customer_transactions"))
+    assert (churn["is_fresh"], churn["reason"]) == (True, None)
+    assert churn["table_version"] == lake.version(TableName("customers_dev", "features", "churn_features"))
+    assert (payments["is_fresh"], payments["last_updated"]) == (False, None)
+    assert "never been computed" in payments["reason"]
+
+
+def test_features_need_no_registry(karat, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where none was made, nor where it is another machine's and does not answer."""
+    (tmp_path / "lake").symlink_to(home / "lake")
+    monkeypatch.setenv("KARAT_HOME", str(tmp_path))
+    query = "SELECT importance, mean_value FROM ml_features WHERE feature_name = 'tenure'"
+    for host in ("127.0.0.1", "192.0.2.1"):  # the latter is nobody's
+        monkeypatch.setenv("KARAT_HOST", host)
+        monkeypatch.setattr("karat.registry.connection.PROBE_SECONDS", 0.1)
+        (found,) = asked(karat, query)
+        assert found["importance"] == "{}"
+        assert found["mean_value"] > 0
+        status, out, err = karat("features", "customers", "--table", "churn_features", "--json")
+        assert status == 0
+        assert {r["table_version"] for r in json.loads(out)} == {1}
+        assert ("without importance" in err) == (host != "127.0.0.1")
+    assert not (tmp_path / "mlflow").exists()
+
+
+class Rows(HTMLParser):
+    """The cells of each row of the page's tables, as text, and the points of its lines."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: dict[str, list[list[str]]] = {}
+        self.points: list[str] = []
+        self._of, self._in_cell = "", False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        given = dict(attrs)
+        if tag == "table":
+            self._of = given["id"]
+            self.rows[self._of] = []
+        elif tag == "tr":
+            self.rows[self._of].append([])
+        elif tag in ("td", "th"):
+            self.rows[self._of][-1].append("")
+            self._in_cell = True
+        elif tag == "polyline":
+            self.points.append(given["points"])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_cell = self._in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._in_cell:
+            self.rows[self._of][-1][-1] += data
+
+
+def test_the_page_has_every_feature_with_its_figures_and_models(karat, home: Path, tmp_path: Path) -> None:
+    status, _, err = karat("features", "customers", "--html", str(tmp_path / "page.html"))
+    assert status == 0, err
+    page = Rows((tmp_path / "page.html").read_text())
+    declared = load_project("customers", Settings(projects=ROOT / "projects")).tables
+    heads, *features = page.rows["features"]
+    assert len(features) == sum(len(t.stored) for t in declared.values())
+    assert {len(row) for row in features} == {len(heads)}
+    tenure = next(dict(zip(heads, row, strict=True)) for row in features if row[0].startswith("tenurecustomers"))
+    stored = Lake(home / "lake").read(TableName("customers_dev", "features", "churn_features"))["tenure"]
+    assert [float(tenure[h]) for h in ("min", "max")] == [stored.min(), stored.max()]
+    assert float(tenure["mean"]) == pytest.approx(stored.mean(), rel=1e-3)
+    assert tenure["importance"].startswith("churn ")
+    heads, *tables = page.rows["tables"]
+    states = {row[0]: dict(zip(heads, row, strict=True)) for row in tables}
+    assert {n.rpartition(".")[2] for n in states} == set(declared)
+    churn = states["customers_dev.features.churn_features"]
+    assert (churn["state"], churn["version"], churn["features"]) == ("up to date", "1", "27")
+    assert churn["definition"] == declared["churn_features"].definition_hash[:8]
+
+
+def test_the_page_draws_mean_and_nulls_day_by_day() -> None:
+    days = [date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 5)]
+    of_day = {"table_name": "t", "feature": ["x"] * 3 + ["y"] * 3, "day": days * 2}
+    figures = pl.DataFrame(
+        of_day | {"mean": [1.0, 3.0, 2.0, None, None, None], "null_rate": [0.0] * 3 + [0.5, 0.0, 1.0]}
+    )
+    row = dict.fromkeys(("statistics", "deprecated", "window", "table_version", "updated_at", "last_day", "owner"))
+    row |= dict.fromkeys(("type", "project", "source", "description", "definition", "stale_because"), "<script>")
+    row |= {"table": "t", "version": "12345678", "definition_hash": "12345678", "fresh": True, "importance": {}}
+    page = html([row | {"feature": f} for f in ("x", "y")], figures)
+    # of x the mean, which is never null; of y, a text, the nulls: left to right by day, the greatest on top
+    assert Rows(page).points == ["0.0,24.0 24.0,0.0 96.0,12.0", "0.0,12.0 24.0,24.0 96.0,0.0"]
+    assert page.count("<script>") == 1  # what is declared is text
+
+
+def test_the_list_says_what_each_table_stands_for(karat) -> None:
+    _, out, _ = karat("features", "customers")
+    assert "up to date; owner customer-analytics" in out
+    assert "not computed yet" in out
+
+
+def test_a_row_too_wide_for_the_terminal_is_told_column_by_column(karat) -> None:
+    status, out, _ = karat("sql", "SELECT * FROM ml_features WHERE feature_name = 'tenure'")
+    assert status == 0
+    assert "  owner: customer-analytics" in out
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("SELECT * FROM churn_featurs", "churn_features"),
+        ("SELECT tenur FROM churn_features", "tenure"),
+        ("DROP TABLE churn_features", "one SELECT"),
+        ("SELECT 1; SELECT 2", "one query at a time"),
+        ("SELECT FROM WHERE", "syntax"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "disabled"),
+    ],
+)
+def test_what_can_not_be_asked_is_said(karat, scored: None, query: str, says: str) -> None:
+    status, _, err = karat("sql", query)
+    assert status in (1, 2)
+    assert says in err
+
+
+def test_a_name_of_several_tables_must_be_told_whole(karat, home: Path, scored: None) -> None:
+    lake = Lake(home / "lake", "dev")
+    rows = lake.read(TableName("customers_dev", "predictions", "churn"), columns=["customer_id"])
+    lake.create(TableName("customers_dev", "scratch", "churn"), rows.to_arrow().schema, primary_key=["customer_id"])
+    status, _, err = karat("sql", "SELECT * FROM churn")
+    assert status == 2
+    assert "customers_dev.predictions.churn, customers_dev.scratch.churn" in err
+    assert asked(karat, "SELECT count(*) AS n FROM scratch.churn") == [{"n": 0}]

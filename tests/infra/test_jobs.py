@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from infra.job_records import JobSpec
 from infra.jobs import Jobs, spec_of
 from karat.errors import CodeMismatch, JobCancelled, JobFailed, JobTimedOut, ServiceDown, TooFewRows
 from karat.settings import Settings
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.platform
 
@@ -39,13 +39,6 @@ def spec(jobs: Jobs, **parameters: object) -> JobSpec:
 
 
 def quiet(level: int, line: str) -> None: ...
-
-
-def wait_until(true: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def began(marks: Path) -> int:

@@ -14,7 +14,7 @@ import pytest
 from karat.declare import Project, load_project
 from karat.features import compute_table
 from karat.lake import Lake
-from karat.quality import write_sample
+from karat.quality import awaited_gold, write_sample
 from karat.settings import Settings
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
@@ -36,7 +36,10 @@ class Bench:
     lake: Lake
 
     def features(self, tables: Collection[str] = ()) -> None:
-        for table in tables or self.project.tables:
+        """Of ``tables``, or of all whose gold is there."""
+        awaited = awaited_gold(self.project, self.lake)
+        ready = [name for name, table in self.project.tables.items() if table.source not in awaited]
+        for table in tables or ready:
             compute_table(self.project, table, self.lake)
 
     def table(self, name: str) -> pl.DataFrame:

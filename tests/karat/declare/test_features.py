@@ -55,6 +55,18 @@ def test_a_changed_body_changes_the_hash(one, two):
     assert table(BASE, one).definition_hash != table(BASE, two).definition_hash
 
 
+def test_only_what_a_feature_is_derived_from_is_part_of_its_meaning():
+    def meanings(window):
+        narrow = aggregate("cost_7d", "sum", "x", window=window, description="")
+        wide = aggregate("list_cost_7d", "sum", "y", window="7d", description="")
+        one = from_sql("rate", 'list_cost_7d / "cost_7d"', description="")
+        other = from_sql("level", "LIST_COST_7D + 1", description="")
+        return table(narrow, wide, one, other).meanings
+
+    before, after = meanings("7d"), meanings("8d")
+    assert {name for name in before if before[name] != after[name]} == {"cost_7d", "rate"}
+
+
 def test_the_widest_window_is_the_lookback():
     wide = aggregate("w", "count", window="30d", description="")
     assert table(BASE, wide).lookback.days == 30

@@ -178,7 +178,7 @@ def test_gold_without_checks_writes_no_results(shop, events):
     shop.gold("events", events(ROWS))
     compute_table(shop.project, "spend", shop.lake)
     assert results(shop.lake, "shop_dev").is_empty()
-    assert [t.schema for t in shop.lake.tables()] == ["features", "gold"]
+    assert [t.schema for t in shop.lake.tables()] == ["features", "gold", "monitoring"]
 
 
 @pytest.mark.parametrize(

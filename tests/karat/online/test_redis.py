@@ -111,6 +111,22 @@ def test_who_lost_the_lock_writes_nothing(own: RedisServer, store: OnlineStore) 
     assert redis.Redis.from_url(own.url).get(name) == b"another", "only its own lock is let go of"
 
 
+def test_a_lock_renewed_in_the_middle_of_a_write_is_not_lost(own: RedisServer, store: OnlineStore) -> None:
+    client = redis.Redis.from_url(own.url)
+    turns: list[int] = []
+
+    def commands(pipe: Any) -> None:
+        if not turns:  # between WATCH and EXEC, as the keeper of the lock does it
+            (lock,) = client.keys("*:lock:*")
+            client.pexpire(lock, 60_000)
+        turns.append(len(turns))
+        pipe.set("written", len(turns))
+
+    with store.lock(SPACE):
+        store._write(SPACE, commands)  # type: ignore[attr-defined]
+    assert (turns, client.get("written")) == ([0, 1], b"2")
+
+
 def test_a_lock_is_renewed_while_it_is_held(own: RedisServer, store: OnlineStore, monkeypatch) -> None:
     monkeypatch.setattr(backend, "LOCK_SECONDS", 0.4)
     monkeypatch.setattr(backend, "RENEW_SECONDS", 0.1)

@@ -8,18 +8,18 @@ import polars as pl
 import pytest
 
 from karat.errors import IngestedRows, TableNotFound
-from karat.quality import ingest, missing_gold, origin, set_aside_name, write_sample
+from karat.quality import awaited_gold, ingest, origin, set_aside_name, write_sample
 
 END = date(2024, 3, 31)
 HEADER = "order_id,placed_at,items,amount,country,paid,due"
 
 
 def test_a_sample_is_written_once(lake, project):
-    assert missing_gold(project, lake) == ["orders", "shops"]
+    assert awaited_gold(project, lake) == ()
     written = write_sample(project, lake, end=END)
     assert [(w.table.table, w.rows, w.changed) for w in written] == [("orders", 20, True), ("shops", 2, True)]
     assert origin(lake, project.gold_name("orders")) == "sample"
-    assert missing_gold(project, lake) == []
+    assert awaited_gold(project, lake) == ()
     versions = [lake.version(t) for t in lake.tables()]
     again = write_sample(project, lake, end=END)
     assert [(w.rows, w.changed) for w in again] == [(20, False), (2, False)]
@@ -62,6 +62,13 @@ def test_ingested_rows_replace_a_sample_and_are_never_replaced(lake, project, cs
     assert [w.table.table for w in shops] == ["shops"]
     with pytest.raises(TableNotFound, match="Did you mean 'shops'"):
         write_sample(project, lake, tables=["shop"])
+
+
+def test_beside_a_users_rows_the_other_tables_are_awaited(lake, project, csv):
+    ingest(project, "orders", [csv(HEADER, "x,2024-03-01T10:00:00Z,2,9.5,DE,yes,2024-04-01")], lake)
+    assert awaited_gold(project, lake) == ("shops",)
+    write_sample(project, lake, end=END, tables=["shops"])
+    assert awaited_gold(project, lake) == ()
 
 
 def test_rows_that_a_user_wrote_through_the_lake_are_theirs(lake, project):

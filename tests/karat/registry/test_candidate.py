@@ -12,14 +12,13 @@ import mlflow.pyfunc
 import polars as pl
 import pytest
 
-from infra.cli.impact import _troubles
 from karat.declare import Project, load_project
 from karat.errors import EmptyTrainingSet, FunctionChanged, LabelNotFound, ServiceDown, TableNotFound, UntrustedModel
 from karat.features import compute_table
 from karat.inference import predict, score_model
 from karat.lake import Lake
 from karat.names import ModelName
-from karat.registry import Registry, candidate, definition_of, make_candidate, promote, rebuild
+from karat.registry import Registry, breaks, candidate, definition_of, make_candidate, promote, rebuild, valid_champion
 from karat.registry.folder import METADATA, read_folder
 from karat.settings import Settings
 from karat.training.filled import fill
@@ -234,9 +233,10 @@ def test_a_declared_function_is_a_feature_and_its_source_part_of_the_definition(
     assert score_model(project, spec, lake, registry).rows > 0
     (folder / "features" / "share.py").write_text(RELATIVE.format(more="+ 0"))  # the same values by another source
     changed = load_project("shop", settings)
-    assert list(_troubles(changed, registry, made.version)) == [
-        "next_week version 1 would break: the feature function spent_share has another source now"
-    ]
+    (found,) = breaks(changed, registry)
+    assert (found.what, found.changed) == ("feature function spent_share", True)
+    champion = valid_champion(project, spec, lake, registry)
+    assert (champion.version, valid_champion(changed, spec, lake, registry)) == (1, None)
     with pytest.raises(FunctionChanged, match="'spent_share'"):
         predict(lake, loaded, training_rows(project, lake), library=FunctionLibrary(settings))
     again = make_candidate(changed, spec, lake, registry)

@@ -110,6 +110,24 @@ def test_both_are_scored_with_lookups_of_their_own(shop_features, lake, registry
     assert decision.champion_metrics["roc_auc"] > 0.8  # the ages as they were when the candidate was trained
 
 
+def test_features_of_another_meaning_void_a_champion_that_reads_them(shop_features, lake, registry, spec) -> None:
+    make_candidate(shop_features, only(spec, "age"), lake, registry)
+    promote(shop_features, gates(only(spec, "age"), floors={}), lake, registry, 1)
+
+    def redefined(feature: str):
+        table = shop_features.tables["people_features"]
+        other = [
+            f.model_copy(update={"where": "customer <> 'nobody'"} if f.name == feature else {}) for f in table.features
+        ]
+        changed = table.model_copy(update={"features": tuple(other)})
+        return replace(shop_features, tables=shop_features.tables | {"people_features": changed})
+
+    champion = registry.champion(LEAVER)
+    assert void_reason(champion, redefined("city"), spec, lake, registry) == ""
+    assert "people_features.age" in void_reason(champion, redefined("age"), spec, lake, registry)
+    assert valid_champion(redefined("age"), spec, lake, registry) is None
+
+
 def test_real_data_void_the_champion_of_a_sample(shop_features, lake, registry, spec) -> None:
     made = make_candidate(shop_features, spec, lake, registry)
     promote(shop_features, spec, lake, registry, 1)
@@ -120,7 +138,7 @@ def test_real_data_void_the_champion_of_a_sample(shop_features, lake, registry, 
         gold, shop_features.gold["members"].schema, primary_key=["customer"], properties={"karat.origin": "ingest"}
     )
     lake.overwrite(gold, rows)
-    assert "members" in void_reason(registry.champion(LEAVER), shop_features, spec, lake)
+    assert "members" in void_reason(registry.champion(LEAVER), shop_features, spec, lake, registry)
     assert valid_champion(shop_features, spec, lake, registry) is None
     compute_table(shop_features, "people_features", lake)
     again = make_candidate(shop_features, spec, lake, registry)

@@ -60,9 +60,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait(30)
 
 
-def test_registered_through_the_server_and_read_without_it(
-    shop_features: Project, lake: Lake, settings: Settings, served: subprocess.Popen[bytes], tmp_path: Path
+def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
+    shop_features: Project,
+    lake: Lake,
+    settings: Settings,
+    served: subprocess.Popen[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Whatever has been done to the environment since the first import.
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     spec = shop_features.models["leaver"]
     remote = open_registry(settings)
     assert remote.tracking_uri == settings.mlflow_url

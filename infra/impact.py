@@ -1,0 +1,34 @@
+"""What the declarations as they are now would break; MLflow takes seconds to import: only where something changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from karat.declare import Project
+from karat.errors import PlatformError, StoreError
+from karat.features import redefined
+from karat.lake import Lake
+from karat.settings import Settings
+
+
+def may_have_models(settings: Settings) -> bool:
+    """Whether a model can have been registered here."""
+    return (settings.home / "mlflow" / "mlflow.db").exists() or not settings.loopback
+
+
+def broken_champions(project: Project, settings: Settings) -> list[str]:
+    """One line for each trouble of a champion; a line of its own where the registry can't be asked."""
+    registry = import_module("karat.registry")
+    try:
+        return [f"would break {one}" for one in registry.breaks(project, registry.open_registry(settings))]
+    except (PlatformError, StoreError) as error:
+        return [f"the champions could not be looked at: {error.what} ({error.where})"]
+
+
+def refuse_breaking(project: Project, tables: Sequence[str], lake: Lake, settings: Settings) -> None:
+    """Raises BreakingChange where a champion reads what computing ``tables`` would give another meaning, or what the
+    project declares no more."""
+    if changed := redefined(project, tables, lake):
+        registry = import_module("karat.registry")
+        registry.refuse(registry.breaks(project, registry.open_registry(settings), changed), project)

@@ -1,0 +1,1 @@
+"""What there is: the features with their figures, where everything comes from, and questions in SQL."""

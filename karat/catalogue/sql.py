@@ -1,0 +1,157 @@
+"""SELECT over the lake: DuckDB reads the tables and views that a query names, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from karat.catalogue.views import Views
+from karat.errors import TableNotFound, WrongCall, did_you_mean
+from karat.features.connection import connect, literal, quote, why
+from karat.lake import Lake
+from karat.names import TableName
+
+#: A column of a view that depends on others: a query that groups by these may select it, as in other databases.
+_DEPENDENT = {"prediction_count": {"model_id", "model_name", "version"}}
+
+
+def query(text: str, views: Views, *, limit: int | None = None) -> pl.DataFrame:
+    """The rows of one SELECT (or WITH ... SELECT) in DuckDB's dialect.
+
+    Tables are named ``catalog.schema.table``, or by as much of that as is unique; views as in ``Views``. Raises
+    WrongCall for anything but one SELECT, or for what does not bind, and TableNotFound with the nearest name.
+    """
+    tree = _parsed(text)
+    scans = _Scans(views.lake, views)
+    with connect(threads=os.cpu_count()) as connection:
+        for path in dict.fromkeys(_tables(tree)):
+            scans.put(connection, path)
+        changed = _with_dependent(tree)
+        asked = text.strip().rstrip(";") if changed is None else _text(connection, changed)
+        try:
+            rows = connection.sql(asked if limit is None else f"SELECT * FROM ({asked}) LIMIT {limit}")
+            return rows.pl()
+        except duckdb.Error as error:
+            hints = [line.strip() for line in str(error).splitlines() if line.startswith(("Candidate", "Did you"))]
+            raise WrongCall(
+                f"the query can't be run: {why(error)}", where=text.strip()[:200], remedy="; ".join(hints)
+            ) from error
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    with connect() as connection:
+        try:
+            asked = f"SELECT json_serialize_sql({literal(text)})"
+            tree: dict[str, Any] = json.loads(connection.sql(asked).fetchall()[0][0])
+        except duckdb.Error as error:
+            raise WrongCall(f"the query can't be read: {why(error)}", where=text.strip()[:200]) from error
+    if tree["error"]:
+        raise WrongCall(
+            f"the query can't be read: {tree['error_message']}",
+            where=text.strip()[:200],
+            remedy="one SELECT, in DuckDB's dialect: nothing is written here",
+        )
+    if len(tree["statements"]) != 1:
+        raise WrongCall("one query at a time", where=text.strip()[:200])
+    return tree
+
+
+def _nodes(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _nodes(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _nodes(value)
+
+
+def _tables(tree: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The names that stand for tables; those of WITH are the query's own."""
+    own = {entry["key"].lower() for node in _nodes(tree) if "cte_map" in node for entry in node["cte_map"]["map"]}
+    for node in _nodes(tree):
+        if node.get("type") == "BASE_TABLE":
+            parts = (node.get("catalog_name"), node.get("schema_name"), node.get("table_name"))
+            path = tuple(p for p in parts if p)
+            if len(path) > 1 or path[0].lower() not in own:
+                yield path
+
+
+def _with_dependent(tree: dict[str, Any]) -> dict[str, Any] | None:
+    """The tree that groups by the dependent columns which it selects, too; None where there is nothing to add."""
+    changed = False
+    for node in (n for n in _nodes(tree) if n.get("group_expressions")):
+        grouped = {e["column_names"][-1].lower() for e in node["group_expressions"] if e.get("column_names")}
+        chosen = [e for e in node["select_list"] if e.get("column_names")]
+        for column in (e for e in chosen if _DEPENDENT.get(e["column_names"][-1].lower(), set()) & grouped):
+            if column["column_names"][-1].lower() not in grouped:
+                node["group_expressions"].append(column)
+                node["group_sets"] = [[*each, len(node["group_expressions"]) - 1] for each in node["group_sets"]]
+                changed = True
+    return tree if changed else None
+
+
+def _text(connection: duckdb.DuckDBPyConnection, tree: dict[str, Any]) -> str:
+    text: str = connection.sql(f"SELECT json_deserialize_sql({literal(json.dumps(tree))})").fetchall()[0][0]
+    return text
+
+
+@dataclass
+class _Scans:
+    """Gives a connection what it may read, under the name that the query uses."""
+
+    lake: Lake
+    views: Views
+    made: int = 0
+    schemas: set[tuple[str, ...]] = field(default_factory=set)
+
+    def put(self, connection: duckdb.DuckDBPyConnection, path: tuple[str, ...]) -> None:
+        rows = self._rows(path)
+        self.made += 1
+        connection.register(f"__karat_{self.made}", rows)
+        self._make_schema(connection, path[:-1])
+        where = ".".join(quote(p) for p in path)
+        connection.execute(f"CREATE VIEW {where} AS SELECT * FROM __karat_{self.made}")
+
+    def _make_schema(self, connection: duckdb.DuckDBPyConnection, above: tuple[str, ...]) -> None:
+        if not above or above in self.schemas:
+            return
+        if len(above) == 2 and above[:1] not in self.schemas:
+            connection.execute(f"ATTACH ':memory:' AS {quote(above[0])}")
+            self.schemas.add(above[:1])
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {'.'.join(quote(p) for p in above)}")
+        self.schemas.add(above)
+
+    def _rows(self, path: tuple[str, ...]) -> pl.LazyFrame:
+        if len(path) == 1 and path[0].lower() in self.views.names:
+            made: Callable[[], pl.LazyFrame] = getattr(self.views, path[0].lower())
+            return made()
+        return self.lake.scan(self._table(path))
+
+    def _table(self, path: tuple[str, ...]) -> TableName:
+        known = self._known()
+        wanted = ".".join(path).lower()
+        found = [name for text, name in known.items() if text == wanted or text.endswith(f".{wanted}")]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise WrongCall(
+                f"several tables are called {wanted!r}: {', '.join(map(str, found))}",
+                remedy="name the catalog and the schema, too",
+            )
+        short = {**known, **{text.partition(".")[2]: n for text, n in known.items()}}
+        names = [*short, *{n.table for n in known.values()}, *self.views.names]
+        raise TableNotFound(
+            f"there is no table or view {'.'.join(path)!r}",
+            where=str(self.lake.root),
+            remedy=did_you_mean(wanted, names),
+        )
+
+    def _known(self) -> Mapping[str, TableName]:
+        return {str(name).lower(): name for name in self.lake.tables()}

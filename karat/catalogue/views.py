@@ -1,0 +1,314 @@
+"""The six views of document 002 over the lake and the registry, which its weekly queries ask, and two of features."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from karat.catalogue.features import Importance, catalogued, importance_of
+from karat.catalogue.tables import freshness, statistics_by_day
+from karat.declare import Project
+from karat.errors import PlatformError, StoreError
+from karat.lake import Lake
+from karat.names import ModelName, TableName
+from karat.names import prediction_log_name as log_table
+
+if TYPE_CHECKING:  # MLflow takes seconds to import
+    from karat.registry import ModelVersion, Registry
+
+_MOMENT = pl.Datetime("us", "UTC")
+_NOTHING, _NO_TEXT = pl.lit(None, dtype=pl.Float64), pl.lit(None, dtype=pl.String)
+_FEATURES: Any = {
+    "feature_name": pl.String,
+    "table_name": pl.String,
+    "project": pl.String,
+    "description": pl.String,
+    "data_type": pl.String,
+    "source": pl.String,
+    "computation_logic": pl.String,
+    "window": pl.String,
+    "owner": pl.String,
+    "version": pl.String,
+    "is_deprecated": pl.Boolean,
+    "deprecation": pl.String,
+    "null_rate": pl.Float64,
+    "mean_value": pl.Float64,
+    "std_dev": pl.Float64,
+    "min_value": pl.Float64,
+    "max_value": pl.Float64,
+    "importance": pl.String,
+    "table_version": pl.Int64,
+    "last_updated": _MOMENT,
+}
+_VALUES: Any = {
+    "table_name": pl.String,
+    "entity_id": pl.String,
+    "feature_name": pl.String,
+    "value": pl.String,
+    "event_time": _MOMENT,
+}
+_SCORES = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "rmse", "mae", "r2")
+_MODELS: Any = {
+    "model_id": pl.String,
+    "model_name": pl.String,
+    "project": pl.String,
+    "version": pl.Int64,
+    "status": pl.String,
+    "model_type": pl.String,
+    "task": pl.String,
+    **dict.fromkeys(_SCORES, pl.Float64),
+    "metrics": pl.String,
+    "baseline": pl.String,
+    "owner": pl.String,
+    "run_id": pl.String,
+    "created_at": _MOMENT,
+}
+_EXPERIMENTS: Any = {
+    "experiment_name": pl.String,
+    "run_id": pl.String,
+    "model_name": pl.String,
+    "version": pl.Int64,
+    "parameters": pl.String,
+    "metrics": pl.String,
+    "started_at": _MOMENT,
+}
+_PREDICTIONS: Any = {
+    "model_id": pl.String,
+    "model_name": pl.String,
+    "version": pl.Int64,
+    "run_id": pl.String,
+    "channel": pl.String,
+    "prediction_id": pl.String,
+    "entity_id": pl.String,
+    "predicted_value": pl.Float64,
+    "predicted_class": pl.String,
+    "confidence": pl.Float64,
+    "latency_ms": pl.Float64,
+    "predicted_at": _MOMENT,
+    "prediction_count": pl.Int64,
+}
+_MONITORING: Any = {
+    "model_id": pl.String,
+    "model_name": pl.String,
+    "version": pl.Int64,
+    "period_start": _MOMENT,
+    "prediction_count": pl.Int64,
+    "avg_confidence": pl.Float64,
+    "avg_latency_ms": pl.Float64,
+    "drift_detected": pl.Boolean,
+    "feature_drift": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Views:
+    """Makes each view when a query names it. ``registry`` is opened for those alone that need it; it gives None where
+    no model can have been registered."""
+
+    lake: Lake
+    projects: Sequence[Project]
+    registry: Callable[[], Registry | None]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(n for n in dir(type(self)) if n.startswith("ml_"))
+
+    @cached_property
+    def _registry(self) -> Registry | None:
+        return self.registry()
+
+    @cached_property
+    def _catalogs(self) -> list[str]:
+        return [p.catalog for p in self.projects]
+
+    def ml_features(self) -> pl.LazyFrame:
+        """Every declared feature with its figures."""
+        shares = self._importance()
+        rows = [r for p in self.projects for t in p.tables.values() for r in catalogued(p, t, self.lake, shares)]
+        return pl.LazyFrame([_feature(r) for r in rows], schema=_FEATURES, orient="row")
+
+    def ml_feature_statistics(self) -> pl.LazyFrame:
+        """What every feature looked like on every day."""
+        return statistics_by_day(self.lake, self._catalogs)
+
+    def ml_feature_freshness(self) -> pl.LazyFrame:
+        """Every declared feature table: whether it stands for gold as it is now, and what it was computed from."""
+        return freshness(self.lake, self.projects)
+
+    def ml_feature_values(self) -> pl.LazyFrame:
+        """Every value of every feature table, as text, with its entity and time."""
+        tables = [
+            t
+            for p in self.projects
+            for t in (p.table_name(n) for n in p.tables)
+            if self.lake.exists(t)  # not computed yet
+        ]
+        return pl.concat([pl.LazyFrame(schema=_VALUES), *(_values(self.lake, t) for t in tables)])
+
+    def ml_models(self) -> pl.LazyFrame:
+        """Every registered version and how it stands."""
+        return pl.LazyFrame([_model(v) for v in self._versions()], schema=_MODELS, orient="row")
+
+    def ml_experiments(self) -> pl.LazyFrame:
+        """The run behind every registered version, its parameters and metrics."""
+        rows = []
+        for version in self._versions():
+            tags, name = version.tags, version.name
+            experiment = "/".join(filter(None, (name.catalog, tags.get("karat.domain"), name.name)))
+            parameters = self._registry.parameters(version) if self._registry else {}
+            known = json.dumps(parameters), json.dumps(version.metrics)
+            rows.append((experiment, version.run_id, name.name, version.version, *known, version.created))
+        return pl.LazyFrame(rows, schema=_EXPERIMENTS, orient="row")
+
+    def ml_predictions(self) -> pl.LazyFrame:
+        """Every prediction: those of batches as they stand in their tables, and those that were asked for online."""
+        frames = [_batch(self.lake, t) for c in self._catalogs for t in self.lake.tables(c, "predictions")]
+        frames += [_online(self.lake, log_table(c)) for c in self._catalogs if self.lake.exists(log_table(c))]
+        rows = pl.concat([pl.LazyFrame(schema=_PREDICTIONS).drop("prediction_count"), *frames])
+        counted = pl.len().over("model_id", "version").cast(pl.Int64).alias("prediction_count")
+        return rows.with_columns(counted)
+
+    def ml_monitoring(self) -> pl.LazyFrame:
+        """By model version and day: how much was predicted, how surely and how fast, and whether a report of that day
+        found drift."""
+        day = pl.col("predicted_at").dt.truncate("1d").alias("period_start")
+        rows = self.ml_predictions().group_by("model_id", "model_name", "version", day)
+        measured = rows.agg(
+            pl.len().cast(pl.Int64).alias("prediction_count"),
+            pl.col("confidence").mean().alias("avg_confidence"),
+            pl.col("latency_ms").mean().alias("avg_latency_ms"),
+        )
+        on = ["model_id", "version", "period_start"]
+        joined = measured.join(self._drift(), on=on, how="full", coalesce=True)
+        name = pl.coalesce("model_name", pl.col("model_id").str.split(".").list.last())
+        return joined.with_columns(name.alias("model_name")).select(list(_MONITORING))
+
+    def _drift(self) -> pl.LazyFrame:
+        """What the monitoring tables say, where a project has one."""
+        schema: Any = {n: _MONITORING[n] for n in ("model_id", "version", "period_start", "drift_detected")}
+        schema |= {"feature_drift": pl.String}
+        tables = [TableName(c, "monitoring", "drift") for c in self._catalogs]
+        found = [self.lake.scan(t) for t in tables if self.lake.exists(t)]
+        known = [f.select([pl.col(n).cast(t) for n, t in schema.items()]) for f in found]
+        return pl.concat([pl.LazyFrame(schema=schema), *known])
+
+    def _versions(self) -> list[ModelVersion]:
+        registry = self._registry
+        if registry is None:
+            return []
+        return [v for c in self._catalogs for m in registry.models(c) for v in registry.versions(m)]
+
+    def _importance(self) -> Importance:
+        """A feature's figures are told without the registry, too."""
+        try:
+            return importance_of(self._registry, self._catalogs) if self._registry else {}
+        except (PlatformError, StoreError):
+            return {}
+
+
+def _feature(row: dict[str, Any]) -> tuple[Any, ...]:
+    figures = row["statistics"] or {}
+    return (
+        row["feature"],
+        row["table"],
+        row["project"],
+        row["description"],
+        row["type"],
+        row["source"],
+        row["definition"],
+        row["window"],
+        row["owner"],
+        row["version"],
+        row["deprecated"] is not None,
+        row["deprecated"],
+        *(figures.get(f) for f in ("null_rate", "mean", "std", "min", "max")),
+        json.dumps(row["importance"]),
+        row["table_version"],
+        row["updated_at"],
+    )
+
+
+def _values(lake: Lake, name: TableName) -> pl.LazyFrame:
+    info, rows = lake.info(name), lake.scan(name)
+    time = info.timeseries
+    keys = [k for k in info.primary_key if k != time]
+    moment = pl.col(time).cast(_MOMENT) if time else pl.lit(None, dtype=_MOMENT)
+    features = [f.name for f in info.schema if f.name not in info.primary_key]
+    entity = pl.concat_str([pl.col(k).cast(pl.String) for k in keys], separator="|")
+    texts = rows.select(entity.alias("entity_id"), moment.alias("event_time"), pl.col(features).cast(pl.String))
+    long = texts.unpivot(features, index=["entity_id", "event_time"], variable_name="feature_name")
+    return long.with_columns(table_name=pl.lit(str(name))).select(list(_VALUES))
+
+
+def _model(version: ModelVersion) -> tuple[Any, ...]:
+    tags = version.tags
+    return (
+        str(version.name),
+        version.name.name,
+        tags.get("karat.project"),
+        version.version,
+        ", ".join(version.aliases) or "candidate",
+        tags.get("karat.kind"),
+        tags.get("karat.task"),
+        *(version.metrics.get(s) for s in _SCORES),
+        json.dumps(version.metrics),
+        json.dumps(version.baseline),
+        tags.get("karat.owner"),
+        version.run_id,
+        version.created,
+    )
+
+
+def _online(lake: Lake, name: TableName) -> pl.LazyFrame:
+    return lake.scan(name).select(
+        pl.col("model_name").alias("model_id"),
+        pl.col("model_name").str.split(".").list.last().alias("model_name"),
+        pl.col("model_version").alias("version"),
+        "run_id",
+        pl.lit("online").alias("channel"),
+        "prediction_id",
+        pl.col("entity_keys").alias("entity_id"),
+        "predicted_value",
+        "predicted_class",
+        "confidence",
+        "latency_ms",
+        "predicted_at",
+    )
+
+
+def _batch(lake: Lake, name: TableName) -> pl.LazyFrame:
+    """A prediction table has the columns of its task."""
+    rows = lake.scan(name)
+    there = rows.collect_schema()
+    keys = [pl.col(k).cast(pl.String) for k in lake.info(name).primary_key if k in there]
+    value = next(c for c in ("score", "probability", "prediction") if c in there)
+    classified = value != "prediction"
+    return rows.select(
+        pl.lit(str(ModelName(name.catalog, name.table))).alias("model_id"),
+        pl.lit(name.table).alias("model_name"),
+        pl.col("model_version").cast(pl.Int64).alias("version"),
+        "run_id",
+        pl.lit("batch").alias("channel"),
+        pl.lit(None, dtype=pl.String).alias("prediction_id"),
+        pl.concat_str(keys, separator="|").alias("entity_id"),
+        pl.col(value).cast(pl.Float64).alias("predicted_value"),
+        (pl.col("prediction").cast(pl.String) if classified else _NO_TEXT).alias("predicted_class"),
+        _confidence(there.names()).alias("confidence"),
+        _NOTHING.alias("latency_ms"),
+        pl.col("scored_at").cast(_MOMENT).alias("predicted_at"),
+    )
+
+
+def _confidence(columns: Sequence[str]) -> pl.Expr:
+    """The probability of the class that was predicted."""
+    probability = pl.col("probability")
+    if "probability" not in columns:
+        return _NOTHING
+    if any(c.startswith("probability_") for c in columns):
+        return probability.cast(pl.Float64)
+    return pl.max_horizontal(probability, 1 - probability).cast(pl.Float64)
