@@ -230,6 +230,33 @@ COMMITMENT = (
         _per("on_demand_compute_14d", "compute_list_cost_14d"),
         description="Share of the compute of the last 14 days, at list price, that was bought on demand",
     ),
+    *(
+        _sum(
+            f"committed_capacity_{days}d",
+            "CASE WHEN commitment_status = 'Unused' THEN effective_cost / 0.75 ELSE list_cost END",
+            days,
+            "Committed capacity at list price, used or not,",
+            "pricing_category = 'Committed'",
+            shown=False,
+        )
+        for days in (7, 28)
+    ),
+    *(
+        _sum(
+            f"compute_list_cost_{days}d", "list_cost", days, "Compute at list price", CATEGORIES["compute"], shown=False
+        )
+        for days in (7, 28)
+    ),
+    *(
+        from_polars(
+            f"compute_over_commitment_{days}d",
+            (
+                (pl.col(f"compute_list_cost_{days}d").clip(0) + 1) / (pl.col(f"committed_capacity_{days}d").clip(0) + 1)
+            ).log(),
+            description=f"Logarithm of compute over committed capacity, at list price, 1 added to both, {days} days",
+        )
+        for days in (7, 28)
+    ),
     aggregate(
         "on_demand_days_7d",
         "count_distinct",
@@ -237,6 +264,20 @@ COMMITMENT = (
         window="7d",
         where=ON_DEMAND_COMPUTE,
         description="Days of the last 7 on which compute was bought on demand",
+    ),
+    *(
+        aggregate(
+            f"on_demand_{name}_28d",
+            "count_distinct",
+            "usage_date",
+            window="28d",
+            where=f"{ON_DEMAND_COMPUTE} AND isodow(usage_date) {which}",
+            description=f"{text} of the last 28 days on which compute was bought on demand",
+        )
+        for name, which, text in (
+            ("weekends", ">= 6", "Weekend days"),
+            ("workdays", "< 6", "Days from Monday to Friday"),
+        )
     ),
     aggregate(
         "on_demand_days_14d",
@@ -385,6 +426,27 @@ CALENDAR = (
             description=f"Month-end closing in the {when} 7 days: a month's last two working days, and its first",
         )
         for when, days in (("next", range(1, 8)), ("last", range(-6, 1)))
+    ),
+    from_polars(
+        "closing_days_last_30d",
+        pl.sum_horizontal(_closing(pl.col("usage_date") + pl.duration(days=d)) for d in range(-29, 1)),
+        dtype="int64",
+        intermediate=True,
+        description="Month-end closing in the last 30 days",
+    ),
+    *(
+        from_polars(
+            f"{what}_run_rate_{days}d",
+            pl.col(f"{source}_{days if days < 30 else wide}d")
+            / (pl.min_horizontal("active_days_30d", pl.lit(days)) + pl.col(f"closing_days_last_{days}d")).clip(1)
+            * (7 + pl.col("closing_days_next_7d")),
+            description=f"{text} of the next 7 days, were they as the last {days}, closing days counted twice",
+        )
+        for days in (7, 30)
+        for what, source, wide, text in (
+            ("cost", "cost", 30, "Effective cost"),
+            ("avoidable", "avoidable_cost", 28, "Avoidable cost"),
+        )
     ),
     from_polars(
         "closing_shift_7d",

@@ -21,9 +21,9 @@ PROBLEMS = {
 MEANS = {
     "log_seconds": ("ln(greatest(duration_ms, 1) / 1000)", "Logarithm of the seconds a query took"),
     "seconds": ("duration_ms / 1000", "Seconds a query took"),
-    "log_load": ("ln(greatest(load_share, 0.001))", "Logarithm of the load over capacity"),
+    "log_load": ("CASE WHEN load_share > 0 THEN ln(load_share) END", "Logarithm of the load over capacity"),
     "load_share": ("load_share", "Load over capacity"),
-    "log_memory": ("ln(greatest(memory_gb, 0.001))", "Logarithm of the memory of a query, GB"),
+    "log_memory": ("CASE WHEN memory_gb > 0 THEN ln(memory_gb) END", "Logarithm of the memory of a query, GB"),
     "running": ("running_queries", "Queries that ran beside one"),
     "log_read_bytes": ("ln(1 + read_bytes)", "Logarithm of 1 and the bytes read"),
 }
@@ -127,6 +127,9 @@ def _means() -> Iterator[Feature]:
         )
     yield aggregate(
         "max_memory_7d", "max", "memory_gb", window="7d", description="Most memory of a query in 7 days, GB"
+    )
+    yield from_polars(
+        "log_mean_seconds_7d", (pl.col("seconds_7d") + 1e-3).log(), description="Logarithm of seconds_7d"
     )
     yield aggregate("max_running_1d", "max", "running_queries", window="1d", description="Most queries at a time")
     yield aggregate("max_running_7d", "max", "running_queries", window="7d", description="Most at a time in 7 days")

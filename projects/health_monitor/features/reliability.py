@@ -84,7 +84,7 @@ def _symptoms() -> Iterator[Feature]:
 
 def _causes() -> Iterator[Feature]:
     for cause in CAUSES:
-        for days in (7, 30):
+        for days in (7, 14, 30):
             yield aggregate(
                 f"{cause}_failures_{days}d",
                 "count",
@@ -142,6 +142,8 @@ def _durations() -> Iterator[Feature]:
 
 
 def _recovery() -> Iterator[Feature]:
+    for days in (1, 3, 7, 30):
+        yield _mean("open_tickets", "open_tickets", days, "Tickets open with the team as a run began,")
     for days in (3, 7, 14, 30):
         yield _mean(
             "log_recovery", "ln(1 + recovery_minutes)", days, "Logarithm of 1 and the minutes to mend a failure"

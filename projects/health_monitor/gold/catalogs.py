@@ -7,8 +7,8 @@ in schemas; a row is a table as it was at the end of a day. Hidden states of eac
 - ``migration``: for two to six weeks the tables of a catalogue may be rebuilt (one stretch in three): columns are
   dropped or retyped on one table-day in sixty, else one in two thousand, more on a Tuesday, the day of releases.
   Columns that are only added, and ones that are marked as deprecated, tell of it early.
-- ``domain``: whose data a catalogue holds now (``customer``, ``finance``, ``operations`` or ``product``), for three to
-  nine weeks. Its tables have the columns of their domain, more or less, and stewards give most of the tags that they
+- ``domain``: whose data a catalogue holds now (``customer``, ``finance``, ``operations`` or ``product``), for four to
+  eleven weeks. Its tables have the columns of their domain, more or less, and stewards give most of the tags that they
   give by it, one in four by another.
 - ``drift``: on about one catalogue-day in 30, for one to three days, what is loaded is not what it was: values go
   missing, rows come twice or not at all, a source sends another distribution. Some are too mild to be seen.
@@ -104,7 +104,7 @@ catalogs_truth = GoldTable(
 )
 
 SLOTS, HISTORY, TABLES = 62, 98, 40
-MIGRATION_DAYS, MIGRATES, DOMAIN_DAYS = 28.0, 0.33, 42.0
+MIGRATION_DAYS, MIGRATES, DOMAIN_DAYS = 28.0, 0.33, 55.0
 #: Of a table on a day: that a column goes or changes its type, while nothing is rebuilt and while it is.
 CHANGES, MIGRATION_CHANGES = 0.0005, 0.016
 #: Share of the columns of each sort (personal, money, time, code) by domain.
@@ -129,7 +129,7 @@ def _world(draws: Draws, who: Slots, days: np.ndarray) -> World:
     at = slot[:, None]
     migration = _migration(draws, slot, days)
     kind, strength = _drifts(draws, who, days)
-    block = draws.blocks("domain", slot, days, low=21, high=63)
+    block = draws.blocks("domain", slot, days, low=30, high=80)
     return World(
         who=who,
         tables=np.round(TABLES * np.exp(0.4 * draws.normal("tables", who.number)) + 4).astype(int) * who.alive,
@@ -174,9 +174,9 @@ def _day(draws: Draws, world: World, j: int, day: int, chance: np.ndarray) -> pl
     number = world.who.number[s, j]
     own = (number, nth)
     columns = np.round(8 + 24 * draws.uniform("columns", *own)).astype(int)
-    # Two tables in three are of the catalogue's domain, the others of any.
+    # Three tables in four are of the catalogue's domain, the others of any.
     of = np.where(
-        draws.uniform("stray", *own) < 0.33, np.floor(4 * draws.uniform("own", *own)), world.domain[s, j]
+        draws.uniform("stray", *own) < 0.25, np.floor(4 * draws.uniform("own", *own)), world.domain[s, j]
     ).astype(int)
     # As long as a table serves the same domain, it keeps its columns.
     share = [COLUMNS[of, i] * (0.4 + 0.9 * draws.uniform(f"sort {i}", *own, of)) for i in range(4)]
@@ -253,23 +253,32 @@ def _described(tables: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _answers(world: World, days: np.ndarray) -> dict[str, np.ndarray]:
+def _answers(world: World) -> dict[str, np.ndarray]:
     """What the states of a day would answer about the days after it: (s, d) each."""
-    still, kept = stays(MIGRATION_DAYS, 7), stays(DOMAIN_DAYS, 14)
-    # A week has one Tuesday: 3 and 6 x 0.67 are 7 days' worth.
-    goes = {
-        state: 1 - (1 - rate) ** (7 * world.tables) for state, rate in ((True, MIGRATION_CHANGES), (False, CHANGES))
-    }
-    usual = MIGRATES * goes[True] + (1 - MIGRATES) * goes[False]
-    now = np.where(world.migration, goes[True], goes[False])
+    kept, still = stays(DOMAIN_DAYS, 14), stays(MIGRATION_DAYS, 7)
+    # Of the next seven days, those in a migration: a planned one begins within four, another hardly within three.
+    days_of = {"now": 7, "planned": 5, "none": 0}
+    goes = {name: _goes(world.tables, days) for name, days in days_of.items()}
+    ends = 0.5 * (goes["now"] + _goes(world.tables, 3))
+    begins = 3 / MIGRATION_DAYS * MIGRATES
+    change = np.where(
+        world.migration,
+        still * goes["now"] + (1 - still) * ends,
+        np.where(world.lead, goes["planned"], begins * _goes(world.tables, 2) + (1 - begins) * goes["none"]),
+    )
     return {
         "drift_strength": world.strength,
-        "p_change_7d": still * now + (1 - still) * usual,
+        "p_change_7d": change,
         **{
             f"p_{name}": kept * np.where(world.domain == i, 0.8125, 0.0625) + (1 - kept) / 4
             for i, name in enumerate(DOMAINS)
         },
     }
+
+
+def _goes(tables: np.ndarray, days: int) -> np.ndarray:
+    """That in a week, of which so many days are of a migration, a column goes or changes its type."""
+    return 1 - (1 - MIGRATION_CHANGES) ** (days * tables) * (1 - CHANGES) ** ((7 - days) * tables)
 
 
 def _truth(world: World, days: np.ndarray) -> pl.DataFrame:
@@ -284,7 +293,7 @@ def _truth(world: World, days: np.ndarray) -> pl.DataFrame:
         "drift_kind": pl.Series((None, *DRIFTS))[world.kind[s, d]],
     }
     return (
-        pl.DataFrame(states | {name: values[s, d].round(6) for name, values in _answers(world, days).items()})
+        pl.DataFrame(states | {name: values[s, d].round(6) for name, values in _answers(world).items()})
         .with_columns(catalog_name=catalog_names(), snapshot_date=pl.lit(EPOCH) + pl.duration(days="day"))
         .select(*catalogs_truth.columns)
     )

@@ -12,10 +12,10 @@ short-lived. Its hidden states of each day:
 - Symptoms show before failures do, in runs that succeed too: tries of tasks (any trouble), a new version (code), broken
   records (data), the share of memory used (cluster), minutes waited for others (dependency); each is noisy.
 - How long a run takes: a job's own length, a weekday, a level that jumps every three to eight weeks, a drift that
-  reverts within two weeks, a little more under cluster trouble, and noise of a fifth. A failed run ends early.
-- How long until a failure is mended: its cause's own time, the team's readiness (a state of three to eight weeks,
-  shared by its jobs), half as long again at weekends, and noise of a half; ten hours at most, so that it is known by
-  the end of the day.
+  reverts within two weeks, a little more under cluster trouble, and noise of an eighth. A failed run ends early.
+- How long until a failure is mended: its cause's own time, how busy the team is (a state of three to eight weeks,
+  shared by its jobs, of which its open tickets tell), half as long again at weekends, and noise of two fifths; ten
+  hours at most, so that it is known by the end of the day.
 - Rows that real systems have: runs that arrive a day or two late, runs that got lost, cancelled runs, runs without the
   figures of their cluster.
 
@@ -71,6 +71,7 @@ fact_job_run_timeline = GoldTable(
         "broken_records": Column(dtype="float64", minimum=0, description="Records that could not be read, a million"),
         "memory_share": Column(dtype="float64", description="Most memory used, over what the cluster has"),
         "waited_minutes": Column(dtype="float64", minimum=0, description="Waited for tables and services of others"),
+        "open_tickets": Column(dtype="int64", minimum=0, description="Open with the team when the run began"),
         "recovery_minutes": Column(dtype="float64", minimum=0, description="From a failure until it was mended"),
     },
 )
@@ -127,7 +128,7 @@ class World:
     level: np.ndarray
     drift: np.ndarray
     weekday: np.ndarray
-    readiness: np.ndarray
+    burden: np.ndarray
 
     @property
     def p_fails(self) -> np.ndarray:
@@ -156,7 +157,7 @@ def _world(draws: Draws, who: Slots, days: np.ndarray) -> World:
     pick = draws.uniform("cause", *at)[:, :, None]
     level = draws.blocks("level", slot, days, low=21, high=56)
     team = (slot % TEAMS)[:, None]
-    ready = draws.blocks("ready", np.arange(TEAMS), days, low=21, high=56)[slot % TEAMS]
+    burden = draws.blocks("burden", np.arange(TEAMS), days, low=21, high=56)[slot % TEAMS]
     return World(
         who=who,
         runs=_scheduled(draws, slot, days) * who.alive,
@@ -166,10 +167,10 @@ def _world(draws: Draws, who: Slots, days: np.ndarray) -> World:
         frailty=0.6 * draws.normal("frailty", *own),
         prone=prone,
         length=6.0 + 0.8 * draws.normal("length", *own),
-        level=0.3 * draws.normal("level", slot[:, None], level),
-        drift=0.2 * draws.drift("drift", count, days, DRIFT),
-        weekday=0.12 * draws.normal("weekday", number, (days + EPOCH.weekday()) % 7),
-        readiness=0.55 * draws.normal("readiness", team, ready),
+        level=0.35 * draws.normal("level", slot[:, None], level),
+        drift=0.3 * draws.drift("drift", count, days, DRIFT),
+        weekday=0.15 * draws.normal("weekday", number, (days + EPOCH.weekday()) % 7),
+        burden=0.55 * draws.normal("burden", team, burden),
     )
 
 
@@ -202,9 +203,9 @@ def _day(random: np.random.Generator, world: World, j: int, day: int) -> pl.Data
     known = (random.random(m) < 0.8) & world.trouble[s, j]
     drawn = (random.random(m)[:, None] > world.prone[s, j].cumsum(1)[:, :-1]).sum(1)
     why = np.where(known, world.cause[s, j], drawn)
-    length = np.exp(world.seconds[s, j] + 0.2 * random.standard_normal(m))
+    length = np.exp(world.seconds[s, j] + 0.12 * random.standard_normal(m))
     weekend = 0.4 * ((day + EPOCH.weekday()) % 7 >= 5)
-    mend = np.exp(MEND[why] + world.readiness[s, j] + weekend + 0.5 * random.standard_normal(m)).clip(1, 600)
+    mend = np.exp(MEND[why] + world.burden[s, j] + weekend + 0.4 * random.standard_normal(m)).clip(1, 600)
     second = ((nth + random.random(m)) / np.maximum(due[s], 1) * 14 * 3600).astype(np.int64)
     numbers = {
         "slot": s,
@@ -217,11 +218,12 @@ def _day(random: np.random.Generator, world: World, j: int, day: int) -> pl.Data
         "duration_seconds": (length * np.where(failed | cancelled, random.uniform(0.1, 1, m), 1)).round(2),
         "queue_seconds": np.exp(3 + 0.8 * random.standard_normal(m)).round(2),
         "task_retries": random.poisson(np.exp(-2.0 + 2.0 * sick)),
-        "new_version": random.random(m) < np.where(symptom[0] > 0, 0.35 * symptom[0], 0.06),
+        "new_version": random.random(m) < np.where(symptom[0] > 0, 0.5 * symptom[0], 0.06),
         "input_records": np.exp(9 + world.level[s, j] + world.drift[s, j] + 0.4 * random.standard_normal(m)).round(0),
-        "broken_records": np.exp(2.0 + 2.0 * symptom[1] + 1.0 * random.standard_normal(m)).round(2),
-        "memory_share": sigmoid(-0.4 + 1.6 * symptom[2] + 0.6 * random.standard_normal(m)).round(4),
-        "waited_minutes": np.exp(0.5 + 1.7 * symptom[3] + 0.8 * random.standard_normal(m)).round(2),
+        "broken_records": np.exp(2.0 + 2.4 * symptom[1] + 1.0 * random.standard_normal(m)).round(2),
+        "memory_share": sigmoid(-0.4 + 2.0 * symptom[2] + 0.6 * random.standard_normal(m)).round(4),
+        "waited_minutes": np.exp(0.5 + 2.1 * symptom[3] + 0.8 * random.standard_normal(m)).round(2),
+        "open_tickets": random.poisson(np.exp(1.5 + 1.2 * world.burden[s, j])),
         "recovery_minutes": mend.round(1),
         "blind": random.random(m) < 0.01,
         "manual": random.random(m) < 0.02 + 0.05 * (sick > 0),
@@ -289,8 +291,8 @@ def _answers(draws: Draws, world: World, days: np.ndarray) -> dict[str, np.ndarr
     mixed = 0.8 * (world.cause[:, :, None] == causes) + 0.2 * world.prone
     weight = (seven * now / (seven * now + (1 - seven) * usual) * world.trouble)[:, :, None]
     of = weight * mixed + (1 - weight) * world.prone
-    weekday = 0.12 * draws.normal("weekday", world.who.number, (days + 1 + EPOCH.weekday()) % 7)
-    ready = world.readiness * stays(LEVEL_DAYS, 7)
+    weekday = 0.15 * draws.normal("weekday", world.who.number, (days + 1 + EPOCH.weekday()) % 7)
+    burden = world.burden * stays(LEVEL_DAYS, 7)
     sick = 0.25 * world.trouble * world.strength * (world.cause == CAUSES.index("cluster")) * one
     return {
         "p_run_fails": now,
@@ -302,8 +304,8 @@ def _answers(draws: Draws, world: World, days: np.ndarray) -> dict[str, np.ndarr
         "expected_seconds": np.exp(
             world.length + world.level * stays(LEVEL_DAYS, 1) + world.drift * DRIFT + weekday + sick
         ),
-        # The mean of what noise multiplies: exp(0.5 ** 2 / 2); and two days in seven are a weekend's.
-        "expected_recovery": (of * np.exp(MEND)).sum(2) * np.exp(ready + 0.125) * (1 + 2 / 7 * 0.49),
+        # The mean of what noise multiplies: exp(0.4 ** 2 / 2); and two days in seven are a weekend's.
+        "expected_recovery": (of * np.exp(MEND)).sum(2) * np.exp(burden + 0.08) * (1 + 2 / 7 * 0.49),
     }
 
 

@@ -184,7 +184,7 @@ def _world(draws: Draws, who: Slots, days: np.ndarray) -> World:
         volume=Level(volume.own + np.log(PER_DAY), volume.level, volume.drift),
         slowness=_level(draws, "slowness", who, days, own=0.5, level=0.35, drift=0.3),
         pressure=_level(draws, "pressure", who, days, own=0.2, level=0.4, drift=0.15),
-        efficiency=_level(draws, "efficiency", who, days, own=0.4, level=0.6, drift=0.35),
+        efficiency=_level(draws, "efficiency", who, days, own=0.4, level=0.5, drift=0.45),
         memory=_level(draws, "memory", who, days, own=0.5, level=0.35, drift=0.2),
         crowd=_level(draws, "crowd", who, days, own=0.3, level=0.25, drift=0.2),
         problems=problems,
@@ -205,7 +205,7 @@ def _day(random: np.random.Generator, world: World, j: int, day: int) -> pl.Data
     waits = random.random(m) < sigmoid(5 * (load - 1.0))
     milliseconds = np.exp(slow) * 4000
     paid = milliseconds / 1000 * random.uniform(1, 3, m)
-    done = sigmoid(0.3 + world.efficiency.now[s, j] + 0.6 * random.standard_normal(m))
+    done = sigmoid(0.3 + world.efficiency.now[s, j] + 0.5 * random.standard_normal(m))
     crowd = np.exp(1.6 + world.crowd.now[s, j] + world.week[s, j])
     read = np.exp(19 + world.slowness.now[s, j] + 1.0 * scanned + 1.2 * random.standard_normal(m))
     numbers = {
@@ -276,10 +276,7 @@ def _answers(world: World) -> dict[str, np.ndarray]:
     tomorrow = world.week[:, 1:]
     count = np.exp(world.volume.ahead(1, FAST) + tomorrow)
     hurt = 0.6 * world.share("spill") + 0.5 * world.share("scan")
-    pressure = np.log(0.62) + world.pressure.ahead(7, SLOW, SIZE_DAYS)
-    spread = np.sqrt(0.1**2 + 0.4**2 * (1 - stays(SIZE_DAYS, 7)) + 0.15**2 * 0.3)
-    # The mean of load_share is that of a log-normal: the median times exp(0.3 ** 2 / 2).
-    up, not_down = (_above(pressure, np.log(limit / np.exp(0.045)), spread) for limit in (0.85, 0.5))
+    up, not_down = (_loaded(world, np.log(limit / np.exp(0.045))) for limit in (0.85, 0.5))
     return {
         "expected_volume": count,
         # exp(0.7 ** 2 / 2) makes the median the mean.
@@ -292,6 +289,14 @@ def _answers(world: World) -> dict[str, np.ndarray]:
         "p_keep": not_down - up,
         "p_up": up,
     }
+
+
+def _loaded(world: World, limit: float) -> np.ndarray:
+    """That the mean load of the next seven days lies above ``limit`` (a logarithm, less what makes the mean of a
+    log-normal value more than its median): under the same size, or under another one from somewhen on."""
+    still, mean = stays(SIZE_DAYS, 7), np.log(0.62) + world.pressure.ahead(7, SLOW)
+    same = _above(mean + (1 - stays(LEVEL_DAYS, 7)) * world.pressure.level, limit, 0.1)
+    return still * same + (1 - still) * _above(mean, limit, 0.3)
 
 
 def _advised(world: World, problem: str, count: np.ndarray) -> np.ndarray:

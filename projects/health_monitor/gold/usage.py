@@ -24,7 +24,8 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
   arrive one to five days late (so the last days are incomplete), lost rows and lost days, null tags.
 
 Labels are sums over later rows of ``fact_usage``, which have noise, regime jumps and incidents that no earlier row
-foretells. ``cost_truth`` holds the hidden states of every workspace-day, for evaluation alone.
+foretells. ``cost_truth`` holds the hidden states of every workspace-day, also of the month after a workspace has
+vanished, and what they would answer to each model's question about the days after it; for evaluation alone.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import polars as pl
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
 
+from ._ahead import AHEAD, DISCOUNT, FORGOTTEN, REMEMBERED, Outlook, answers
 from ._draws import EPOCH, MEMORY, Draws
 
 CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
@@ -121,6 +123,13 @@ cost_truth = GoldTable(
         "autostop_off": Column(dtype="bool", nullable=False, description="Development clusters run on at weekends"),
         "committed_cost": Column(dtype="float64", nullable=False, description="Committed a day, dollars at list price"),
         "tag_discipline": Column(dtype="float64", nullable=False, description="Share of streams that get their tags"),
+        "cost_next_7d": Column(dtype="float64", nullable=False, description="Median cost of the next 7 days, dollars"),
+        "chargeable_next_7d": Column(dtype="float64", nullable=False, description="Mean of what has a cost centre"),
+        "avoidable_next_7d": Column(dtype="float64", nullable=False, description="Median of what could be saved"),
+        "p_left_running": Column(dtype="float64", nullable=False, description="That the next weekend is forgotten"),
+        "p_steady_on_demand": Column(
+            dtype="float64", nullable=False, description="That compute is bought on demand on 12 of the next 14 days"
+        ),
     },
 )
 
@@ -141,7 +150,7 @@ ENVIRONMENTS = ("prod", "dev")
 PRICE = np.array([sku[3] for sku in SKUS])
 COMPUTE = np.array([sku[2] == "Compute" for sku in SKUS])
 
-SLOTS, HISTORY, DISCOUNT = 27, 98, 0.25
+SLOTS, HISTORY = 27, 98
 
 
 @dataclass(frozen=True)
@@ -220,6 +229,7 @@ class World:
     autostop_off: np.ndarray
     committed: np.ndarray
     discipline: np.ndarray
+    answers: dict[str, np.ndarray]
 
 
 def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
@@ -227,7 +237,9 @@ def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
     base = np.exp(6.2 + 0.35 * draws.normal("base", n))
     mix = np.array([sku[4] for sku in SKUS]) * np.exp(0.45 * draws.normal("mix", w, np.arange(len(SKUS))[None, :]))
     mix = mix / mix.sum(1, keepdims=True)
-    autostop_off = draws.uniform("autostop", w, draws.blocks("autostop", n, days, low=14, high=42)) < 0.38
+    autostop_off = _autostop_off(draws, n, days)
+    discipline = 1 / (1 + np.exp(-(draws.normal("tags", w) + 0.6 + 0.8 * _wander(draws, n, days))))
+    committed = _committed(draws, people, days, base * (mix * PRICE * COMPUTE).sum(1))
     alive = base[:, None] * _level(draws, n, days) * _life(people, days)
     week = _week(draws, n, days, autostop_off)
     calm = alive[:, :, None, None] * mix[:, None, :, None] * week[:, :, None, :]
@@ -238,19 +250,73 @@ def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
         kind=np.where(alive > 0, kind, 0),
         factor=np.where(alive > 0, factor, 1.0),
         autostop_off=autostop_off,
-        committed=_committed(draws, people, days, base * (mix * PRICE * COMPUTE).sum(1)),
-        discipline=1 / (1 + np.exp(-(draws.normal("tags", w) + 0.6 + 0.8 * _wander(draws, n, days)))),
+        committed=committed,
+        discipline=discipline,
+        answers=answers(
+            Outlook(
+                cost=(base * (mix * PRICE).sum(1))[:, None],
+                compute=(base * (mix * PRICE * COMPUTE).sum(1))[:, None],
+                **_outlook(draws, people, days),
+                off=autostop_off,
+                committed=committed,
+                tagged=_tagged_now(draws, n, days, mix, discipline),
+                discipline=discipline,
+            )
+        ),
     )
+
+
+def _autostop_off(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
+    return draws.uniform("autostop", n[:, None], draws.blocks("autostop", n, days, low=14, high=42)) < 0.38
+
+
+def _outlook(draws: Draws, people: Workspaces, days: np.ndarray) -> dict[str, np.ndarray]:
+    """What the futures of each day go on from: levels, calendar, weeks; see Outlook."""
+    n, w = people.numbers, people.numbers[:, None]
+    ahead = np.append(days, np.arange(days[-1] + 1, days[-1] + AHEAD + 1))
+    weekday = ahead + EPOCH.weekday()
+    weekend = weekday % 7 >= 5
+    off = _autostop_off(draws, n, days)
+    return {
+        "calm": np.exp(_cycle(draws, w, ahead)) * _close(draws, w, ahead) * _life(people, ahead),
+        "prod": np.where(weekend, draws.between(0.6, 0.95, "prod weekend", w), 1.0),
+        "idle": draws.between(0.45, 0.9, "dev weekend", w),
+        "share": draws.between(0.48, 0.62, "prod", w),
+        "weekend": weekend,
+        "regime": _regime(draws, n, days),
+        "drift": _drift(draws, n, days, 0.65, 0.3),
+        "left": _forgotten(draws, w, weekday[: len(days)], off) & weekend[: len(days)],
+    }
+
+
+def _tagged_now(draws: Draws, n: np.ndarray, days: np.ndarray, mix: np.ndarray, discipline: np.ndarray) -> np.ndarray:
+    """Share of the cost whose streams have a cost centre on the day: (w, d)."""
+    block = draws.blocks("retag", n, days, low=30, high=90)[:, :, None, None]
+    sku, side = np.arange(len(SKUS))[:, None], np.arange(2)
+    has = draws.uniform("cost_center", n[:, None, None, None], sku, side, block) < discipline[:, :, None, None]
+    prod = draws.between(0.48, 0.62, "prod", n)[:, None]
+    weight = (mix * PRICE)[:, None, :, None] * np.stack([prod, 1 - prod], -1)[:, :, None, :]
+    return (has * weight).sum((2, 3)) / weight.sum((2, 3))
 
 
 def _level(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
     """Of a whole workspace, around 1: cycle, regime, drift and month-end closing: (w, d)."""
     w = n[:, None]
+    level = _cycle(draws, w, days) + _regime(draws, n, days) + _drift(draws, n, days, 0.65, 0.3)
+    return np.exp(level) * _close(draws, w, days)
+
+
+def _cycle(draws: Draws, w: np.ndarray, days: np.ndarray) -> np.ndarray:
     period = draws.between(120, 300, "period", w)
-    cycle = draws.between(0.04, 0.14, "swing", w) * np.sin(2 * np.pi * (days / period + draws.uniform("wave", w)))
-    regime = 0.1 * draws.normal("regime", w, draws.blocks("regime", n, days, low=21, high=56))
-    close = 1 + _closing(days) * draws.between(0.9, 1.4, "close", w)
-    return np.exp(cycle + regime + _drift(draws, n, days, 0.65, 0.3)) * close
+    return draws.between(0.04, 0.14, "swing", w) * np.sin(2 * np.pi * (days / period + draws.uniform("wave", w)))
+
+
+def _regime(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
+    return 0.1 * draws.normal("regime", n[:, None], draws.blocks("regime", n, days, low=21, high=56))
+
+
+def _close(draws: Draws, w: np.ndarray, days: np.ndarray) -> np.ndarray:
+    return 1 + _closing(days) * draws.between(0.9, 1.4, "close", w)
 
 
 def _week(draws: Draws, n: np.ndarray, days: np.ndarray, autostop_off: np.ndarray) -> np.ndarray:
@@ -259,11 +325,16 @@ def _week(draws: Draws, n: np.ndarray, days: np.ndarray, autostop_off: np.ndarra
     weekday = days + EPOCH.weekday()
     weekend = weekday % 7 >= 5
     idle = draws.between(0.45, 0.9, "dev weekend", w)
-    forgotten = draws.uniform("forgotten", w, weekday // 7) < np.where(autostop_off, 0.75, 0.07)
+    forgotten = _forgotten(draws, w, weekday, autostop_off)
     prod = np.where(weekend, draws.between(0.6, 0.95, "prod weekend", w), 1.0)
     dev = np.where(weekend, np.where(forgotten, idle, 0.1), np.where(autostop_off, 1 + 1.3 * idle, 1.0))
     share = draws.between(0.48, 0.62, "prod", w)
     return np.stack([share * prod, (1 - share) * dev], -1)
+
+
+def _forgotten(draws: Draws, w: np.ndarray, weekday: np.ndarray, autostop_off: np.ndarray) -> np.ndarray:
+    """Whether clusters run on over the weekend that a day belongs to, or comes before."""
+    return draws.uniform("forgotten", w, weekday // 7) < np.where(autostop_off, FORGOTTEN, REMEMBERED)
 
 
 def _hit(draws: Draws, n: np.ndarray, days: np.ndarray, kind: np.ndarray, factor: np.ndarray) -> np.ndarray:
@@ -408,7 +479,7 @@ def _described(people: Workspaces, lines: pl.DataFrame, first: int) -> pl.DataFr
 
 
 def _truth(people: Workspaces, days: np.ndarray, world: World) -> pl.DataFrame:
-    w, d = np.nonzero(world.expected > 0)
+    w, d = np.nonzero(_lately(world.expected > 0))
     kinds = pl.Series([None, "runaway", "serving_surge", "outage"])
     return pl.DataFrame(
         {
@@ -421,8 +492,14 @@ def _truth(people: Workspaces, days: np.ndarray, world: World) -> pl.DataFrame:
             "autostop_off": world.autostop_off[w, d],
             "committed_cost": world.committed[w, d].round(6),
             "tag_discipline": world.discipline[w, d],
+            **{name: values[w, d].round(6) for name, values in world.answers.items()},
         }
     )
+
+
+def _lately(alive: np.ndarray) -> np.ndarray:
+    """Whether a workspace lived on the day or on one of the 29 before: as long has it rows of features."""
+    return np.logical_or.reduce([np.pad(alive, ((0, 0), (back, 0)))[:, : alive.shape[1]] for back in range(30)])
 
 
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:

@@ -1,0 +1,128 @@
+"""What the hidden states of a workspace would answer about the days after: many futures, drawn from each day's states.
+
+A future goes on from what holds on its day: the drift forgets, a regime, idle clusters or tags may end (each about as
+often as its stretches are long), weekends are forgotten or not, and nothing of the noise to come is known. The
+calendar, a workspace's cycle and its end are. All days draw the same numbers, so that a later day changes no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FUTURES, AHEAD, WEEK = 48, 14, 7
+#: How long a regime, a state of idle clusters and a stream's tags last, days.
+REGIME_DAYS, IDLE_DAYS, TAG_DAYS = 38.5, 28.0, 60.0
+#: Of the noise of a whole day and of its streams together; of an AR(1) that reverts within a week.
+NOISE, MEMORY, DRIFT, REGIME = 0.12, 0.65, 0.3, 0.1
+FORGOTTEN, REMEMBERED, OFF = 0.75, 0.07, 0.38
+#: What corrections, lost lines and incidents leave of a day's cost on average.
+KEPT, TAGGED_ENVIRONMENT, DISCOUNT, LEAST = 0.99, 0.97, 0.25, 0.03
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """States of w workspaces on d days: (w, d), but where stated.
+
+    ``cost`` and ``compute``: dollars a day at list price of a workspace at level 1 (w, 1). ``calm`` (w, d + AHEAD):
+    what life, cycle and calendar multiply. ``prod`` (w, d + AHEAD): what prod takes on a day; ``idle`` (w, 1): what
+    development takes while its clusters run on; ``share`` (w, 1): of prod. ``weekend`` (d + AHEAD). ``left``: whether
+    this weekend was forgotten, on its own days.
+    """
+
+    cost: np.ndarray
+    compute: np.ndarray
+    calm: np.ndarray
+    prod: np.ndarray
+    idle: np.ndarray
+    share: np.ndarray
+    weekend: np.ndarray
+    regime: np.ndarray
+    drift: np.ndarray
+    off: np.ndarray
+    left: np.ndarray
+    committed: np.ndarray
+    tagged: np.ndarray
+    discipline: np.ndarray
+
+
+def answers(now: Outlook) -> dict[str, np.ndarray]:
+    """By label, (w, d): the median or mean of its futures, or the share of those in which it comes true."""
+    random = np.random.default_rng(75)
+    total = {
+        name: np.zeros((*now.off.shape, FUTURES)) for name in ("cost", "charged", "avoidable", "weekend", "compute")
+    }
+    steady = np.zeros((*now.off.shape, FUTURES))
+    state = _State.of(now)
+    for k in range(1, AHEAD + 1):
+        state.step(random)
+        day = _day(now, state, k, random)
+        steady += day.pop("on_demand")
+        if k <= WEEK:
+            for name, value in day.items():
+                total[name] += value
+    left = (total["weekend"] >= LEAST * total["compute"]) & (total["compute"] > 0)
+    return {
+        "cost_next_7d": np.median(total["cost"], axis=2).clip(0),
+        "chargeable_next_7d": total["charged"].mean(2),
+        "avoidable_next_7d": np.median(total["avoidable"], axis=2).clip(0),
+        "p_left_running": left.mean(2),
+        "p_steady_on_demand": (steady >= 12).mean(2),
+    }
+
+
+@dataclass
+class _State:
+    """Of each future, (w, d, FUTURES)."""
+
+    regime: np.ndarray
+    drift: np.ndarray
+    off: np.ndarray
+    tagged: np.ndarray
+    discipline: np.ndarray
+    left: np.ndarray
+
+    @classmethod
+    def of(cls, now: Outlook) -> _State:
+        def spread(values: np.ndarray) -> np.ndarray:
+            return np.repeat(values[:, :, None], FUTURES, axis=2)
+
+        return cls(*(spread(v) for v in (now.regime, now.drift, now.off, now.tagged, now.discipline, now.left)))
+
+    def step(self, random: np.random.Generator) -> None:
+        ends = random.random((3, FUTURES)) < 1 / np.array([REGIME_DAYS, IDLE_DAYS, TAG_DAYS])[:, None]
+        self.regime = np.where(ends[0], REGIME * random.standard_normal(FUTURES), self.regime)
+        self.drift = MEMORY * self.drift + DRIFT * np.sqrt(1 - MEMORY**2) * random.standard_normal(FUTURES)
+        self.off = np.where(ends[1], random.random(FUTURES) < OFF, self.off)
+        self.tagged = np.where(ends[2], self.discipline, self.tagged)
+
+
+def _day(now: Outlook, state: _State, k: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """What the k-th day after each day adds to the labels: (w, d, FUTURES)."""
+    days = slice(k, k + now.off.shape[1])
+    weekend = now.weekend[days][None, :, None]
+    begins = np.concatenate([[True], ~now.weekend[:-1]])[days][None, :, None] & weekend
+    luck = random.random(FUTURES)
+    # A weekend is forgotten as a whole: its second day is as its first, whether that was drawn or is known.
+    state.left = np.where(begins, luck < np.where(state.off, FORGOTTEN, REMEMBERED), state.left)
+    idle = now.idle[:, :, None]
+    dev = np.where(weekend, np.where(state.left, idle, 0.1), np.where(state.off, 1 + 1.3 * idle, 1.0))
+    prod, share = now.prod[:, days, None], now.share[:, :, None]
+    noise = np.exp(NOISE * random.standard_normal(FUTURES))
+    level = now.calm[:, days, None] * np.exp(state.regime + state.drift) * noise * KEPT
+    taken = share * prod + (1 - share) * dev
+    listed, compute = (part[:, :, None] * level * taken for part in (now.cost, now.compute))
+    committed = np.where(level > 0, now.committed[:, :, None], 0.0)
+    covered = np.minimum(compute, committed)
+    paid = np.divide(compute - DISCOUNT * covered, compute, out=np.ones_like(compute), where=compute > 0)
+    wasted = np.where(weekend, TAGGED_ENVIRONMENT * (1 - share) * dev / taken, 0.0) * compute
+    unused = (1 - DISCOUNT) * (committed - covered)
+    return {
+        "cost": listed - DISCOUNT * covered + unused,
+        "charged": state.tagged * (listed - DISCOUNT * covered),
+        "avoidable": unused + wasted * paid + DISCOUNT * (compute - covered) * (1 - wasted / np.maximum(compute, 1e-9)),
+        "weekend": wasted * paid,
+        "compute": compute * paid,
+        "on_demand": compute > committed + 1e-3,
+    }
