@@ -128,9 +128,7 @@ def _means() -> Iterator[Feature]:
     yield aggregate(
         "max_memory_7d", "max", "memory_gb", window="7d", description="Most memory of a query in 7 days, GB"
     )
-    yield from_polars(
-        "log_mean_seconds_7d", (pl.col("seconds_7d") + 1e-3).log(), description="Logarithm of seconds_7d"
-    )
+    yield from_polars("log_mean_seconds_7d", (pl.col("seconds_7d") + 1e-3).log(), description="Logarithm of seconds_7d")
     yield aggregate("max_running_1d", "max", "running_queries", window="1d", description="Most queries at a time")
     yield aggregate("max_running_7d", "max", "running_queries", window="7d", description="Most at a time in 7 days")
     yield from_polars(
