@@ -1,0 +1,187 @@
+"""The 25 models of health_monitor end to end: from gold to predictions, on the running platform and by a bare script.
+
+Karat is `master-orchestrator` on a platform that has just been started and holds gold alone: features, their checks and
+statistics, training, judgement and registration, promotion, batch scoring and serving, from the call to the end of the
+run. The bare script is one process that makes the same feature rows, labels, fits, metrics and scores with all cores,
+from its start to its end. Both read the same gold; that they did the same is asserted.
+``--scale`` of the sample, ``--runs`` of each side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.measure import Claim, conclude, machine, take_turns, versions
+from infra.local.environment import use_platform
+from infra.local.platform import down, up
+from infra.prefect_api import Prefect, Run
+from karat.declare import Project, load_project
+from karat.lake import Lake
+from karat.quality import write_sample
+from karat.registry import Registry
+from karat.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PROJECT = "health_monitor"
+#: What Karat may take beyond the bare script for a model: registering, checking, judging and moving it, in seconds.
+ALLOWED = 4
+#: What the primary metrics of the two sides may differ by, relative: sums of floats in another order, and no more.
+TOLERANCE = 0.02
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the sample; 1 is document 000's size")
+    parser.add_argument("--runs", type=int, default=1, help="of each side")
+    chosen = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="karat-bench-"))
+    try:
+        measure(folder, chosen.scale, chosen.runs)
+    finally:
+        shutil.rmtree(folder)
+
+
+def measure(folder: Path, scale: float, runs: int) -> None:
+    gold = Settings(home=folder / "gold", projects=ROOT / "projects")
+    project = load_project(PROJECT, gold)
+    write_sample(project, Lake(gold.lake, gold.environment), scale=scale, seed=0)
+    told: dict[str, Any] = {}
+
+    def karat() -> float:
+        with platform(folder / "platform", gold) as settings:
+            seconds, told["Karat"] = by_karat(settings, project)
+        return seconds
+
+    def bare() -> float:
+        seconds, told["bare"] = by_script(gold, folder / "bare")
+        return seconds
+
+    seconds = take_turns({"Karat": karat, "bare script": bare}, runs, warm=0)
+    check_same(told["Karat"], told["bare"])
+    took = {name: median(taken) for name, taken in seconds.items()}
+    models = len(project.models)
+    claims = [
+        Claim(
+            f"seconds a model beyond the bare script, of {models} models",
+            (took["Karat"] - took["bare script"]) / models,
+            ALLOWED,
+        ),
+        Claim("Karat's time over an hour", took["Karat"] / 3600, 1),
+    ]
+    conclude(
+        "pipeline_25",
+        claims,
+        seconds,
+        versions("polars", "duckdb", "scikit-learn", "xgboost", "torch", "ray", "prefect", "mlflow", "deltalake"),
+        scale=scale,
+        karat_over_bare=round(took["Karat"] / took["bare script"], 2),
+        karat_parts=told["Karat"]["parts"],
+        bare_parts={part: round(sum(told["bare"][part].values()), 1) for part in ("features", "models")},
+        bare_models=told["bare"]["models"],
+        feature_rows=told["bare"]["rows"],
+        not_champions=told["Karat"]["refused"],
+    )
+
+
+@contextmanager
+def platform(home: Path, gold: Settings) -> Iterator[Settings]:
+    """A platform of its own that holds nothing but the gold tables; its folder goes when it ends."""
+    block = free_block(40)
+    ports = ("prefect_port", "mlflow_port", "ray_dashboard_port", "serve_port", "console_port", "ray_gcs_port")
+    numbers = {name: block + place for place, name in enumerate(ports)} | {"ray_port_base": block + 10}
+    settings = Settings(home=home, projects=ROOT / "projects", ray_cpus=machine()["cores"], **numbers)
+    shutil.copytree(gold.lake, settings.lake, copy_function=os.link)
+    use_platform(settings)
+    try:
+        up(settings)
+        yield settings
+    finally:
+        down(settings)
+        shutil.rmtree(home)
+
+
+def free_block(size: int) -> int:
+    """The first of ``size`` ports in a row that nobody listens on, below those that Serve and the kernel give out."""
+    starts = list(range(22000, 29900, size))
+    random.SystemRandom().shuffle(starts)
+    return next(start for start in starts if all(_is_free(start + i) for i in range(size)))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
+
+
+def by_karat(settings: Settings, project: Project) -> tuple[float, dict[str, Any]]:
+    """Seconds of the run, and what came of it: seconds of its parts, feature rows, the models' primary metrics."""
+    api = Prefect(settings)
+    began = time.perf_counter()
+    run = api.start("master-orchestrator", PROJECT, "pipeline-25", {"project": PROJECT, "train": "always"})
+    while not run.is_final:
+        time.sleep(0.25)
+        run = api.run(run.id)
+    seconds = time.perf_counter() - began
+    if run.state_type != "COMPLETED":
+        sys.exit(f"the run ended {run.state_name}: {run.message}\n{_errors(api, run)}")
+    parts = {child.name: round(child.total_run_time, 1) for child in api.children(run.id)}
+    lake, registry = Lake(settings.lake, settings.environment), Registry(settings.mlflow_url)
+    rows = {
+        name: lake.read(project.table_name(name), columns=[table.time]).height for name, table in project.tables.items()
+    }
+    metrics, refused = {}, []
+    for name, spec in project.models.items():
+        version = registry.challenger(project.model_name(name)) or registry.champion(project.model_name(name))
+        assert version is not None, f"{name} was not registered"
+        metrics[name] = version.metrics[spec.primary_metric]
+        if registry.champion(project.model_name(name)) is None:
+            refused.append(name)
+    return seconds, {"parts": parts, "rows": rows, "metrics": metrics, "refused": refused}
+
+
+def _errors(api: Prefect, run: Run) -> str:
+    runs = [run.id, *(child.id for child in api.children(run.id))]
+    assert run.created is not None
+    return "\n".join(line.message for line in api.logs(runs, run.created) if line.level >= 40)
+
+
+def by_script(gold: Settings, out: Path) -> tuple[float, dict[str, Any]]:
+    """Seconds of the process, and the JSON of its last line."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    command = [sys.executable, "-m", "benchmarks._bare_pipeline", str(gold.home), str(out)]
+    began = time.perf_counter()
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - began
+    if ended.returncode:
+        sys.exit(f"the bare script failed:\n{ended.stderr[-3000:]}")
+    return seconds, json.loads(ended.stdout.splitlines()[-1])
+
+
+def check_same(karat: dict[str, Any], bare: dict[str, Any]) -> None:
+    """The same feature rows and, but for rounding, models as good: neither side has left anything out."""
+    assert karat["rows"] == bare["rows"], f"feature rows: {karat['rows']}, by the bare script {bare['rows']}"
+    for name, metric in karat["metrics"].items():
+        other = bare["metrics"][name]["model"]
+        assert abs(metric - other) <= TOLERANCE * abs(other), f"{name}: {metric}, by the bare script {other}"
+
+
+if __name__ == "__main__":
+    main()
