@@ -35,6 +35,7 @@
     │   ├── TooFewRows
     │   ├── UnusableLabel            all null, a single class, infinite
     │   ├── LabelOverlapsFeatures
+    │   ├── PerfectScore             nobody knows the future: a feature holds the label
     │   └── RebuildFailed            a training set that is not what it was, or can't be read
     ├── SignatureError
     ├── BreakingChange               a champion reads what the declarations change or take away
@@ -206,6 +207,9 @@ class UnusableLabel(TrainingError): ...
 
 
 class LabelOverlapsFeatures(TrainingError): ...
+
+
+class PerfectScore(TrainingError): ...
 
 
 class RebuildFailed(TrainingError): ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from karat.declare.project import Project
 from karat.executors import Progress, silent
 from karat.lake import Lake
 from karat.names import CHALLENGER
+from karat.registry.card import card
 from karat.registry.entry import Entry
 from karat.registry.origin import definitions, origins, overall
 from karat.registry.records import Candidate, ModelVersion, Servable
@@ -23,6 +25,7 @@ from karat.registry.signature import sign
 from karat.registry.store import Registry
 from karat.training.evaluate import evaluate, judged_by
 from karat.training.functions import FunctionLibrary, functions_of
+from karat.training.judgement import Judgement, judge
 from karat.training.labels import label_spine
 from karat.training.leakage import leaks
 from karat.training.leakage_plot import draw_report
@@ -33,11 +36,17 @@ from karat.training.spine import ROW
 from karat.training.split import split_rows
 from karat.training.train import Trained, train
 from karat.training.training_set import TrainingSet, create_training_set
+from karat.training.truth import TRUTH, truth_of
 
 #: The column of the stored spine that says which rows were for training and which for the test.
 SPLIT = "karat_split"
 #: Fields of a declaration that leave the trained model as it is.
-_NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates"}
+_NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates"} | {
+    "protected",
+    "risk_levels",
+    "explain",
+    "tags",
+}
 _STEPS = 5
 
 
@@ -79,17 +88,28 @@ def make_candidate(
         registry.settle(found)
         return Candidate(offered(registry, found), False, found.metrics, found.baseline)
     progress(2, _STEPS, "training")
-    split, trained = _trained(project, spec, training_set)
+    split, trained = _trained(project, spec, training_set, with_truth(project, spec, lake, training_set))
+    judged = judged_by_entity(project, spec, trained)
     progress(3, _STEPS, "registration")
     entry = entry_of(
-        project, spec, lake, training_set, split=split, trained=trained, definition=definition, commit=commit
+        project,
+        spec,
+        lake,
+        training_set,
+        split=split,
+        trained=trained,
+        judged=judged,
+        definition=definition,
+        commit=commit,
     )
     version = registry.log(entry)
     if not force:
         version = _first(registry, version, known)
     version = offered(registry, version)
     progress(_STEPS, _STEPS, "done")
-    return Candidate(version, True, trained.metrics, trained.baseline, (*leaks(training_set.report), *trained.warnings))
+    why = judged.why if judged else ()
+    warnings = (*leaks(training_set.report), *trained.warnings, *why)
+    return Candidate(version, True, trained.metrics, trained.baseline, warnings)
 
 
 def training_set_of(
@@ -110,14 +130,28 @@ def training_set_of(
     )
 
 
-def _trained(project: Project, spec: ModelSpec, training_set: TrainingSet) -> tuple[pl.Series, Trained]:
+def with_truth(project: Project, spec: ModelSpec, lake: Lake, training_set: TrainingSet) -> pl.DataFrame:
+    """The training set's rows, beside them what the planted truth would answer, where there is one."""
+    truth = truth_of(project, spec, lake, training_set.data)
+    return training_set.data if truth is None else training_set.data.with_columns(truth.alias(TRUTH))
+
+
+def judged_by_entity(project: Project, spec: ModelSpec, trained: Trained) -> Judgement | None:
+    """How sure the gain is, where the rows of one entity count as one observation."""
+    table = project.tables[spec.spine_table]
+    return judge(trained, entity=table.entity, time=table.time)
+
+
+def _trained(
+    project: Project, spec: ModelSpec, training_set: TrainingSet, rows: pl.DataFrame
+) -> tuple[pl.Series, Trained]:
     table = project.tables[spec.spine_table]
     split = split_rows(training_set.data, spec, time=table.time, entity=table.entity)
     unsupervised = spec.task in UNSUPERVISED
     judged = spec.target is not None and training_set.data[spec.target].null_count() < training_set.data.height
     trained = train(
         spec,
-        training_set.data,
+        rows,
         features=training_set.features,
         label=None if unsupervised else spec.target,
         split=split,
@@ -158,11 +192,14 @@ def entry_of(
     *,
     split: pl.Series,
     trained: Trained,
+    judged: Judgement | None,
     definition: str,
     commit: str,
 ) -> Entry:
     found = origins(project, spec, lake)
+    why = list(judged.why) if judged else []
     tags = {
+        **spec.tags,
         "karat.project": project.name,
         "karat.domain": spec.domain,
         "karat.environment": project.environment,
@@ -179,6 +216,7 @@ def entry_of(
         "karat.rows": json.dumps(trained.rows),
         "karat.definitions": json.dumps(definitions(project, spec)),
         "karat.pins": json.dumps({p.table.table: p.version for p in training_set.lookups}),
+        **({"karat.why": "; ".join(why)} if why else {}),
     }
     pins = stored_pins(lake, project.model_name(spec.name), training_set)
     metadata = describe(training_set, trained.model, pins) | {
@@ -194,6 +232,7 @@ def entry_of(
         "baseline": trained.baseline,
         "baseline_name": trained.baseline_name,
         "train_metrics": trained.train_metrics,
+        "judgement": asdict(judged) if judged else None,
         "importance": trained.importance,
         "rows": trained.rows,
         "commit": commit,
@@ -210,11 +249,12 @@ def entry_of(
         spine=training_set.spine.with_row_index(ROW).with_columns(split.alias(SPLIT)),
         metadata=metadata,
         tags=tags,
-        description=spec.description,
+        description=card(spec, trained, judged),
         parameters={**trained.parameters, "kind": spec.kind, "seed": spec.seed, "threshold": trained.model.threshold},
         metrics=trained.metrics,
         baseline=trained.baseline,
         train_metrics=trained.train_metrics,
+        judged=judged.as_metrics() if judged else {},
         curve=trained.curve,
         draw=lambda folder: [*draw(trained, folder), draw_report(training_set.report, folder, title=spec.name)],
     )

@@ -34,7 +34,8 @@ PARAMETER_LIMIT, TAG_LIMIT = 6000, 5000
 class Entry:
     """A version to be registered.
 
-    ``metrics`` and ``baseline`` are of the test rows, ``train_metrics`` of the others; ``draw`` writes plots into a
+    ``metrics`` and ``baseline`` are of the test rows, ``train_metrics`` of the others; ``judged`` are the figures of a
+    Judgement, under their own names; ``draw`` writes plots into a
     folder; ``curve`` holds losses per round. ``metadata`` becomes ``karat.json``; ``tags`` those of run, logged model
     and version.
     """
@@ -53,6 +54,7 @@ class Entry:
     metrics: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
     train_metrics: Mapping[str, float] = field(default_factory=dict)
+    judged: Mapping[str, float] = field(default_factory=dict)
     curve: Mapping[str, list[float]] = field(default_factory=dict)
     draw: Callable[[Path], list[Path]] | None = None
 
@@ -123,6 +125,7 @@ def _metrics(client: Any, run_id: str, model_id: str, entry: Entry) -> None:
         **entry.metrics,
         **{f"baseline_{k}": v for k, v in entry.baseline.items()},
         **{f"train_{k}": v for k, v in entry.train_metrics.items()},
+        **entry.judged,
     }
     metrics = [Metric(k, float(v), now, 0, model_id=model_id, run_id=run_id) for k, v in figures.items() if _finite(v)]
     for part, losses in entry.curve.items():

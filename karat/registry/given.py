@@ -12,7 +12,7 @@ from karat.declare.project import Project
 from karat.errors import SignatureError, did_you_mean
 from karat.kinds import Encoder
 from karat.lake import Lake
-from karat.registry.candidate import entry_of, offered, training_set_of
+from karat.registry.candidate import entry_of, judged_by_entity, offered, training_set_of, with_truth
 from karat.registry.estimators import Estimator
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
@@ -54,11 +54,19 @@ def register_fitted(
     table = project.tables[spec.spine_table]
     split = split_rows(training_set.data, spec, time=table.time, entity=table.entity)
     judged = judge_fitted(
-        spec, model, training_set.data, features=training_set.features, label=spec.target, split=split
+        spec,
+        model,
+        with_truth(project, spec, lake, training_set),
+        features=training_set.features,
+        label=spec.target,
+        split=split,
     )
+    sure = judged_by_entity(project, spec, judged)
     # Of this definition and these data Karat may train a model of its own: it must not find this one instead.
     definition = f"given:{uuid.uuid4().hex}"
-    entry = entry_of(project, spec, lake, training_set, split=split, trained=judged, definition=definition, commit="")
+    entry = entry_of(
+        project, spec, lake, training_set, split=split, trained=judged, judged=sure, definition=definition, commit=""
+    )
     own = {"karat.kind": type(estimator).__name__, "karat.user_model": "true"}
     said = {f"reported.{name}": f"{value:g}" for name, value in (reported or {}).items()}
     entry = replace(

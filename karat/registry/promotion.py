@@ -34,9 +34,10 @@ def promote(
 ) -> Decision:
     """Judges ``version`` (the challenger by default) and makes it champion if it passes.
 
-    The first version must beat its baseline and its floors. A later one must also beat the champion's primary metric
-    by the declared margin, both scored on the candidate's test rows. A void champion is archived first. A project with
-    manual approval promotes only what is ``approved``. Deciding again about the champion changes nothing.
+    The first version must beat its floors, and its baseline clearly: the whole 95 % interval of its gain lies above 0,
+    where the test rows have labels to say so. A later one must also beat the champion's primary metric by the declared
+    margin, both scored on the candidate's test rows. A void champion is archived first. A project with manual approval
+    promotes only what is ``approved``. Deciding again about the champion changes nothing.
     Raises ModelNotFound.
     """
     candidate = _candidate(project, spec, registry, version)
@@ -98,9 +99,13 @@ def _judge(
     refused = [f"it is void itself: {stale}"] if stale else []
     if not beats_baseline(spec, metrics, baseline):
         refused.append(f"{metric} {_shown(metrics, metric)} does not beat its baseline of {_shown(baseline, metric)}")
+    elif not_clear := unclear(candidate):
+        refused.append(not_clear)
     refused += missed_floors(spec, metrics)
     refused += inconsistent(lake, candidate.name, spec)
-    passed = [f"{metric} {_shown(metrics, metric)} beats the baseline's {_shown(baseline, metric)}"]
+    passed = [
+        f"{metric} {_shown(metrics, metric)} beats the baseline's {_shown(baseline, metric)}{_clearly(candidate)}"
+    ]
     if void:
         passed.append(f"the champion before it is void: {void}")
     if champion is not None and not refused:
@@ -132,6 +137,26 @@ def _judge(
         baseline=baseline,
         champion_version=candidate.version if not refused else (champion.version if champion else None),
     )
+
+
+def unclear(candidate: ModelVersion) -> str:
+    """Why its gain over the baseline may be chance; "" where it is not, and for versions that have no interval: those
+    of tasks without labels to learn from."""
+    metric, judged = candidate.tags.get("karat.metric", ""), candidate.judged
+    if f"{metric}_gain" not in judged:
+        return ""
+    low, high = judged.get(f"{metric}_gain_low"), judged.get(f"{metric}_gain_high")
+    if low is None or high is None:
+        return f"its gain in {metric} over the baseline has no interval on these test rows"
+    if low > 0:
+        return ""
+    return f"the 95 % interval of its gain in {metric} over the baseline, {low:.4g} to {high:.4g}, is not clear of 0"
+
+
+def _clearly(candidate: ModelVersion) -> str:
+    metric = candidate.tags.get("karat.metric", "")
+    low, high = candidate.judged.get(f"{metric}_gain_low"), candidate.judged.get(f"{metric}_gain_high")
+    return "" if low is None or high is None else f" by {low:.4g} to {high:.4g} (95 % interval)"
 
 
 def _shown(metrics: dict[str, float], metric: str) -> str:

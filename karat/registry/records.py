@@ -36,7 +36,8 @@ class Servable(Protocol):
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version. ``metrics`` and ``baseline`` are of the test split; ``tags`` say the rest."""
+    """A registered version. ``metrics`` and ``baseline`` are of the test split; ``judged`` says how sure the gain is
+    and how far the truth is away (``Judgement.as_metrics``); ``tags`` say the rest."""
 
     name: ModelName
     version: int
@@ -47,6 +48,7 @@ class ModelVersion:
     tags: dict[str, str] = field(repr=False)
     metrics: dict[str, float] = field(repr=False)
     baseline: dict[str, float] = field(repr=False)
+    judged: dict[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def uri(self) -> str:

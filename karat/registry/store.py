@@ -22,6 +22,7 @@ from karat.registry.connection import Connection, translated
 from karat.registry.entry import Entry, is_orphan, write_entry
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
 from karat.registry.records import LoadedModel, ModelVersion, Standing
+from karat.training.judgement import is_judged
 
 _PAGE = 500
 _OURS = re.compile(r"^\w+\.models\.\w+$")
@@ -281,8 +282,9 @@ class Registry:
             aliases=aliases.get(int(found.version), ()),
             created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
             tags=dict(found.tags),
-            metrics={k: v for k, v in logged.items() if k in baseline or not _prefixed(k)},
+            metrics={k: v for k, v in logged.items() if k in baseline or not (_prefixed(k) or is_judged(k))},
             baseline=baseline,
+            judged={k: v for k, v in logged.items() if is_judged(k)},
         )
 
     def _not_found(self, model: ModelName, what: str) -> ModelNotFound:

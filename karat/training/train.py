@@ -15,6 +15,7 @@ from karat.training.baseline import naive
 from karat.training.checks import check_columns, check_label, known_anomalies, oddities, usable
 from karat.training.evaluate import evaluate
 from karat.training.importance import importances
+from karat.training.perfect import doubt, refuse_perfect
 from karat.training.planted import plant
 from karat.training.split import TEST, TRAIN
 
@@ -26,7 +27,8 @@ class Trained:
     ``metrics`` and ``baseline`` are of the same test rows, ``train_metrics`` of the rows learned from. ``test`` holds
     the features of the test rows and ``test_labels`` their labels, as they were judged: of a detector without labels
     with its planted anomalies, and ``planted`` is True. ``test_predictions`` and ``baseline_predictions`` are in
-    their order. ``curve`` is the loss ``curve_metric`` after each round, by part; empty without rounds.
+    their order; ``test_rows`` are these rows whole, with keys and times, ``learned_labels`` the
+    labels learned from. ``curve`` is the loss ``curve_metric`` after each round, by part; empty without rounds.
     """
 
     spec: ModelSpec
@@ -45,6 +47,8 @@ class Trained:
     test_predictions: np.ndarray = field(repr=False)
     baseline_predictions: np.ndarray = field(repr=False)
     planted: bool
+    test_rows: pl.DataFrame = field(repr=False)
+    learned_labels: pl.Series | None = field(repr=False)
     warnings: list[str]
 
 
@@ -67,7 +71,7 @@ def train(
     label names, where they are known. ``time`` is the column by which kinds that stop early take the latest rows for
     it.
     Raises, before any fit: FeatureNotFound, LabelNotFound, LabelOverlapsFeatures, EmptyTrainingSet, TooFewRows,
-    UnusableLabel; DeclarationError where the kind refuses the task or a parameter.
+    UnusableLabel; DeclarationError where the kind refuses the task or a parameter. After it: PerfectScore.
     """
     model = Model(
         spec.kind,
@@ -79,11 +83,13 @@ def train(
     )
     unsupervised = spec.task in UNSUPERVISED
     known = (unsupervised and evaluation_label) or label
-    learned, test, rows, warnings = _parts(spec, frame, features, known, split)
+    learned, test, (rows, test_rows), warnings = _parts(spec, frame, features, known, split)
     warnings += oddities(learned[0])
     model.fit(*learned, report=report, order=rows[time] if time else None)
     warnings += [*model.encoder.warnings, *_positive_class(model)]
-    return _judge(spec, model, learned, test, warnings)
+    found = _judge(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
+    refuse_perfect(spec, found.metrics, learned, test)
+    return found
 
 
 def judge_fitted(
@@ -97,8 +103,8 @@ def judge_fitted(
 ) -> Trained:
     """What ``train`` says of its own model, of one that was fitted elsewhere: on the same test rows, against the same
     baseline. Whether it has learned from these rows nobody can tell. Raises as ``train`` does."""
-    learned, test, _, warnings = _parts(spec, frame, features, label, split)
-    return _judge(spec, model, learned, test, warnings)
+    learned, test, (_, test_rows), warnings = _parts(spec, frame, features, label, split)
+    return _judge(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
 
 
 class Fitted(Protocol):
@@ -119,9 +125,9 @@ _Rows = tuple[pl.DataFrame, pl.Series | None]
 
 def _parts(
     spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], label: str | None, split: pl.Series
-) -> tuple[_Rows, _Rows, pl.DataFrame, list[str]]:
-    """The rows to learn from, those to be judged on, the former whole, and what is odd about them. An anomaly detector
-    and a clustering learn from every row, whatever its label."""
+) -> tuple[_Rows, _Rows, tuple[pl.DataFrame, pl.DataFrame], list[str]]:
+    """The rows to learn from, those to be judged on, both whole, and what is odd about them. An anomaly detector and a
+    clustering learn from every row, whatever its label."""
     target = label
     warnings: list[str] = []
     if spec.task == "anomaly":
@@ -131,10 +137,12 @@ def _parts(
     learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
     check_label(spec, learned, test, target)
     both = ((part.select(features), part[target] if target else None) for part in (learned, test))
-    return next(both), next(both), learned, warnings + left_out
+    return next(both), next(both), (learned, test), warnings + left_out
 
 
-def _judge(spec: ModelSpec, model: Model | Fitted, learned: _Rows, test: _Rows, warnings: list[str]) -> Trained:
+def _judge(
+    spec: ModelSpec, model: Model | Fitted, learned: _Rows, test: _Rows, *, test_rows: pl.DataFrame, warnings: list[str]
+) -> Trained:
     X, y = _labelled(test, spec)
     prediction = model.predict(X)
     metrics = _metrics(model, X, y, prediction)
@@ -166,7 +174,9 @@ def _judge(spec: ModelSpec, model: Model | Fitted, learned: _Rows, test: _Rows, 
         test_predictions=prediction,
         baseline_predictions=against.prediction,
         planted=spec.task == "anomaly" and test[1] is None,
-        warnings=warnings + _too_good(spec, metrics),
+        test_rows=test_rows,
+        learned_labels=learned[1],
+        warnings=warnings + doubt(metrics),
     )
 
 
@@ -206,9 +216,3 @@ def _positive_class(model: Model) -> list[str]:
         f"the positive class is {model.classes[1]!r}, the last in order of {model.classes}; write the label as a "
         "condition to choose the other"
     ]
-
-
-def _too_good(spec: ModelSpec, metrics: dict[str, float]) -> list[str]:
-    perfect = {"roc_auc": 1.0, "average_precision": 1.0, "accuracy": 1.0, "r2": 1.0}
-    found = [name for name, best in perfect.items() if metrics.get(name, 0.0) >= best - 1e-9]
-    return [f"{', '.join(found)} of the test rows is perfect: does a feature hold the label?"] if found else []

@@ -14,6 +14,7 @@ from karat.errors import (
     FeatureNotFound,
     LabelNotFound,
     LabelOverlapsFeatures,
+    PerfectScore,
     TooFewRows,
     UnusableLabel,
 )
@@ -155,10 +156,20 @@ def test_odd_columns_are_told():
     assert np.isfinite(found.test_predictions).all()
 
 
-def test_a_perfect_score_is_doubted():
-    frame = rows().with_columns(noise=pl.col("binary").cast(pl.Float64))
-    assert "does a feature hold the label?" in trained("binary", frame, kind="random_forest").warnings[-1]
-    assert not trained("binary").warnings
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_a_perfect_score_is_a_leak_and_names_the_feature(task):
+    frame = rows().with_columns(noise=pl.col(task).rank("dense").cast(pl.Float64))
+    with pytest.raises(PerfectScore, match=r"alone foretell the label best: 'noise' \(\w+ 1\)"):
+        trained(task, frame, kind="random_forest")
+    allowed = trained(task, frame, kind="random_forest", gates={"perfect": "warn"})
+    assert "does a feature hold the label?" in allowed.warnings[-1]
+    assert not trained(task).warnings
+
+
+def test_a_number_that_is_foretold_to_the_last_digits_is_a_leak():
+    frame = rows().with_columns(noise=pl.col("regression") * 2 + 1)
+    with pytest.raises(PerfectScore, match=r"\(r2 0.9999\d*\): that is a leak.*\n.*best: 'noise' \(r2 0.99"):
+        trained("regression", frame, kind="linear_regression")
 
 
 def test_a_text_label_says_which_class_is_positive():

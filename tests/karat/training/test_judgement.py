@@ -1,0 +1,164 @@
+"""How sure a gain is, what the truth would have got, and what is said where that is not enough."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from karat.declare import ModelSpec
+from karat.training.groups import groups_of
+from karat.training.judgement import Judgement, judge
+from karat.training.train import Trained, train
+from karat.training.truth import TRUTH
+
+SPLIT = ["train", "test"]
+
+
+def world(task: str, *, entities: int = 400, days: int = 5, use: float = 1.0, noise: float = 1.0, seed: int = 0):
+    """``use``: how well the feature shows the latent state; ``noise``: what nobody knows."""
+    random = np.random.default_rng(seed)
+    n = entities * days
+    entity, day = np.repeat(np.arange(entities), days), np.tile(np.arange(days), entities)
+    state = random.normal(size=entities)[entity] + random.normal(size=n) / 2
+    chance = 1 / (1 + np.exp(-state / noise))
+    return pl.DataFrame(
+        {
+            "entity": entity,
+            "day": pl.Series([date(2026, 1, 1) + timedelta(days=int(d)) for d in day]),
+            "shown": use * state + random.normal(size=n) * 0.7,
+            "other": random.normal(size=n),
+            "regression": state + noise * random.normal(size=n),
+            "binary": random.random(n) < chance,
+            TRUTH: state if task == "regression" else chance,
+        }
+    )
+
+
+def judged(frame: pl.DataFrame, task: str = "regression", **more) -> tuple[Trained, Judgement]:
+    kind = "linear_regression" if task == "regression" else "logistic_regression"
+    spec = ModelSpec(
+        **{"name": "m", "description": "d", "task": task, "kind": kind, "label": {"source": "g", "expression": "1"}}
+        | {"lookups": [{"table": "t"}], "minimum_rows": 50}
+        | more
+    )
+    split = pl.Series("split", ["test" if e % 3 == 0 else "train" for e in frame["entity"]])
+    trained = train(spec, frame, features=["shown", "other"], label=task, split=split)
+    found = judge(trained, entity=["entity"], time="day")
+    assert found is not None
+    return trained, found
+
+
+@pytest.mark.parametrize("task", ["regression", "binary"])
+def test_a_good_model_is_clear_of_its_baseline_and_near_the_truth(task):
+    trained, found = judged(world(task), task)
+    metric = trained.spec.primary_metric
+    assert found.gain.value == pytest.approx(abs(trained.metrics[metric] - trained.baseline[metric]))
+    assert 0 < found.gain.low < found.gain.value < found.gain.high
+    assert found.gain.clear
+    assert found.attained is not None
+    assert found.truth_gain is not None
+    assert found.attained.value == pytest.approx(found.gain.value / found.truth_gain.value)
+    assert 0.6 < found.attained.low < found.attained.value < 1
+    assert found.why == ()
+    logged = found.as_metrics()
+    assert {f"{metric}_gain", f"{metric}_gain_low", f"{metric}_gain_high", f"truth_{metric}", "attained"} <= set(logged)
+    assert logged[f"truth_{metric}"] == found.truth[metric]
+
+
+def test_entities_are_drawn_whole():
+    """A hundred copies of each row tell no more than one: by row the interval would be ten times as narrow."""
+    once = world("regression", entities=150, days=1)
+    copies = pl.concat([once] * 100)
+    (_, one), (_, many) = judged(once), judged(copies)
+    assert (many.groups, many.drawn) == (50, "entities")
+    assert many.gain.high - many.gain.low == pytest.approx(one.gain.high - one.gain.low, rel=0.2)
+    trained, _ = judged(copies)
+    by_row = judge(trained)
+    assert by_row is not None
+    assert by_row.drawn == "rows"
+    assert (many.gain.high - many.gain.low) > 5 * (by_row.gain.high - by_row.gain.low)
+
+
+def test_few_entities_are_cut_into_stretches_of_the_labels_length():
+    rows = world("regression", entities=4, days=60)
+    found = groups_of(rows, entity=["entity"], time="day", horizon=timedelta(days=7))
+    assert (found.number, found.what) == (4 * 9, "stretches of 7 days of an entity")
+    firsts = (
+        rows.with_columns(group=pl.Series(found.codes)).group_by("group").agg(pl.col("day").max() - pl.col("day").min())
+    )
+    assert firsts["day"].max() == timedelta(days=6)
+    assert groups_of(rows, entity=["entity"], time=None, horizon=timedelta(0)).number == 4
+    assert groups_of(rows, entity=[], time=None, horizon=timedelta(0)).number == rows.height
+
+
+def test_a_gain_that_may_be_chance_says_so():
+    _, found = judged(world("regression", entities=60, use=0.02))
+    assert not found.gain.clear
+    assert "is not clear of 0; it rests on 20 entities of the test" in found.why[0]
+    assert "It attains" in found.why[1]
+
+
+def test_a_label_of_noise_is_found_by_its_truth():
+    _, found = judged(world("binary", noise=40.0), "binary")
+    assert not found.gain.clear
+    told = " ".join(found.why)
+    assert "The planted truth itself" in told
+    assert "noise to everybody" in told
+
+
+def test_a_truth_that_is_worse_than_the_model_is_no_excuse():
+    frame = world("regression").with_columns((-pl.col(TRUTH)).alias(TRUTH))
+    _, found = judged(frame)
+    assert found.gain.clear
+    assert found.attained is None
+    assert "Look at the truth's expression" in " ".join(found.why)
+    assert "noise" not in " ".join(found.why)
+
+
+def test_few_positives_and_shifted_labels_are_counted():
+    frame = world("binary", entities=300, use=0.0)
+    rare = frame.with_columns(binary=pl.col("binary") & (pl.int_range(pl.len()) % 40 == 0))
+    trained, found = judged(rare, "binary")
+    positives = int(trained.test_labels.sum())
+    assert any(
+        f"Only {positives} of {trained.rows['test']} test rows have the rarest label True" in w for w in found.why
+    )
+    moved = frame.with_columns(binary=pl.col("binary") | ((pl.col("entity") % 3 == 0) & (pl.col("entity") % 2 == 0)))
+    _, found = judged(moved, "binary")
+    assert any(w.startswith("The share of positives is") for w in found.why)
+
+
+def test_what_it_learned_by_heart_is_told():
+    frame = world("regression", entities=90, use=0.0)
+    parameters = {"max_iter": 300, "min_samples_leaf": 1, "learning_rate": 0.3, "early_stopping": False}
+    _, found = judged(frame, kind="gradient_boosting", parameters=parameters)
+    assert any(w.startswith("It learned by heart: rmse") for w in found.why)
+
+
+def test_the_truth_is_asked_only_where_it_says_something():
+    frame = world("regression")
+    half = frame.with_columns(pl.when(pl.col("entity") % 2 == 0).then(TRUTH).alias(TRUTH))
+    (_, whole), (_, part) = judged(frame), judged(half)
+    assert part.gain == whole.gain
+    assert part.attained is not None
+    assert 0.5 < part.attained.value < 1
+    _, without = judged(frame.drop(TRUTH))
+    assert (without.truth, without.attained, without.gain) == ({}, None, whole.gain)
+
+
+def test_the_same_rows_give_the_same_interval():
+    assert judged(world("binary"), "binary")[1] == judged(world("binary"), "binary")[1]
+    assert judged(world("binary"), "binary", seed=1)[1].gain != judged(world("binary"), "binary")[1].gain
+
+
+def test_detectors_have_gates_of_their_own():
+    frame = world("regression")
+    spec = ModelSpec(
+        name="m", description="d", task="anomaly", kind="isolation_forest",
+        label={"source": "g", "expression": "1"}, lookups=[{"table": "t"}],
+    )  # fmt: skip
+    split = pl.Series(SPLIT * (frame.height // 2))
+    assert judge(train(spec, frame, features=["shown", "other"], label=None, split=split)) is None
