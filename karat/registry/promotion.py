@@ -99,7 +99,7 @@ def _judge(
     refused = [f"it is void itself: {stale}"] if stale else []
     if not beats_baseline(spec, metrics, baseline):
         refused.append(f"{metric} {_shown(metrics, metric)} does not beat its baseline of {_shown(baseline, metric)}")
-    elif not_clear := unclear(candidate):
+    elif champion is None and (not_clear := unclear(candidate)):
         refused.append(not_clear)
     refused += missed_floors(spec, metrics)
     refused += inconsistent(lake, candidate.name, spec)
