@@ -73,7 +73,7 @@ def model_row(scope: Scope, model: str, trained: Outcome | None, decided: Outcom
     spec = scope.models[model]
     known: dict[str, Any] = (trained.reference if trained else {}) | (decided.reference if decided else {})
     failed = next((o.error for o in (trained, decided) if o is not None and o.error), None)
-    metric = spec.primary_metric
+    metric = known.get("metric") or spec.primary_metric
     return {
         "model": model,
         "kind": spec.kind,
@@ -83,10 +83,22 @@ def model_row(scope: Scope, model: str, trained: Outcome | None, decided: Outcom
         "metric": metric,
         "value": _shown(known.get("metrics", {}).get(metric)),
         "baseline": _shown(known.get("baseline", {}).get(metric)),
+        **_judged(known.get("judged", {}), metric),
         "why": str(
             failed or known.get("reason", "") or (trained.said if trained and trained.state == "skipped" else "")
         ),
         "mlflow": run_address(scope, known),
+    }
+
+
+def _judged(judged: Mapping[str, float], metric: str) -> dict[str, str | float | None]:
+    """How sure the gain is, what the planted truth would get and how far the model comes; None where nobody knows."""
+    low, high = judged.get(f"{metric}_gain_low"), judged.get(f"{metric}_gain_high")
+    attained = judged.get("attained")
+    return {
+        "gain": None if low is None or high is None else f"{low:.3g} to {high:.3g}",
+        "truth": _shown(judged.get(f"truth_{metric}")),
+        "attained": None if attained is None else f"{attained:.0%}",
     }
 
 

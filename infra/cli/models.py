@@ -1,4 +1,4 @@
-"""``karat models``: what is declared and registered, and how good it is."""
+"""``karat models``: what is declared and registered, how good it is, and the card of one model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
+from infra.cli.card import show_card
 from karat.declare import ModelSpec, Project, load_project, project_names
 from karat.declare.models import DEFAULT_METRIC, HIGHER_IS_BETTER
 from karat.errors import DeclarationError
@@ -20,14 +21,20 @@ from karat.settings import ENVIRONMENTS, Settings
 
 def models(
     project: Annotated[str | None, typer.Argument(help="a folder under projects/; all of them by default")] = None,
+    model: Annotated[str | None, typer.Argument(help="one of its models: its card")] = None,
+    version: Annotated[int | None, typer.Option(help="of the card; by default the champion, else the newest")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
 ) -> None:
-    """List models with champion, challenger, metrics and baseline.
+    """List models with champion, challenger, metrics and baseline; or print the card of one.
 
-    The figures are those of the champion, or of the newest version where there is none, on its test split. Example:
-    `karat models health_monitor`
+    The figures are those of the champion, or of the newest version where there is none, on its test split;
+    `attained` is how far it comes from the baseline to what a sample's planted truth would score. Examples:
+    `karat models health_monitor`, `karat models customers churn`
     """
     settings = Settings()
+    if project is not None and model is not None:
+        show_card(settings, project, model, version, as_json=as_json)
+        return
     declared = _declared(settings, project)
     standing = {s.model: s for s in open_registry(settings).standing() if _here(s.model, settings, project)}
     names = sorted({*declared, *standing}, key=lambda n: (n.catalog, n.name))
@@ -75,6 +82,7 @@ def _row(name: ModelName, spec: ModelSpec | None, standing: Standing | None) -> 
         "metric": spec.primary_metric if spec else DEFAULT_METRIC.get(tags.get("karat.task", "")),
         "metrics": shown.metrics if shown else {},
         "baseline": shown.baseline if shown else {},
+        "judged": shown.judged if shown else {},
         "origin": tags.get("karat.origin"),
         "reason": tags.get("karat.decision"),
     }
@@ -86,7 +94,7 @@ def _table(project: str, rows: list[dict[str, Any]]) -> Table:
     out.add_column("model", no_wrap=True)
     out.add_column("champion")
     out.add_column("metric", no_wrap=True)
-    for column in ("value", "baseline"):
+    for column in ("value", "baseline", "attained"):
         out.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         out.add_row(row["name"], _standing(row), row["metric"] or "-", *_figures(row))
@@ -99,13 +107,16 @@ def _standing(row: dict[str, Any]) -> str:
     return f"{champion or '-'}{waits}"
 
 
-def _figures(row: dict[str, Any]) -> tuple[str, str]:
-    """The primary metric, green where it is better than the baseline."""
+def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
+    """The primary metric, green where it is clearly better than the baseline, yellow where that may be chance."""
     metric = row["metric"]
     value, baseline = row["metrics"].get(metric), row["baseline"].get(metric)
     if value is None:
-        return "-", "-"
+        return "-", "-", "-"
     if baseline is None:
-        return f"{value:.4g}", "-"
+        return f"{value:.4g}", "-", "-"
     better = value > baseline if HIGHER_IS_BETTER.get(metric, True) else value < baseline
-    return f"[{'green' if better else 'red'}]{value:.4g}[/]", f"{baseline:.4g}"
+    sure = row["judged"].get(f"{metric}_gain_low", 1.0) > 0
+    colour = ("green" if sure else "yellow") if better else "red"
+    attained = row["judged"].get("attained")
+    return f"[{colour}]{value:.4g}[/]", f"{baseline:.4g}", "-" if attained is None else f"{attained:.0%}"

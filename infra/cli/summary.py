@@ -15,6 +15,8 @@ from karat.lake import Lake
 from karat.names import TableName
 from karat.settings import Settings
 
+_NUMBERS = ("value", "baseline", "gain, 95 %", "truth", "attained", "version", "champion")
+
 
 def models_table(api: Prefect, run: Run, project: str) -> Table | None:
     """The run's table of models; None where it did not come so far."""
@@ -22,20 +24,21 @@ def models_table(api: Prefect, run: Run, project: str) -> Table | None:
     if not rows:
         return None
     table = Table(title="Models, on their test split", title_justify="left")
-    for column in ("model", "kind", "metric", "value", "baseline", "version", "champion", "state"):
-        table.add_column(column, justify="right" if column in ("value", "baseline", "version", "champion") else "left")
+    for column in ("model", "kind", "metric", *_NUMBERS, "state"):
+        table.add_column(column, justify="right" if column in _NUMBERS else "left")
     for row in rows:
         table.add_row(*(_cell(row, c) for c in ("model", "kind", "metric")), *_figures(row), *_standing(row))
     return table
 
 
-def _figures(row: dict[str, Any]) -> tuple[str, str]:
-    """The value, green where it is better than the baseline."""
+def _figures(row: dict[str, Any]) -> tuple[str, ...]:
+    """The value, green where it is better than the baseline; how sure the gain is, and what the truth would get."""
     value, baseline = row.get("value"), row.get("baseline")
+    rest = (_cell(row, "gain"), _cell(row, "truth"), _cell(row, "attained"))
     if value is None or baseline is None:
-        return _cell(row, "value"), _cell(row, "baseline")
+        return (_cell(row, "value"), _cell(row, "baseline"), *rest)
     better = value > baseline if HIGHER_IS_BETTER.get(row["metric"], True) else value < baseline
-    return f"[{'green' if better else 'red'}]{value:.4g}[/]", f"{baseline:.4g}"
+    return (f"[{'green' if better else 'red'}]{value:.4g}[/]", f"{baseline:.4g}", *rest)
 
 
 def _standing(row: dict[str, Any]) -> tuple[str, str, str]:

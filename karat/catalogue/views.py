@@ -159,7 +159,8 @@ class Views:
         rows = []
         for version in self._versions():
             tags, name = version.tags, version.name
-            experiment = "/".join(filter(None, (name.catalog, tags.get("karat.domain"), name.name)))
+            usual = "/".join(filter(None, (name.catalog, tags.get("karat.domain"), name.name)))
+            experiment = tags.get("experiment_name", usual)
             parameters = self._registry.parameters(version) if self._registry else {}
             known = json.dumps(parameters), json.dumps(version.metrics)
             rows.append((experiment, version.run_id, name.name, version.version, *known, version.created))

@@ -471,6 +471,13 @@ def _check_truth(model: ModelSpec, gold: dict[str, GoldTable], at: Callable[...,
         yield f"{at('truth', 'source')}: there is no gold table {source!r}. {near}"
     elif not gold[source].truth:
         yield f"{at('truth', 'source')}: gold table {source!r} is not declared with truth=True, so features may read it"
+    # The classes of a multiclass label are only known from its rows.
+    parts = model.label.parts if model.label else {}
+    named = model.truth.expressions
+    for name in (p for p in parts if named and p not in named):
+        yield f"{at('truth', 'expressions')}: there is none for {name!r} of the label. It has {', '.join(named)}"
+    for name in (n for n in named if parts and n not in parts):
+        yield f"{at('truth', 'expressions', name)}: the label has no part {name!r}. {did_you_mean(name, parts)}"
 
 
 def _check_protected(model: ModelSpec, tables: dict[str, FeatureTable], at: Callable[..., str]) -> Iterator[str]:

@@ -224,7 +224,9 @@ class ModelSpec(Declaration):
     ``truth`` is what a sample's planted truth would answer; ``search`` the space of its parameters; ``protected`` the
     columns by whose groups its fairness is measured, whether it reads them or not; ``risk_levels`` names each level
     with the least prediction that belongs to it; ``explain`` whether a prediction says which features made it;
-    ``tags`` go to its runs and versions. ``docs/models.md`` explains every field.
+    ``tags`` go to its runs and versions, ``experiment`` names the experiment in MLflow (by default
+    CATALOG/DOMAIN/NAME), and ``limits`` (why it is worth no more) and ``notes`` stand in its card. ``docs/models.md``
+    explains every field.
     """
 
     name: str = ""
@@ -251,6 +253,9 @@ class ModelSpec(Declaration):
     risk_levels: dict[str, float] = {}
     explain: bool = True
     tags: dict[str, str] = {}
+    experiment: str = ""
+    limits: str = ""
+    notes: str = ""
     scope: Scope = Scope()
     online: bool = True
     seed: int = 0

@@ -13,8 +13,7 @@ class Truth(Declaration):
     ``expression`` is SQL over that table, joined by the keys by which the label is (``columns`` maps them to columns of
     another name). An aggregate is evaluated over the label's own window: ``sum(expected_cost)``. A plain column is read
     from the row of the features' own key and day: ``p_leaves``. ``expressions`` has one for each class (multiclass),
-    label (multilabel) or step (forecast), in the order of the labels or steps; classes by their names. A probability
-    is between 0 and 1.
+    label (multilabel) or step (forecast: ``step_1`` and so on) by its name. A probability is between 0 and 1.
     """
 
     source: str

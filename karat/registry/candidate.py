@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,7 @@ from karat.declare.project import Project
 from karat.executors import Progress, silent
 from karat.lake import Lake
 from karat.names import CHALLENGER
-from karat.registry.card import card
+from karat.registry.card import card, summary
 from karat.registry.entry import Entry
 from karat.registry.origin import definitions, origins, overall
 from karat.registry.records import Candidate, ModelVersion, Servable
@@ -25,28 +25,26 @@ from karat.registry.signature import sign
 from karat.registry.store import Registry
 from karat.training.evaluate import evaluate, judged_by
 from karat.training.functions import FunctionLibrary, functions_of
-from karat.training.judgement import Judgement, judge
+from karat.training.judgement import Judgement
+from karat.training.judging import judge
 from karat.training.labels import label_spine
 from karat.training.leakage import leaks
 from karat.training.leakage_plot import draw_report
 from karat.training.lookups import lookups_of
+from karat.training.oddities import days_without_rows
 from karat.training.plots import draw
 from karat.training.rebuild import stored_pins
 from karat.training.spine import ROW
 from karat.training.split import split_rows
 from karat.training.train import Trained, train
 from karat.training.training_set import TrainingSet, create_training_set
-from karat.training.truth import TRUTH, truth_of
+from karat.training.truth import TRUTH, check_classes, truth_of
 
 #: The column of the stored spine that says which rows were for training and which for the test.
 SPLIT = "karat_split"
 #: Fields of a declaration that leave the trained model as it is.
-_NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates"} | {
-    "protected",
-    "risk_levels",
-    "explain",
-    "tags",
-}
+_NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates", "protected", "risk_levels"}
+_NOT_LEARNED |= {"explain", "tags", "experiment", "limits", "notes"}
 _STEPS = 5
 
 
@@ -89,6 +87,7 @@ def make_candidate(
         return Candidate(offered(registry, found), False, found.metrics, found.baseline)
     progress(2, _STEPS, "training")
     split, trained = _trained(project, spec, training_set, with_truth(project, spec, lake, training_set))
+    trained = replace(trained, warnings=[*trained.warnings, *days_without_rows(project, spec, lake)])
     judged = judged_by_entity(project, spec, trained)
     progress(3, _STEPS, "registration")
     entry = entry_of(
@@ -133,6 +132,8 @@ def training_set_of(
 def with_truth(project: Project, spec: ModelSpec, lake: Lake, training_set: TrainingSet) -> pl.DataFrame:
     """The training set's rows, beside them what the planted truth would answer, where there is one."""
     truth = truth_of(project, spec, lake, training_set.data)
+    if truth is not None and spec.target is not None:
+        check_classes(spec, training_set.data[spec.target])
     return training_set.data if truth is None else training_set.data.with_columns(truth.alias(TRUTH))
 
 
@@ -198,7 +199,12 @@ def entry_of(
 ) -> Entry:
     found = origins(project, spec, lake)
     why = list(judged.why) if judged else []
+    experiment = spec.experiment or "/".join(filter(None, (project.catalog, spec.domain, spec.name)))
     tags = {
+        # As document 001 names them.
+        "model_type": spec.kind,
+        "experiment_name": experiment,
+        **({"target_column": spec.target} if spec.target else {}),
         **spec.tags,
         "karat.project": project.name,
         "karat.domain": spec.domain,
@@ -242,22 +248,29 @@ def entry_of(
     }
     return Entry(
         name=project.model_name(spec.name),
-        experiment="/".join(filter(None, (project.catalog, spec.domain, spec.name))),
+        experiment=experiment,
         model=trained.model,
         signature=sign(trained.model.feature_types, outputs_of(trained.model, training_set.data.head(5))),
         example=example_of(trained.model, training_set.data),
         spine=training_set.spine.with_row_index(ROW).with_columns(split.alias(SPLIT)),
         metadata=metadata,
         tags=tags,
-        description=card(spec, trained, judged),
+        description=summary(spec, trained, judged),
+        card=card(project, spec, training_set, trained, judged, split=split, origins=found),
         parameters={**trained.parameters, "kind": spec.kind, "seed": spec.seed, "threshold": trained.model.threshold},
         metrics=trained.metrics,
         baseline=trained.baseline,
         train_metrics=trained.train_metrics,
-        judged=judged.as_metrics() if judged else {},
+        judged=_judged_metrics(trained, judged),
         curve=trained.curve,
         draw=lambda folder: [*draw(trained, folder), draw_report(training_set.report, folder, title=spec.name)],
     )
+
+
+def _judged_metrics(trained: Trained, judged: Judgement | None) -> dict[str, float]:
+    """The judgement's figures, and what persistence and a linear model score on the same rows."""
+    rivals = {f"{name}_{m}": v for name, rival in trained.rivals.items() for m, v in rival.metrics.items()}
+    return rivals | (judged.as_metrics() if judged else {})
 
 
 def describe(training_set: TrainingSet, model: Servable, pins: Mapping[str, Any]) -> dict[str, Any]:

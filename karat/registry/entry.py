@@ -28,6 +28,8 @@ from karat.registry.records import Servable
 
 #: MLflow's limits on the text of a parameter and of a version's tag.
 PARAMETER_LIMIT, TAG_LIMIT = 6000, 5000
+#: The card's file among a run's artifacts.
+CARD = "model_card.md"
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class Entry:
     """A version to be registered.
 
     ``metrics`` and ``baseline`` are of the test rows, ``train_metrics`` of the others; ``judged`` are the figures of a
-    Judgement, under their own names; ``draw`` writes plots into a
-    folder; ``curve`` holds losses per round. ``metadata`` becomes ``karat.json``; ``tags`` those of run, logged model
-    and version.
+    Judgement, under their own names; ``draw`` writes plots into a folder; ``curve`` holds losses per round.
+    ``metadata`` becomes ``karat.json``, ``card`` the run's ``model_card.md``; ``tags`` those of run, logged model and
+    version.
     """
 
     name: ModelName
@@ -50,6 +52,7 @@ class Entry:
     tags: Mapping[str, str]
     artifact: str = "model"
     description: str = ""
+    card: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
@@ -76,7 +79,7 @@ def write_entry(connection: Connection, entry: Entry) -> int:
     try:
         model_id = _logged_model(connection, experiment, run_id, entry)
         _metrics(client, run_id, model_id, entry)
-        _plots(connection, run_id, entry)
+        _files(connection, run_id, entry)
         client.log_inputs(run_id, datasets=_datasets(entry), models=[LoggedModelInput(model_id)])
         client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
         number = _register(connection, run_id, model_id, entry)
@@ -136,17 +139,20 @@ def _metrics(client: Any, run_id: str, model_id: str, entry: Entry) -> None:
         client.log_batch(run_id, metrics=metrics[start : start + 500])
 
 
-def _plots(connection: Connection, run_id: str, entry: Entry) -> None:
-    if entry.draw is None:
-        return
-    folder = Path(tempfile.mkdtemp(prefix="karat-plots-"))
+def _files(connection: Connection, run_id: str, entry: Entry) -> None:
+    """The card and the plots, in the run's own folder."""
+    folder = Path(tempfile.mkdtemp(prefix="karat-run-"))
     try:
-        entry.draw(folder)
+        if entry.card:
+            (folder / CARD).write_text(entry.card)
+        if entry.draw is not None:
+            (folder / "plots").mkdir()
+            entry.draw(folder / "plots")
         local = connection.local(connection.client.get_run(run_id).info.artifact_uri)
         if local is not None:
-            shutil.copytree(folder, local / "plots", dirs_exist_ok=True)
+            shutil.copytree(folder, local, dirs_exist_ok=True)
         else:
-            connection.client.log_artifacts(run_id, str(folder), "plots")
+            connection.client.log_artifacts(run_id, str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

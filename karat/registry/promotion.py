@@ -12,8 +12,9 @@ from karat.registry.origin import void_reason
 from karat.registry.records import Decision, ModelVersion
 from karat.registry.served import inconsistent
 from karat.registry.store import Registry
-from karat.training.evaluate import beats_baseline, judged_by
+from karat.training.evaluate import beats_baseline, is_better, judged_by
 from karat.training.functions import FunctionLibrary
+from karat.training.judgement import PERSISTENCE
 
 
 def valid_champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion | None:
@@ -35,9 +36,10 @@ def promote(
     """Judges ``version`` (the challenger by default) and makes it champion if it passes.
 
     The first version must beat its floors, and its baseline clearly: the whole 95 % interval of its gain lies above 0,
-    where the test rows have labels to say so. A later one must also beat the champion's primary metric by the declared
-    margin, both scored on the candidate's test rows. A void champion is archived first. A project with manual approval
-    promotes only what is ``approved``. Deciding again about the champion changes nothing.
+    where the test rows allow one. A later one must beat its floors, its baseline and, by the declared margin, the
+    champion's primary metric, both scored on the candidate's test rows. A kind that reads sequences must beat
+    persistence, too. A void champion is archived first. A project with manual approval promotes only what is
+    ``approved``. Deciding again about the champion changes nothing.
     Raises ModelNotFound.
     """
     candidate = _candidate(project, spec, registry, version)
@@ -101,6 +103,7 @@ def _judge(
         refused.append(f"{metric} {_shown(metrics, metric)} does not beat its baseline of {_shown(baseline, metric)}")
     elif champion is None and (not_clear := unclear(candidate)):
         refused.append(not_clear)
+    refused += loses_to_persistence(candidate)
     refused += missed_floors(spec, metrics)
     refused += inconsistent(lake, candidate.name, spec)
     passed = [
@@ -140,8 +143,8 @@ def _judge(
 
 
 def unclear(candidate: ModelVersion) -> str:
-    """Why its gain over the baseline may be chance; "" where it is not, and for versions that have no interval: those
-    of tasks without labels to learn from."""
+    """Why its gain over the baseline may be chance; "" where it is not, and for versions of which nothing was judged:
+    those of before, and those whose rows do not allow their metric."""
     metric, judged = candidate.tags.get("karat.metric", ""), candidate.judged
     if f"{metric}_gain" not in judged:
         return ""
@@ -151,6 +154,15 @@ def unclear(candidate: ModelVersion) -> str:
     if low > 0:
         return ""
     return f"the 95 % interval of its gain in {metric} over the baseline, {low:.4g} to {high:.4g}, is not clear of 0"
+
+
+def loses_to_persistence(candidate: ModelVersion) -> list[str]:
+    """Why a kind that reads sequences is refused: on the same rows the last value itself answers as well."""
+    metric = candidate.tags.get("karat.metric", "")
+    value, rival = candidate.metrics.get(metric), candidate.judged.get(f"{PERSISTENCE}_{metric}")
+    if value is None or rival is None or is_better(metric, value, rival):
+        return []
+    return [f"{metric} {value:.4g} does not beat persistence, which has {rival:.4g} on the same rows"]
 
 
 def _clearly(candidate: ModelVersion) -> str:

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from karat.errors import ModelNotFound, NoChampion, did_you_mean
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
 from karat.registry.connection import Connection, translated
-from karat.registry.entry import Entry, is_orphan, write_entry
+from karat.registry.entry import CARD, Entry, is_orphan, write_entry
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
 from karat.registry.records import LoadedModel, ModelVersion, Standing
 from karat.training.judgement import is_judged
@@ -193,6 +193,21 @@ class Registry:
         """The parameters of the run that made it, as MLflow keeps them: text."""
         with translated(self.tracking_uri):
             return dict(self.client.get_run(version.run_id).data.params)
+
+    def card(self, version: ModelVersion) -> str:
+        """The version's model card, Markdown. Raises ModelNotFound where it has none: one of before cards, or one that
+        was fitted elsewhere and not judged."""
+        with translated(self.tracking_uri), tempfile.TemporaryDirectory(prefix="karat-card-") as work:
+            local = self.connection.local(self.client.get_run(version.run_id).info.artifact_uri)
+            try:
+                path = local / CARD if local else Path(self.client.download_artifacts(version.run_id, CARD, work))
+                return path.read_text()
+            except (OSError, MlflowException) as error:
+                raise ModelNotFound(
+                    f"{version.uri} has no card",
+                    where=self.tracking_uri,
+                    remedy="train it again: its card is written then",
+                ) from error
 
     def spine(self, version: ModelVersion) -> pl.DataFrame:
         """The training set's keys, label and split, in the stored row order."""

@@ -50,7 +50,7 @@ def naive(
     strategy = spec.baseline.strategy or BASELINES[spec.task][0]
     name = strategy
     if strategy == "feature":
-        answer = _of_feature(spec, y_train, test, classes)
+        answer = of_feature(spec, y_train, test, classes)
         name = str(spec.baseline.feature)
         if spec.baseline.scale != 1:
             name += f" x {spec.baseline.scale:g}"
@@ -66,7 +66,7 @@ def naive(
     if spec.task == "clustering":
         metrics = evaluate(spec.task, y_test, answer, space=space)
     else:
-        metrics = _metrics(spec, y_test, answer, classes, threshold)
+        metrics = metrics_of(spec, y_test, answer, classes, threshold)
     if judged_by(spec, metrics) not in metrics:
         raise DeclarationError(
             f"model {spec.name!r}: the baseline {name!r} has no {spec.primary_metric}, so nothing could be compared",
@@ -76,9 +76,10 @@ def naive(
     return Naive(name, answer, metrics)
 
 
-def _metrics(
+def metrics_of(
     spec: ModelSpec, y: pl.Series | np.ndarray, prediction: np.ndarray, classes: list[Any], threshold: float
 ) -> dict[str, float]:
+    """Of a score that leaves 0 to 1 those that read its order alone."""
     score_only = spec.task == "binary" and (prediction.min() < 0 or prediction.max() > 1)
     if score_only:
         found = ranking(np.asarray(y) == classes[1], prediction)
@@ -86,7 +87,8 @@ def _metrics(
     return evaluate(spec.task, y, prediction, threshold=threshold, classes=classes or None)
 
 
-def _of_feature(spec: ModelSpec, y_train: pl.Series | None, test: pl.DataFrame, classes: list[Any]) -> np.ndarray:
+def of_feature(spec: ModelSpec, y_train: pl.Series | None, test: pl.DataFrame, classes: list[Any]) -> np.ndarray:
+    """The baseline's feature, of a sequence its newest value, times its scale; what is usual where it is missing."""
     given = test[str(spec.baseline.feature)]
     newest = given.arr.last() if isinstance(given.dtype, pl.Array) else given
     values = newest.cast(pl.Float64).to_numpy() * spec.baseline.scale

@@ -22,17 +22,30 @@ from karat.training.split import TEST, TRAIN, describe
 
 def check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], target: str | None) -> None:
     if not features:
-        raise FeatureNotFound(f"model {spec.name!r} has no features", remedy="name some in its lookups")
+        raise FeatureNotFound(
+            f"model {spec.name!r} has no features", where=f"model {spec.name!r}, lookups", remedy="name some there"
+        )
     for name in features:
         if name not in frame.columns:
-            raise FeatureNotFound(f"the training set has no feature {name!r}", remedy=did_you_mean(name, frame.columns))
+            near = did_you_mean(name, frame.columns)
+            raise FeatureNotFound(
+                f"the training set has no feature {name!r}", where=f"model {spec.name!r}, lookups", remedy=near
+            )
     if target is None and spec.task not in UNSUPERVISED:
-        raise LabelNotFound(f"model {spec.name!r} is a {spec.task} model, and no label was given")
+        raise LabelNotFound(
+            f"model {spec.name!r} is a {spec.task} model, and no label was given",
+            where=f"model {spec.name!r}, label",
+            remedy="declare one: label: {source: GOLD_TABLE, expression: SQL}",
+        )
     if target is not None and target not in frame.columns:
-        raise LabelNotFound(f"the training set has no label {target!r}", remedy=did_you_mean(target, frame.columns))
+        near = did_you_mean(target, frame.columns)
+        raise LabelNotFound(
+            f"the training set has no label {target!r}", where=f"model {spec.name!r}, label", remedy=near
+        )
     if target in features:
         raise LabelOverlapsFeatures(
             f"{target!r} is the label of {spec.name!r} and one of its features",
+            where=f"model {spec.name!r}, lookups",
             remedy="take it out of the lookup's features with 'exclude'",
         )
 
@@ -51,6 +64,7 @@ def known_anomalies(
         raise UnusableLabel(
             f"the label of {spec.name!r} must be 1 for an anomaly and 0 for a normal row; it is {known.dtype}, with "
             f"values such as {', '.join(map(repr, known.unique().sort().head(3).to_list()))}",
+            where=label_place(spec),
             remedy="write it as a condition, as in max(incident::int)",
         )
     if knows_both(frame.filter(split == TEST)[target]):
@@ -68,6 +82,7 @@ def usable(
     if frame.is_empty():
         raise EmptyTrainingSet(
             f"the training set of {spec.name!r} has no rows",
+            where=label_place(spec),
             remedy="look at its label's expression and horizon, and at the spine table's rows",
         )
     warnings: list[str] = []
@@ -83,38 +98,48 @@ def usable(
 def _labelled(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
     # These learn without labels; only where they are judged do they need them.
     needed = split == TEST if spec.task in UNSUPERVISED else pl.repeat(True, len(label), eager=True)
-    known = _known(label)
-    if label.dtype.is_float():
-        known &= label.is_not_nan().fill_null(False)
-        if infinite := int(label.is_infinite().sum()):
-            raise UnusableLabel(
-                f"the label of {spec.name!r} is infinite in {infinite} rows",
-                remedy="guard the divisions in its expression, as in x / nullif(y, 0)",
-            )
-    if not (known & needed).any():
+    parts = label.struct.unnest().get_columns() if isinstance(label.dtype, pl.Struct) else [label]
+    infinite = sum(int(part.is_infinite().sum()) for part in parts if part.dtype.is_float())
+    if infinite:
+        raise UnusableLabel(
+            f"the label of {spec.name!r} is infinite in {infinite} rows",
+            where=label_place(spec),
+            remedy="guard the divisions in its expression, as in x / nullif(y, 0)",
+        )
+    known = pl.DataFrame([_known(part).alias(str(k)) for k, part in enumerate(parts)])
+    whole = known.select(pl.all_horizontal(pl.all()).alias("known")).to_series()
+    if not (whole & needed).any():
         raise UnusableLabel(
             f"the label of {spec.name!r} is null in all {len(label)} rows",
+            where=label_place(spec),
             remedy="look at its expression, and whether its horizon is over for any row",
         )
-    return ~needed | known
+    return ~needed | whole
 
 
-def _known(label: pl.Series) -> pl.Series:
-    """Of a label of several parts: whether all of them are known."""
-    if not isinstance(label.dtype, pl.Struct):
-        return label.is_not_null()
-    return label.to_frame().select(pl.all_horizontal(pl.col(label.name).struct.field("*").is_not_null())).to_series()
+def label_place(spec: ModelSpec) -> str:
+    """Where a label is declared, for messages."""
+    if spec.label is None:
+        return f"model {spec.name!r}"
+    return f"model {spec.name!r}, label.expression {spec.label.written!r} over {spec.label.source!r}"
+
+
+def _known(part: pl.Series) -> pl.Series:
+    known = part.is_not_null()
+    return known & part.is_not_nan().fill_null(False) if part.dtype.is_float() else known
 
 
 def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
     if not (split == TRAIN).any():
         raise EmptyTrainingSet(
             f"the split of {spec.name!r} leaves no rows to learn from: {describe(split, spec)}",
+            where=f"model {spec.name!r}, split",
             remedy="shorten the label's horizon, take a smaller 'split.test', or gather more days",
         )
     if not (split == TEST).any():
         raise TooFewRows(
             f"the split of {spec.name!r} leaves no rows for the test: {describe(split, spec)}",
+            where=f"model {spec.name!r}, split",
             remedy="take a larger 'split.test', or gather more rows",
         )
     # Rows in the gap before the test serve nobody.
@@ -123,6 +148,7 @@ def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
         raise TooFewRows(
             f"model {spec.name!r} has {of_use} rows of use, fewer than its minimum of {spec.minimum_rows}: "
             f"{describe(split, spec)}",
+            where=f"model {spec.name!r}, minimum_rows",
             remedy="gather more rows, or lower 'minimum_rows' in its declaration",
         )
 
@@ -141,6 +167,7 @@ def check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, targ
         if rows[target].n_unique() == 1:
             raise UnusableLabel(
                 f"the label of {spec.name!r} has a single value, {rows[target][0]!r}, in all {rows.height} {what}",
+                where=label_place(spec),
                 remedy="look at its expression; or gather more rows, or split them otherwise ('split: {by: entity}')",
             )
 
@@ -152,23 +179,6 @@ def _check_each(spec: ModelSpec, learned: pl.Series) -> None:
             raise UnusableLabel(
                 f"{name!r} of the labels of {spec.name!r} has a single value, {part[0]!r}, in all {len(part)} rows to "
                 "learn from",
+                where=label_place(spec),
                 remedy="look at its expression, gather more rows, or leave this label out",
             )
-
-
-def oddities(X: pl.DataFrame) -> list[str]:
-    """Columns that can teach nothing, and values that are taken as missing."""
-    found = []
-    for series in X:
-        if series.dtype.is_float() and (infinite := int(series.is_infinite().sum())):
-            found.append(f"feature {series.name!r} is infinite in {infinite} rows, which count as missing")
-        known = series.drop_nulls()
-        if isinstance(series.dtype, pl.Array):
-            known = known.explode().drop_nulls() if len(known) else known
-        if known.dtype.is_float():
-            known = known.drop_nans()
-        if not len(known):
-            found.append(f"feature {series.name!r} is missing in every row")
-        elif len(known) >= X.height and known.n_unique() == 1:
-            found.append(f"feature {series.name!r} is constant: {known[0]!r} in every row")
-    return found

@@ -126,10 +126,15 @@ def _clustering(y: Labels | None, clusters: np.ndarray, space: np.ndarray | None
         codes = groups.drop_nulls().rank("dense").cast(pl.Int64).to_numpy()
         found["adjusted_rand"] = partial(sk.adjusted_rand_score, codes, clusters[known].astype(int))
     if space is not None:
-        rows = np.random.default_rng(0).permutation(len(clusters))[:SILHOUETTE_ROWS]
+        rows = silhouette_rows(len(clusters))
         if 1 < len(np.unique(clusters[rows])) < len(rows):
             found["silhouette"] = partial(sk.silhouette_score, space[rows], clusters[rows])
     return found
+
+
+def silhouette_rows(number: int) -> np.ndarray:
+    """Which of ``number`` rows a silhouette is computed on: a fixed sample."""
+    return np.random.default_rng(0).permutation(number)[:SILHOUETTE_ROWS]
 
 
 def _two_classes(positive: np.ndarray, score: np.ndarray, threshold: float, *, anomaly: bool) -> _Metrics:

@@ -6,15 +6,18 @@ import numpy as np
 import polars as pl
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from karat.declare.models import HIGHER_IS_BETTER, UNSUPERVISED, ModelSpec
+from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.errors import PerfectScore
 from karat.kinds import Encoder
 from karat.training.evaluate import evaluate
 
 #: From where on a metric is perfect, but for rounding.
-PERFECT = {"roc_auc": 1.0, "average_precision": 1.0, "accuracy": 1.0, "f1": 1.0, "r2": 0.9999}
+PERFECT = {"roc_auc": 1.0, "average_precision": 1.0, "accuracy": 1.0, "f1": 1.0, "r2": 0.9999, "adjusted_rand": 1.0}
+#: On fewer test rows, or with fewer outside of the most frequent class, a good model may be right in each by chance.
+ENOUGH, RARER = 50, 20
 _ROUNDING = 1e-9
 _SHOWN, _ROWS, _DEPTH = 3, 20_000, 8
+_Rows = tuple[pl.DataFrame, pl.Series | None]
 
 
 def perfect(metrics: dict[str, float]) -> list[str]:
@@ -22,34 +25,56 @@ def perfect(metrics: dict[str, float]) -> list[str]:
     return [name for name, best in PERFECT.items() if metrics.get(name, 0.0) >= best - _ROUNDING]
 
 
-def doubt(metrics: dict[str, float]) -> list[str]:
-    """A warning where ``perfect`` finds something."""
+def doubt(spec: ModelSpec, metrics: dict[str, float], labels: pl.Series) -> list[str]:
+    """A warning where ``perfect`` finds something on these test rows."""
     found = perfect(metrics)
-    return [f"{', '.join(found)} of the test rows is perfect: does a feature hold the label?"] if found else []
+    if not found:
+        return []
+    few = "" if _enough(spec, labels) else f", which are too few ({len(labels)}) to say"
+    return [f"{', '.join(found)} of the test rows is perfect: does a feature hold the label{few}?"]
 
 
-def refuse_perfect(
-    spec: ModelSpec,
-    metrics: dict[str, float],
-    learned: tuple[pl.DataFrame, pl.Series | None],
-    test: tuple[pl.DataFrame, pl.Series | None],
-) -> None:
+def refuse_perfect(spec: ModelSpec, metrics: dict[str, float], learned: _Rows, test: _Rows) -> None:
     """Raises PerfectScore with the features that alone foretell the label best; each part is (features, label).
 
-    Models without labels to learn from can't have been told; and ``gates.perfect: warn`` lets pass.
+    Not on too few rows, nor of anomalies that were planted, whose label no feature can hold; ``gates.perfect: warn``
+    lets pass.
     """
     found = perfect(metrics)
-    if not found or spec.task in UNSUPERVISED or spec.gates.perfect == "warn" or learned[1] is None or test[1] is None:
+    if not found or spec.gates.perfect == "warn" or test[1] is None or not _enough(spec, test[1]):
         return
-    metric, scores = _alone(spec, learned[0], learned[1], test[0], test[1])
-    told = ", ".join(f"{name!r} ({metric} {score:.4g})" for name, score in scores[:_SHOWN])
     raise PerfectScore(
         f"model {spec.name!r} is perfect on its {test[0].height} test rows "
         f"({', '.join(f'{m} {metrics[m]:.6g}' for m in found)}): that is a leak, not a model",
-        where=f"features that alone foretell the label best: {told}",
+        where=_where(spec, learned, test),
         remedy="take out of the lookups what is made after the label's time or from it; where nothing leaks and the "
         "label really is certain, write 'gates: {perfect: warn}'",
     )
+
+
+def _enough(spec: ModelSpec, labels: pl.Series) -> bool:
+    if len(labels) < ENOUGH:
+        return False
+    if spec.task in ("regression", "forecast"):
+        return True
+    if isinstance(labels.dtype, pl.Struct):
+        return any(_rarer(labels.struct.field(name)) >= RARER for name in labels.struct.fields)
+    return _rarer(labels) >= RARER
+
+
+def _rarer(labels: pl.Series) -> int:
+    """How many rows are not of the most frequent class."""
+    counts = labels.drop_nulls().value_counts()["count"]
+    return int(counts.sum() - counts.max()) if len(counts) else 0  # type: ignore[operator]
+
+
+def _where(spec: ModelSpec, learned: _Rows, test: _Rows) -> str:
+    known = [(X.filter(y.is_not_null()), y.drop_nulls()) for X, y in (learned, test) if y is not None]
+    if len(known) < 2 or not known[0][0].height:
+        return f"model {spec.name!r}, its {test[0].width} features"
+    metric, scores = _alone(spec, *known[0], *known[1])
+    told = ", ".join(f"{name!r} ({metric} {score:.4g})" for name, score in scores[:_SHOWN])
+    return f"features that alone foretell the label best: {told}"
 
 
 def _alone(

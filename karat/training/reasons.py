@@ -6,16 +6,13 @@ Every sentence states figures of the rows; none guesses at a cause that they do 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from karat.declare.models import HIGHER_IS_BETTER
+from karat.training.judgement import LINEAR, PERSISTENCE, WANTED, Judgement
 from karat.training.train import Trained
-
-if TYPE_CHECKING:
-    from karat.training.judgement import Judgement
 
 #: Fewer test rows of the rarer class than this, and a ranking moves with each of them.
 FEW = 50
@@ -23,7 +20,7 @@ FEW = 50
 NEAR = 0.2
 #: Mean labels further apart than this many standard deviations.
 SHIFTED = 0.25
-_WANTED = 0.7
+_RIVALS = {PERSISTENCE: "persistence", LINEAR: "a linear model of the same values"}
 
 
 def reasons(trained: Trained, found: Judgement) -> Iterator[str]:
@@ -44,12 +41,18 @@ def _what(found: Judgement) -> Iterator[str]:
             f"clear of 0; it rests on {of}, on which a gain of less than {gain.value - gain.low:.4g} can't be told"
         )
     attained = found.attained
-    if attained is not None and attained.value < _WANTED:
-        within = attained.high >= _WANTED
+    if attained is not None and attained.value < WANTED:
+        within = attained.high >= WANTED
         yield (
-            f"It attains {attained.value:.0%} of the truth's gain, not {_WANTED:.0%} (95 % interval {attained.low:.0%} "
+            f"It attains {attained.value:.0%} of the truth's gain, not {WANTED:.0%} (95 % interval {attained.low:.0%} "
             f"to {attained.high:.0%}{', which holds it' if within else ''})"
         )
+    for rival, over in found.rivals.items():
+        if not over.value > 0:
+            yield (
+                f"It is no better than {_RIVALS[rival]} on the same rows: its gain in {metric} is {over.value:.4g} "
+                f"(95 % interval {over.low:.4g} to {over.high:.4g})"
+            )
 
 
 def _noise(trained: Trained, found: Judgement) -> Iterator[str]:
@@ -82,12 +85,16 @@ def _of_possible(trained: Trained, found: Judgement) -> float | None:
 
 
 def _few(trained: Trained) -> Iterator[str]:
-    if trained.spec.task not in ("binary", "multiclass"):
-        return
-    counts = trained.test_labels.value_counts(sort=True)
-    label, number = counts.row(-1)
-    if number < FEW:
-        yield f"Only {number} of {trained.rows['test']} test rows have the rarest label {label!r}"
+    task, labels = trained.spec.task, trained.test_labels
+    if task == "multilabel":
+        for name in labels.struct.fields:
+            number = int((labels.struct.field(name) == 1).sum())
+            if min(number, len(labels) - number) < FEW:
+                yield f"Only {number} of {len(labels)} test rows have the label {name!r}"
+    elif task in ("binary", "multiclass", "anomaly"):
+        label, number = labels.value_counts(sort=True).row(-1)
+        if number < FEW:
+            yield f"Only {number} of {len(labels)} test rows have the rarest label {label!r}"
 
 
 def _by_heart(trained: Trained, found: Judgement) -> Iterator[str]:

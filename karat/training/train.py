@@ -11,12 +11,14 @@ import polars as pl
 
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model, Report
-from karat.training.baseline import naive
-from karat.training.checks import check_columns, check_label, known_anomalies, oddities, usable
+from karat.training.baseline import Naive, naive
+from karat.training.checks import check_columns, check_label, known_anomalies, usable
 from karat.training.evaluate import evaluate
 from karat.training.importance import importances
+from karat.training.oddities import oddities, unseen
 from karat.training.perfect import doubt, refuse_perfect
 from karat.training.planted import plant
+from karat.training.rivals import rivals
 from karat.training.split import TEST, TRAIN
 
 
@@ -27,8 +29,9 @@ class Trained:
     ``metrics`` and ``baseline`` are of the same test rows, ``train_metrics`` of the rows learned from. ``test`` holds
     the features of the test rows and ``test_labels`` their labels, as they were judged: of a detector without labels
     with its planted anomalies, and ``planted`` is True. ``test_predictions`` and ``baseline_predictions`` are in
-    their order; ``test_rows`` are these rows whole, with keys and times, ``learned_labels`` the
-    labels learned from. ``curve`` is the loss ``curve_metric`` after each round, by part; empty without rounds.
+    their order, and those of the ``rivals`` that kinds of sequences have; ``test_rows`` are these rows whole, with keys
+    and times, ``learned_labels`` the labels learned from. ``curve`` is the loss ``curve_metric`` after each round, by
+    part; empty without rounds.
     """
 
     spec: ModelSpec
@@ -50,6 +53,7 @@ class Trained:
     test_rows: pl.DataFrame = field(repr=False)
     learned_labels: pl.Series | None = field(repr=False)
     warnings: list[str]
+    rivals: dict[str, Naive] = field(default_factory=dict, repr=False)
 
 
 def train(
@@ -84,7 +88,7 @@ def train(
     unsupervised = spec.task in UNSUPERVISED
     known = (unsupervised and evaluation_label) or label
     learned, test, (rows, test_rows), warnings = _parts(spec, frame, features, known, split)
-    warnings += oddities(learned[0])
+    warnings += [*oddities(learned[0]), *unseen(learned[0], test[0])]
     model.fit(*learned, report=report, order=rows[time] if time else None)
     warnings += [*model.encoder.warnings, *_positive_class(model)]
     found = _judge(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
@@ -176,7 +180,8 @@ def _judge(
         planted=spec.task == "anomaly" and test[1] is None,
         test_rows=test_rows,
         learned_labels=learned[1],
-        warnings=warnings + doubt(metrics),
+        warnings=warnings + doubt(spec, metrics, y),
+        rivals=rivals(spec, model, learned, test) if isinstance(model, Model) else {},
     )
 
 

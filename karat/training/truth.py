@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
 
 from karat.declare.base import DAY
@@ -12,11 +15,12 @@ from karat.declare.gold import GoldTable
 from karat.declare.models import Label, ModelSpec
 from karat.declare.project import Project
 from karat.declare.truth import Truth
-from karat.errors import LabelNotFound
+from karat.errors import DeclarationError, LabelNotFound, did_you_mean
 from karat.features.connection import connect, plain_times
 from karat.lake import Lake
 from karat.quality import origin
 from karat.training.labels import label_spine
+from karat.training.train import Trained
 
 #: The column of the answer.
 TRUTH = "karat_truth"
@@ -59,6 +63,41 @@ def truth_of(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame)
         ) from error
     keys = [c for c in found.columns if c != TRUTH]
     return spine.select(keys).join(found, on=keys, how="left", maintain_order="left")[TRUTH]
+
+
+def check_classes(spec: ModelSpec, labels: pl.Series) -> None:
+    """Raises DeclarationError where a class of the labels has no answer in a truth with ``expressions``."""
+    if spec.task != "multiclass" or spec.truth is None or not spec.truth.expressions:
+        return
+    for name in sorted(map(str, labels.drop_nulls().unique().to_list())):
+        if name not in spec.truth.expressions:
+            raise DeclarationError(
+                f"the truth of {spec.name!r} has no expression for the class {name!r}",
+                where=f"model {spec.name!r}, truth.expressions",
+                remedy=did_you_mean(name, spec.truth.expressions),
+            )
+
+
+def answers_of(trained: Trained, truth: pl.Series) -> np.ndarray:
+    """The truth's answers as a model gives its own: (n,), or (n, parts) in the model's order; NaN where there is none.
+    Of a clustering any number a group."""
+    spec = trained.spec
+    if spec.task == "clustering":
+        return truth.rank("dense").cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    if isinstance(truth.dtype, pl.Struct):
+        return truth.struct.unnest().cast(pl.Float64).to_numpy()
+    if not isinstance(truth.dtype, pl.List | pl.Array):
+        return truth.cast(pl.Float64).to_numpy()
+    names = list(spec.truth.expressions) if spec.truth else []
+    wanted = _named_parts(spec, trained.model.classes)
+    width = len(names) or next((len(v) for v in truth.to_list() if v is not None), 1)
+    rows = np.array([[np.nan] * width if v is None else v for v in truth.to_list()], dtype=float).reshape(-1, width)
+    order = [names.index(name) for name in wanted if name in names]
+    return rows[:, order] if order and len(order) == len(wanted) else rows
+
+
+def _named_parts(spec: ModelSpec, classes: Collection[Any]) -> list[str]:
+    return [str(c) for c in classes] if spec.task == "multiclass" else list(spec.labelled.parts)
 
 
 def _is_there(project: Project, spec: ModelSpec, truth: Truth, lake: Lake) -> bool:

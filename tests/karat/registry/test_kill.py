@@ -84,7 +84,7 @@ REGISTRATION = [
     ("client.create_run", "after"),
     ("karat.registry.entry.write_folder", "before"),
     ("client.finalize_logged_model", "before"),
-    ("karat.registry.entry._plots", "after"),
+    ("karat.registry.entry._files", "after"),
     ("client.create_model_version", "before"),
     ("client.create_model_version", "after"),
     ("client.set_registered_model_alias", "before"),

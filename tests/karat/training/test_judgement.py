@@ -9,10 +9,12 @@ import polars as pl
 import pytest
 
 from karat.declare import ModelSpec
+from karat.errors import DeclarationError
 from karat.training.groups import groups_of
-from karat.training.judgement import Judgement, judge
+from karat.training.judgement import Judgement
+from karat.training.judging import judge
 from karat.training.train import Trained, train
-from karat.training.truth import TRUTH
+from karat.training.truth import TRUTH, check_classes
 
 SPLIT = ["train", "test"]
 
@@ -154,11 +156,101 @@ def test_the_same_rows_give_the_same_interval():
     assert judged(world("binary"), "binary", seed=1)[1].gain != judged(world("binary"), "binary")[1].gain
 
 
-def test_detectors_have_gates_of_their_own():
-    frame = world("regression")
-    spec = ModelSpec(
-        name="m", description="d", task="anomaly", kind="isolation_forest",
-        label={"source": "g", "expression": "1"}, lookups=[{"table": "t"}],
-    )  # fmt: skip
-    split = pl.Series(SPLIT * (frame.height // 2))
-    assert judge(train(spec, frame, features=["shown", "other"], label=None, split=split)) is None
+def spec_of(task: str, kind: str, **more) -> ModelSpec:
+    fields = {"name": "m", "description": "d", "task": task, "kind": kind, "minimum_rows": 50}
+    return ModelSpec(**fields | {"label": {"source": "g", "expression": "1"}, "lookups": [{"table": "t"}]} | more)
+
+
+def judge_by_entity(spec: ModelSpec, frame: pl.DataFrame, label: str | None, **more) -> tuple[Trained, Judgement]:
+    split = pl.Series("split", ["test" if e % 3 == 0 else "train" for e in frame["entity"]])
+    trained = train(spec, frame, features=["shown", "other"], label=label, split=split, **more)
+    found = judge(trained, entity=["entity"], time="day")
+    assert found is not None
+    return trained, found
+
+
+def test_several_labels_are_judged_together_and_find_their_truths_by_name():
+    frame, random = world("regression", seed=2), np.random.default_rng(2)
+    chances = {name: 1 / (1 + np.exp(-2 * frame[TRUTH].to_numpy() + k)) for k, name in enumerate("abc")}
+    labels = pl.DataFrame({n: (random.random(frame.height) < chance) * 1.0 for n, chance in chances.items()})
+    turned = np.stack([chances[name] for name in "cba"], axis=1)
+    frame = frame.with_columns(labels.to_struct("labels"), pl.Series(TRUTH, turned.tolist()))
+    own = spec_of(
+        "multilabel",
+        "random_forest",
+        label={"source": "g", "expressions": dict.fromkeys("abc", "1")},
+        truth={"source": "g", "expressions": dict.fromkeys("cba", "1")},
+        parameters={"n_estimators": 30, "min_samples_leaf": 20},
+    )
+    trained, found = judge_by_entity(own, frame, "labels")
+    assert found.gain.value == pytest.approx(trained.metrics["roc_auc"] - trained.baseline["roc_auc"], abs=1e-3)
+    assert found.gain.clear
+    assert found.attained is not None
+    assert 0.6 < found.attained.low < found.attained.value < 1
+    assert set(found.intervals) == set(trained.metrics)
+    for name, value in trained.metrics.items():
+        assert found.intervals[name].low < value < found.intervals[name].high
+
+
+def test_classes_find_their_truth_by_name():
+    frame, random = world("binary", seed=4), np.random.default_rng(4)
+    chance, names = frame[TRUTH].to_numpy(), ("zulu", "alpha", "mike")
+    shares = np.stack([0.7 * chance, np.full(len(chance), 0.3), 0.7 * (1 - chance)], axis=1)
+    drawn = (random.random(len(chance))[:, None] > shares.cumsum(axis=1)).sum(axis=1)
+    frame = frame.with_columns(pl.Series("named", np.array(names)[drawn]), pl.Series(TRUTH, shares.tolist()))
+    own = spec_of("multiclass", "logistic_regression", truth={"source": "g", "expressions": dict.fromkeys(names, "1")})
+    _, found = judge_by_entity(own, frame, "named")
+    assert found.gain.clear
+    assert found.attained is not None
+    assert 0.6 < found.attained.value < 1
+    check_classes(own, frame["named"])
+    fewer = spec_of(
+        "multiclass", "logistic_regression", truth={"source": "g", "expressions": {"zulu": "1", "mik": "1"}}
+    )
+    with pytest.raises(DeclarationError, match="no expression for the class 'alpha'"):
+        check_classes(fewer, frame["named"])
+    with pytest.raises(DeclarationError, match=r"'mike'[^D]*Did you mean 'mik'"):
+        check_classes(fewer, frame["named"].filter(frame["named"] != "alpha"))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_detector_is_judged_on_known_or_on_planted_anomalies(known):
+    frame, random = world("regression", seed=5), np.random.default_rng(5)
+    odd = random.random(frame.height) < 0.05
+    moved = frame["shown"].to_numpy() + 6 * odd * random.normal(size=frame.height)
+    frame = frame.with_columns(pl.Series("shown", moved), pl.Series("odd", odd), pl.Series(TRUTH, odd * 0.8 + 0.1))
+    own = spec_of("anomaly", "isolation_forest", parameters={"n_estimators": 50})
+    trained, found = judge_by_entity(own, frame, None, evaluation_label="odd" if known else None)
+    assert trained.planted is not known
+    assert found.metric == "average_precision"
+    assert found.gain.value == pytest.approx(
+        trained.metrics["average_precision"] - trained.baseline["average_precision"]
+    )
+    assert found.gain.clear
+    assert (found.attained is None) is not known or found.truth
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_clustering_is_judged_by_its_groups_or_by_its_silhouette(known):
+    frame, random = world("regression", entities=300, days=2, seed=6), np.random.default_rng(6)
+    group = random.integers(0, 3, 300)[frame["entity"].to_numpy()]
+    frame = frame.with_columns(
+        shown=pl.Series(2.5 * group + random.normal(size=frame.height)), group=pl.Series(group).cast(pl.String)
+    )
+    more = {} if known else {"label": None}
+    own = spec_of("clustering", "kmeans", parameters={"n_clusters": 3, "n_init": 2}, **more)
+    frame = frame.drop(TRUTH)
+    trained, found = judge_by_entity(own, frame, None, evaluation_label="group" if known else None)
+    assert found.metric == ("adjusted_rand" if known else "silhouette")
+    assert found.gain.value == pytest.approx(trained.metrics[found.metric] - trained.baseline[found.metric])
+    assert found.gain.clear
+    assert f"{found.metric}_gain_low" in found.as_metrics()
+
+
+def test_clusters_that_are_drawn_at_random_gain_nothing():
+    frame, random = world("regression", entities=300, days=2, seed=6), np.random.default_rng(6)
+    frame = frame.drop(TRUTH).with_columns(group=pl.Series(random.integers(0, 3, frame.height)))
+    own = spec_of("clustering", "kmeans", parameters={"n_clusters": 3, "n_init": 2})
+    _, found = judge_by_entity(own, frame, None, evaluation_label="group")
+    assert not found.gain.clear
+    assert "The 95 % interval of the gain in adjusted_rand" in found.why[0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
 from karat.declare.models import METRICS
+from karat.training.clusters import figure_of_clusters
 from karat.training.evaluate import evaluate
 from karat.training.resampled import figure, resample
 
@@ -69,6 +71,24 @@ def test_several_parts_are_averaged_or_summed_up():
     rmse = figure("forecast", "rmse", steps, forecast, threshold=0.5)
     assert rmse.of_all() == pytest.approx(sk.root_mean_squared_error(steps.ravel(), forecast.ravel()))
     assert figure("clustering", "silhouette", y, score, threshold=0.5) is None
+
+
+@pytest.mark.parametrize("agree", [0.0, 0.6, 1.0])
+def test_clusters_are_sums_too(agree):
+    """Adjusted Rand index and silhouette as scikit-learn has them, of all rows and of rows drawn by hand."""
+    random = np.random.default_rng(1)
+    groups = random.integers(0, 4, ROWS)
+    clusters = np.where(random.random(ROWS) < agree, groups, random.integers(0, 3, ROWS)).astype(float)
+    space, names = random.normal(size=(ROWS, 2)) + groups[:, None], pl.Series(groups).cast(pl.String)
+    found = figure_of_clusters("adjusted_rand", names, clusters, None)
+    assert found.of_all() == pytest.approx(sk.adjusted_rand_score(groups, clusters), abs=1e-12)
+    drawn = np.random.default_rng(3).integers(0, ROWS, (5, ROWS), dtype=np.int32)
+    values = resample([found], np.arange(ROWS), resamples=5, seed=3)[:, 0]
+    assert values == pytest.approx([sk.adjusted_rand_score(groups[d], clusters[d]) for d in drawn], abs=1e-12)
+    wide = figure_of_clusters("silhouette", names, clusters, space)
+    assert wide.of_all() == pytest.approx(sk.silhouette_score(space, clusters))
+    some = figure_of_clusters("adjusted_rand", names.scatter(range(40), None), clusters, None)
+    assert some.of_all() == pytest.approx(sk.adjusted_rand_score(groups[40:], clusters[40:]), abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
