@@ -25,10 +25,10 @@ def perfect(metrics: dict[str, float]) -> list[str]:
     return [name for name, best in PERFECT.items() if metrics.get(name, 0.0) >= best - _ROUNDING]
 
 
-def doubt(spec: ModelSpec, metrics: dict[str, float], labels: pl.Series) -> list[str]:
-    """A warning where ``perfect`` finds something on these test rows."""
+def doubt(spec: ModelSpec, metrics: dict[str, float], labels: pl.Series | None) -> list[str]:
+    """A warning where ``perfect`` finds something on these test rows; None for labels that were planted."""
     found = perfect(metrics)
-    if not found:
+    if not found or labels is None:
         return []
     few = "" if _enough(spec, labels) else f", which are too few ({len(labels)}) to say"
     return [f"{', '.join(found)} of the test rows is perfect: does a feature hold the label{few}?"]

@@ -180,7 +180,7 @@ def _judge(
         planted=spec.task == "anomaly" and test[1] is None,
         test_rows=test_rows,
         learned_labels=learned[1],
-        warnings=warnings + doubt(spec, metrics, y),
+        warnings=warnings + doubt(spec, metrics, test[1]),
         rivals=rivals(spec, model, learned, test) if isinstance(model, Model) else {},
     )
 
