@@ -99,7 +99,7 @@ def _split(project: Project, spec: ModelSpec, data: pl.DataFrame, split: pl.Seri
     for part, what in ((TRAIN, "to learn from"), (GAP, "in the gap between"), (TEST, "for the test")):
         rows = data.filter(split == part)
         if rows.height:
-            span = f" ({rows[time].min()} to {rows[time].max()})" if time else ""
+            span = f" ({rows[time].min()!s} to {rows[time].max()!s})" if time else ""
             told.append(f"{rows.height} rows {what}{span}")
     return f"By {by}: {', '.join(told)}."
 
