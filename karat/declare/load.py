@@ -21,7 +21,7 @@ from karat.declare.checks import attached
 from karat.declare.features import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
-from karat.declare.models import FunctionUse, Label, Lookup, ModelSpec
+from karat.declare.models import UNSUPERVISED, FunctionUse, Label, Lookup, ModelSpec
 from karat.declare.project import Project, ProjectSpec, Sample, gold_files
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
 from karat.kinds import check_declared
@@ -453,12 +453,12 @@ def _label_problems(model: ModelSpec, label: Label, spine: FeatureTable) -> Iter
         if spine.time and not spine.by_event:
             yield ("label",), f"{spine.name!r} has a time, so the label needs a horizon, as in 'horizon: 7d'"
         return
-    if spine.by_event and label.steps is None:
-        yield ("label", "horizon"), f"a row of {spine.name!r} is an event, whose label is its own: no horizon"
-    elif spine.by_event:
+    if spine.by_event:
+        if label.expressions:
+            yield ("label", "expressions"), f"{spine.name!r} has a row per event: of what comes after it, one label"
         if label.offset < timedelta(0):
             yield ("label", "offset"), "the label overlaps its features: its offset must not be negative"
-    elif model.task == "forecast" and label.offset < DAY:
+    elif model.task not in UNSUPERVISED and label.offset < DAY:
         yield ("label", "offset"), "the label overlaps its features: its offset must be at least one grain (1d)"
 
 

@@ -76,8 +76,9 @@ class Label(Declaration):
 
     A multi-label model has ``expressions`` instead, one condition a label (name -> SQL, 0 or 1). A forecast has
     ``steps``: the expression is evaluated on so many consecutive windows of ``horizon`` each, the first at ``offset``.
-    Of a row of an event at t these windows are (t + offset, t + offset + horizon] and so on, so that with an offset of
-    0 the event itself is in none of them.
+    Of a row of an event at t the windows are (t + offset, t + offset + horizon] and so on, so that with an offset of 0
+    the event itself is in none of them; a label with a horizon but no steps is of the first window, and one without a
+    horizon is an expression over the event's own gold row.
     """
 
     name: str = "label"
@@ -302,9 +303,6 @@ class ModelSpec(Declaration):
             yield ("label", "expressions" if label.expressions else "expression"), text
         if (self.task == "forecast") != (label.steps is not None):
             yield ("label", "steps"), "label.steps are for a forecast, and it needs them: 1 for the next window alone"
-        # Whether a forecast's rows are days or events its spine says, on loading.
-        if self.task not in (*UNSUPERVISED, "forecast") and label.horizon is not None and label.offset < DAY:
-            yield ("label", "offset"), "the label overlaps its features: its offset must be at least one grain (1d)"
 
     def _level_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
         least = list(self.risk_levels.values())

@@ -11,7 +11,7 @@ import polars as pl
 from karat.declare.base import DAY, format_duration
 from karat.declare.features import FeatureTable
 from karat.declare.gold import GoldTable
-from karat.declare.models import UNSUPERVISED, ModelSpec
+from karat.declare.models import UNSUPERVISED, ModelSpec, step_name
 from karat.declare.project import Project
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
 from karat.features.connection import connect, plain_times, quote
@@ -25,10 +25,10 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
 
     With a time, the row of day D aggregates the gold rows of the same entity in [D + offset, D + offset + horizon);
     days whose horizon is not over by the last day of gold are left out. A row of an event has the label of that event's
-    own gold row, and brings the columns too by which other tables are looked up. A row without gold rows takes the
-    label's default; a row whose label is null is left out (an anomaly model and a clustering keep it: their label only
-    serves evaluation). A label of several parts is a struct of numbers, null where one of them is. Without a label
-    there are the keys alone.
+    own gold row, or with a horizon that of the window (t + offset, t + offset + horizon], and brings the columns too by
+    which other tables are looked up. A row without gold rows takes the label's default; a row whose label is null is
+    left out (an anomaly model and a clustering keep it: their label only serves evaluation). A label of several parts
+    is a struct of numbers, null where one of them is. Without a label there are the keys alone.
     Raises TableNotFound, LabelNotFound for an expression that does not bind, EmptyTrainingSet and UnusableLabel.
     """
     table = project.tables[spec.spine_table]
@@ -48,7 +48,7 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     rows = _gold_rows(project, spec, gold, lake)
     if rows is None:  # the planted truth of a sample, which real data don't have
         return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.labelled.name))
-    if table.time is not None and spec.label.steps is not None:
+    if table.time is not None and _after_event(spec, table):
         return _kept(spec, _forecast(project, spec, table, gold, lake, keys=keys, rows=rows))
     if table.time is None or table.by_event:
         return _kept(spec, _static(spec, table, gold, keys, rows))
@@ -194,8 +194,14 @@ def _timed(
 def _own_key(spec: ModelSpec, table: FeatureTable) -> list[str]:
     """By what a row finds its label: by its entity, an event by its whole key; what comes after an event by its
     entity."""
-    whole_key = table.by_event and spec.labelled.steps is None
+    whole_key = table.by_event and not _after_event(spec, table)
     return list(table.primary_key if whole_key else table.entity)
+
+
+def _after_event(spec: ModelSpec, table: FeatureTable) -> bool:
+    """Whether the label is of windows that are counted from the row's own moment: a forecast's, and the one window of a
+    label with a horizon after an event."""
+    return spec.labelled.steps is not None or (table.by_event and spec.labelled.horizon is not None)
 
 
 def _joined_by(spec: ModelSpec, table: FeatureTable) -> list[str]:
@@ -296,10 +302,11 @@ def _forecast(
     named = zip(_own_key(spec, table), _joined_by(spec, table), strict=True)
     spine = mature.select(pl.col(time).alias("t"), *(pl.col(own).alias(theirs) for own, theirs in named))
     try:
-        steps = steps_of(spec.labelled, gold, rows, spine, by_event=table.by_event)
+        label = spec.labelled if spec.labelled.steps else spec.labelled.model_copy(update={"steps": 1})
+        steps = steps_of(label, gold, rows, spine, by_event=table.by_event)
     except (duckdb.Error, pl.exceptions.PolarsError) as error:
         raise _unbound(spec, gold, error) from error
-    return mature.with_columns(steps)
+    return mature.with_columns(steps if spec.labelled.steps else steps.struct.field(step_name(0)).alias(label.name))
 
 
 def _kept(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:

@@ -36,7 +36,7 @@ def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity
         if column not in frame.columns:
             raise ColumnMissing(f"the rows to split have no column {column!r}. {did_you_mean(column, frame.columns)}")
     if by == "time" and time:
-        return _by_time(frame[time], spec.split.test, _apart(spec), _after(spec))
+        return _by_time(frame[time], spec.split.test, _apart(spec), spec.horizon_end)
     return _by_entity(frame.select(needed), spec.split.test, spec.seed)
 
 
@@ -57,11 +57,6 @@ def _by_time(times: pl.Series, share: float, horizon: timedelta, after: timedelt
 def _apart(spec: ModelSpec) -> timedelta:
     """How long from a day's begin to the first test that may follow it: a gap is counted from the day's end."""
     return max(spec.horizon_end, spec.split.gap + DAY if spec.split.gap else timedelta(0))
-
-
-def _after(spec: ModelSpec) -> timedelta:
-    """A forecast's windows follow the time of their row, which may be any of its day."""
-    return spec.horizon_end if spec.label and spec.label.steps else timedelta(0)
 
 
 def _by_entity(keys: pl.DataFrame, share: float, seed: int) -> pl.Series:

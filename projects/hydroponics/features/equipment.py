@@ -11,9 +11,7 @@ equipment_features = FeatureTable(
     source="dim_equipment",
     entity=("equipment_id",),
     features=(
-        aggregate(
-            "equipment_type", "max", "equipment_type", dtype="string", description="How roots get their water"
-        ),
+        aggregate("equipment_type", "max", "equipment_type", dtype="string", description="How roots get their water"),
         aggregate("crop", "max", "crop", dtype="string", description="What grows in it"),
         aggregate("volume_litres", "max", "volume_litres", description="Litres that its tank holds"),
         aggregate("probe_model", "max", "probe_model", dtype="string", description="A or B, of its pH probe"),

@@ -83,7 +83,9 @@ sensor_features = FeatureTable(
         aggregate(
             "ph_level_max_24h", "max", "ph_level", window="24h", description="Greatest ph_level of the last 24 hours"
         ),
-        aggregate("readings_24h", "count", window="24h", description="Readings of the last 24 hours, this one included"),
+        aggregate(
+            "readings_24h", "count", window="24h", description="Readings of the last 24 hours, this one included"
+        ),
         from_polars(
             "ph_level_change_1h",
             pl.col("ph_level") - pl.col("ph_level_lag_1h"),

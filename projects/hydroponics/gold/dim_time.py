@@ -8,7 +8,7 @@ import polars as pl
 
 from karat.declare import Column, GoldTable, between, matches
 
-HISTORY = 90
+HISTORY = 120
 
 dim_time = GoldTable(
     name="dim_time",
@@ -42,11 +42,15 @@ def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[s
     )
     at = pl.col("timestamp_key")
     parts = pl.Series(["night", "morning", "afternoon", "evening"])
-    frame = hours.alias("timestamp_key").to_frame().with_columns(
-        date=at.dt.date(),
-        hour=at.dt.hour().cast(pl.Int64),
-        day_of_week=at.dt.weekday().cast(pl.Int64),
-        is_weekend=at.dt.weekday() >= 6,
-        month=at.dt.month().cast(pl.Int64),
+    frame = (
+        hours.alias("timestamp_key")
+        .to_frame()
+        .with_columns(
+            date=at.dt.date(),
+            hour=at.dt.hour().cast(pl.Int64),
+            day_of_week=at.dt.weekday().cast(pl.Int64),
+            is_weekend=at.dt.weekday() >= 6,
+            month=at.dt.month().cast(pl.Int64),
+        )
     )
     return {"dim_time": frame.with_columns(day_part=parts.gather(frame["hour"] // 6))}

@@ -31,7 +31,7 @@ import polars as pl
 
 from karat.declare import Column, GoldTable, fresh, is_in, not_null, volume
 
-HISTORY = 90
+HISTORY = 120
 UNITS = 12
 AHEAD = 6
 #: Hours of a crop, of which the first 10 go by before the probes are in.
@@ -338,27 +338,19 @@ def history(scale: float = 1.0, seed: int = 0, end: date | None = None) -> pl.Da
     late = np.where((hour * 7919 + crops.unit * 104729 + seed) % 211 == 0, 1 + hour % 2, 0)
     there = ~crops.fallow & ~crops.offline & (np.arange(CROP)[:, None] >= CLEANING)
     kept = there & (hour // 24 >= first) & (hour // 24 + late <= last)
-    return _frame(units, crops, hour, late, kept, hidden | said | {"optimal_probability": chance}, last)
+    states = hidden | said | {"optimal_probability": chance, "acid_empty": crops.empty, "late": late}
+    states |= {"hour": hour, "unit": np.broadcast_to(crops.unit, hour.shape)}
+    return _frame({name: values[kept] for name, values in states.items()}, _names(len(units.kind)), last)
 
 
-def _frame(
-    units: _Units,
-    crops: _Crops,
-    hour: np.ndarray,
-    late: np.ndarray,
-    kept: np.ndarray,
-    states: dict[str, np.ndarray],
-    last: int,
-) -> pl.DataFrame:
-    at, unit = hour[kept], np.broadcast_to(crops.unit, hour.shape)[kept]
+def _frame(states: dict[str, np.ndarray], names: list[str], last: int) -> pl.DataFrame:
+    hour, unit = states["hour"], states["unit"]
     epoch = (_EPOCH - date(1970, 1, 1)).days * 24
-    rows = pl.DataFrame({name: values[kept] for name, values in states.items()}).with_columns(
-        reading_id=pl.Series(at * 10_000 + unit),
-        timestamp_key=pl.Series((at + epoch) * 3_600_000_000).cast(pl.Datetime("us", "UTC")),
-        equipment_id=pl.Series(_names(len(units.kind))).gather(unit),
-        acid_empty=pl.Series(crops.empty[kept]),
-        late=pl.Series(late[kept]),
-        is_env_optimal=pl.when(pl.Series(at // 24 + KNOWN_AFTER <= last)).then(
+    rows = pl.DataFrame(states).with_columns(
+        reading_id=pl.Series(hour * 10_000 + unit),
+        timestamp_key=pl.Series((hour + epoch) * 3_600_000_000).cast(pl.Datetime("us", "UTC")),
+        equipment_id=pl.Series(names).gather(unit),
+        is_env_optimal=pl.when(pl.Series(hour // 24 + KNOWN_AFTER <= last)).then(
             pl.col("verdict") < pl.col("optimal_probability")
         ),
     )
