@@ -168,7 +168,9 @@ class Views:
 
     def ml_predictions(self) -> pl.LazyFrame:
         """Every prediction: those of batches as they stand in their tables, and those that were asked for online."""
-        frames = [_batch(self.lake, t) for c in self._catalogs for t in self.lake.tables(c, "predictions")]
+        tables = [t for c in self._catalogs for t in self.lake.tables(c, "predictions")]
+        # A batch table repeats what the tables of its models say.
+        frames = [_batch(self.lake, t) for t in tables if "karat.model" in self.lake.info(t).properties]
         frames += [_online(self.lake, log_table(c)) for c in self._catalogs if self.lake.exists(log_table(c))]
         rows = pl.concat([pl.LazyFrame(schema=_PREDICTIONS).drop("prediction_count"), *frames])
         counted = pl.len().over("model_id", "version").cast(pl.Int64).alias("prediction_count")

@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from karat.declare.base import DAY, FieldErrors
+from karat.declare.batch_tables import problems_of
 from karat.declare.checks import attached
 from karat.declare.features import FeatureTable
 from karat.declare.functions import DeclaredFunction
@@ -49,6 +50,7 @@ def load_project(name: str, settings: Settings | None = None) -> Project:
     if not unread:
         errors.extend(_cross_check(path, gold, tables, functions, models))
         errors.extend(_check_sets(path / "project.yaml", spec, tables) if spec else ())
+        errors.extend(_check_batch_tables(path / "project.yaml", spec, models, tables) if spec else ())
     if errors or spec is None:
         raise _wrong(name, path, errors)
     return Project(name, path, settings.environment, spec, gold, tables, models, sample, functions)
@@ -379,6 +381,15 @@ def _check_sets(path: Path, spec: ProjectSpec, tables: dict[str, FeatureTable]) 
         if len(set(keys.values())) > 1:
             told = "; ".join(f"{member} by {key}" for member, key in keys.items())
             yield f"{place}: its tables are not of the same entities: {told}"
+
+
+def _check_batch_tables(
+    path: Path, spec: ProjectSpec, models: dict[str, ModelSpec], tables: dict[str, FeatureTable]
+) -> Iterator[str]:
+    for name, table in spec.batch_tables.items():
+        for loc, problem in problems_of(name, table, models, tables):
+            place = ("batch_tables", name, *loc)
+            yield f"{_short(path)}:{_line_of(path, place)}: {'.'.join(map(str, place))}: {problem}"
 
 
 def _own_columns(table: FeatureTable) -> tuple[str, ...]:

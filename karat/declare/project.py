@@ -11,6 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from karat.declare.base import Declaration, TimeZone
+from karat.declare.batch_tables import BatchTable
 from karat.declare.features import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
@@ -41,6 +42,7 @@ class ProjectSpec(Declaration):
     ``mode`` decides who has schedules: the master deployment alone, or the pipelines each on their own; never both.
     ``main_domain`` is the domain that ``make run`` runs.
     ``feature_sets`` names feature tables that people ask for together: those of one category, each from its own source.
+    ``batch_tables`` has the predictions of several models side by side.
     """
 
     description: str
@@ -53,6 +55,7 @@ class ProjectSpec(Declaration):
     feature_timeout_seconds: float = Field(7200, gt=0)
     feature_shards: int | None = Field(None, ge=1, description="pieces by entity; by the rows of gold if unset")
     feature_sets: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    batch_tables: dict[str, BatchTable] = {}
     environments: dict[str, dict[str, Any]] = {}
 
 
@@ -107,6 +110,7 @@ class Project:
         return TableName(self.catalog, "features", table)
 
     def prediction_name(self, model: str) -> TableName:
+        """Of a model's own table, or of a batch table."""
         return TableName(self.catalog, "predictions", model)
 
     def model_name(self, model: str) -> ModelName:
@@ -132,6 +136,11 @@ class Project:
             for n, m in self.models.items()
             if (domain is None or m.domain == domain) and (not models or n in models)
         }
+
+    def batch_tables_of(self, models: Iterable[str]) -> tuple[str, ...]:
+        """The batch tables in which one of these models stands."""
+        named = set(models)
+        return tuple(n for n, t in self.spec.batch_tables.items() if not named.isdisjoint(t.models))
 
     def gold_of(self, tables: Iterable[str]) -> tuple[str, ...]:
         """The gold tables that these feature tables and the models on them need: sources, labels and planted truths."""

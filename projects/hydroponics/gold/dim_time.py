@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
+from karat_projects.hydroponics.gold._readings import HISTORY
 
 from karat.declare import Column, GoldTable, between, matches
-
-HISTORY = 120
 
 dim_time = GoldTable(
     name="dim_time",
