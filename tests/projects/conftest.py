@@ -88,6 +88,11 @@ def customers() -> Project:
 
 
 @pytest.fixture(scope="session")
+def hydroponics() -> Project:
+    return load_project("hydroponics", Settings(projects=ROOT / "projects"))
+
+
+@pytest.fixture(scope="session")
 def healthcare() -> Project:
     return load_project("healthcare", Settings(projects=ROOT / "projects"))
 
