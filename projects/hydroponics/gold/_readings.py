@@ -6,8 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
-from karat_projects.hydroponics.gold._solution import grown, weather, well_off
-from karat_projects.hydroponics.gold._units import (
+from karat_projects.hydroponics.gold._crops import (
     CLEANING,
     CROP,
     EPOCH,
@@ -18,6 +17,7 @@ from karat_projects.hydroponics.gold._units import (
     names_of,
     units_of,
 )
+from karat_projects.hydroponics.gold._growth import grown, weather, well_off
 
 #: Days.
 HISTORY = 120

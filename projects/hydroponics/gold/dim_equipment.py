@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
-from karat_projects.hydroponics.gold._units import CROPS, EPOCH, TYPES, names_of, units_of
+from karat_projects.hydroponics.gold._crops import CROPS, EPOCH, TYPES, names_of, units_of
 
 from karat.declare import Column, GoldTable, is_in
 

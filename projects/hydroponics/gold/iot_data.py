@@ -26,8 +26,8 @@ from __future__ import annotations
 from datetime import date
 
 import polars as pl
+from karat_projects.hydroponics.gold._growth import AHEAD
 from karat_projects.hydroponics.gold._readings import history
-from karat_projects.hydroponics.gold._solution import AHEAD
 
 from karat.declare import Column, GoldTable, fresh, not_null, volume
 

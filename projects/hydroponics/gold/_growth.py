@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from karat_projects.hydroponics.gold._units import CROP, Crops, Units, draw_of
+from karat_projects.hydroponics.gold._crops import CROP, Crops, Units, draw_of
 
 AHEAD = 6
 _FUTURES = 32
