@@ -128,9 +128,9 @@ def lineage(project: Project, registry: Registry | None = None) -> Lineage:
     for spec in project.models.values():
         _add_model(graph, project, spec, champions.get(spec.name))
     for name, batch in project.spec.batch_tables.items():
-        table = _add(graph, "predictions", str(project.prediction_name(name)), name)
+        together = _add(graph, "predictions", str(project.prediction_name(name)), name)
         for model in batch.models:
-            _link(graph, _id("model", str(project.model_name(model))), table, "value")
+            _link(graph, _id("model", str(project.model_name(model))), together, "value")
     return Lineage(graph)
 
 
