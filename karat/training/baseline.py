@@ -41,9 +41,9 @@ def naive(
       ranking at random comes to: roc_auc 0.5 and average_precision the share of positives.
     - random of a clustering: the model's own ``prediction`` in a random order, so that the clusters are as large;
       judged in the model's ``space``.
-    - feature: its value (of a sequence the newest) times ``scale`` (persistence), the training rows' mean where it is
-      missing. As a score it may have any range; the metrics that need a probability are left out where it leaves 0 to
-      1.
+    - feature: its value (of a sequence the newest that is known) times ``scale`` (persistence), the training rows' mean
+      where it is missing. As a score it may have any range; the metrics that need a probability are left out where it
+      leaves 0 to 1.
 
     Raises DeclarationError where the baseline has no primary metric.
     """
@@ -88,9 +88,9 @@ def metrics_of(
 
 
 def of_feature(spec: ModelSpec, y_train: pl.Series | None, test: pl.DataFrame, classes: list[Any]) -> np.ndarray:
-    """The baseline's feature, of a sequence its newest value, times its scale; what is usual where it is missing."""
-    given = test[str(spec.baseline.feature)]
-    newest = given.arr.last() if isinstance(given.dtype, pl.Array) else given
+    """The baseline's feature, of a sequence the newest value that is known, times its scale; what is usual where there
+    is none."""
+    newest = newest_known(test[str(spec.baseline.feature)])
     values = newest.cast(pl.Float64).to_numpy() * spec.baseline.scale
     if spec.task == "forecast":
         assert y_train is not None
@@ -102,6 +102,14 @@ def of_feature(spec: ModelSpec, y_train: pl.Series | None, test: pl.DataFrame, c
     if spec.task == "binary" and y_train is not None:
         usual = float((y_train == classes[1]).to_numpy().mean())
     return np.where(np.isfinite(values), values, usual)
+
+
+def newest_known(given: pl.Series) -> pl.Series:
+    """Of a sequence its last value that is neither null nor NaN; any other series as it is."""
+    if not isinstance(given.dtype, pl.Array):
+        return given
+    steps = given.cast(pl.Array(pl.Float64, given.dtype.shape[0]))
+    return steps.arr.to_list().list.eval(pl.element().drop_nulls().drop_nans()).list.last()
 
 
 def _of_numbers(strategy: str, y_train: pl.Series | None, rows: int, seed: int) -> np.ndarray:

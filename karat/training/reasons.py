@@ -27,7 +27,8 @@ def reasons(trained: Trained, found: Judgement) -> Iterator[str]:
     """One sentence each. The first ones say what does not hold, the others what the figures show about it."""
     yield from _what(found)
     shown = [*_noise(trained, found), *_few(trained), *_by_heart(trained, found), *_shifted(trained)]
-    yield from shown or ["No reason shows in the figures: look at the features and the kind"]
+    lost = not all(rival.value > 0 for rival in found.rivals.values())
+    yield from shown or ([] if lost else ["No reason shows in the figures: look at the features and the kind"])
 
 
 def _what(found: Judgement) -> Iterator[str]:

@@ -26,10 +26,11 @@ _Rows = tuple[pl.DataFrame, pl.Series | None]
 def rivals(spec: ModelSpec, model: Model, learned: _Rows, test: _Rows) -> dict[str, Naive]:
     """By name; none for kinds that read one value a row.
 
-    - persistence: the newest value of the baseline's feature, times its scale; where the baseline names none, of that
-      feature whose newest value errs least on the rows learned from. A binary model has it with a named feature alone.
-    - linear: ridge regression (logistic for a binary model) on every step of every sequence, on the same rows: missing
-      values are the mean, and a column says that they were missing.
+    - persistence: the newest known value of the baseline's feature, times its scale; where the baseline names none, of
+      that feature whose newest value errs least on the rows learned from. A binary model has it with a named feature
+      alone.
+    - linear: ridge regression (logistic for a binary model) on every step of every sequence, on the same rows. A
+      missing step has the value before it, in front of the first known one that; a column says that it was missing.
     """
     y, y_test = learned[1], test[1]
     if not facts(spec.kind).sequences or y is None or y_test is None:
@@ -68,26 +69,36 @@ def _nearest(spec: ModelSpec, X: pl.DataFrame, y: pl.Series) -> str | None:
 
 
 def _linear(spec: ModelSpec, model: Model, X: pl.DataFrame, y: pl.Series, test: pl.DataFrame) -> np.ndarray:
-    rows, asked = (_flat(model, frame) for frame in (X, test))
-    missing = np.isnan(rows)
+    (rows, gone), (asked, also_gone) = (_flat(model, frame) for frame in (X, test))
+    missing, told = np.isnan(rows), gone.any(axis=0)
     count = np.maximum((~missing).sum(axis=0), 1)
     mean = np.where(missing, 0.0, rows).sum(axis=0) / count
     spread = np.sqrt((np.where(missing, 0.0, rows - mean) ** 2).sum(axis=0) / count)
-    scale, told = np.where(spread > 0, spread, 1.0), missing.any(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
 
-    def columns(values: np.ndarray) -> np.ndarray:
+    def columns(values: np.ndarray, gone: np.ndarray) -> np.ndarray:
         scaled = np.clip((values - mean) / scale, -_FARTHEST, _FARTHEST)
-        return np.hstack([np.nan_to_num(scaled), np.isnan(values[:, told])])
+        return np.hstack([np.nan_to_num(scaled), gone[:, told]])
 
+    learned, new = columns(rows, gone), columns(asked, also_gone)
     if spec.task == "binary":
         target = (y == model.classes[1]).to_numpy()
-        chance = LogisticRegression(max_iter=_ROUNDS).fit(columns(rows), target).predict_proba(columns(asked))
-        return np.asarray(chance[:, 1])
+        return np.asarray(LogisticRegression(max_iter=_ROUNDS).fit(learned, target).predict_proba(new)[:, 1])
     target = parts_of(y)[1] if spec.task == "forecast" else y.cast(pl.Float64).to_numpy()
-    return np.asarray(Ridge(alpha=_ALPHA).fit(columns(rows), target).predict(columns(asked)))
+    return np.asarray(Ridge(alpha=_ALPHA).fit(learned, target).predict(new))
 
 
-def _flat(model: Model, frame: pl.DataFrame) -> np.ndarray:
-    """(n, steps x f) of numbers, (n, f) without sequences; texts, of which a sequence has none, are left out."""
+def _flat(model: Model, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(n, steps x f) of numbers, their gaps filled, and what was missing; texts, of which a sequence has none, are left
+    out."""
     X = model.encoder.encode(frame)[..., ~np.array(model.encoder.categorical)]
-    return X.reshape(len(X), -1)
+    X = X if X.ndim == 3 else X[:, None, :]
+    gone = np.isnan(X)
+    return _carried(_carried(X)[:, ::-1])[:, ::-1].reshape(len(X), -1), gone.reshape(len(X), -1)
+
+
+def _carried(X: np.ndarray) -> np.ndarray:
+    """(n, steps, f): a missing step has the last known value before it, where there is one."""
+    steps = np.arange(X.shape[1])[None, :, None]
+    last = np.maximum.accumulate(np.where(np.isnan(X), 0, steps), axis=1)
+    return np.take_along_axis(X, last, axis=1)
