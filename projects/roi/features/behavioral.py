@@ -40,18 +40,18 @@ document_features = _table(
         _count("doc_access_count_90d", 90, "Documents opened"),
         _count("doc_download_count_30d", 30, "Documents downloaded or shared", "action <> 'view'"),
         aggregate(
-            "doc_type_count_30d",
-            "count_distinct",
-            "document_type",
-            window="30d",
-            description="Different types of document in the last 30 days",
-        ),
-        aggregate(
             "doc_view_seconds_avg_30d",
             "mean",
             "least(seconds, 3600)",
             window="30d",
             description="Mean seconds that a document was open in the last 30 days; what is left open counts an hour",
+        ),
+        aggregate(
+            "doc_valuation_share_90d",
+            "share",
+            "document_type = 'valuation'",
+            window="90d",
+            description="Share of valuations among the documents of the last 90 days",
         ),
         aggregate(
             "doc_loan_share_90d",

@@ -276,8 +276,8 @@ def leaning(
     draw: np.random.Generator, state: np.ndarray, taste: np.ndarray, usual: np.ndarray, towards: np.ndarray
 ) -> np.ndarray:
     """Which of k kinds each of m events is of: ``usual`` (k,) shares, ``taste`` (m, k) of the user, and ``towards``
-    (4, k), by how much a goal raises each; a goal that is only considered raises less (to the power of 0.8)."""
-    goal, active = (state - 1) % 4, state >= 5
-    raised = np.where((state == 0)[:, None], 1.0, np.where(active[:, None], towards[goal], towards[goal] ** 0.8))
+    (4, k), by how much a goal raises each."""
+    goal = (state - 1) % 4
+    raised = np.where((state == 0)[:, None], 1.0, towards[goal])
     weights = usual * taste * raised
     return (draw.random(len(state))[:, None] > np.cumsum(weights / weights.sum(1, keepdims=True), axis=1)).sum(1)

@@ -42,7 +42,7 @@ document_access = GoldTable(
 
 def _accesses(world: World, taste: np.ndarray, day: int) -> dict[str, np.ndarray]:
     draw = world.draw(40, day)
-    who = np.repeat(np.arange(world.n), draw.poisson(0.07 * world.activity(day)))
+    who = np.repeat(np.arange(world.n), draw.poisson(0.10 * world.activity(day)))
     m, state = len(who), world.state[who, day]
     hour, _ = world.habits(day)
     seconds = draw.lognormal(4.2 + 0.25 * (state >= 5), 0.8, m) * np.where(draw.random(m) < 1 / 400, 300, 1)
@@ -57,7 +57,7 @@ def _accesses(world: World, taste: np.ndarray, day: int) -> dict[str, np.ndarray
 
 
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
-    """``document_access``: about 110,000 rows of two years at scale 1."""
+    """``document_access``: about 130,000 rows of two years at scale 1."""
     made = world(scale, seed, last_day(end))
     taste = np.exp(made.draw(41).normal(0, 0.3, (made.n, len(TYPES))))
     rows = days_of(lambda day: _accesses(made, taste, day), range(made.first, made.last + 1))

@@ -2,7 +2,7 @@
 hidden state of a user (``_world.py``) at the end of each day on which his home is valued.
 
 - ``move``: that he closes a BUY or SELL within the 60 days after; ``buy`` to ``investment``: that his next deal is of
-  this type, given that there is one within 90 days. Exact: the chain of states, day by day backwards.
+  this type, given that there is one within 60 days. Exact: the chain of states, day by day backwards.
 - ``value``: the valuation 91 days later, from the value and the drift of that day.
 - ``monday`` to ``after_18``: that he opens an e-mail on that weekday, at that time of day, within the 28 days after,
   from the habits of that day.
@@ -112,7 +112,7 @@ def _until(end: int, hour: np.ndarray) -> np.ndarray:
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
     """``expected``: one row for each that ``properties`` has or lacks."""
     made = world(scale, seed, last_day(end))
-    moves, deals = chances(made, 60, MOVES), chances(made, 90, (0, 1, 2, 3))
+    moves, deals = chances(made, 60, MOVES), chances(made, 60, (0, 1, 2, 3))
     like = homes(made)["base"]
     constant, factor = _ahead(91)
 

@@ -36,7 +36,7 @@ searches = GoldTable(
 
 def _searches(world: World, taste: np.ndarray, day: int) -> dict[str, np.ndarray]:
     draw = world.draw(60, day)
-    who = np.repeat(np.arange(world.n), draw.poisson(0.06 * world.activity(day)))
+    who = np.repeat(np.arange(world.n), draw.poisson(0.10 * world.activity(day)))
     m, state = len(who), world.state[who, day]
     hour, _ = world.habits(day)
     price = draw.lognormal(12.9, 0.5, m).round(-3)
