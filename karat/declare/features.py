@@ -7,15 +7,16 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import BeforeValidator, PlainSerializer, model_validator
 
-from karat.declare.base import DAY, Declaration, Dtype, Duration, format_duration, parse_duration
+from karat.declare.base import DAY, Declaration, Dtype, Duration, FieldErrors, format_duration, parse_duration
 from karat.declare.checks import AnyCheck, attached
+from karat.errors import did_you_mean
 
 Function = Literal["sum", "count", "mean", "min", "max", "std", "variance", "count_distinct", "share", "first", "last"]
 Closed = Literal["left", "right"]
@@ -213,53 +214,54 @@ class FeatureTable(Declaration):
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureTable:
-        if self.by_event:
-            self._check_event_grain()
-        elif self.event_id or self.closed != "left" or self.delay:
-            raise ValueError(f"event_id, closed and delay are of tables with grain='event', which {self.name!r} is not")
-        elif self.time and self.grain != DAY:
-            raise ValueError(f"the grain of {self.name!r} must be 1d, or 'event'")
-        seen: set[str] = set()
-        for name in self.primary_key:
-            if name in seen:
-                raise ValueError(f"the key column {name!r} of {self.name!r} is named twice")
-            seen.add(name)
-        for feature in self.features:
-            if feature.name in seen:
-                raise ValueError(f"feature {feature.name!r} of {self.name!r} is declared twice, or is a key column")
-            seen.add(feature.name)
-            self._check_window(feature)
-            unknown = [i for i in feature.inputs if i not in seen]
-            if unknown:
-                raise ValueError(f"feature {feature.name!r} reads {unknown}, which no feature before it is named")
+        if found := [*self._problems()]:
+            raise FieldErrors(((), text) for text in found)
         self.declared_checks  # noqa: B018 - raises what is wrong with them
         return self
 
-    def _check_event_grain(self) -> None:
-        if not self.time or not self.event_id:
-            raise ValueError(f"{self.name!r} has a row per event: name its time and its event_id")
-        if self.event_time:
-            raise ValueError(f"{self.name!r} has a row per event: its time is the gold column, so leave out event_time")
-        if self.rows != "active" or self.lag:
-            raise ValueError(f"{self.name!r} has a row per event, known at once: leave out rows and lag")
+    def _problems(self) -> Iterator[str]:
+        if self.by_event:
+            yield from self._event_problems()
+        elif self.event_id or self.closed != "left" or self.delay:
+            yield f"event_id, closed and delay are of tables with grain='event', which {self.name!r} is not"
+        elif self.time and self.grain != DAY:
+            yield f"the grain of {self.name!r} must be 1d, or 'event'"
+        seen: set[str] = set()
+        for name in self.primary_key:
+            if name in seen:
+                yield f"the key column {name!r} of {self.name!r} is named twice"
+            seen.add(name)
+        for feature in self.features:
+            if feature.name in seen:
+                yield f"feature {feature.name!r} of {self.name!r} is declared twice, or is a key column"
+            seen.add(feature.name)
+            yield from self._window_problems(feature)
+            unknown = [i for i in feature.inputs if i not in seen]
+            if unknown:
+                near = did_you_mean(unknown[0], seen - {feature.name})
+                yield f"feature {feature.name!r} reads {unknown}, which no feature before it is named. {near}"
 
-    def _check_window(self, feature: Feature) -> None:
+    def _event_problems(self) -> Iterator[str]:
+        if not self.time or not self.event_id:
+            yield f"{self.name!r} has a row per event: name its time and its event_id"
+        if self.event_time:
+            yield f"{self.name!r} has a row per event: its time is the gold column, so leave out event_time"
+        if self.rows != "active" or self.lag:
+            yield f"{self.name!r} has a row per event, known at once: leave out rows and lag"
+
+    def _window_problems(self, feature: Feature) -> Iterator[str]:
         if feature.function and self.time and feature.window is None:
-            raise ValueError(f"feature {feature.name!r} of {self.name!r} needs a window")
+            yield f"feature {feature.name!r} of {self.name!r} needs a window"
         if feature.function and not self.time and feature.window is not None:
-            raise ValueError(f"feature {feature.name!r}: {self.name!r} has no time, so no window can be kept")
+            yield f"feature {feature.name!r}: {self.name!r} has no time, so no window can be kept"
         if isinstance(self.grain, str):
             if feature.window is not None and feature.window <= _NONE:
-                raise ValueError(f"the window of {feature.name!r} is empty")
+                yield f"the window of {feature.name!r} is empty"
             return
         if feature.event or feature.closed or feature.delay is not None:
-            raise ValueError(
-                f"feature {feature.name!r}: from_event, closed and delay need a row per event (grain='event')"
-            )
+            yield f"feature {feature.name!r}: from_event, closed and delay need a row per event (grain='event')"
         if feature.window is not None and (feature.window % self.grain or feature.window < self.grain):
-            raise ValueError(
-                f"the window of {feature.name!r} is not a whole number of grains ({format_duration(self.grain)})"
-            )
+            yield f"the window of {feature.name!r} is not a whole number of grains ({format_duration(self.grain)})"
 
     @property
     def by_event(self) -> bool:

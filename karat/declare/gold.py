@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pydantic import model_validator
 
-from karat.declare.base import ARROW, Declaration, Dtype, TimeZone
+from karat.declare.base import ARROW, Declaration, Dtype, FieldErrors, TimeZone
 from karat.declare.checks import AnyCheck, Between, IsIn, NotNull, RowCheck, attached
+from karat.errors import did_you_mean
 
 
 class Column(Declaration):
@@ -56,9 +57,16 @@ class GoldTable(Declaration):
 
     @model_validator(mode="after")
     def _columns_exist(self) -> GoldTable:
-        for column in (*self.key, *([self.event_time] if self.event_time else []), *self.cluster_by):
-            if column not in self.columns:
-                raise ValueError(f"gold table {self.name!r} has no column {column!r}")
+        used = {
+            "key": self.key,
+            "event_time": (self.event_time,) if self.event_time else (),
+            "cluster_by": self.cluster_by,
+        }
+        if unknown := [(f, c) for f, columns in used.items() for c in columns if c not in self.columns]:
+            raise FieldErrors(
+                ((field,), f"gold table {self.name!r} has no column {column!r}. {did_you_mean(column, self.columns)}")
+                for field, column in unknown
+            )
         if self.event_time and self.columns[self.event_time].dtype not in ("date", "timestamp"):
             raise ValueError(f"event_time {self.event_time!r} of {self.name!r} is neither date nor timestamp")
         dtypes = {name: column.dtype for name, column in self.columns.items()}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import yaml
@@ -19,14 +17,23 @@ from pydantic import ValidationError
 from karat.declare.base import DAY, FieldErrors
 from karat.declare.batch_tables import problems_of
 from karat.declare.checks import attached
+from karat.declare.declared import Declared
 from karat.declare.features import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, FunctionUse, Label, Lookup, ModelSpec
 from karat.declare.project import Project, ProjectSpec, Sample, gold_files
+from karat.declare.python_files import ROOT, line_of, run_file
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
 from karat.kinds import check_declared
-from karat.settings import Settings
+from karat.settings import ENVIRONMENTS, Settings
+
+T = TypeVar("T")
+_CALLED: dict[type, str] = {
+    GoldTable: "gold table",
+    FeatureTable: "feature table",
+    DeclaredFunction: "feature function",
+}
 
 
 def project_names(settings: Settings) -> tuple[str, ...]:
@@ -44,13 +51,11 @@ def load_project(name: str, settings: Settings | None = None) -> Project:
     spec = _project_spec(path / "project.yaml", settings.environment, errors)
     gold, sample = _gold(gold_files(path), name, errors)
     tables, functions = _features(path / "features", name, errors)
-    unread = len(errors)
     models = _models(path / "models", errors)
-    # Cross-checks against what could not be read would only repeat its error under other names.
-    if not unread:
-        errors.extend(_cross_check(path, gold, tables, functions, models))
-        errors.extend(_check_sets(path / "project.yaml", spec, tables) if spec else ())
-        errors.extend(_check_batch_tables(path / "project.yaml", spec, models, tables) if spec else ())
+    errors.extend(_cross_check(path, gold, tables, functions, models))
+    errors.extend(_check_sets(path / "project.yaml", spec, tables) if spec else ())
+    if spec and models.whole and tables.whole:  # these say of a name that is not there that there is none
+        errors.extend(_check_batch_tables(path / "project.yaml", spec, models, tables))
     if errors or spec is None:
         raise _wrong(name, path, errors)
     return Project(name, path, settings.environment, spec, gold, tables, models, sample, functions)
@@ -104,12 +109,31 @@ def _project_spec(path: Path, environment: str, errors: list[str]) -> ProjectSpe
     data = _yaml(path, errors)
     if data is None:
         return None
-    return _validated(ProjectSpec, _merge(data, data.get("environments", {}).get(environment, {})), path, errors)
+    base = _validated(ProjectSpec, data, path, errors)
+    own = data.get("environments")
+    for name, over in own.items() if isinstance(own, dict) else ():
+        errors.extend(_environment_problems(path, data, name, over) if base is not None else ())
+    if errors:
+        return base
+    return ProjectSpec.model_validate(_merge(data, (own or {}).get(environment, {})))
+
+
+def _environment_problems(path: Path, data: dict[str, Any], name: str, over: Any) -> Iterator[str]:
+    """What an environment says otherwise must be as right as what it replaces, whichever of them is used now."""
+    at: tuple[Any, ...] = ("environments", name)
+    if name not in ENVIRONMENTS:
+        near = did_you_mean(name, ENVIRONMENTS)
+        yield f"{_short(path)}:{_line_of(path, at)}: environments: there is no {name!r}. {near}"
+    elif isinstance(over, dict):
+        for loc, text in _problems(ProjectSpec, _merge(data, over)):
+            place = (*at, *loc)
+            yield f"{_short(path)}:{_line_of(path, place)}: {'.'.join(map(str, place))}: {text}"
 
 
 def _yaml(path: Path, errors: list[str]) -> dict[str, Any] | None:
     try:
-        data = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        data = yaml.safe_load(text)
     except (OSError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         errors.append(f"{_short(path)}{f':{mark.line + 1}' if mark else ''}: {getattr(error, 'problem', error)}")
@@ -117,7 +141,23 @@ def _yaml(path: Path, errors: list[str]) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         errors.append(f"{_short(path)}: expected a mapping of fields, found {type(data).__name__}")
         return None
+    errors.extend(f"{_short(path)}:{line}: {told}" for line, told in _twice(yaml.compose(text)))
     return data
+
+
+def _twice(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """The fields that stand twice in a mapping, of which YAML would take the last without a word."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _twice(item)
+    if isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in first:
+                yield line, f"{key.value}: it stands on line {first[key.value]} too. Write it once."
+            first.setdefault(key.value, line)
+            yield from _twice(value)
 
 
 def _short(path: Path) -> str:
@@ -130,16 +170,27 @@ def _validated(cls: type[Any], data: dict[str, Any], path: Path, errors: list[st
     try:
         return cls.model_validate(data)
     except ValidationError as error:
-        for problem in _each(error):
-            field = ".".join(str(p) for p in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] == "extra_forbidden":
-                message = (
-                    f"unknown field. {did_you_mean(str(problem['loc'][-1]), _fields_at(cls, problem['loc'][:-1]))}"
-                )
-            line = _line_of(path, problem["loc"])
-            errors.append(f"{_short(path)}:{line}: {field + ': ' if field else ''}{message}")
+        for loc, text in _told(cls, error):
+            field = ".".join(str(p) for p in loc)
+            errors.append(f"{_short(path)}:{_line_of(path, loc)}: {field + ': ' if field else ''}{text}")
         return _validated_rest(cls, data, [p["loc"] for p in error.errors()], path, errors)
+
+
+def _problems(cls: type[Any], data: dict[str, Any]) -> list[tuple[tuple[Any, ...], str]]:
+    try:
+        cls.model_validate(data)
+    except ValidationError as error:
+        return [*_told(cls, error)]
+    return []
+
+
+def _told(cls: type[Any], error: ValidationError) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """(place, text) of each of Pydantic's errors."""
+    for problem in _each(error):
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown field. {did_you_mean(str(problem['loc'][-1]), _fields_at(cls, problem['loc'][:-1]))}"
+        yield problem["loc"], message
 
 
 def _validated_rest(
@@ -221,61 +272,48 @@ def _line_of(path: Path, loc: tuple[Any, ...]) -> int:
     return line
 
 
-def _module(path: Path, project: str, errors: list[str]) -> ModuleType | None:
-    """Imports a declaration file by its path, under a name of its own, so that projects may live anywhere."""
-    name = f"karat_projects.{project}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.exists():
-        errors.append(f"{_short(path)}: there is no such file")
-        return None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except ValidationError as error:
-        line = _raised_at(error, path)
-        errors.extend(
-            f"{_short(path)}:{line}: {'.'.join(str(p) for p in e['loc'])}{': ' if e['loc'] else ''}"
-            f"{e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        return None
-    except Exception as error:  # whatever a user's file raises is one of its errors
-        errors.append(f"{_short(path)}:{_raised_at(error, path)}: {type(error).__name__}: {error}")
-        return None
+def _module(path: Path, project: str, errors: list[str], broken: set[str]) -> ModuleType | None:
+    """Imports a declaration file by its path, under a name of its own, so that projects may live anywhere. ``broken``
+    are the modules in which something was wrong."""
+    name = f"{ROOT}.{project}.{path.stem}"
+    module, found = run_file(path, name, broken=frozenset(broken))
+    errors.extend(f"{_short(path)}:{line}: {text}" for line, text in found)
+    if found:
+        broken.add(name)
     return module
 
 
-def _raised_at(error: BaseException, path: Path) -> int:
-    line, trace = 1, error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return getattr(error, "lineno", None) or line
-
-
-def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[dict[str, GoldTable], Sample | None]:
+def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[Declared[GoldTable], Sample | None]:
     """The gold tables of all files, and their samples as one.
 
     A file whose name begins with ``_`` is what the others share: it sorts first, and they import it as
     ``karat_projects.PROJECT.gold._NAME``."""
-    found: dict[str, GoldTable] = {}
+    found: Declared[GoldTable] = Declared()
     samples: list[tuple[frozenset[str], Sample]] = []
+    broken: set[str] = set()
     for path in paths:
-        module = _module(path, project if path.name == "gold.py" else f"{project}.gold", errors)
-        if module is None:
-            continue
-        tables = [v for v in vars(module).values() if isinstance(v, GoldTable)]
-        if not tables and not path.name.startswith("_"):
+        told = len(errors)
+        module = _module(path, project if path.name == "gold.py" else f"{project}.gold", errors, broken)
+        tables = _declared_in(module, GoldTable, path, found, errors)
+        if not tables and not path.name.startswith("_") and len(errors) == told:
             errors.append(f"{_short(path)}: declares no GoldTable")
-        for table in tables:
-            if table.name in found and table is not found[table.name]:
-                errors.append(f"{_short(path)}: the gold table {table.name!r} is declared twice")
-            found[table.name] = table
         if hasattr(module, "sample"):
             samples.append((frozenset(table.name for table in tables), module.sample))
+    found.whole = not broken
     return found, _together(samples) if samples else None
+
+
+def _declared_in(module: ModuleType | None, cls: type[T], path: Path, found: Declared[T], errors: list[str]) -> list[T]:
+    """What a file declares of one class, taken into ``found``."""
+    own = {variable: value for variable, value in vars(module).items() if isinstance(value, cls)} if module else {}
+    for variable, value in own.items():
+        name: str = value.name  # type: ignore[attr-defined]
+        if name in found and value is not found[name]:
+            line = line_of(path, variable, name)
+            errors.append(f"{_short(path)}:{line}: the {_CALLED[cls]} {name!r} is declared twice")
+        found[name] = value
+        found.places.setdefault(name, (path, variable))  # another file may import it
+    return [*own.values()]
 
 
 def _together(samples: Sequence[tuple[frozenset[str], Sample]]) -> Sample:
@@ -296,34 +334,31 @@ def _together(samples: Sequence[tuple[frozenset[str], Sample]]) -> Sample:
 
 def _features(
     folder: Path, project: str, errors: list[str]
-) -> tuple[dict[str, FeatureTable], dict[str, DeclaredFunction]]:
+) -> tuple[Declared[FeatureTable], Declared[DeclaredFunction]]:
     """The feature tables and feature functions of all files, by name."""
-    tables: dict[str, FeatureTable] = {}
-    functions: dict[str, DeclaredFunction] = {}
+    tables: Declared[FeatureTable] = Declared()
+    functions: Declared[DeclaredFunction] = Declared()
+    broken: set[str] = set()
     for path in sorted(folder.glob("*.py")):
-        module = _module(path, f"{project}.features", errors)
-        for value in vars(module).values() if module else ():
-            if isinstance(value, FeatureTable):
-                if value.name in tables:
-                    errors.append(f"{_short(path)}: the feature table {value.name!r} is declared twice")
-                tables[value.name] = value
-            elif isinstance(value, DeclaredFunction):
-                if value.name in functions:
-                    errors.append(f"{_short(path)}: the feature function {value.name!r} is declared twice")
-                functions[value.name] = value
+        module = _module(path, f"{project}.features", errors, broken)
+        _declared_in(module, FeatureTable, path, tables, errors)
+        _declared_in(module, DeclaredFunction, path, functions, errors)
+    tables.whole = functions.whole = not broken
     return tables, functions
 
 
-def _models(folder: Path, errors: list[str]) -> dict[str, ModelSpec]:
-    found: dict[str, ModelSpec] = {}
+def _models(folder: Path, errors: list[str]) -> Declared[ModelSpec]:
+    found: Declared[ModelSpec] = Declared()
     for path in sorted(folder.rglob("*.yaml")):
         data = _yaml(path, errors)
         if data is None:
+            found.whole = False
             continue
         domain = path.parent.name if path.parent != folder else ""
         spec = _validated(ModelSpec, {**data, "name": path.stem, "domain": domain}, path, errors)
         if path.stem in found:
             errors.append(f"{_short(path)}: the model {path.stem!r} is declared twice")
+        found.whole &= spec is not None
         if spec is not None:
             found[path.stem] = spec
             sequences = any(lookup.sequence_length for lookup in spec.lookups)
@@ -343,39 +378,46 @@ def _check_search(spec: ModelSpec) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _cross_check(
     path: Path,
-    gold: dict[str, GoldTable],
-    tables: dict[str, FeatureTable],
-    functions: dict[str, DeclaredFunction],
-    models: dict[str, ModelSpec],
+    gold: Declared[GoldTable],
+    tables: Declared[FeatureTable],
+    functions: Declared[DeclaredFunction],
+    models: Declared[ModelSpec],
 ) -> Iterator[str]:
-    """Every name that a declaration uses must be declared."""
+    """Every name that a declaration uses must be declared. What could not be read is no reason to keep silent about the
+    rest, nor to say of a name in it that there is none."""
     for table in tables.values():
-        place = f"{path.name}/features: {table.name}"
-        source = gold.get(table.source)
-        if source is None:
-            yield f"{place}: there is no gold table {table.source!r}. {did_you_mean(table.source, gold)}"
-            continue
-        for column in (*table.entity, *_own_columns(table)):
-            if column not in source.columns:
-                near = did_you_mean(column, source.columns)
-                yield f"{place}: gold table {source.name!r} has no column {column!r}. {near}"
-        if table.time and not table.by_event and not (table.event_time or source.event_time):
-            yield f"{place}: it has a time, but gold table {source.name!r} declares no event_time"
-        yield from _check_keys(place, table, source)
-        if table.by_event and set(table.primary_key) <= set(source.columns):
-            yield from _check_events(place, table, source)
+        for word, problem in _table_problems(table, gold):
+            yield f"{_short(tables.places[table.name][0])}:{tables.line_of(table.name, word)}: {table.name}: {problem}"
     for model in models.values():
         where = next(iter(path.glob(f"models/**/{model.name}.yaml")))
         yield from _check_model(where, model, gold, tables)
         yield from _check_functions(where, model, functions, tables)
 
 
-def _check_sets(path: Path, spec: ProjectSpec, tables: dict[str, FeatureTable]) -> Iterator[str]:
+def _table_problems(table: FeatureTable, gold: Declared[GoldTable]) -> Iterator[tuple[str, str]]:
+    """(the word that is wrong, the text) of each name that gold does not have."""
+    source = gold.get(table.source)
+    if source is None:
+        if gold.lacks(table.source):
+            yield table.source, f"there is no gold table {table.source!r}. {did_you_mean(table.source, gold)}"
+        return
+    for column in (*table.entity, *_own_columns(table)):
+        if column not in source.columns:
+            near = did_you_mean(column, source.columns)
+            yield column, f"gold table {source.name!r} has no column {column!r}. {near}"
+    if table.time and not table.by_event and not (table.event_time or source.event_time):
+        yield table.time, f"it has a time, but gold table {source.name!r} declares no event_time"
+    yield from _check_keys(table, source)
+    if table.by_event and set(table.primary_key) <= set(source.columns):
+        yield from _check_events(table, source)
+
+
+def _check_sets(path: Path, spec: ProjectSpec, tables: Declared[FeatureTable]) -> Iterator[str]:
     """The tables of a feature set are declared, and of the same entities."""
     for name, members in spec.feature_sets.items():
         place = f"{_short(path)}:{_line_of(path, ('feature_sets', name))}: feature_sets.{name}"
         for member in members:
-            if member not in tables:
+            if tables.lacks(member):
                 yield f"{place}: there is no feature table {member!r}. {did_you_mean(member, tables)}"
         keys = {m: ", ".join(tables[m].entity) for m in members if m in tables}
         if len(set(keys.values())) > 1:
@@ -398,43 +440,46 @@ def _own_columns(table: FeatureTable) -> tuple[str, ...]:
     return tuple(c for c in named if c)
 
 
-def _check_keys(place: str, table: FeatureTable, source: GoldTable) -> Iterator[str]:
+def _check_keys(table: FeatureTable, source: GoldTable) -> Iterator[tuple[str, str]]:
     """Checks that read key columns, whose types only gold has."""
     dtypes: dict[str, str | None] = {f.name: f.dtype for f in table.stored}
     dtypes |= {k: source.columns[k].dtype if k in source.columns else None for k in table.primary_key}
     try:
         attached(table.checks, f"feature table {table.name!r}", dtypes, table.time, gold=False)
     except ValueError as error:
-        yield f"{place}: {error}"
+        yield table.name, str(error)
 
 
-def _check_events(place: str, table: FeatureTable, source: GoldTable) -> Iterator[str]:
+def _check_events(table: FeatureTable, source: GoldTable) -> Iterator[tuple[str, str]]:
     """Gold's key must tell the events of an entity apart, or the table's own would not be unique."""
-    if source.columns[str(table.time)].dtype != "timestamp":
-        yield f"{place}: its time {table.time!r} is a {source.columns[str(table.time)].dtype}; events have a timestamp"
+    time = str(table.time)
+    if source.columns[time].dtype != "timestamp":
+        yield time, f"its time {time!r} is a {source.columns[time].dtype}; events have a timestamp"
     own = table.primary_key
     beside = [column for column in source.key if column not in own]
     if beside:
         yield (
-            f"{place}: several rows of gold table {source.name!r}, which differ in {', '.join(beside)}, may have the "
-            f"same {', '.join(str(c) for c in own)}; name as event_id the column that tells them apart"
+            str(table.event_id),
+            f"several rows of gold table {source.name!r}, which differ in {', '.join(beside)}, may have the "
+            f"same {', '.join(str(c) for c in own)}; name as event_id the column that tells them apart",
         )
 
 
 def _check_model(
-    path: Path, model: ModelSpec, gold: dict[str, GoldTable], tables: dict[str, FeatureTable]
+    path: Path, model: ModelSpec, gold: Declared[GoldTable], tables: Declared[FeatureTable]
 ) -> Iterator[str]:
     def at(*loc: Any) -> str:
         return f"{_short(path)}:{_line_of(path, loc)}"
 
-    if model.label is not None and model.label.source not in gold:
+    if model.label is not None and gold.lacks(model.label.source):
         near = did_you_mean(model.label.source, gold)
         yield f"{at('label', 'source')}: there is no gold table {model.label.source!r}. {near}"
     for index, lookup in enumerate(model.lookups):
         table = tables.get(lookup.table)
         if table is None:
-            near = did_you_mean(lookup.table, tables)
-            yield f"{at('lookups', index, 'table')}: there is no feature table {lookup.table!r}. {near}"
+            if tables.lacks(lookup.table):
+                near = did_you_mean(lookup.table, tables)
+                yield f"{at('lookups', index, 'table')}: there is no feature table {lookup.table!r}. {near}"
             continue
         known = [f.name for f in table.stored]
         named = () if lookup.features == "*" else lookup.features
@@ -444,12 +489,14 @@ def _check_model(
                     near = did_you_mean(name, known)
                     yield f"{at('lookups', index, kind)}: {lookup.table!r} has no feature {name!r}. {near}"
     spine = tables.get(model.spine_table)
-    if model.spine and spine is None:
+    if model.spine and tables.lacks(model.spine):
         yield f"{at('spine')}: there is no feature table {model.spine!r}. {did_you_mean(model.spine, tables)}"
     if model.label is not None and spine is not None:
         for loc, problem in _label_problems(model, model.label, spine):
             yield f"{at(*loc)}: {problem}"
     yield from _check_truth(model, gold, at)
+    if not {k.table for k in model.lookups} <= set(tables):
+        return  # what these hold nobody knows
     yield from _check_protected(model, tables, at)
     if model.baseline.feature and spine is not None:
         known = [name for lookup in model.lookups for name in _looked_up(lookup, tables.get(lookup.table))]
@@ -473,14 +520,14 @@ def _label_problems(model: ModelSpec, label: Label, spine: FeatureTable) -> Iter
         yield ("label", "offset"), "the label overlaps its features: its offset must be at least one grain (1d)"
 
 
-def _check_truth(model: ModelSpec, gold: dict[str, GoldTable], at: Callable[..., str]) -> Iterator[str]:
+def _check_truth(model: ModelSpec, gold: Declared[GoldTable], at: Callable[..., str]) -> Iterator[str]:
     if model.truth is None:
         return
     source = model.truth.source
-    if source not in gold:
+    if gold.lacks(source):
         near = did_you_mean(source, [n for n, t in gold.items() if t.truth])
         yield f"{at('truth', 'source')}: there is no gold table {source!r}. {near}"
-    elif not gold[source].truth:
+    elif source in gold and not gold[source].truth:
         yield f"{at('truth', 'source')}: gold table {source!r} is not declared with truth=True, so features may read it"
     # The classes of a multiclass label are only known from its rows.
     parts = model.label.parts if model.label else {}
@@ -502,7 +549,7 @@ def _check_protected(model: ModelSpec, tables: dict[str, FeatureTable], at: Call
 
 
 def _check_functions(
-    path: Path, model: ModelSpec, functions: dict[str, DeclaredFunction], tables: dict[str, FeatureTable]
+    path: Path, model: ModelSpec, functions: Declared[DeclaredFunction], tables: Declared[FeatureTable]
 ) -> Iterator[str]:
     """Functions that are declared, all their parameters bound, to columns that are there by then."""
     spine = tables.get(model.spine_table)
@@ -510,19 +557,21 @@ def _check_functions(
         *(spine.primary_key if spine else ()),
         *(n for k in model.lookups for n in _looked_up(k, tables.get(k.table))),
     ]
+    whole = {k.table for k in model.lookups} <= set(tables)
     for index, use in enumerate(model.functions):
         line = _line_of(path, ("functions", index))
-        for problem in _problems_of(use, functions, known):
+        for problem in _problems_of(use, functions, known if whole else None):
             yield f"{_short(path)}:{line}: functions.{index}: {problem}"
         known.append(use.output_name)
 
 
-def _problems_of(use: FunctionUse, functions: dict[str, DeclaredFunction], known: list[str]) -> Iterator[str]:
+def _problems_of(use: FunctionUse, functions: Declared[DeclaredFunction], known: list[str] | None) -> Iterator[str]:
+    """``known``: the columns that are there by then; None where nobody can say."""
     declared = functions.get(use.function)
-    if declared is None:
+    if functions.lacks(use.function):
         near = did_you_mean(use.function, functions) or "Declare it under features/ with feature_function(...)."
         yield f"there is no feature function {use.function!r}. {near}"
-    else:
+    if declared is not None:
         for parameter in use.inputs:
             if parameter not in declared.parameters:
                 near = did_you_mean(parameter, declared.parameters)
@@ -530,6 +579,8 @@ def _problems_of(use: FunctionUse, functions: dict[str, DeclaredFunction], known
         unbound = [p for p, needed in declared.parameters.items() if needed and p not in use.inputs]
         if unbound:
             yield f"the inputs of {use.function!r} do not bind {', '.join(unbound)}"
+    if known is None:
+        return
     for column in use.inputs.values():
         if column not in known:
             yield f"neither lookups nor keys bring a column {column!r}. {did_you_mean(column, known)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from karat.declare.base import Declaration, TimeZone
 from karat.declare.batch_tables import BatchTable
@@ -20,13 +20,22 @@ from karat.errors import UnknownModel, did_you_mean
 from karat.names import ModelName, TableName, catalog_of
 
 
+def _check_cron(line: str) -> str:
+    if len(line.split()) != 5:
+        raise ValueError(f"{line!r} is not a cron line: minute, hour, day, month and weekday, as in '0 2 * * *'")
+    return line
+
+
+Cron = Annotated[str, AfterValidator(_check_cron)]
+
+
 class Schedules(Declaration):
     """Cron lines in the project's time zone, as the documents give them."""
 
-    features: str = "0 2 * * *"
-    inference: str = "0 3 * * *"
-    training: str = "0 4 * * 0"
-    master: str = "0 2 * * *"
+    features: Cron = "0 2 * * *"
+    inference: Cron = "0 3 * * *"
+    training: Cron = "0 4 * * 0"
+    master: Cron = "0 2 * * *"
 
 
 class Retries(Declaration):

@@ -1,0 +1,190 @@
+"""Runs a project's Python files statement by statement: an error in one does not hide those of the statements after
+it, and each is told with its line and the nearest name."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import builtins
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from karat.declare.base import Declaration, FieldErrors
+from karat.errors import did_you_mean
+
+#: Under this name the files of all projects are modules.
+ROOT = "karat_projects"
+_COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def run_file(path: Path, name: str, *, broken: frozenset[str]) -> tuple[ModuleType | None, list[tuple[int, str]]]:
+    """The module that the file at ``path`` makes, as far as its statements run, and each error with its line.
+
+    It is imported under ``name``. What follows from another error is left out: names that a wrong statement would have
+    made, imports from the modules ``broken``. Without a module where there is nothing to run.
+    """
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:
+        return None, [(getattr(error, "lineno", None) or 1, f"{type(error).__name__}: {getattr(error, 'msg', error)}")]
+    except OSError:
+        return None, [(1, "there is no such file")]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__doc__ = ast.get_docstring(tree)
+    sys.modules[name] = module  # dataclasses and the project's other files look for it there
+    return module, [*_run(tree, module, path, broken)]
+
+
+def _run(tree: ast.Module, module: ModuleType, path: Path, broken: frozenset[str]) -> Iterator[tuple[int, str]]:
+    flags = _future(tree)
+    missing: set[str] = set()
+    for statement in tree.body:
+        code = compile(ast.Module([statement], []), str(path), "exec", flags, dont_inherit=True)
+        try:
+            exec(code, vars(module))
+        except Exception as error:  # whatever a user's file raises is one of its errors
+            missing |= _made_by(statement)
+            for each in _within(statement, vars(module), flags, path) or [error]:
+                if not _follows(each, statement, missing, broken):
+                    yield from _told(each, statement, module, path)
+
+
+def _within(node: ast.AST, names: dict[str, Any], flags: int, path: Path) -> list[Exception]:
+    """The errors of the calls in an assignment that has failed, the innermost alone: of a table's features each has its
+    own. What stands in a comprehension or a lambda has variables that are not there without it."""
+    if isinstance(node, ast.stmt) and not isinstance(node, ast.Assign | ast.AnnAssign):
+        return []
+    if isinstance(node, ast.Lambda | _COMPREHENSIONS):
+        return []
+    found = [e for child in ast.iter_child_nodes(node) for e in _within(child, names, flags, path)]
+    if found or not isinstance(node, ast.Call):
+        return found
+    try:
+        eval(compile(ast.Expression(node), str(path), "eval", flags, dont_inherit=True), names)
+    except Exception as error:
+        return [error]
+    return []
+
+
+def _future(tree: ast.Module) -> int:
+    """The compiler's flags of the file's ``from __future__ import``."""
+    names = [a.name for s in tree.body if isinstance(s, ast.ImportFrom) and s.module == "__future__" for a in s.names]
+    return sum({getattr(__future__, name).compiler_flag for name in names if hasattr(__future__, name)})
+
+
+def _made_by(statement: ast.stmt) -> set[str]:
+    """The names that it would have made at the file's top."""
+    found: set[str] = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.partition(".")[0])
+    return found
+
+
+def _follows(error: Exception, statement: ast.stmt, missing: set[str], broken: frozenset[str]) -> bool:
+    """Whether it is an earlier error over again."""
+    if isinstance(error, NameError):
+        return error.name in missing
+    return isinstance(statement, ast.ImportFrom) and statement.module in broken
+
+
+def _told(error: Exception, statement: ast.stmt, module: ModuleType, path: Path) -> Iterator[tuple[int, str]]:
+    lines = _lines(error, path) or [statement.lineno]
+    if isinstance(error, ValidationError):
+        # Values come from the file's own level, not from the function that puts a declaration together.
+        yield from ((lines[0], text) for text in _fields(error))
+        return
+    near = _nearest(error, statement, module)
+    yield lines[-1], f"{type(error).__name__}: {error}{'. ' + near if near else ''}"
+
+
+def _lines(error: BaseException, path: Path) -> list[int]:
+    """Where in the file it was raised, from the outside inwards."""
+    found, trace = [], error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            found.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def _fields(error: ValidationError) -> Iterator[str]:
+    """Pydantic's errors of a declaration, each with its field."""
+    cls = next((c for c in _declarations(Declaration) if c.__name__ == error.title), None)
+    for problem in error.errors():
+        raised = problem.get("ctx", {}).get("error")
+        found = [((), problem["msg"].removeprefix("Value error, "))]
+        if isinstance(raised, FieldErrors):
+            found = [*raised.found]
+        elif problem["type"] == "extra_forbidden" and cls is not None:
+            found = [((), f"unknown field. {did_you_mean(str(problem['loc'][-1]), cls.model_fields)}")]
+        for loc, text in found:
+            field = ".".join(str(part) for part in (*problem["loc"], *loc))
+            yield f"{field}: {text}" if field else text
+
+
+def _declarations(cls: type[Declaration]) -> Iterator[type[Declaration]]:
+    for sub in cls.__subclasses__():
+        yield sub
+        yield from _declarations(sub)
+
+
+def _nearest(error: Exception, statement: ast.stmt, module: ModuleType) -> str:
+    """ "Did you mean", for names that are not there."""
+    if isinstance(error, NameError) and error.name:
+        return _close(error.name, {*vars(module), *vars(builtins)})
+    if isinstance(error, AttributeError) and error.name:
+        return _close(error.name, dir(error.obj))
+    if isinstance(error, ModuleNotFoundError):
+        return _close_module(statement)
+    if isinstance(error, ImportError) and (missing := re.search(r"cannot import name '(\w+)'", str(error))):
+        return _close(missing[1], dir(sys.modules.get(error.name or "")))
+    if isinstance(error, TypeError) and (wrong := re.match(r"(\w+)\(\).*keyword argument '(\w+)'", str(error))):
+        function = vars(module).get(wrong[1])
+        return _close(wrong[2], inspect.signature(function).parameters) if callable(function) else ""
+    return ""
+
+
+def _close(name: str, known: object) -> str:
+    """The nearest name alone: a list of all builtins helps nobody."""
+    said = did_you_mean(name, [k for k in known if not str(k).startswith("__")])  # type: ignore[attr-defined]
+    return said if said.startswith("Did you mean") else ""
+
+
+def _close_module(statement: ast.stmt) -> str:
+    """Of an import from the project's own files: the nearest of those that were read."""
+    if not isinstance(statement, ast.ImportFrom) or not (statement.module or "").startswith(f"{ROOT}."):
+        return ""
+    folder, _, last = str(statement.module).rpartition(".")
+    known = [m.removeprefix(f"{folder}.") for m in sys.modules if m.startswith(f"{folder}.")]
+    return _close(last, known)
+
+
+def lines_of(path: Path, variable: str) -> ast.stmt | None:
+    """The statement at the file's top that makes ``variable``; the last where several do."""
+    found = [s for s in ast.parse(path.read_bytes()).body if variable in _made_by(s)]
+    return found[-1] if found else None
+
+
+def line_of(path: Path, variable: str, *words: str) -> int:
+    """The line of the first of ``words`` that stands as a text in the statement that makes ``variable``; that of the
+    statement, where none does."""
+    statement = lines_of(path, variable)
+    if statement is None:
+        return 1
+    texts = {n.value: n.lineno for n in ast.walk(statement) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return next((texts[word] for word in words if word in texts), statement.lineno)
