@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,10 @@ import pytest
 
 from karat.declare import Project, load_project
 from karat.features import compute_frame
+from karat.quality import check
 from karat.settings import Settings
 from tests.projects import roi_by_hand
-from tests.projects.conftest import END, ROOT
+from tests.projects.conftest import END, ROOT, Bench
 
 #: Document 002's headings.
 HEADINGS = {"behavioral": 24, "property": 23, "transactional": 13, "market": 13, "temporal": 10}
@@ -109,7 +113,7 @@ def test_no_two_features_are_the_same_column(roi: Project, sample: Sample) -> No
     numbers = columns.select(
         c.to_physical().cast(pl.Float64) if c.dtype != pl.String else c.rank("dense").cast(pl.Float64) for c in columns
     )
-    assert all(c.n_unique() > 1 for c in numbers.select(pl.exclude("day_of_week"))), "a feature is constant"
+    assert all(c.n_unique() > 1 for c in numbers), "a feature is constant"
     same = []
     for i, left in enumerate(numbers):
         for right in numbers[:, i + 1 :]:
@@ -117,3 +121,117 @@ def test_no_two_features_are_the_same_column(roi: Project, sample: Sample) -> No
             if len(both) > 50 and abs(np.corrcoef(both.T)[0, 1]) > 0.9999:
                 same.append((left.name, right.name))
     assert same == []
+
+
+def test_adding_a_feature_is_the_one_line_that_the_guide_shows(roi: Project, sample: Sample, tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "features.md").read_text()
+    line = guide.partition("```python\n")[2].partition("```")[0]
+    shutil.copytree(ROOT / "projects" / "roi", tmp_path / "projects" / "roi")
+    file = tmp_path / "projects" / "roi" / "features" / "behavioral.py"
+    text = file.read_text()
+    before = next(row for row in text.splitlines(keepends=True) if '"doc_access_count_7d"' in row)
+    file.write_text(text.replace(before, line + before))
+    table = load_project("roi", Settings(projects=tmp_path / "projects")).tables["document_features"]
+    (new,) = {f.name for f in table.stored} - {f.name for f in roi.tables["document_features"].stored}
+    assert new in line
+    old = roi.tables["document_features"].meanings
+    assert {name: table.meanings[name] for name in old} == old
+    gold, days = sample["document_access"], (END - timedelta(days=6), END)
+    week = gold.filter(pl.col("accessed_at").dt.date() >= END - timedelta(days=6), pl.col("document_type") == "listing")
+    made = compute_frame(table, gold, days, source=roi.gold["document_access"]).filter(pl.col("day") == END)
+    assert made[new].sum() == week.height > 0
+
+
+def test_the_sample_keeps_its_contracts(roi: Project, sample: Sample) -> None:
+    assert set(sample) == set(roi.gold)
+    assert len(sample) == 10
+    for name, frame in sample.items():
+        assert check(frame, roi.gold[name]).reasons == {}, name
+        assert frame.height > 80, name
+    assert {"user_1", "user_2", "user_123", "test_user"} <= set(sample["users"]["user_id"])
+
+
+def test_a_later_end_adds_days_and_what_came_late_and_changes_nothing(roi: Project, sample: Sample) -> None:
+    assert roi.sample is not None
+    later = roi.sample(scale=SCALE, seed=0, end=END + timedelta(days=7))
+    other = roi.sample(scale=SCALE, seed=1, end=END)
+    for name, frame in sample.items():
+        time = str(roi.gold[name].event_time)
+        begins = later[name][time].min()
+        before = frame.filter(pl.col(time) >= begins)
+        assert before.join(later[name], on=before.columns, how="anti", nulls_equal=True).is_empty(), name
+        assert not frame.equals(other[name]), name
+        new = later[name].join(frame, on=roi.gold[name].key, how="anti")
+        late = new.filter(pl.col(time).cast(pl.Date) <= END)
+        assert late.height < 0.01 * frame.height, name
+    assert not later["document_access"].filter(pl.col("accessed_at").dt.date() > END).is_empty()
+
+
+def test_users_come_and_go_and_rows_are_as_real_ones(sample: Sample) -> None:
+    seen = sample["users"].group_by("user_id").agg(first=pl.col("snapshot_on").min(), last=pl.col("snapshot_on").max())
+    middle = END - timedelta(days=365)
+    assert seen.filter(pl.col("last") < END - timedelta(days=30)).height > 5
+    assert seen.filter(pl.col("first") > middle).height > 5
+    deals, homes = sample["transactions"], sample["properties"]
+    assert 0 < deals["agent_id"].null_count() < 0.2 * deals.height
+    assert deals["fee"].min() < 0
+    assert 0.05 < homes["mortgage_rate"].null_count() / homes.height < 0.3
+    assert 0 < sample["document_access"]["seconds"].null_count() < 0.05 * sample["document_access"].height
+
+
+def test_the_truth_is_what_happens(roi: Project, sample: Sample) -> None:
+    """Chances are as frequent as they say, the expected value is in the middle."""
+    told, days = sample["expected"].filter(pl.col("day") < END - timedelta(days=100)), timedelta(days=60)
+    moves = sample["transactions"].filter(pl.col("transaction_type").is_in(["BUY", "SELL"]))
+    soon = told.join(moves.select("user_id", "closed_on"), on="user_id", how="left").with_columns(
+        moved=((pl.col("closed_on") > pl.col("day")) & (pl.col("closed_on") <= pl.col("day") + days)).fill_null(False)
+    )
+    once = soon.group_by("user_id", "day").agg(pl.col("moved").max(), pl.col("move").first())
+    assert once["moved"].mean() == pytest.approx(once["move"].mean(), rel=0.35)
+    pursues = once.filter(pl.col("move") > 0.3)
+    assert pursues["moved"].mean() == pytest.approx(pursues["move"].mean(), abs=0.15)
+    values = sample["properties"].select("user_id", "property_id", "valued_on", "estimated_value")
+    later = values.with_columns(day=pl.col("valued_on") - timedelta(days=91))
+    both = told.join(values, left_on=["user_id", "day"], right_on=["user_id", "valued_on"]).join(
+        later, on=["user_id", "day", "property_id"], suffix="_later"
+    )
+    off = both.select(pl.col("value") / pl.col("estimated_value_later")).to_series()
+    assert off.mean() == pytest.approx(1, abs=0.01)
+    assert 0.005 < off.std() < 0.05
+    types = told.select("buy", "sell", "refinance", "investment").sum_horizontal()
+    assert (types - 1).abs().max() < 1e-9
+    assert told.select(pl.exclude("user_id", "day", "value").is_between(0, 1).all()).sum_horizontal().item() == 16 + 1
+
+
+@pytest.fixture(scope="module")
+def bench(sampled: Callable[..., Bench]) -> Bench:
+    return sampled("roi", scale=0.3)
+
+
+#: Document 002's four predictions, their kinds, and metrics between which a small sample's models score.
+MODELS = {
+    "move_probability": ("binary", "xgboost", 0.6, 0.97),
+    "transaction_type": ("multiclass", "lightgbm", 0.55, 0.97),
+    "contact_timing": ("multilabel", "random_forest", 0.6, 0.97),
+    "property_value": ("regression", "linear_regression", 0.0, 0.0),
+}
+
+
+def test_the_models_are_those_of_the_document(roi: Project) -> None:
+    assert {n: (m.task, m.kind) for n, m in roi.models.items()} == {n: row[:2] for n, row in MODELS.items()}
+    for name, spec in roi.models.items():
+        assert all([spec.owner, spec.truth, spec.gates.floors, spec.search])
+        assert spec.split.test == 0.2
+        assert spec.tags["prediction_type"] == name.upper()
+    assert set(roi.models["move_probability"].risk_levels) == {"low", "medium", "high"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_beats_its_baseline_and_is_not_perfect(bench: Bench, name: str) -> None:
+    trained = bench.train(name)
+    metric, (_, _, low, high) = trained.spec.primary_metric, MODELS[name]
+    if metric == "roc_auc":
+        assert max(low, trained.baseline[metric] + 0.05) < trained.metrics[metric] < high
+    else:
+        assert 0.3 < trained.metrics[metric] / trained.baseline[metric] < 0.97
+    assert not {"move", "value", "user_id", "day"} & set(trained.model.feature_names)
