@@ -1,5 +1,5 @@
 """Deals that users have closed. They come from the hidden state alone: who pursues a goal closes it with a chance of
-3 % a day (``_world.py``); no deal follows from what anybody did on the platform. Rows that real systems have: deals
+2 % a day (``_world.py``); no deal follows from what anybody did on the platform. Rows that real systems have: deals
 that are recorded one to five days late (one in 40), fees that were paid back (negative), agents that are not known."""
 
 from __future__ import annotations
