@@ -112,7 +112,7 @@ def _project_spec(path: Path, environment: str, errors: list[str]) -> ProjectSpe
     base = _validated(ProjectSpec, data, path, errors)
     own = data.get("environments")
     for name, over in own.items() if isinstance(own, dict) else ():
-        errors.extend(_environment_problems(path, data, name, over) if base is not None else ())
+        errors.extend(_environment_problems(path, data, str(name), over))
     if errors:
         return base
     return ProjectSpec.model_validate(_merge(data, (own or {}).get(environment, {})))
@@ -125,8 +125,11 @@ def _environment_problems(path: Path, data: dict[str, Any], name: str, over: Any
         near = did_you_mean(name, ENVIRONMENTS)
         yield f"{_short(path)}:{_line_of(path, at)}: environments: there is no {name!r}. {near}"
     elif isinstance(over, dict):
+        everywhere = _problems(ProjectSpec, data)
         for loc, text in _problems(ProjectSpec, _merge(data, over)):
             place = (*at, *loc)
+            if (loc, text) in everywhere:
+                continue
             yield f"{_short(path)}:{_line_of(path, place)}: {'.'.join(map(str, place))}: {text}"
 
 
@@ -274,13 +277,13 @@ def _line_of(path: Path, loc: tuple[Any, ...]) -> int:
 
 def _module(path: Path, project: str, errors: list[str], broken: set[str]) -> ModuleType | None:
     """Imports a declaration file by its path, under a name of its own, so that projects may live anywhere. ``broken``
-    are the modules in which something was wrong."""
+    are the modules of which something is missing."""
     name = f"{ROOT}.{project}.{path.stem}"
-    module, found = run_file(path, name, broken=frozenset(broken))
-    errors.extend(f"{_short(path)}:{line}: {text}" for line, text in found)
-    if found:
+    ran = run_file(path, name, broken=broken)
+    errors.extend(f"{_short(path)}:{line}: {text}" for line, text in ran.errors)
+    if not ran.whole:
         broken.add(name)
-    return module
+    return ran.module
 
 
 def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[Declared[GoldTable], Sample | None]:
@@ -292,10 +295,10 @@ def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[Decla
     samples: list[tuple[frozenset[str], Sample]] = []
     broken: set[str] = set()
     for path in paths:
-        told = len(errors)
+        before = len(broken)
         module = _module(path, project if path.name == "gold.py" else f"{project}.gold", errors, broken)
         tables = _declared_in(module, GoldTable, path, found, errors)
-        if not tables and not path.name.startswith("_") and len(errors) == told:
+        if not tables and not path.name.startswith("_") and len(broken) == before:
             errors.append(f"{_short(path)}: declares no GoldTable")
         if hasattr(module, "sample"):
             samples.append((frozenset(table.name for table in tables), module.sample))

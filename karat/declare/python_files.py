@@ -10,7 +10,8 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,38 +26,49 @@ ROOT = "karat_projects"
 _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
-def run_file(path: Path, name: str, *, broken: frozenset[str]) -> tuple[ModuleType | None, list[tuple[int, str]]]:
-    """The module that the file at ``path`` makes, as far as its statements run, and each error with its line.
+@dataclass
+class Ran:
+    """What running a file has given: the module, as far as its statements ran, and each error with its line. Without
+    ``whole`` something of it is missing, be it for another file's error, which is not told again."""
 
-    It is imported under ``name``. What follows from another error is left out: names that a wrong statement would have
-    made, imports from the modules ``broken``. Without a module where there is nothing to run.
-    """
+    module: ModuleType | None
+    errors: list[tuple[int, str]] = field(default_factory=list)
+    whole: bool = True
+
+
+def run_file(path: Path, name: str, *, broken: Collection[str]) -> Ran:
+    """Runs the file at ``path`` as the module ``name``. What follows from another error is left out: names that a wrong
+    statement would have made, imports from the modules ``broken``."""
     try:
         tree = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
-        return None, [(getattr(error, "lineno", None) or 1, f"{type(error).__name__}: {getattr(error, 'msg', error)}")]
+        told = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
+        return Ran(None, [(getattr(error, "lineno", None) or 1, told)], whole=False)
     except OSError:
-        return None, [(1, "there is no such file")]
+        return Ran(None, [(1, "there is no such file")], whole=False)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     module.__doc__ = ast.get_docstring(tree)
     sys.modules[name] = module  # dataclasses and the project's other files look for it there
-    return module, [*_run(tree, module, path, broken)]
+    ran = Ran(module)
+    _run(tree, ran, path, broken)
+    return ran
 
 
-def _run(tree: ast.Module, module: ModuleType, path: Path, broken: frozenset[str]) -> Iterator[tuple[int, str]]:
-    flags = _future(tree)
+def _run(tree: ast.Module, ran: Ran, path: Path, broken: Collection[str]) -> None:
+    flags, names = _future(tree), vars(ran.module)
     missing: set[str] = set()
     for statement in tree.body:
         code = compile(ast.Module([statement], []), str(path), "exec", flags, dont_inherit=True)
         try:
-            exec(code, vars(module))
+            exec(code, names)
         except Exception as error:  # whatever a user's file raises is one of its errors
+            ran.whole = False
             missing |= _made_by(statement)
-            for each in _within(statement, vars(module), flags, path) or [error]:
-                if not _follows(each, statement, missing, broken):
-                    yield from _told(each, statement, module, path)
+            for each in _within(statement, names, flags, path) or [error]:
+                if not _follows(each, _imported(statement, names), missing, broken):
+                    ran.errors.extend(_told(each, statement, names, path))
 
 
 def _within(node: ast.AST, names: dict[str, Any], flags: int, path: Path) -> list[Exception]:
@@ -95,20 +107,26 @@ def _made_by(statement: ast.stmt) -> set[str]:
     return found
 
 
-def _follows(error: Exception, statement: ast.stmt, missing: set[str], broken: frozenset[str]) -> bool:
+def _follows(error: Exception, imported: str, missing: set[str], broken: Collection[str]) -> bool:
     """Whether it is an earlier error over again."""
-    if isinstance(error, NameError):
-        return error.name in missing
-    return isinstance(statement, ast.ImportFrom) and statement.module in broken
+    return error.name in missing if isinstance(error, NameError) else imported in broken
 
 
-def _told(error: Exception, statement: ast.stmt, module: ModuleType, path: Path) -> Iterator[tuple[int, str]]:
+def _imported(statement: ast.stmt, names: dict[str, Any]) -> str:
+    """The module that it imports from; "" where it does not."""
+    if not isinstance(statement, ast.ImportFrom):
+        return ""
+    above = str(names["__package__"]).rsplit(".", statement.level - 1)[0] if statement.level else ""
+    return ".".join(filter(None, (above, statement.module)))
+
+
+def _told(error: Exception, statement: ast.stmt, names: dict[str, Any], path: Path) -> Iterator[tuple[int, str]]:
     lines = _lines(error, path) or [statement.lineno]
     if isinstance(error, ValidationError):
         # Values come from the file's own level, not from the function that puts a declaration together.
         yield from ((lines[0], text) for text in _fields(error))
         return
-    near = _nearest(error, statement, module)
+    near = _nearest(error, statement, names)
     yield lines[-1], f"{type(error).__name__}: {error}{'. ' + near if near else ''}"
 
 
@@ -133,8 +151,8 @@ def _fields(error: ValidationError) -> Iterator[str]:
         elif problem["type"] == "extra_forbidden" and cls is not None:
             found = [((), f"unknown field. {did_you_mean(str(problem['loc'][-1]), cls.model_fields)}")]
         for loc, text in found:
-            field = ".".join(str(part) for part in (*problem["loc"], *loc))
-            yield f"{field}: {text}" if field else text
+            place = ".".join(str(part) for part in (*problem["loc"], *loc))
+            yield f"{place}: {text}" if place else text
 
 
 def _declarations(cls: type[Declaration]) -> Iterator[type[Declaration]]:
@@ -143,18 +161,18 @@ def _declarations(cls: type[Declaration]) -> Iterator[type[Declaration]]:
         yield from _declarations(sub)
 
 
-def _nearest(error: Exception, statement: ast.stmt, module: ModuleType) -> str:
+def _nearest(error: Exception, statement: ast.stmt, names: dict[str, Any]) -> str:
     """ "Did you mean", for names that are not there."""
     if isinstance(error, NameError) and error.name:
-        return _close(error.name, {*vars(module), *vars(builtins)})
+        return _close(error.name, {*names, *vars(builtins)})
     if isinstance(error, AttributeError) and error.name:
         return _close(error.name, dir(error.obj))
     if isinstance(error, ModuleNotFoundError):
-        return _close_module(statement)
+        return _close_module(_imported(statement, names))
     if isinstance(error, ImportError) and (missing := re.search(r"cannot import name '(\w+)'", str(error))):
         return _close(missing[1], dir(sys.modules.get(error.name or "")))
     if isinstance(error, TypeError) and (wrong := re.match(r"(\w+)\(\).*keyword argument '(\w+)'", str(error))):
-        function = vars(module).get(wrong[1])
+        function = names.get(wrong[1])
         return _close(wrong[2], inspect.signature(function).parameters) if callable(function) else ""
     return ""
 
@@ -165,13 +183,11 @@ def _close(name: str, known: object) -> str:
     return said if said.startswith("Did you mean") else ""
 
 
-def _close_module(statement: ast.stmt) -> str:
+def _close_module(imported: str) -> str:
     """Of an import from the project's own files: the nearest of those that were read."""
-    if not isinstance(statement, ast.ImportFrom) or not (statement.module or "").startswith(f"{ROOT}."):
-        return ""
-    folder, _, last = str(statement.module).rpartition(".")
+    folder, _, last = imported.rpartition(".")
     known = [m.removeprefix(f"{folder}.") for m in sys.modules if m.startswith(f"{folder}.")]
-    return _close(last, known)
+    return _close(last, known) if imported.startswith(f"{ROOT}.") else ""
 
 
 def lines_of(path: Path, variable: str) -> ast.stmt | None:

@@ -55,7 +55,7 @@ def test_a_later_end_adds_days_and_late_rows_and_changes_nothing(
     healthcare: Project, made: dict[str, pl.DataFrame]
 ) -> None:
     assert healthcare.sample is not None
-    later = healthcare.sample(scale=SCALE, seed=0, end=END + timedelta(days=3))
+    later = healthcare.sample(scale=SCALE, seed=0, end=END + timedelta(days=5))
     for name, time in (("vitals", "measured_at"), ("lab_results", "taken_at"), ("outcomes", "outcome_on")):
         begins = later[name][time].min()
         before = made[name].filter(pl.col(time) >= begins)

@@ -42,7 +42,7 @@ document_features = _table(
         aggregate(
             "doc_view_seconds_avg_30d",
             "mean",
-            "least(seconds, 3600)",
+            "CASE WHEN seconds > 3600 THEN 3600 ELSE seconds END",
             window="30d",
             description="Mean seconds that a document was open in the last 30 days; what is left open counts an hour",
         ),

@@ -71,7 +71,8 @@ def _sent(world: World, day: int) -> dict[str, np.ndarray]:
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
     """``email_engagement``: about 370,000 events of two years at scale 1."""
     made = world(scale, seed, last_day(end))
-    mails = days_of(lambda day: _sent(made, day), range(made.first, made.last + 1))
+    # Those of the week before are opened in the sample's first days.
+    mails = days_of(lambda day: _sent(made, day), range(made.first - 6, made.last + 1))
     opened = mails.filter("opens").with_columns(pl.col("day") + pl.col("after"), second=pl.col("opened"))
     parts = [
         mails.with_columns(second=pl.col("sent"), what=pl.lit(0)),
@@ -89,5 +90,7 @@ def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[s
         "email_id": pl.col("id"),
     }
     return {
-        "email_engagement": rows.filter(pl.col("day") <= made.last).select(**columns).sort("happened_at", "event_id")
+        "email_engagement": rows.filter(pl.col("day").is_between(made.first, made.last))
+        .select(**columns)
+        .sort("happened_at", "event_id")
     }
