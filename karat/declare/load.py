@@ -300,7 +300,7 @@ def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[Decla
         tables = _declared_in(module, GoldTable, path, found, errors)
         if not tables and not path.name.startswith("_") and len(broken) == before:
             errors.append(f"{_short(path)}: declares no GoldTable")
-        if hasattr(module, "sample"):
+        if module is not None and hasattr(module, "sample"):
             samples.append((frozenset(table.name for table in tables), module.sample))
     found.whole = not broken
     return found, _together(samples) if samples else None

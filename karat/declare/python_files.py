@@ -145,7 +145,7 @@ def _fields(error: ValidationError) -> Iterator[str]:
     cls = next((c for c in _declarations(Declaration) if c.__name__ == error.title), None)
     for problem in error.errors():
         raised = problem.get("ctx", {}).get("error")
-        found = [((), problem["msg"].removeprefix("Value error, "))]
+        found: list[tuple[tuple[str | int, ...], str]] = [((), problem["msg"].removeprefix("Value error, "))]
         if isinstance(raised, FieldErrors):
             found = [*raised.found]
         elif problem["type"] == "extra_forbidden" and cls is not None:
