@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 from flows.feature_pipeline import feature_pipeline
 from flows.hooks import HOOKS
 from flows.inference_pipeline import inference_pipeline
+from flows.monitoring_pipeline import monitoring_pipeline
 from flows.outcomes import candidates_of, champions_of, failures, gathered, skipped, sound
 from flows.promotion import promotion
 from flows.training_pipeline import training_pipeline
@@ -30,7 +31,8 @@ def master_orchestrator(
     sample: bool = True,
     allow_breaking: bool = False,
 ) -> tuple[Outcome, ...]:
-    """Features, training where it is due, promotion, batch inference, serving; the pipelines run in this process.
+    """Features, training where it is due, promotion, batch inference, serving, the reports that are due; the pipelines
+    run in this process.
 
     ``sample`` makes sample gold where there is none, ``full`` recomputes all features, ``train`` is as in
     training-pipeline. Where features that a champion reads would get another meaning, nothing is done, unless
@@ -47,13 +49,15 @@ def master_orchestrator(
     decided = _promoted(scope, trained)
     champions = champions_of(trained) | champions_of(decided)
     scored: tuple[Outcome, ...] = ()
+    watched: tuple[Outcome, ...] = ()
     if champions:
         serving = scope.retried(serve_champions).submit(scope, champions)
         scored = gathered(inference_pipeline, project=project, models=list(champions))
         serving.result()
+        watched = gathered(monitoring_pipeline, project=project, models=list(champions), versions=champions)
     rows = [model_row(scope, m, _of(trained, m), _of(decided, m)) for m in ready]
     show_models(scope, rows)
-    return settled(_all(scope, computed, trained, decided, scored))
+    return settled(_all(scope, computed, trained, decided, scored, watched))
 
 
 def _with_features(scope: Scope, failed: dict[str, Outcome]) -> list[str]:

@@ -12,7 +12,7 @@ from flows.promotion import promotion
 from infra.job_records import Outcome
 from tasks.artifacts import model_row, show_models
 from tasks.jobs import settled
-from tasks.schedule import training_is_due
+from tasks.schedule import is_due
 from tasks.scope import Scope, open_scope
 from tasks.steps import Train, train_models
 
@@ -42,6 +42,6 @@ def training_pipeline(
 
 
 def _mode(scope: Scope, train: Train) -> Train:
-    if train == "when-due" and training_is_due(scope.project, datetime.now(UTC)):
+    if train == "when-due" and is_due(scope.project, "training", datetime.now(UTC)):
         return "always"
     return train

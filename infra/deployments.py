@@ -28,16 +28,18 @@ from infra.local.probes import prefect
 from infra.zombies import register_zombie_automation
 from karat.declare import Project, load_project, project_names
 from karat.errors import DeclarationError, KaratError, ServiceDown
+from karat.monitoring import SCHEDULES
 from karat.settings import Settings
 
 #: Deployments that bear it are ours to change and to remove.
 TAG = "karat"
-#: flow -> the field of a project's ``schedules``; the others run when they are called.
-SCHEDULED = {
-    "feature-pipeline": "features",
-    "inference-pipeline": "inference",
-    "training-pipeline": "training",
-    "master-orchestrator": "master",
+#: flow -> field of a project's ``schedules`` -> what such a run is told; the other flows run when they are called.
+SCHEDULED: dict[str, dict[str, dict[str, Any]]] = {
+    "feature-pipeline": {"features": {}},
+    "inference-pipeline": {"inference": {}},
+    "training-pipeline": {"training": {}},
+    "monitoring-pipeline": {name: {"checks": [check]} for check, name in SCHEDULES.items()},
+    "master-orchestrator": {"master": {}},
 }
 MASTER = "master-orchestrator"
 
@@ -132,12 +134,18 @@ def _deploy(
     digest = hashlib.blake2b(json.dumps(definition, sort_keys=True).encode(), digest_size=8).hexdigest()
     if known is not None and known.version == digest:
         return
-    cron = definition.pop("cron")
-    schedule = CronSchedule(cron=cron, timezone=project.spec.timezone) if cron else None
+    schedules = [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=cron, timezone=project.spec.timezone),
+            slug=name.replace("_", "-"),
+            parameters=SCHEDULED[flow][name],
+        )
+        for name, cron in definition.pop("crons").items()
+    ]
     client.create_deployment(
         flow_id=client.create_flow_from_name(flow),
         version=digest,
-        schedules=[DeploymentScheduleCreate(schedule=schedule, slug=SCHEDULED[flow])] if schedule else [],
+        schedules=schedules,
         enforce_parameter_schema=True,
         **definition,
     )
@@ -155,15 +163,16 @@ def _definition(flow: str, entrypoint: str, project: Project) -> dict[str, Any]:
         "work_pool_name": WORK_POOL,
         "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
         "job_variables": {"working_dir": str(ROOT)},
-        "cron": cron_of(flow, project),
+        "crons": crons_of(flow, project),
     }
 
 
-def cron_of(flow: str, project: Project) -> str | None:
-    """The flow's cron line in this project: under a master only the master has one, else all the others."""
-    if flow not in SCHEDULED or (flow == MASTER) != (project.spec.mode == "master"):
-        return None
-    return getattr(project.spec.schedules, SCHEDULED[flow])
+def crons_of(flow: str, project: Project) -> dict[str, str]:
+    """The flow's cron lines in this project, by the name of the schedule: under a master only the master has one, else
+    all the others."""
+    if (flow == MASTER) != (project.spec.mode == "master"):
+        return {}
+    return {name: getattr(project.spec.schedules, name) for name in SCHEDULED.get(flow, {})}
 
 
 def _remove_stale(

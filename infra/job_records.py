@@ -20,6 +20,7 @@ Program = Literal[
     "ray_jobs.train_models",
     "ray_jobs.promote_models",
     "ray_jobs.score_models",
+    "ray_jobs.monitor_models",
     "ray_jobs.publish_online",
     "ray_jobs.serve_champions",
 ]
@@ -104,8 +105,8 @@ class JobError(Record):
 
 
 class Outcome(Record):
-    """What became of one table or model: ``done``, ``kept`` (nothing was to do), ``skipped`` (its gold is still to
-    come) or ``failed``; ``said`` in words."""
+    """What became of one table or model: ``done``, ``kept`` (nothing was to do), ``skipped`` (its gold or its
+    champion is still to come) or ``failed``; ``said`` in words."""
 
     name: str
     state: Literal["done", "kept", "skipped", "failed"]

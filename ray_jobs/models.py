@@ -13,7 +13,7 @@ from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
 from ray_jobs.program import Job, attempt, conclude, configure_logging
 
-Step = Literal["train", "promote", "score", "combine"]
+Step = Literal["train", "promote", "score", "combine", "monitor"]
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,36 @@ def show_predictions(scope: Scope, outcomes: Sequence[Outcome]) -> None:
     create_table_artifact(key=_key(scope, "predictions"), table=rows, description="Batch predictions of this run")
 
 
+def show_reports(scope: Scope, outcomes: Sequence[Outcome]) -> None:
+    """A row for each model and check, and a link to each page in MLflow."""
+    found = [(o, report) for o in outcomes for report in o.reference.get("reports", [{}])]
+    rows = [
+        {
+            "model": o.name,
+            "state": o.state,
+            "check": report.get("check"),
+            "drifted": "\n".join(report.get("drifted", ())),
+            "columns": report.get("columns"),
+            "days": report.get("days"),
+            "rows": report.get("current_rows"),
+            "compared with": report.get("reference_rows"),
+            "version": report.get("model_version"),
+            "said": str(o.error or report.get("said") or o.said),
+            "page": report_address(scope, report),
+        }
+        for o, report in found
+    ]
+    create_table_artifact(key=_key(scope, "reports"), table=rows, description="Reports of the champions")
+
+
+def report_address(scope: Scope, report: Mapping[str, Any]) -> str:
+    """The page in MLflow; "" where nothing was drawn."""
+    if not report.get("report"):
+        return ""
+    run, path = report["run_id"], report["report"]
+    return f"{scope.settings.mlflow_url}/#/experiments/{report['experiment_id']}/runs/{run}/artifacts/{path}"
+
+
 def model_row(scope: Scope, model: str, trained: Outcome | None, decided: Outcome | None) -> dict[str, Any]:
     """Metrics and baseline on the same test rows, promoted or why not."""
     spec = scope.models[model]

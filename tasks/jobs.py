@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from prefect import Task, get_run_logger
@@ -23,6 +23,12 @@ _ROOT: ContextVar[str | None] = ContextVar("root_flow_run", default=None)
 def begin_root(run: str) -> None:
     """Called by a flow that has no parent."""
     _ROOT.set(run)
+
+
+def begun_on() -> date:
+    """The UTC day on which the flow run began."""
+    began = flow_run.scheduled_start_time or datetime.now(UTC)
+    return began.astimezone(UTC).date()
 
 
 def job_key(step: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether today is a project's day to train."""
+"""Whether today is a project's day to train, or to look at its champions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cronsim import CronSim
 from karat.declare import Project
 
 
-def training_is_due(project: Project, now: datetime) -> bool:
-    """True where the training schedule fires at any time of ``now``'s day, in the project's time zone."""
+def is_due(project: Project, schedule: str, now: datetime) -> bool:
+    """True where this one of the project's schedules fires at any time of ``now``'s day, in the project's time zone."""
     midnight = now.astimezone(ZoneInfo(project.spec.timezone)).replace(hour=0, minute=0, second=0, microsecond=0)
-    following = next(CronSim(project.spec.schedules.training, midnight - timedelta(seconds=1)))
+    following = next(CronSim(getattr(project.spec.schedules, schedule), midnight - timedelta(seconds=1)))
     return following.date() == midnight.date()

@@ -8,7 +8,8 @@ from typing import Literal
 from prefect import task
 
 from infra.job_records import Outcome
-from tasks.jobs import run_job
+from karat.monitoring import Check
+from tasks.jobs import begun_on, run_job
 from tasks.scope import Scope
 from tasks.served import served_already
 
@@ -49,6 +50,13 @@ def _score_models(scope: Scope) -> tuple[Outcome, ...]:
     return run_job("score", "ray_jobs.score_models", scope.project.name, {"models": tuple(scope.models)})
 
 
+def _monitor_models(scope: Scope, checks: dict[str, list[Check]]) -> tuple[Outcome, ...]:
+    """Reports of the champions of these models: model -> its checks. A run that is tried again after midnight is still
+    of the day on which it was begun."""
+    parameters = {"models": tuple(checks), "checks": checks, "day": begun_on().isoformat()}
+    return run_job("monitor", "ray_jobs.monitor_models", scope.project.name, parameters)
+
+
 def _serve_champions(scope: Scope, champions: dict[str, int]) -> tuple[Outcome, ...]:
     """The HTTP application answers with these versions when this returns; no job where it does so already."""
     wanted = {str(scope.project.model_name(m)): champions.get(m) for m in scope.models}
@@ -63,11 +71,13 @@ publish_online = task(name="publish-online")(_publish_online)
 train_models = task(name="train-models")(_train_models)
 promote_models = task(name="promote-models")(_promote_models)
 score_models = task(name="score-models")(_score_models)
+monitor_models = task(name="monitor-models")(_monitor_models)
 serve_champions = task(name="serve-champions")(_serve_champions)
 
 __all__ = [
     "Train",
     "compute_features",
+    "monitor_models",
     "promote_models",
     "publish_online",
     "score_models",

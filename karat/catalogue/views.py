@@ -15,6 +15,7 @@ from karat.catalogue.tables import freshness, statistics_by_day
 from karat.declare import Project
 from karat.errors import PlatformError, StoreError
 from karat.lake import Lake
+from karat.monitoring import drift_name
 from karat.names import ModelName, TableName
 from karat.names import prediction_log_name as log_table
 
@@ -192,13 +193,13 @@ class Views:
         return joined.with_columns(name.alias("model_name")).select(list(_MONITORING))
 
     def _drift(self) -> pl.LazyFrame:
-        """What the monitoring tables say, where a project has one."""
-        schema: Any = {n: _MONITORING[n] for n in ("model_id", "version", "period_start", "drift_detected")}
-        schema |= {"feature_drift": pl.String}
-        tables = [TableName(c, "monitoring", "drift") for c in self._catalogs]
-        found = [self.lake.scan(t) for t in tables if self.lake.exists(t)]
-        known = [f.select([pl.col(n).cast(t) for n, t in schema.items()]) for f in found]
-        return pl.concat([pl.LazyFrame(schema=schema), *known])
+        """What the reports of a day found of a version, where a project has any: whether a column drifted, and how
+        far, as JSON."""
+        schema: Any = {n: _MONITORING[n] for n in ("model_id", "version", "period_start")}
+        schema |= {"drift_detected": pl.Boolean, "feature_drift": pl.String}
+        tables = [drift_name(c) for c in self._catalogs]
+        found = [_drift_by_day(self.lake.scan(t)) for t in tables if self.lake.exists(t)]
+        return pl.concat([pl.LazyFrame(schema=schema), *(f.cast(schema) for f in found)])
 
     def _versions(self) -> list[ModelVersion]:
         registry = self._registry
@@ -212,6 +213,19 @@ class Views:
             return importance_of(self._registry, self._catalogs) if self._registry else {}
         except (PlatformError, StoreError):
             return {}
+
+
+def _drift_by_day(rows: pl.LazyFrame) -> pl.LazyFrame:
+    far = pl.format('"{}": {}', "column_name", pl.col("statistic").round(4)).filter("drifted").str.join(", ")
+    return (
+        rows.sort("column_name")
+        .group_by(
+            pl.col("model_name").alias("model_id"),
+            pl.col("model_version").alias("version"),
+            pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("period_start"),
+        )
+        .agg(pl.col("drifted").any().alias("drift_detected"), pl.format("{{}}", far).alias("feature_drift"))
+    )
 
 
 def _feature(row: dict[str, Any]) -> tuple[Any, ...]:

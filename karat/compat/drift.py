@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
-from karat.monitoring import Drift, chi_square, kolmogorov_smirnov, population_stability
+from karat.monitoring.drift import Drift, chi_square, kolmogorov_smirnov, population_stability
 from karat.training.frames import Frame, to_polars
 
 Method = Literal["ks", "chi_square", "psi"]

@@ -36,6 +36,9 @@ class Schedules(Declaration):
     inference: Cron = "0 3 * * *"
     training: Cron = "0 4 * * 0"
     master: Cron = "0 2 * * *"
+    dataset_drift: Cron = "0 5 * * 1"
+    prediction_drift: Cron = "0 5 1 * *"
+    fairness: Cron = "0 5 1 1,4,7,10 *"
 
 
 class Retries(Declaration):

@@ -73,16 +73,7 @@ def predict(
     library: FunctionLibrary | None = None,
 ) -> pl.DataFrame:
     """The columns that scoring adds, row for row. ``versions`` fixes the Delta versions to be read, else the newest."""
-    needs = needs_of(loaded, frame.columns)
-    _check_columns(loaded, needs, frame)
-    functions = [(library or FunctionLibrary()).bind(f) for f in needs.functions]
-    filled = _filled(lake, needs.lookups, frame, versions)
-    unknown = _unknown(filled, frame.height, needs.given)
-    if unknown.any() and missing == "raise":
-        raise _none_knows(loaded, frame, unknown)
-    known = pl.DataFrame([*frame.select(needs.given), *filled.values])
-    made = compute(functions, frame.with_columns(filled.values)) if functions else []
-    inputs = pl.DataFrame([*known, *made]).select(loaded.features)
+    inputs, unknown = inputs_of(lake, loaded, frame, missing=missing, versions=versions, library=library)
     model = loaded.model
     outputs = pl.DataFrame(model.outputs(model.predict(inputs)))
     if unknown.any():
@@ -93,6 +84,29 @@ def predict(
         pl.lit(loaded.run_id).alias("run_id"),
         pl.lit(datetime.now(UTC), dtype=pl.Datetime("us", "UTC")).alias("scored_at"),
     )
+
+
+def inputs_of(
+    lake: Lake,
+    loaded: LoadedModel,
+    frame: pl.DataFrame,
+    *,
+    missing: Missing = "raise",
+    versions: Mapping[TableName, int] | None = None,
+    library: FunctionLibrary | None = None,
+) -> tuple[pl.DataFrame, pl.Series]:
+    """What the model reads for every row of ``frame``, in its order, and which rows no feature table knows; arguments
+    and errors are those of ``predict``."""
+    needs = needs_of(loaded, frame.columns)
+    _check_columns(loaded, needs, frame)
+    functions = [(library or FunctionLibrary()).bind(f) for f in needs.functions]
+    filled = _filled(lake, needs.lookups, frame, versions)
+    unknown = _unknown(filled, frame.height, needs.given)
+    if unknown.any() and missing == "raise":
+        raise _none_knows(loaded, frame, unknown)
+    known = pl.DataFrame([*frame.select(needs.given), *filled.values])
+    made = compute(functions, frame.with_columns(filled.values)) if functions else []
+    return pl.DataFrame([*known, *made]).select(loaded.features), unknown
 
 
 def _check_columns(loaded: LoadedModel, needs: Needs, frame: pl.DataFrame) -> None:

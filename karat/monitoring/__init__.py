@@ -1,5 +1,5 @@
 """Whether what comes in still looks like what was learned from."""
 
-from karat.monitoring.drift import Drift, chi_square, kolmogorov_smirnov, population_stability
+from karat.monitoring.table import CHECKS, SCHEDULES, Check, drift_name, found_on, record, reported
 
-__all__ = ["Drift", "chi_square", "kolmogorov_smirnov", "population_stability"]
+__all__ = ["CHECKS", "SCHEDULES", "Check", "drift_name", "found_on", "record", "reported"]

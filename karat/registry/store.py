@@ -22,6 +22,7 @@ from karat.registry.connection import Connection, translated
 from karat.registry.entry import CARD, Entry, is_orphan, write_entry
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
 from karat.registry.records import LoadedModel, ModelVersion, Standing
+from karat.registry.reports import attach
 from karat.training.judgement import is_judged
 
 _PAGE = 500
@@ -78,6 +79,13 @@ class Registry:
         with translated(self.tracking_uri):
             for key, value in tags.items():
                 self.client.set_model_version_tag(str(version.name), str(version.version), key, str(value)[:5000])
+
+    def attach(self, version: ModelVersion, path: str, text: str) -> str:
+        """Puts a text file among the artifacts of the run that made the version (``monitoring/2026-11-21.html``), in
+        the place of one that is there; gives ``path``."""
+        with translated(self.tracking_uri):
+            attach(self.connection, version.run_id, path, text)
+        return path
 
     def delete(self, version: ModelVersion) -> None:
         with translated(self.tracking_uri):

@@ -10,6 +10,7 @@ import pytest
 
 from infra.prefect_api import Run
 from karat.inference.prediction_log import log_table
+from karat.monitoring import found_on
 from karat.registry import Registry
 from tests.shop import Shop
 from tests.waiting import wait_until
@@ -55,6 +56,15 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     assert shown["next_week"]["value"] < shown["next_week"]["baseline"]
     assert champion.run_id in shown["next_week"]["mlflow"]
     assert "TooFewRows" in shown["doomed"]["why"]
+
+    told = found_on(shop.lake, shop.project.catalog)
+    assert set(told["model_name"]) == {str(shop.project.model_name("next_week"))}
+    assert set(told["check_name"]) == {"dataset", "prediction"}
+    assert told["statistic"].null_count() == 0
+    reports = json.loads(artifacts(shop, run)[f"{shop.name}-reports".replace("_", "-")])
+    assert {r["check"] for r in reports} == {"dataset", "prediction"}
+    page = f"{shop.settings.mlflow_url}/get-artifact?run_uuid={champion.run_id}&path={told['report'][0]}"
+    assert "next_week version 1" in httpx.get(page, trust_env=False).text
 
     log = log_table(shop.project.catalog)
     wait_until(lambda: shop.lake.exists(log), seconds=30)

@@ -20,6 +20,7 @@ FLOWS = {
     "feature-pipeline": "flows.feature_pipeline:feature_pipeline",
     "training-pipeline": "flows.training_pipeline:training_pipeline",
     "promotion": "flows.promotion:promotion",
+    "monitoring-pipeline": "flows.monitoring_pipeline:monitoring_pipeline",
     "inference-pipeline": "flows.inference_pipeline:inference_pipeline",
     "master-orchestrator": "flows.master_orchestrator:master_orchestrator",
 }
@@ -67,7 +68,7 @@ def test_every_program_of_the_room_is_an_entry_point_that_a_spec_may_name():
 
 
 @pytest.mark.parametrize(
-    "module", ["flows.master_orchestrator", "infra.cli.run", "ray_jobs.train_models", "ray_jobs.score_models"]
+    "module", ["flows.master_orchestrator", "infra.cli.run", "ray_jobs.train_models", "ray_jobs.monitor_models"]
 )
 def test_what_starts_often_does_not_load_what_only_workers_need(module: str):
     """A flow's process and a job's driver start on the user's time; these cost seconds each."""

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from infra.deployments import SCHEDULED, cron_of, flows, register, register_deployments
+from infra.deployments import SCHEDULED, crons_of, flows, register, register_deployments
 from infra.local.probes import call_prefect
 from infra.zombies import NAME
 from karat.declare import load_project
 from karat.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-FLOWS = {"feature-pipeline", "training-pipeline", "inference-pipeline", "promotion", "master-orchestrator"}
+FLOWS = {
+    "feature-pipeline",
+    "training-pipeline",
+    "inference-pipeline",
+    "monitoring-pipeline",
+    "promotion",
+    "master-orchestrator",
+}
 
 
 def test_flows_are_found_in_the_text_of_their_files() -> None:
@@ -35,14 +42,25 @@ def test_registering_imports_no_flow() -> None:
 def test_either_the_master_has_a_schedule_or_the_others(mode: str, settings: Settings) -> None:
     loaded = load_project("health_monitor", settings)
     project = replace(loaded, spec=loaded.spec.model_copy(update={"mode": mode}))
-    crons = {flow: cron_of(flow, project) for flow in FLOWS}
-    schedules = project.spec.schedules
+    crons = {flow: crons_of(flow, project) for flow in FLOWS}
+    schedules = project.spec.schedules.model_dump()
+    named = [name for found in crons.values() for name in found]
     if mode == "master":
-        assert crons == dict.fromkeys(FLOWS) | {"master-orchestrator": schedules.master}
-    else:
-        assert crons == {flow: getattr(schedules, SCHEDULED.get(flow, ""), None) for flow in FLOWS} | {
-            "master-orchestrator": None
+        assert {flow: found for flow, found in crons.items() if found} == {
+            "master-orchestrator": {"master": schedules["master"]}
         }
+    else:
+        assert crons["promotion"] == crons["master-orchestrator"] == {}
+        assert sorted(named) == sorted(schedules.keys() - {"master"})
+        assert all(found == {n: schedules[n] for n in found} for found in crons.values())
+
+
+def test_each_schedule_of_the_watch_asks_for_its_own_check() -> None:
+    assert SCHEDULED["monitoring-pipeline"] == {
+        "dataset_drift": {"checks": ["dataset"]},
+        "prediction_drift": {"checks": ["prediction"]},
+        "fairness": {"checks": ["fairness"]},
+    }
 
 
 def on_server(settings: Settings) -> dict[tuple[str, str], dict]:
@@ -71,8 +89,7 @@ def test_up_has_registered_one_deployment_of_each_flow_for_each_project(platform
         assert deployment["enforce_parameter_schema"]
         assert "project" in deployment["parameter_openapi_schema"]["properties"]
         crons = [s["schedule"]["cron"] for s in deployment["schedules"]]
-        cron = cron_of(flow, load_project("health_monitor", platform))
-        assert crons == ([cron] if cron else [])
+        assert crons == list(crons_of(flow, load_project("health_monitor", platform)).values())
 
 
 @pytest.mark.platform

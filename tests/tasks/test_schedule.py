@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from karat.declare import Project, ProjectSpec
-from tasks.schedule import training_is_due
+from tasks.schedule import is_due
 
 
 def project(zone: str, training: str) -> Project:
@@ -34,6 +34,6 @@ def project(zone: str, training: str) -> Project:
     ],
 )
 def test_training_is_due(zone: str, cron: str, now: str, due: bool):
-    assert training_is_due(project(zone, cron), datetime.fromisoformat(now)) is due
+    assert is_due(project(zone, cron), "training", datetime.fromisoformat(now)) is due
     local = datetime.fromisoformat(now).astimezone(ZoneInfo(zone))
-    assert training_is_due(project(zone, cron), local) is due
+    assert is_due(project(zone, cron), "training", local) is due

@@ -1,0 +1,145 @@
+"""One champion's report: what it reads, or what it says, against the training set that it pins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from karat.declare import ModelSpec, Project
+from karat.errors import NoChampion
+from karat.lake import Lake
+from karat.monitoring.audit import TASKS, audit_of
+from karat.monitoring.compared import Compared, features, predictions
+from karat.monitoring.fairness import audited
+from karat.monitoring.findings import Finding, judged, nothing
+from karat.monitoring.report import draw, draw_groups
+from karat.monitoring.sides import Champion
+from karat.monitoring.table import POLARS, Check
+from karat.registry import Registry, valid_champion
+from karat.training.split import TEST
+
+_TITLES: dict[Check, str] = {"dataset": "what it reads", "prediction": "what it predicts"}
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a check found: ``rows`` of ``table.SCHEMA``, one a column; ``said`` in words."""
+
+    check: Check
+    rows: pl.DataFrame
+    said: str
+
+    @property
+    def drifted(self) -> list[str]:
+        """The columns that did, the farthest first."""
+        far = self.rows.filter("drifted").sort(pl.col("statistic") / pl.col("threshold"), descending=True)
+        return far["column_name"].to_list()
+
+
+def watch(
+    project: Project, spec: ModelSpec, lake: Lake, registry: Registry, *, checks: Collection[Check], day: date
+) -> list[Watched]:
+    """The reports of a model's champion for ``day``; their pages are put among the artifacts of the champion's run.
+
+    Where too few rows are new, its rows have no statistic and say so. Raises NoChampion, and what reading the training
+    set's pinned versions, the model and its features raises.
+    """
+    version = valid_champion(project, spec, lake, registry)
+    if version is None:
+        raise NoChampion(
+            f"{project.model_name(spec.name)} has no champion that counts, so there is nothing to watch",
+            where=registry.tracking_uri,
+            remedy=f"train and promote one: karat run {project.name} --models {spec.name}",
+        )
+    champion = Champion.of(project, spec, lake, registry, version)
+    return [_watched(champion, registry, check, day) for check in checks]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """``page`` makes the HTML page of a title; None where there is nothing to show."""
+
+    findings: Sequence[Finding]
+    said: str
+    reference_rows: int = 0
+    current_rows: int = 0
+    first: date | None = None
+    last: date | None = None
+    page: Callable[[str], str] | None = None
+
+
+def _watched(champion: Champion, registry: Registry, check: Check, day: date) -> Watched:
+    found = _FOUND[check](champion)
+    report = None
+    if found.page is not None:
+        title = f"{champion.spec.name} version {champion.version.version}: {_TITLES[check]}, {day}"
+        report = registry.attach(champion.version, f"monitoring/{day}-{check}.html", found.page(title))
+    shared = {
+        "day": day,
+        "model_name": str(champion.version.name),
+        "check_name": check,
+        "model_version": champion.version.version,
+        "run_id": champion.version.run_id,
+        "reference_version": champion.loaded.metadata["digest"],
+        "reference_rows": found.reference_rows,
+        "current_rows": found.current_rows,
+        "first_day": found.first,
+        "last_day": found.last,
+        "report": report,
+        "checked_at": datetime.now(UTC),
+    }
+    rows = [shared | _told(finding) for finding in found.findings]
+    return Watched(check, pl.DataFrame(rows, schema=POLARS, orient="row"), found.said)
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    told = asdict(finding)
+    return {"column_name": told.pop("column"), **told}
+
+
+def _dataset(champion: Champion) -> _Found:
+    return _of(features(champion), champion.loaded.features)
+
+
+def _prediction(champion: Champion) -> _Found:
+    return _of(predictions(champion), ["prediction"])
+
+
+def _of(sides: Compared, names: Sequence[str]) -> _Found:
+    """``names``: the columns of which is said why they can't be compared."""
+    if sides.why:
+        return _Found(nothing(names, sides.why), sides.why, first=sides.first, last=sides.last)
+    findings = judged(sides.reference, sides.current, sides.history)
+    rows = sides.reference.height, sides.current.height
+    page = partial(draw, sides.reference, sides.current, findings, sides.told)
+    return _Found(findings, _said(findings), *rows, sides.first, sides.last, page)
+
+
+def _fairness(champion: Champion) -> _Found:
+    spec = champion.spec
+    if spec.task not in TASKS:
+        why = f"groups are compared by whom a model picks, and a {spec.task} model picks nobody"
+        return _Found(nothing(spec.protected, why), why)
+    audit = audit_of(champion)
+    findings, groups = audited(audit.rows, spec.protected)
+    page = partial(draw_groups, findings, groups, audit.told)
+    tested = champion.learned_from((TEST,)).height
+    return _Found(findings, _said(findings), tested, audit.rows.height, audit.first, audit.last, page)
+
+
+_FOUND: dict[Check, Callable[[Champion], _Found]] = {
+    "dataset": _dataset,
+    "prediction": _prediction,
+    "fairness": _fairness,
+}
+
+
+def _said(findings: Sequence[Finding]) -> str:
+    drifted = [f.column for f in findings if f.drifted]
+    shown = ", ".join(drifted[:5]) + (", ..." if len(drifted) > 5 else "")
+    return f"{len(drifted)} of {len(findings)} over their threshold" + (f": {shown}" if drifted else "")

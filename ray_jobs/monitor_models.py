@@ -1,0 +1,30 @@
+"""Reports of the champions: what they read and say now, against what they learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import polars as pl
+
+from infra.job_records import Outcome
+from karat.monitoring import record
+from karat.monitoring.table import POLARS
+from ray_jobs.models import for_each_model
+from ray_jobs.program import Job, log, main
+
+
+def work(job: Job) -> Iterator[Outcome]:
+    """What all models' workers found is one commit, when the last of them is done."""
+    outcomes = list(for_each_model(job, "monitor"))
+    found = [pl.DataFrame(o.reference.pop("rows"), schema=POLARS, orient="row") for o in outcomes if o.reference]
+    rows = pl.concat(found) if found else pl.DataFrame(schema=POLARS)
+    at = pl.lit(datetime.now(UTC), dtype=POLARS["checked_at"]).alias("checked_at")
+    commit = record(job.lake, job.project.catalog, rows.with_columns(at))
+    if commit is not None:
+        log.info("%s: %d rows, version %d", commit.table, rows.height, commit.version)
+    yield from outcomes
+
+
+if __name__ == "__main__":
+    main(work)

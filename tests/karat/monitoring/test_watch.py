@@ -1,0 +1,85 @@
+"""A planted shift of gold shows in the reports of the models that read it, and not in the others'."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+
+from karat.declare import Project
+from karat.declare.models import Gates
+from karat.features import compute_table
+from karat.lake import Lake
+from karat.monitoring.watch import Watched, watch
+from karat.registry import Registry, make_candidate, promote
+from tests.karat.conftest import write_table
+
+DAY = date(2026, 3, 2)
+END = date(2026, 3, 1)
+
+
+def crown(project: Project, name: str, lake: Lake, registry: Registry) -> None:
+    spec = project.models[name].model_copy(update={"gates": Gates()})
+    made = make_candidate(project, project.models[name], lake, registry)
+    if not promote(project, spec, lake, registry, made.version).promoted:
+        registry.set_alias(made.version, "champion", "for the test")
+
+
+def compute(project: Project, lake: Lake) -> None:
+    for table in project.tables:
+        compute_table(project, table, lake)
+
+
+def report(project: Project, name: str, lake: Lake, registry: Registry, check: str = "dataset") -> Watched:
+    (found,) = watch(project, project.models[name], lake, registry, checks=[check], day=DAY)
+    return found
+
+
+def shift(project: Project, lake: Lake, by: float, days: int = 7) -> None:
+    """What was paid in the newest days becomes ``by`` times as much, as a late correction would."""
+    orders = lake.read(project.gold_name("orders"))
+    newest = pl.col("day") > END - timedelta(days=days)
+    changed = orders.with_columns(amount=pl.when(newest).then(pl.col("amount") * by).otherwise("amount"))
+    write_table(project, lake, "orders", changed, "sample")
+    compute(project, lake)
+
+
+@pytest.fixture
+def champions(shop_features: Project, lake: Lake, registry: Registry) -> Project:
+    for name in ("next_week", "leaver", "odd_days"):
+        crown(shop_features, name, lake, registry)
+    return shop_features
+
+
+def test_a_planted_shift_shows_where_it_is_read_and_nowhere_else(
+    champions: Project, lake: Lake, registry: Registry
+) -> None:
+    before = report(champions, "next_week", lake, registry)
+    assert before.drifted == []
+    assert before.rows["current_rows"].unique().to_list() == [before.rows["current_rows"][0]]
+    assert (before.rows["first_day"][0], before.rows["last_day"][0]) == (END - timedelta(days=6), END)
+
+    shift(champions, lake, 3)
+    after = report(champions, "next_week", lake, registry)
+    assert {"spent_7d", "big"} <= set(after.drifted)
+    assert not {"age", "orders_7d"} & set(after.drifted)
+    assert "spent_7d" in report(champions, "odd_days", lake, registry).drifted
+    assert "prediction" in report(champions, "next_week", lake, registry, "prediction").drifted
+    leaver = report(champions, "leaver", lake, registry)
+    assert (leaver.drifted, leaver.said) == ([], "no row is newer than the training set")
+    assert leaver.rows["statistic"].null_count() == leaver.rows.height == 2
+
+
+def test_the_page_is_among_the_artifacts_of_the_champions_run(
+    champions: Project, lake: Lake, registry: Registry
+) -> None:
+    shift(champions, lake, 3)
+    found = report(champions, "next_week", lake, registry)
+    row = found.rows.row(by_predicate=pl.col("column_name") == "spent_7d", named=True)
+    run = registry.client.get_run(row["run_id"])
+    page = (registry.connection.local(run.info.artifact_uri) / row["report"]).read_text()
+    assert row["report"] == "monitoring/2026-03-02-dataset.html"
+    assert "next_week version 1: what it reads, 2026-03-02" in page
+    assert f"<td>{row['statistic']:.3f}</td>" in page
+    assert "Evidently" in page or "evidently" in page
