@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "sql": Entry("infra.cli.sql:sql", "Ask the lake in SQL: every table, and the ml_ views."),
     "lineage": Entry("infra.cli.lineage:show", "Show where values come from and go to, also as a picture."),
     "quality": Entry("infra.cli.quality:quality", "Show the checks of a project's tables, and what each found last."),
+    "drift": Entry("infra.cli.drift:drift", "Show what the newest reports of a project's champions found."),
     "models": Entry("infra.cli.models:models", "List models with champion, metrics and baseline."),
     "score": Entry("infra.cli.score:score", "Score a file of keys with a model's champion."),
     "retain": Entry("infra.cli.retain:retain", "Remove old versions that no live model needs; a dry run by default."),

@@ -60,7 +60,7 @@ def _rows(champion: Champion, side: Side) -> pl.DataFrame:
     model = champion.loaded.model
     label = side.keys[str(champion.spec.target)]
     yes = model.classes[1] if model.classes else 1
-    positive = label.is_null().replace_strict({True: None}, default=False, return_dtype=pl.Boolean) | (label == yes)
+    positive = (label == yes).cast(pl.Boolean)  # null where no label has come
     selected = pl.Series(model.predict(side.inputs) >= model.threshold)
     groups = _groups(champion, side.keys)
     return pl.DataFrame([selected.alias("selected"), positive.alias("positive"), *groups])
