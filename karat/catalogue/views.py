@@ -217,15 +217,13 @@ class Views:
 
 def _drift_by_day(rows: pl.LazyFrame) -> pl.LazyFrame:
     far = pl.format('"{}": {}', "column_name", pl.col("statistic").round(4)).filter("drifted").str.join(", ")
-    return (
-        rows.sort("column_name")
-        .group_by(
-            pl.col("model_name").alias("model_id"),
-            pl.col("model_version").alias("version"),
-            pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("period_start"),
-        )
-        .agg(pl.col("drifted").any().alias("drift_detected"), pl.format("{{}}", far).alias("feature_drift"))
+    report = rows.sort("column_name").group_by(
+        pl.col("model_name").alias("model_id"),
+        pl.col("model_version").alias("version"),
+        pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("period_start"),
     )
+    found = report.agg(pl.col("drifted").any().alias("drift_detected"), far.alias("feature_drift"))
+    return found.with_columns(pl.concat_str(pl.lit("{"), "feature_drift", pl.lit("}")).alias("feature_drift"))
 
 
 def _feature(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -43,7 +43,8 @@ def audited(rows: pl.DataFrame, columns: Sequence[str]) -> tuple[list[Finding], 
 
 
 def _groups(rows: pl.DataFrame, column: str) -> Iterator[Group]:
-    named = rows.with_columns(pl.col(column).cast(pl.String).fill_null("not told").alias("_group"))
+    told = pl.col(column).cast(pl.String).fill_null("not told").alias("_group")
+    named = rows.with_columns(told, pl.col("positive").cast(pl.Boolean))
     for (value,), part in sorted(named.group_by("_group")):
         sides = {
             "selected": part,

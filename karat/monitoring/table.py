@@ -19,32 +19,41 @@ CHECKS: tuple[Check, ...] = get_args(Check)
 #: check -> the field of a project's ``schedules``.
 SCHEDULES: dict[Check, str] = {"dataset": "dataset_drift", "prediction": "prediction_drift", "fairness": "fairness"}
 
-_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
-    "day": (pa.date32(), "UTC day of the report"),
-    "model_name": (pa.string(), "The registered model: catalog.models.NAME"),
-    "check_name": (pa.string(), "dataset (features), prediction or fairness"),
-    "column_name": (pa.string(), "The feature, the column of predictions, or the protected column"),
-    "model_version": (pa.int64(), "The champion's version"),
-    "run_id": (pa.string(), "The run that trained it; the report is among its artifacts"),
-    "method": (pa.string(), "What the statistic is"),
-    "statistic": (pa.float64(), "How far the current rows are from the reference; null where there was too little"),
-    "threshold": (pa.float64(), "From where on it counts as drift"),
-    "drifted": (pa.bool_(), "Whether it did"),
-    "usual": (pa.float64(), "The greatest statistic of past stretches of the same length; null without history"),
-    "note": (pa.string(), "What decided the threshold, or why nothing was found out"),
-    "reference_version": (pa.string(), "The digest of the training set that the version pins"),
-    "reference_rows": (pa.int64(), "Its rows that were looked at"),
-    "current_rows": (pa.int64(), "The current rows that were looked at"),
-    "first_day": (pa.date32(), "First day of the current rows; null without time"),
-    "last_day": (pa.date32(), "Their last day"),
-    "report": (pa.string(), "The report's path among the run's artifacts; null where there is none"),
-    "checked_at": (pa.timestamp("us", tz="UTC"), "When"),
+_MOMENT = pl.Datetime("us", "UTC")
+_ARROW: dict[Any, pa.DataType] = {
+    pl.Date: pa.date32(),
+    pl.String: pa.string(),
+    pl.Int64: pa.int64(),
+    pl.Float64: pa.float64(),
+    pl.Boolean: pa.bool_(),
+    _MOMENT: pa.timestamp("us", tz="UTC"),
+}
+_COLUMNS: dict[str, tuple[Any, str]] = {
+    "day": (pl.Date, "UTC day of the report"),
+    "model_name": (pl.String, "The registered model: catalog.models.NAME"),
+    "check_name": (pl.String, "dataset (features), prediction or fairness"),
+    "column_name": (pl.String, "The feature, the column of predictions, or the protected column"),
+    "model_version": (pl.Int64, "The champion's version"),
+    "run_id": (pl.String, "The run that trained it; the report is among its artifacts"),
+    "method": (pl.String, "What the statistic is"),
+    "statistic": (pl.Float64, "How far the current rows are from the reference; null where there was too little"),
+    "threshold": (pl.Float64, "From where on it counts as drift"),
+    "drifted": (pl.Boolean, "Whether it did"),
+    "usual": (pl.Float64, "The greatest statistic of past stretches of the same length; null without history"),
+    "note": (pl.String, "What decided the threshold, or why nothing was found out"),
+    "reference_version": (pl.String, "The digest of the training set that the version pins"),
+    "reference_rows": (pl.Int64, "Its rows that were looked at"),
+    "current_rows": (pl.Int64, "The current rows that were looked at"),
+    "first_day": (pl.Date, "First day of the current rows; null without time"),
+    "last_day": (pl.Date, "Their last day"),
+    "report": (pl.String, "The report's path among the run's artifacts; null where there is none"),
+    "checked_at": (_MOMENT, "When"),
 }
 KEY = ("day", "model_name", "check_name", "column_name")
 SCHEMA = pa.schema(
-    [pa.field(n, t, nullable=n not in KEY, metadata={"comment": text}) for n, (t, text) in _COLUMNS.items()]
+    [pa.field(n, _ARROW[t], nullable=n not in KEY, metadata={"comment": text}) for n, (t, text) in _COLUMNS.items()]
 )
-POLARS: Any = pl.DataFrame(SCHEMA.empty_table()).schema
+POLARS: Any = {name: kind for name, (kind, _) in _COLUMNS.items()}
 _KIND, _ATTEMPTS = "drift", 20
 
 
