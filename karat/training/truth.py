@@ -32,7 +32,7 @@ def truth_of(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame)
     is none because the rows are no sample's.
 
     An aggregate is evaluated as the label is, over the label's own window; a plain column is that of the row's own key
-    and day. Raises LabelNotFound for an expression that does not bind.
+    and day, of an event that of its whole key. Raises LabelNotFound for an expression that does not bind.
     """
     truth = spec.truth
     if truth is None or spec.label is None or not _is_there(project, spec, truth, lake):
@@ -47,7 +47,7 @@ def truth_of(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame)
             "where": truth.where,
             "default": None,
             "columns": truth.columns or spec.label.columns,
-            **(_of_its_day(spec.label) if plain else {}),
+            **(_of_its_row(spec.label, by_event=project.tables[spec.spine_table].by_event) if plain else {}),
         }
     )
     # A truth with several answers is one list here, so that no task needs its own way.
@@ -107,10 +107,11 @@ def _is_there(project: Project, spec: ModelSpec, truth: Truth, lake: Lake) -> bo
     return lake.exists(name) and not (origin(lake, name) == "sample" and origin(lake, rows) == "ingest")
 
 
-def _of_its_day(label: Label) -> dict[str, timedelta | None]:
-    """The window that holds the day of the row alone; a label without a horizon has none."""
-    if label.horizon is None:
-        return {"steps": None}
+def _of_its_row(label: Label, *, by_event: bool) -> dict[str, timedelta | None]:
+    """The window that holds the day of the row alone; the row of an event, or of a label without a horizon, is found
+    by its key."""
+    if label.horizon is None or by_event:
+        return {"horizon": None, "steps": None}
     return {"offset": timedelta(0), "horizon": DAY, "steps": None}
 
 

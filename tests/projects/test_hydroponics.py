@@ -16,7 +16,9 @@ from karat.features import compute_frame
 from karat.quality import check
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
+from karat.training.split import split_rows
 from karat.training.training_set import create_training_set
+from karat.training.truth import truth_of
 from tests.projects.conftest import END, Bench
 
 SCALE, HOUR = 0.34, timedelta(hours=1)
@@ -33,23 +35,22 @@ def bench(sampled: Callable[..., Bench]) -> Bench:
     return sampled("hydroponics", scale=SCALE)
 
 
-def test_the_sample_keeps_its_contract_and_its_past(hydroponics: Project, rows: pl.DataFrame) -> None:
+def test_the_sample_keeps_its_contract_and_its_past(bench: Bench, hydroponics: Project, rows: pl.DataFrame) -> None:
     assert hydroponics.sample is not None
-    made = hydroponics.sample(scale=SCALE, seed=0, end=END)
-    assert set(made) == set(hydroponics.gold)
-    for name, frame in made.items():
-        assert check(frame, hydroponics.gold[name]).reasons == {}, name
-    assert made["iot_data"].equals(rows.select(made["iot_data"].columns))
-    assert not made["iot_data"].equals(hydroponics.sample(scale=SCALE, seed=1, end=END)["iot_data"])
+    assert bench.gold("iot_data").sort("reading_id").equals(rows.select(*hydroponics.gold["iot_data"].columns))
     later = hydroponics.sample(scale=SCALE, seed=0, end=END + timedelta(days=3))
+    assert set(later) == set(hydroponics.gold)
+    for name, frame in later.items():
+        assert check(frame, hydroponics.gold[name]).reasons == {}, name
     for name in ("iot_data", "sensor_truth"):
-        both = made[name].join(later[name], on="reading_id", suffix="_later", how="inner")
+        before = rows.select(later[name].columns)
+        both = before.join(later[name], on="reading_id", suffix="_later")
         first = later[name]["timestamp_key"].min()
-        assert both.height == made[name].filter(pl.col("timestamp_key") >= first).height
-        values = [c for c in made[name].columns if c not in ("reading_id", "is_env_optimal")]
+        assert both.height == before.filter(pl.col("timestamp_key") >= first).height
+        values = [c for c in before.columns if c not in ("reading_id", "is_env_optimal")]
         assert both.select(values).equals(both.select(pl.col(f"{c}_later").alias(c) for c in values))
-    verdict = made["iot_data"].join(later["iot_data"], on="reading_id", suffix="_later").drop_nulls("is_env_optimal")
-    assert (verdict["is_env_optimal"] == verdict["is_env_optimal_later"]).all()
+    verdicts = rows.drop_nulls("is_env_optimal").join(later["iot_data"], on="reading_id", suffix="_later")
+    assert (verdicts["is_env_optimal"] == verdicts["is_env_optimal_later"]).all()
 
 
 def test_readings_are_as_real_ones_are(rows: pl.DataFrame) -> None:
@@ -142,8 +143,6 @@ def test_sequences_cross_neither_units_nor_gaps(bench: Bench) -> None:
 
 def test_the_forecasts_do_not_see_what_they_foretell(bench: Bench) -> None:
     """The gap between what is learned from and the test is as long as a forecast."""
-    from karat.training.split import split_rows
-
     spec = bench.project.models["gru_forecast"]
     spine = label_spine(bench.project, spec, bench.lake)
     part = split_rows(spine, spec, time="timestamp_key", entity=["equipment_id"])
@@ -162,17 +161,25 @@ def test_trees_gain_and_are_not_perfect(bench: Bench, model: str, better: int) -
     assert not {"is_env_optimal", "ph_level_next", "reading_id", "timestamp_key"} & set(trained.model.feature_names)
 
 
-@pytest.mark.parametrize("model", ["lstm_forecast", "gru_forecast"])
-def test_a_small_network_beats_persistence(bench: Bench, model: str) -> None:
-    """Of one small layer and two passes, so that the test is quick."""
-    spec = bench.project.models[model]
-    small = spec.model_copy(update={"parameters": spec.parameters | {"hidden_size": 8, "num_layers": 1, "epochs": 2}})
-    project = replace(bench.project, models=bench.project.models | {model: small})
-    trained = Bench(project, bench.lake).train(model)
+def test_a_small_network_beats_persistence_and_the_truth_stands_beside_it(bench: Bench) -> None:
+    """Of one narrow layer and one pass, so that the test is quick."""
+    spec = bench.project.models["lstm_forecast"]
+    small = spec.model_copy(update={"parameters": spec.parameters | {"hidden_size": 8, "num_layers": 1, "epochs": 1}})
+    trained = Bench(replace(bench.project, models={small.name: small}), bench.lake).train(small.name)
     assert trained.baseline_name == "ph_level"
     assert trained.test_predictions.shape[1] == 6
     assert trained.metrics["rmse"] < 0.9 * trained.baseline["rmse"]
     assert trained.metrics["r2"] < 0.99
+
+
+def test_the_truth_of_an_event_is_that_of_its_own_row(bench: Bench) -> None:
+    project, spec = bench.project, bench.project.models["gru_forecast"]
+    spine = label_spine(project, spec, bench.lake).head(500)
+    found = truth_of(project, spec, bench.lake, spine)
+    steps = [f"ph_{h}h" for h in range(1, 7)]
+    own = spine.join(bench.gold("sensor_truth"), on="reading_id", how="left", maintain_order="left").select(steps)
+    assert found is not None
+    assert found.to_list() == [list(row) for row in own.iter_rows()]
 
 
 def test_document_001_finds_its_names(hydroponics: Project) -> None:
