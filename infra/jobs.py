@@ -104,7 +104,6 @@ class Jobs:
             "PYTHONUNBUFFERED": "1",
             "RAY_DEDUP_LOGS": "0",
             "RAY_COLOR_PREFIX": "0",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             # A Ray task has one CPU; Ray itself sets OMP_NUM_THREADS to it.
             "POLARS_MAX_THREADS": "1",
         }

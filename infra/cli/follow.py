@@ -16,8 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.prefect_api import Prefect, Run
+from karat.errors import ServiceDown
 
 POLL_SECONDS = 0.7
+#: So long a server that does not answer is asked again: it is started anew within that, or somebody has to look.
+PATIENCE_SECONDS = 120.0
 #: Lines reach Prefect in batches and out of order: so far back is looked again for those that came late.
 LATE = timedelta(seconds=15)
 # What Prefect and Ray say about their own doings, task after task.
@@ -33,19 +36,35 @@ class Follower:
     api: Prefect
     console: Console
     seen: set[str] = field(default_factory=set)
+    silent: bool = False
     since: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=1))
 
     def follow(self, run: Run) -> Run:
         """Returns when the run has ended and its last lines are shown; KeyboardInterrupt passes through."""
         with self._steps() as show:
+            answered = time.monotonic()
             while True:
-                run = self.api.run(run.id)
-                children = self.api.children(run.id)
-                show(run, children)
-                self._lines(run, children)
-                if run.is_final:
-                    return run
+                try:
+                    run = self.api.run(run.id)
+                    children = self.api.children(run.id)
+                    show(run, children)
+                    self._lines(run, children)
+                except ServiceDown as error:
+                    answered = self._patient(error, answered)
+                else:
+                    answered, self.silent = time.monotonic(), False
+                    if run.is_final:
+                        return run
                 time.sleep(POLL_SECONDS)
+
+    def _patient(self, error: ServiceDown, answered: float) -> float:
+        """The run goes on without the server that is asked for it, which its keeper starts again: waits for that."""
+        if time.monotonic() - answered > PATIENCE_SECONDS:
+            raise error
+        if not self.silent:
+            self.console.print(Text(f"{error.what}; the run goes on, asking again", style="yellow"), soft_wrap=True)
+        self.silent = True
+        return answered
 
     def _lines(self, run: Run, children: list[Run]) -> None:
         for line in self.api.logs([run.id, *(c.id for c in children)], self.since - LATE):

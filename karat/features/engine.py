@@ -16,6 +16,7 @@ from karat.features.event_windows import PLACE, TIME, EventQuery
 from karat.features.expressions import Place, check_row_sql, columns_read, typed_value
 from karat.features.schema import to_declared
 from karat.features.windows import DAY, Aggregation, Query, finish, render, render_tiles, render_windows
+from karat.lake.order import strictly_increasing
 
 _EPOCH = date(1970, 1, 1)
 _MICROSECONDS_A_DAY = 86_400_000_000
@@ -39,13 +40,14 @@ def compute_frame(
     order = tuple(c for c in _order(table, source) if c in rows.columns)
     if table.time and days is None:
         days = _extent(rows)
+    keys = {k: rows.schema[k] for k in (*table.entity, *([table.event_id] if table.event_id else []))}
     with connect() as connection:
         connection.register("gold", plain_times(rows))
+        del rows  # from here on DuckDB's alone, to be let go before the feature rows are put together
         query = _query(connection, table, order)
         frame = _aggregated(connection, query, *_numbers(days))
         connection.unregister("gold")
-        keys = (*table.entity, *([table.event_id] if table.event_id else []))
-        return _in_schema(connection, table, frame, {k: rows.schema[k] for k in keys})
+        return _in_schema(connection, table, frame, keys)
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int) -> pl.DataFrame:
@@ -224,7 +226,10 @@ def _in_schema(
     for feature in table.features:
         if not feature.derived:
             columns.append(to_declared(frame[feature.name], feature.dtype, Place(table.name, feature.name)))
-    full = derive(connection, table, pl.DataFrame(columns).sort(table.primary_key))
+    rows = pl.DataFrame(columns)
+    if not strictly_increasing(rows, table.primary_key):
+        rows = rows.sort(table.primary_key)
+    full = derive(connection, table, rows)
     return full.select(*table.primary_key, *(f.name for f in table.stored))
 
 

@@ -17,6 +17,7 @@ from karat.errors import (
     WrongCall,
     did_you_mean,
 )
+from karat.lake.order import strictly_increasing
 from karat.lake.records import DAY_COLUMN, TableInfo
 
 _POLARS = {
@@ -190,7 +191,7 @@ def _check_nulls(frame: pl.DataFrame, info: TableInfo) -> None:
 
 def _check_duplicates(frame: pl.DataFrame, info: TableInfo) -> None:
     keys = list(info.primary_key)
-    if not keys or frame.select(keys).n_unique() == frame.height:
+    if not keys or strictly_increasing(frame, keys) or frame.select(keys).n_unique() == frame.height:
         return
     doubled = frame.filter(frame.select(keys).is_duplicated()).sort(keys)
     raise DuplicateKeys(

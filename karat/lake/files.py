@@ -109,27 +109,35 @@ def days_of(part: pl.DataFrame, values: dict[str, Any], info: TableInfo) -> tupl
 
 def statistics_of(part: pl.DataFrame) -> str:
     """Delta's file statistics: rows, and per column nulls, smallest and greatest value."""
+    columns = part.get_columns()[:_STATISTICS_COLUMNS]
+    nulls = {c.name: c.null_count() for c in columns}
+    asked = [c for c in columns if nulls[c.name] < len(c) and _may_have_order(c.dtype)]
+    # All at once: a call of its own for each of some hundred figures takes longer than to count them.
+    found = iter(part.select(e for i, c in enumerate(asked) for e in _range(c, str(i))).row(0) if asked else ())
     smallest: dict[str, Any] = {}
     greatest: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    for column in part.get_columns()[:_STATISTICS_COLUMNS]:
-        nulls[column.name] = column.null_count()
-        if _has_order(column):
-            smallest[column.name], greatest[column.name] = _json(column.min()), _json(column.max())
+    for column in asked:
+        low, high, ordered = next(found), next(found), next(found)
+        if ordered:
+            smallest[column.name], greatest[column.name] = _json(low), _json(high)
     return json.dumps(
         {"numRecords": part.height, "minValues": smallest, "maxValues": greatest, "nullCount": nulls},
         separators=(",", ":"),
     )
 
 
-def _has_order(column: pl.Series) -> bool:
-    if column.null_count() == len(column):
-        return False
+def _may_have_order(dtype: pl.DataType) -> bool:
+    return dtype.is_float() or dtype.is_integer() or isinstance(dtype, pl.String | pl.Date | pl.Datetime)
+
+
+def _range(column: pl.Series, place: str) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """Smallest, greatest, and whether they may be told."""
+    values, told = pl.col(column.name), pl.lit(True)
     if column.dtype.is_float():
-        return bool(column.is_finite().all())  # JSON has no NaN, and a range that leaves it out would hide rows
-    if column.dtype == pl.String:
-        return int(column.str.len_chars().max() or 0) <= _LONG_TEXT  # type: ignore[arg-type]
-    return column.dtype.is_integer() or isinstance(column.dtype, pl.Date | pl.Datetime)
+        told = values.is_finite().all()  # JSON has no NaN, and a range that leaves it out would hide rows
+    elif column.dtype == pl.String:
+        told = values.str.len_chars().max() <= _LONG_TEXT
+    return values.min().alias(f"{place}_low"), values.max().alias(f"{place}_high"), told.alias(f"{place}_told")
 
 
 def _json(value: Any) -> Any:

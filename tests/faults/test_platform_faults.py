@@ -66,8 +66,8 @@ def kill_supervisor(settings: Settings) -> None:
     "names",
     [
         # Each wait is for the slowest: those that do not restart one another go together.
-        ["mlflow", "prefect server", "prefect worker", "keeper", "dashboard"],
-        ["mlflow's worker", "raylet"],
+        ["mlflow", "prefect server", "prefect worker", "keeper", "raylet"],
+        pytest.param(["mlflow's worker", "dashboard"], marks=pytest.mark.faults),
         pytest.param(["ray start"], marks=pytest.mark.faults),
         pytest.param(["gcs_server"], marks=pytest.mark.faults),
     ],

@@ -1,8 +1,20 @@
-"""What of a run's lines is shown on the terminal."""
+"""What of a run's lines is shown on the terminal, and what becomes of it when the server does not answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
+from rich.console import Console
 
-from infra.cli.follow import brief
+from infra.cli import follow
+from infra.cli.follow import Follower, brief
+from infra.prefect_api import Prefect, Run
+from karat.errors import ServiceDown
+from karat.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -18,3 +30,60 @@ from infra.cli.follow import brief
 )
 def test_prefects_tracebacks_are_left_to_its_page(message, shown):
     assert brief(message) == shown
+
+
+class Server(ThreadingHTTPServer):
+    """Says 503 to the first ``refusals`` calls, then that every run has ended and left no line."""
+
+    refusals = 0
+
+    class Answer(BaseHTTPRequestHandler):
+        server: Server
+
+        def do_GET(self) -> None:
+            self.answer({"id": "r", "name": "master-shop", "state_type": "COMPLETED", "state_name": "Completed"})
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.answer([])
+
+        def answer(self, body: object) -> None:
+            refused = self.server.refusals > 0
+            self.server.refusals -= 1
+            self.send_response(503 if refused else 200)
+            self.end_headers()
+            self.wfile.write(b"" if refused else json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Server.Answer) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def follower(server: Server, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Follower:
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.01)
+    api = Prefect(settings.model_copy(update={"prefect_port": server.server_port}))
+    return Follower(api, Console(record=True, width=200))
+
+
+def test_a_server_that_starts_anew_is_waited_for(server: Server, follower: Follower):
+    server.refusals = 3
+    ended = follower.follow(Run(id="r", name="master-shop"))
+    assert ended.state_type == "COMPLETED"
+    assert follower.console.export_text().count("the run goes on, asking again") == 1
+
+
+def test_one_that_stays_away_is_an_error(server: Server, follower: Follower, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(follow, "PATIENCE_SECONDS", 0.2)
+    server.refusals = 1_000_000
+    with pytest.raises(ServiceDown, match="does not answer"):
+        follower.follow(Run(id="r", name="master-shop"))

@@ -15,6 +15,7 @@ from karat.executors import LocalExecutor
 from karat.features import compute_table
 from karat.features.checked import aside_name
 from karat.quality import results, set_aside_name
+from karat.quality.record import quality_name
 
 ROWS = [
     ("x", 1, 1, 1.0, 1, "a"),
@@ -172,6 +173,18 @@ def test_stale_gold_warns_each_day_even_though_nothing_is_to_be_computed(shop, e
     newest = date(2024, 2, 26) + timedelta(days=8)
     checked(gold=f'fresh("2d", as_of=__import__("datetime").date({newest:%Y, %-m, %-d})),')
     assert compute_table(shop.project, "spend", shop.lake).warnings == ()
+
+
+def test_gold_that_stands_is_told_once_a_day(shop, events, checked):
+    shop.gold("events", events(ROWS))
+    checked(gold='fresh("2d"), between("amount", 0, 100), volume(low=1, on_fail="warn"),')
+    compute_table(shop.project, "spend", shop.lake)
+    told, version = found(shop, "events"), shop.lake.version(quality_name("shop_dev"))
+    assert told.height == 3
+    for _ in range(2):
+        compute_table(shop.project, "spend", shop.lake)
+    assert found(shop, "events").equals(told)
+    assert shop.lake.version(quality_name("shop_dev")) == version
 
 
 def test_gold_without_checks_writes_no_results(shop, events):

@@ -67,6 +67,7 @@ def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
     served: subprocess.Popen[bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     # Whatever has been done to the environment since the first import.
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
@@ -78,6 +79,7 @@ def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
     keys = pl.DataFrame({"customer": ["c001", "c002"]})
     through = score_batch(lake, remote, str(LEAVER), keys)
     assert remote.spine(made.version).height == 600
+    assert "Downloading artifacts" not in capfd.readouterr().err
     # any other MLflow client finds the model, its plots and its link to the version
     client = MlflowClient(settings.mlflow_url)
     assert client.get_model_version_by_alias(str(LEAVER), "champion").run_id == made.version.run_id
