@@ -7,6 +7,8 @@
     │   ├── InvalidRequest           a prediction request: which field, and why
     │   ├── ForeignCatalog           one environment writes another's catalog
     │   ├── InputNotFound            a file to be ingested is not there
+    │   ├── InvalidName              no name for a table, a file, Python and SQL alike
+    │   ├── AlreadyThere             what is to be made new exists
     │   └── IngestedRows             a sample would replace rows that a user brought
     ├── DeclarationError             one or many errors in a project's declarations
     ├── DataError                    rows or columns that can't be taken
@@ -115,6 +117,12 @@ class ForeignCatalog(WrongCall): ...
 
 
 class InputNotFound(WrongCall): ...
+
+
+class InvalidName(WrongCall): ...
+
+
+class AlreadyThere(WrongCall): ...
 
 
 class IngestedRows(WrongCall): ...

@@ -155,12 +155,15 @@ def lake(settings: Settings) -> Lake:
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Settings]:
-    """The running platform, the same for all tests that ask for it; this process is its client meanwhile.
+    """The running platform, the same for all tests that ask for it; this process is its client meanwhile. Its projects
+    are a copy of the repository's: a test may make one of its own among them.
 
     Mark such tests with ``@pytest.mark.platform``.
     """
     before = dict(os.environ)
-    made = settings_for(Path(tempfile.mkdtemp(prefix="karat-test-", dir="/tmp")) / "home")
+    folder = Path(tempfile.mkdtemp(prefix="karat-test-", dir="/tmp"))
+    shutil.copytree(ROOT / "projects", folder / "projects", ignore=shutil.ignore_patterns("__pycache__"))
+    made = settings_for(folder / "home", projects=folder / "projects")
     try:
         use_platform(made)
         changed = {n for n in before.keys() | os.environ.keys() if before.get(n) != os.environ.get(n)}

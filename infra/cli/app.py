@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "tables": Entry("infra.cli.gold:tables", "List the tables of the lake with key, version and rows."),
     "run": Entry("infra.cli.run:run", "Run a project from gold to served champions, and follow it."),
     "runs": Entry("infra.cli.run:runs", "List the latest runs."),
+    "new": Entry("infra.cli.new:new", "Begin a project, a feature table or a model from a template that runs."),
     "check": Entry("infra.cli.catalog:check", "Show all errors of a project's declarations at once."),
     "features": Entry("infra.cli.catalog:features", "List features with type, source, window and statistics."),
     "sql": Entry("infra.cli.sql:sql", "Ask the lake in SQL: every table, and the ml_ views."),
@@ -66,10 +67,14 @@ class Lazy(TyperGroup):
 
 
 def load(name: str) -> Any:
-    """The command ``name`` of its module, as Typer makes it from the function's signature and docstring."""
+    """The command ``name`` of its module, as Typer makes it from the function's signature and docstring; or the group
+    of commands that stands there."""
     module, function = COMMANDS[name].target.split(":")
+    found = getattr(import_module(module), function)
+    if isinstance(found, typer.Typer):
+        return get_command(found)
     one = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    one.command(name)(getattr(import_module(module), function))
+    one.command(name)(found)
     return get_command(one)
 
 

@@ -15,13 +15,12 @@ from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
 from infra.impact import broken_champions, may_have_models
+from infra.soundness import mistakes
 from karat.catalogue import page as pages
 from karat.catalogue.features import Importance, catalogued, importance_of
 from karat.declare import Project, load_project, project_names
 from karat.errors import (
     DeclarationError,
-    KaratError,
-    LabelNotFound,
     PlatformError,
     StoreError,
     TableNotFound,
@@ -30,8 +29,6 @@ from karat.errors import (
 from karat.features import daily_statistics
 from karat.lake import Lake
 from karat.settings import Settings
-from karat.training.labels import check_label
-from karat.training.lookups import lookups_of
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
@@ -157,36 +154,27 @@ def _checked(name: str, settings: Settings) -> dict[str, Any]:
         project = load_project(name, settings)
     except DeclarationError as error:
         return out | {"errors": list(error.errors)}
-    mistakes = list(_meaning(project))
+    wrong = list(mistakes(project))
     counts = {"gold": len(project.gold), "features": len(project.tables), "models": len(project.models)}
     broken = broken_champions(project, settings) if may_have_models(settings) else []
-    return out | counts | {"errors": mistakes, "broken_champions": broken}
-
-
-def _meaning(project: Project) -> Iterator[str]:
-    """What can be told only by binding a model's label and lookups to the tables that it names."""
-    for spec in project.models.values():
-        place = "/".join(filter(None, (project.name, "models", spec.domain, f"{spec.name}.yaml")))
-        try:
-            check_label(project, spec)
-            lookups_of(project, spec)
-        except LabelNotFound as error:
-            yield f"{place}: label: {error.what}. {error.remedy}"
-        except KaratError as error:
-            yield f"{place}: {error.what}. {error.remedy}"
+    return out | counts | {"errors": wrong, "broken_champions": broken}
 
 
 def _tell(found: dict[str, Any]) -> None:
-    name, mistakes = found["project"], found["errors"]
-    if mistakes:
-        errors.print(f"[bold red]{name}[/]: {len(mistakes)} error{'s' if len(mistakes) != 1 else ''}")
-        for line in mistakes:
+    name, wrong = found["project"], found["errors"]
+    if wrong:
+        errors.print(f"[bold red]{name}[/]: {len(wrong)} error{'s' if len(wrong) != 1 else ''}")
+        for line in wrong:
             errors.print(f"  - {line}", markup=False, highlight=False, soft_wrap=True)
         return
     console.print(
-        f"[green]{name}[/]: {found['gold']} gold tables, {found['features']} feature tables, "
-        f"{found['models']} models: sound",
+        f"[green]{name}[/]: {_some(found['gold'], 'gold table')}, {_some(found['features'], 'feature table')}, "
+        f"{_some(found['models'], 'model')}: sound",
         highlight=False,
     )
     for line in found["broken_champions"]:
         console.print(f"  - {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

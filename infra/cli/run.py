@@ -14,9 +14,12 @@ from infra.cli.app import console, errors, print_json
 from infra.cli.follow import Follower
 from infra.cli.summary import addresses, models_table
 from infra.impact import refuse_breaking
+from infra.local.platform import register
+from infra.local.supervisor import Supervisor
 from infra.prefect_api import Prefect, Run
 from infra.services import require_mlflow, require_prefect, require_ray, require_worker
 from karat.declare import load_project
+from karat.errors import NotFound
 from karat.lake import Lake
 from karat.settings import Settings
 
@@ -55,7 +58,7 @@ def run(  # noqa: PLR0917 - Typer takes options by position
     api = Prefect(settings)
     parameters: dict[str, Any] = {"project": project, "domain": domain, "models": list(chosen) if models else None}
     parameters |= {"full": full, "train": train, "allow_breaking": allow_breaking}
-    started = api.start(FLOW, project, f"master-{project}", parameters)
+    started = _started(api, settings, project, parameters)
     console.print(f"{FLOW}/{project} started: {api.address(started.id)}", highlight=False, soft_wrap=True)
     ended = _followed(api, started)
     if (table := models_table(api, ended, project)) is not None:
@@ -66,6 +69,18 @@ def run(  # noqa: PLR0917 - Typer takes options by position
         sys.exit(1)
     where = addresses(settings, api, ended, loaded, tuple(chosen))
     console.print(where, markup=False, highlight=False, soft_wrap=True)
+
+
+def _started(api: Prefect, settings: Settings, project: str, parameters: dict[str, Any]) -> Run:
+    """The run; a project that is new since the platform came up is made known to it before."""
+    try:
+        return api.start(FLOW, project, f"master-{project}", parameters)
+    except NotFound:
+        if not Supervisor(settings).up_to_date():  # a platform of other settings would not find the project either
+            raise
+        console.print(f"{project} is new to the platform: registering its deployments")
+        register(settings)
+        return api.start(FLOW, project, f"master-{project}", parameters)
 
 
 def _followed(api: Prefect, started: Run) -> Run:

@@ -76,6 +76,13 @@ def down(settings: Settings, progress: Progress = silent) -> int:
         return stop(settings, progress)
 
 
+def register(settings: Settings) -> list[str]:
+    """Makes the projects as they are declared now known to the platform that runs; gives the deployments.
+
+    Raises PlatformError."""
+    return _registered(settings, _register(settings), fresh=False).deployments
+
+
 def _supervise(settings: Settings, progress: Progress) -> bool:
     """Sees to it that a supervisor runs under these settings; True where it was started now."""
     supervisor = Supervisor(settings)

@@ -89,7 +89,14 @@ def check_label(project: Project, spec: ModelSpec) -> None:
         )
     if spec.labelled.where:
         _bind(spec, gold, empty, f"SELECT ({spec.labelled.where}) FROM gold")
-    _static_query(spec, gold, empty, entity)
+    query = _static_query(spec, gold, empty, entity)
+    table = project.tables[spec.spine_table]
+    if table.time and not table.by_event and "GROUP BY" not in query:
+        raise LabelNotFound(
+            f"the label of {spec.name!r} is of a single row, and there may be several of {gold.name!r} in its horizon",
+            where=f"label.expression {spec.labelled.written!r}",
+            remedy="write an aggregate, such as sum(...) or max(...)",
+        )
 
 
 def _bind(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, query: str) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from karat.declare import Project, load_project
+from karat.declare.models import UNSUPERVISED
 from karat.features import compute_table
 from karat.lake import Lake
 from karat.quality import awaited_gold, write_sample
@@ -57,18 +58,18 @@ class Bench:
             self.lake,
             spine,
             lookups_of(project, spec),
-            spec.label.name,
+            spec.target,
             exclude_columns=list(project.spine_columns(spec)),
         )
-        detects = spec.task == "anomaly"
-        judged = training_set.data[spec.label.name].null_count() < training_set.data.height
+        alone = spec.task in UNSUPERVISED
+        judged = spec.target is not None and training_set.data[spec.target].null_count() < training_set.data.height
         return train(
             spec,
             training_set.data,
             features=training_set.features,
-            label=None if detects else spec.label.name,
+            label=None if alone else spec.target,
             split=split_rows(training_set.data, spec, time=table.time, entity=table.entity),
-            evaluation_label=spec.label.name if detects and judged else None,
+            evaluation_label=spec.target if alone and judged else None,
         )
 
 

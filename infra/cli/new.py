@@ -1,0 +1,188 @@
+"""``karat new``: a project, a feature table or a model to begin with, which runs as it stands."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from infra.cli.app import console
+from infra.new.drafts import Draft, place
+from infra.new.features import draft_features
+from infra.new.model import draft_model
+from infra.new.project import About, draft_project, draft_project_on
+from karat.declare import load_project
+from karat.errors import WrongCall
+from karat.settings import Settings
+
+Task = Literal["regression", "binary", "multiclass", "multilabel", "anomaly", "clustering", "forecast"]
+In = Annotated[str, typer.Option("--project", "-p", help="a folder under projects/")]
+Owner = Annotated[str | None, typer.Option(help="who answers for it; as the project or table has it by default")]
+Gold = Annotated[str | None, typer.Option(help="the gold table")]
+
+new = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""Begin a project, a feature table or a model from a template that runs as it stands.
+
+    Nothing is overwritten, and nothing is written that `karat check` would find fault with. Start with:
+    `karat new project shop`, then `karat run shop`. From your own CSV to a served model:
+    docs/from-csv-to-champion.md""",
+)
+
+
+@new.command()
+def project(
+    name: Annotated[str, typer.Argument(help="the folder under projects/ that is made")],
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--from", help="your own rows: a CSV or Parquet file; without it, a sample")
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="what its gold table has a row of; orders, or as FILE")] = None,
+    entity: Annotated[str | None, typer.Option(help="the column by which one asks for predictions")] = None,
+    key: Annotated[str | None, typer.Option(help="of FILE: the columns that tell its rows apart: A,B")] = None,
+    time: Annotated[str | None, typer.Option(help="of FILE: the column that says when a row was")] = None,
+    description: Annotated[str | None, typer.Option(help="one line")] = None,
+    owner: Annotated[str | None, typer.Option(help="who answers for it; your login by default")] = None,
+    timezone: Annotated[str, typer.Option(help="of its times and schedules, as in Europe/Berlin")] = "UTC",
+) -> None:
+    """Begin a project: a gold table with sample rows, a feature table, and a model on it.
+
+    The sample has a planted truth, written down in `gold.py`, so that one sees how far the model comes. With `--from`
+    the gold table's contract is that of your own file, beside it the map that brings the file in; features and a model
+    are for the next two commands. Examples:
+
+    `karat new project shop`
+
+    `karat new project bakery --from sales.csv --entity customer_no`
+    """
+    settings = Settings()
+    about = About(owner or _login(), description, timezone)
+    if file is None:
+        if key or time:
+            raise WrongCall("--key and --time are of a file", remedy="name it with --from FILE")
+        draft = draft_project(name, settings, table=table or "orders", entity=entity or "customer_id", about=about)
+        _place(draft, name, settings)
+        _next(
+            f"karat check {name}   # its declarations, without running anything",
+            "karat up   # the platform; safe to call again",
+            f"karat run {name}   # sample rows, features, training, predictions, serving",
+        )
+        return
+    draft = draft_project_on(file, name, settings, table=table, about=about, key=_listed(key), time=time, entity=entity)
+    _place(draft, name, settings)
+    (gold,) = load_project(name, settings).gold.values()
+    named = next((n for n, c in gold.columns.items() if entity in (n, c.description)), None)
+    whose = f" --entity {named}" if named else ""
+    _next(
+        f"karat ingest {name} {gold.name} {file}   # its rows; those that break the contract are set aside",
+        f"karat new features NAME --project {name}{whose}",
+        f"karat new model NAME --project {name}",
+    )
+
+
+@new.command()
+def features(
+    name: Annotated[str, typer.Argument(help="the feature table that is made")],
+    project: In,
+    *,
+    gold: Gold = None,
+    entity: Annotated[str | None, typer.Option(help="whose features: a column of gold, or several: A,B")] = None,
+    owner: Owner = None,
+) -> None:
+    """Begin a feature table: what a gold table's contract lets one compute, a line a feature.
+
+    From a table with an event time counts, sums and shares over the last 7 and 28 days, a row a day; from one without
+    the columns as they are. Example:  `karat new features basket --project shop --gold orders --entity customer_id`
+    """
+    settings = Settings()
+    draft = draft_features(load_project(project, settings), name, gold=gold, entity=_listed(entity), owner=owner)
+    _place(draft, project, settings)
+    _next(
+        f"karat new model NAME --project {project} --features {name}",
+        f"karat features {project} --table {name}   # its features, with their figures once they are computed",
+        f"karat run {project}   # computes it, and whatever models read it",
+    )
+
+
+@new.command()
+def model(
+    name: Annotated[str, typer.Argument(help="the model that is made")],
+    project: In,
+    *,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="SQL over gold: what is foretold; a multilabel model has several, each name=SQL"),
+    ] = None,
+    features: Annotated[str | None, typer.Option(help="feature tables: A,B; the first by default")] = None,
+    task: Annotated[Task | None, typer.Option(help="by the label's type if it is not named")] = None,
+    kind: Annotated[str | None, typer.Option(help="a file in karat/kinds; by the task if it is not named")] = None,
+    gold: Gold = None,
+    horizon: Annotated[str, typer.Option(help="how far ahead the label looks, as in 7d")] = "7d",
+    domain: Annotated[str, typer.Option(help="the folder under models/ that it is filed in")] = "",
+    description: Annotated[str | None, typer.Option(help="one line; what the label says by default")] = None,
+    owner: Owner = None,
+) -> None:
+    """Begin a model on feature tables of a project.
+
+    The label of a day is an aggregate over the gold rows of the days after it: `sum(amount)`, `count(*) > 0`; where
+    gold has no time, one of its columns. Without `--label` it is the first sum, or the last column, that is fit; what
+    was taken is said. Example:  `karat new model big_spender --project shop --label "sum(amount) > 100" --horizon 14d`
+    """
+    settings = Settings()
+    loaded = load_project(project, settings)
+    draft = draft_model(
+        loaded,
+        name,
+        task=task,
+        kind=kind,
+        labels=label or (),
+        features=_listed(features),
+        gold=gold,
+        horizon=horizon,
+        domain=domain,
+        description=description,
+        owner=owner,
+    )
+    _place(draft, project, settings)
+    _next(
+        f"karat check {project}   # after each edit",
+        f"karat run {project} --models {name}   # features, training, predictions, serving",
+        f"karat models {project}   # what it is worth beside a naive baseline",
+    )
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "nobody"
+
+
+def _place(draft: Draft, project: str, settings: Settings) -> None:
+    place(draft, project, settings)
+    folder = settings.projects / project
+    width = max(len(file.path) for file in draft.files)
+    console.print(f"written in {_near(folder)}:", highlight=False, soft_wrap=True)
+    for file in draft.files:
+        console.print(f"  {file.path:<{width}}  {file.about}", markup=False, highlight=False, soft_wrap=True)
+    for line in draft.chosen:
+        console.print(f"taken: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _near(folder: Path) -> Path:
+    """As one would type it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _next(*commands: str) -> None:
+    console.print("next:", highlight=False)
+    for command in commands:
+        console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,204 @@
+"""The label of a first model: what the call says, or what the gold table has to be foretold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from karat.declare import Feature, FeatureTable, GoldTable
+from karat.declare.base import format_duration
+from karat.errors import LabelNotFound, WrongCall, did_you_mean
+from karat.features.connection import connect, plain_times, quote
+
+#: A forecast's windows ahead, each of a day.
+STEPS = 7
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """``task`` and the fields of the label (None for a clustering), what it says in words, the gold columns that it
+    names, and ``chosen``: what was taken where the call left it open."""
+
+    task: str
+    fields: dict[str, Any] | None
+    told: str
+    columns: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it lies after its row, and so may come from columns that features read too."""
+        return self.fields is not None and "horizon" in self.fields
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the label is of: rows of ``spine``, told by ``gold`` within ``horizon``."""
+
+    spine: FeatureTable
+    gold: GoldTable
+    horizon: timedelta
+
+    @property
+    def daily(self) -> bool:
+        return self.spine.time is not None and not self.spine.by_event
+
+    @property
+    def whose(self) -> str:
+        return " and ".join(self.spine.entity)
+
+    def columns(self, *dtypes: str) -> list[str]:
+        """Gold's columns of these types that are no keys or times."""
+        own = {*self.gold.key, *self.spine.entity, self.gold.event_time}
+        return [n for n, c in self.gold.columns.items() if n not in own and c.dtype in dtypes]
+
+    def named_in(self, sql: str) -> tuple[str, ...]:
+        words = set(re.findall(r"\w+", sql.lower()))
+        return tuple(c for c in self.gold.columns if c.lower() in words)
+
+
+def wanted(rows: Rows, task: str | None, given: Sequence[str]) -> Wanted:
+    """The label of a model of ``task`` (by the label's type where it is None).
+
+    Raises LabelNotFound where what is given does not bind, WrongCall where nothing is given and gold has nothing.
+    """
+    if task == "clustering":
+        return Wanted(task, None, f"Which of a few groups of alike rows one of {rows.spine.name} belongs to")
+    if task == "anomaly" and not given:
+        return _unmarked(rows)
+    if task == "multilabel" or len(given) > 1:
+        return _several(rows, task, given)
+    if given:
+        return _one(rows, task, given[0])
+    sql = _default(rows, task)
+    found = _one(rows, task, sql)
+    chosen = f"label {sql}, task {found.task} (--label and --task say others)"
+    return Wanted(found.task, found.fields, found.told, found.columns, (chosen,))
+
+
+def _one(rows: Rows, task: str | None, sql: str) -> Wanted:
+    dtype, nothing = _bound(rows.gold, sql)
+    task = task or {"BOOLEAN": "binary", "VARCHAR": "multiclass"}.get(dtype, "regression")
+    name = _name(rows, sql, task)
+    fields: dict[str, Any] = {"name": name} if name else {}
+    fields |= {"source": rows.gold.name, "expression": f"({sql})::int" if dtype == "BOOLEAN" else sql}
+    if rows.daily:
+        fields |= {"horizon": "1d", "steps": STEPS} if task == "forecast" else _horizon(rows)
+        if nothing is not None or re.match(r"sum\s*\(", sql, re.I):
+            fields["default"] = nothing if isinstance(nothing, str) else float(nothing) if nothing else 0
+    return Wanted(task, fields, _told(rows, sql, task), rows.named_in(sql))
+
+
+def _horizon(rows: Rows) -> dict[str, Any]:
+    return {"horizon": format_duration(rows.horizon)}
+
+
+def _bound(gold: GoldTable, sql: str) -> tuple[str, Any]:
+    """The type of an expression over gold's columns, and what an aggregate makes of no rows (None for any other)."""
+    empty = pl.from_arrow(gold.schema.empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    with connect() as connection:
+        connection.register("gold", plain_times(empty))
+        try:
+            found = connection.sql(f"SELECT ({sql}\n) AS v FROM gold")
+            rows = found.fetchall()
+            return str(found.types[0]), rows[0][0] if rows else None
+        except duckdb.Error as error:
+            missing = re.search(r'column "([^"]+)" not found', str(error))
+            raise LabelNotFound(
+                f"the label {sql!r} can't be computed from gold table {gold.name!r}: {str(error).splitlines()[0]}",
+                remedy=did_you_mean(missing[1], gold.columns) if missing else "write it as DuckDB reads it",
+            ) from error
+
+
+def _default(rows: Rows, task: str | None) -> str:
+    """What comes in the days after, where there are days; else the last column of the table that is fit."""
+    numbers, texts = rows.columns("float64", "int64"), rows.columns("string")
+    if rows.daily:
+        of_task = {"binary": "count(*) > 0", "multiclass": f"mode({_plain(texts[0])})" if texts else ""}
+        sql = of_task.get(task or "regression", f"sum({_plain(numbers[0])})" if numbers else "count(*)")
+    else:
+        fit = {"binary": rows.columns("bool"), "regression": rows.columns("float64") or numbers, "multiclass": texts}
+        sql = next((_plain(columns[-1]) for kind, columns in fit.items() if columns and task in (None, kind)), "")
+    if not sql:
+        raise WrongCall(
+            f"gold table {rows.gold.name!r} has no column that a {task or 'first'} model could foretell",
+            remedy="say with --label what is to be foretold: SQL over its columns, as in --label 'max(size) > 100'",
+        )
+    return sql
+
+
+def _plain(column: str) -> str:
+    """A column as SQL names it; without quotes where it needs none."""
+    return column if re.fullmatch(r"[a-z_][a-z0-9_]*", column) else quote(column)
+
+
+def _name(rows: Rows, sql: str, task: str) -> str | None:
+    """The name of the label's column; None where ``label`` has to do."""
+    if not rows.daily:
+        return sql if sql in rows.gold.columns else None
+    found = re.fullmatch(r"(?:sum|mode)\((\w+)\)", sql)
+    return f"{found[1]}_next_{STEPS if task == 'forecast' else rows.horizon.days}d" if found else None
+
+
+def _told(rows: Rows, sql: str, task: str) -> str:
+    what = {"binary": f"The probability of {sql}", "forecast": f"Day by day, {sql}"}.get(task, sql)
+    if not rows.daily:
+        return f"{what}, of {rows.gold.name}"
+    days = STEPS if task == "forecast" else rows.horizon.days
+    return f"{what}, of the {rows.gold.name} of each {rows.whose} in the {days} days after"
+
+
+def _unmarked(rows: Rows) -> Wanted:
+    fields: dict[str, Any] = {"source": rows.gold.name, "expression": "NULL::int"}
+    if rows.daily:
+        fields |= {"horizon": "1d", "offset": "0d"}
+    told = f"Rows of {rows.spine.name} that are not as the others"
+    return Wanted("anomaly", fields, told, chosen=("no known anomalies (--label names a condition that marks some)",))
+
+
+def _several(rows: Rows, task: str | None, given: Sequence[str]) -> Wanted:
+    """The labels of a multi-label model, each ``name=SQL``."""
+    if task not in (None, "multilabel"):
+        raise WrongCall(f"a {task} model has one label, and {len(given)} were given", remedy="--task multilabel")
+    named = [re.fullmatch(r"\s*([a-z]\w*)\s*=\s*([^=].*)", one, re.S) for one in given]
+    if len(given) < 2 or not all(named):
+        raise WrongCall(
+            "a multilabel model has several labels, each with its name",
+            remedy="name them as in --label late='max(days) > 3' --label big='sum(amount) > 100'",
+        )
+    expressions = {m[1]: _condition(rows.gold, m[1], m[2]) for m in named if m is not None}
+    fields: dict[str, Any] = {"source": rows.gold.name, "expressions": expressions}
+    if rows.daily:
+        fields |= _horizon(rows) | {"default": 0}
+    columns = rows.named_in(" ".join(expressions.values()))
+    return Wanted("multilabel", fields, f"The probabilities of {', '.join(expressions)}", columns)
+
+
+def _condition(gold: GoldTable, name: str, sql: str) -> str:
+    dtype, _ = _bound(gold, sql)
+    if dtype != "BOOLEAN" and dtype not in _WHOLE:
+        raise LabelNotFound(f"the label {name!r} is no condition: {sql!r} is {dtype}", remedy="compare it with a value")
+    return f"({sql})::int" if dtype == "BOOLEAN" else sql
+
+
+def telling(table: FeatureTable, columns: Sequence[str]) -> list[str]:
+    """The stored features of a row that are made from these gold columns of its own row, or derived from such."""
+    found: list[str] = []
+    for feature in table.features:
+        if (not feature.derived and feature.window is None and _reads(feature, columns)) or feature.reads(found):
+            found.append(feature.name)
+    stored = {f.name for f in table.stored}
+    return [name for name in found if name in stored]
+
+
+def _reads(feature: Feature, columns: Sequence[str]) -> bool:
+    words = set(re.findall(r"\w+", f"{feature.column} {feature.where} {feature.event}".lower()))
+    return bool(words & {c.lower() for c in columns})
