@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
@@ -61,6 +63,56 @@ def _closing(day: pl.Expr) -> pl.Expr:
     """1 on the last two working days of a month and the first of the next, else 0."""
     near = (day.dt.add_business_days(by, roll="forward").dt.month() != day.dt.month() for by in (2, -1))
     return (pl.any_horizontal(*near) & (day.dt.weekday() < 6)).cast(pl.Int64)
+
+
+def _weight(day: pl.Expr) -> pl.Expr:
+    """What a day weighs beside a working day: a weekend's half, a closing day's more than double."""
+    return pl.when(day.dt.weekday() < 6).then(1.0).otherwise(0.5) + 1.45 * _closing(day)
+
+
+def _paces() -> Iterator[Feature]:
+    """Costs of the next seven days, were they as those before, day for day by the days' weights. Credits tell nothing
+    of the days after them."""
+    kinds = {"cost": ("Cost", ""), "chargeable": ("Chargeable cost", " AND cost_center IS NOT NULL")}
+    for days in (3, 7, 28):
+        for kind, (what, tagged) in kinds.items():
+            lines = f"charge_category <> 'Credit'{tagged}"
+            yield _sum(f"uncredited_{kind}_{days}d", "effective_cost", days, f"{what} less credits", lines, shown=False)
+    for when, offsets in (("next_7d", range(1, 8)), *((f"last_{d}d", range(1 - d, 1)) for d in (3, 7, 28))):
+        yield from_polars(
+            f"weight_{when}",
+            pl.sum_horizontal(_weight(pl.col("usage_date") + pl.duration(days=d)) for d in offsets),
+            intermediate=True,
+            description="Weight of days",
+        )
+    for days in (3, 7, 28):
+        lived = pl.min_horizontal(pl.col("active_days_30d"), pl.lit(days)).clip(1) / days
+        for kind, (what, _) in kinds.items():
+            yield from_polars(
+                f"{kind}_pace_{days}d",
+                pl.col(f"uncredited_{kind}_{days}d")
+                / (pl.col(f"weight_last_{days}d") * lived)
+                * pl.col("weight_next_7d"),
+                description=f"{what} of the next 7 days at the pace of the last {days}, by weekday and closing",
+            )
+
+
+def _commitments_ahead() -> Iterator[Feature]:
+    """What a commitment would leave unused, and what it would not cover, at the pace of compute until now."""
+    ahead = [_weight(pl.col("usage_date") + pl.duration(days=d)) for d in range(1, 8)]
+    for days in (7, 28):
+        lived = pl.min_horizontal(pl.col("active_days_30d"), pl.lit(days)).clip(1)
+        pace = pl.col(f"compute_list_cost_{days}d") / (pl.col(f"weight_last_{days}d") * lived / days)
+        capacity = pl.col(f"committed_capacity_{days}d") / lived
+        for name, sign, price, what in (
+            ("unused", 1, 0.75, "Commitments that would not be used"),
+            ("on_demand", -1, 0.25, "A quarter of the compute beyond commitments"),
+        ):
+            yield from_polars(
+                f"{name}_ahead_{days}d",
+                price * pl.sum_horizontal((sign * (capacity - weight * pace)).clip(0) for weight in ahead),
+                description=f"{what} in the next 7 days at the pace of the last {days}",
+            )
 
 
 def mix_entropy(*costs: pl.Series) -> pl.Series:
@@ -287,6 +339,12 @@ COMMITMENT = (
         where=ON_DEMAND_COMPUTE,
         description="Days of the last 14 on which compute was bought on demand",
     ),
+    from_polars(
+        "steady_on_demand_14d",
+        (pl.col("on_demand_days_14d") >= 12).cast(pl.Int64),
+        dtype="int64",
+        description="1 where compute was bought on demand on 12 of the last 14 days",
+    ),
     _sum(
         "committed_cost_30d",
         "effective_cost",
@@ -408,6 +466,9 @@ MIX = (
     ),
 )
 
+#: Month-end closing more than doubles a working day, which is more than a day of the week's mean.
+CLOSING = 1.65
+
 CALENDAR = (
     from_sql("day_of_week", "isodow(usage_date)", dtype="int64", description="1 Monday to 7 Sunday"),
     from_sql("is_weekend", "isodow(usage_date) >= 6", dtype="bool", description="Whether it is a Saturday or Sunday"),
@@ -438,9 +499,11 @@ CALENDAR = (
         from_polars(
             f"{what}_run_rate_{days}d",
             pl.col(f"{source}_{days if days < 30 else wide}d")
-            / (pl.min_horizontal("active_days_30d", pl.lit(days)) + pl.col(f"closing_days_last_{days}d")).clip(1)
-            * (7 + pl.col("closing_days_next_7d")),
-            description=f"{text} of the next 7 days, were they as the last {days}, closing days counted twice",
+            / (
+                pl.min_horizontal("active_days_30d", pl.lit(days)) + CLOSING * pl.col(f"closing_days_last_{days}d")
+            ).clip(1)
+            * (7 + CLOSING * pl.col("closing_days_next_7d")),
+            description=f"{text} of the next 7 days, were they as the last {days}; closing counts for {1 + CLOSING}",
         )
         for days in (7, 30)
         for what, source, wide, text in (
@@ -448,6 +511,8 @@ CALENDAR = (
             ("avoidable", "avoidable_cost", 28, "Avoidable cost"),
         )
     ),
+    *_paces(),
+    *_commitments_ahead(),
     from_polars(
         "closing_shift_7d",
         (pl.col("closing_days_next_7d") - pl.col("closing_days_last_7d")) * pl.col("avg_cost_30d"),

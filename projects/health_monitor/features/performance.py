@@ -132,8 +132,16 @@ def _means() -> Iterator[Feature]:
     yield aggregate("max_running_1d", "max", "running_queries", window="1d", description="Most queries at a time")
     yield aggregate("max_running_7d", "max", "running_queries", window="7d", description="Most at a time in 7 days")
     yield from_polars(
+        "log_max_memory_7d", (pl.col("max_memory_7d") + 1e-3).log(), description="Logarithm of max_memory_7d"
+    )
+    yield from_polars(
+        "log_memory_p95_7d",
+        pl.col("log_memory_7d") + 1.645 * pl.col("std_log_memory_7d"),
+        description="Logarithm of memory_p95_7d",
+    )
+    yield from_polars(
         "memory_p95_7d",
-        (pl.col("log_memory_7d") + 1.645 * pl.col("std_log_memory_7d")).exp(),
+        pl.col("log_memory_p95_7d").exp(),
         description="Memory that nineteen queries in twenty stay under, were it log-normal, over the last 7 days, GB",
     )
 

@@ -2,7 +2,8 @@
 
 A future goes on from what holds on its day: the drift forgets, a regime, idle clusters or tags may end (each about as
 often as its stretches are long), weekends are forgotten or not, and nothing of the noise to come is known. The
-calendar, a workspace's cycle and its end are. All days draw the same numbers, so that a later day changes no other.
+calendar and a workspace's cycle are; its end is once it winds down. All days draw the same numbers, so that a later day
+changes no other.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import numpy as np
 
 FUTURES, AHEAD, WEEK = 48, 14, 7
 #: How long a regime, a state of idle clusters and a stream's tags last, days.
-REGIME_DAYS, IDLE_DAYS, TAG_DAYS = 38.5, 28.0, 60.0
+REGIME_DAYS, IDLE_DAYS, TAG_DAYS = 38.5, 45.5, 60.0
 #: Of the noise of a whole day and of its streams together; of an AR(1) that reverts within a week.
-NOISE, MEMORY, DRIFT, REGIME = 0.12, 0.65, 0.3, 0.1
+NOISE, MEMORY, DRIFT, REGIME = 0.1, 0.65, 0.1, 0.1
 FORGOTTEN, REMEMBERED, OFF = 0.75, 0.07, 0.38
 #: What corrections, lost lines and incidents leave of a day's cost on average.
 KEPT, TAGGED_ENVIRONMENT, DISCOUNT, LEAST = 0.99, 0.97, 0.25, 0.03
@@ -26,7 +27,8 @@ class Outlook:
     """States of w workspaces on d days: (w, d), but where stated.
 
     ``cost`` and ``compute``: dollars a day at list price of a workspace at level 1 (w, 1). ``calm`` (w, d + AHEAD):
-    what life, cycle and calendar multiply. ``prod`` (w, d + AHEAD): what prod takes on a day; ``idle`` (w, 1): what
+    what life, cycle and calendar multiply, ``lasting`` the same of a workspace that goes on; ``leaves``: whether its
+    end is known. ``prod`` (w, d + AHEAD): what prod takes on a day; ``idle`` (w, 1): what
     development takes while its clusters run on; ``share`` (w, 1): of prod. ``weekend`` (d + AHEAD). ``left``: whether
     this weekend was forgotten, on its own days.
     """
@@ -34,6 +36,8 @@ class Outlook:
     cost: np.ndarray
     compute: np.ndarray
     calm: np.ndarray
+    lasting: np.ndarray
+    leaves: np.ndarray
     prod: np.ndarray
     idle: np.ndarray
     share: np.ndarray
@@ -110,7 +114,8 @@ def _day(now: Outlook, state: _State, k: int, random: np.random.Generator) -> di
     dev = np.where(weekend, np.where(state.left, idle, 0.1), np.where(state.off, 1 + 1.3 * idle, 1.0))
     prod, share = now.prod[:, days, None], now.share[:, :, None]
     noise = np.exp(NOISE * random.standard_normal(FUTURES))
-    level = now.calm[:, days, None] * np.exp(state.regime + state.drift) * noise * KEPT
+    calm = np.where(now.leaves, now.calm[:, days], now.lasting[:, days])[:, :, None]
+    level = calm * np.exp(state.regime + state.drift) * noise * KEPT
     taken = share * prod + (1 - share) * dev
     listed, compute = (part[:, :, None] * level * taken for part in (now.cost, now.compute))
     committed = np.where(level > 0, now.committed[:, :, None], 0.0)

@@ -12,7 +12,7 @@ short-lived. Its hidden states of each day:
 - Symptoms show before failures do, in runs that succeed too: tries of tasks (any trouble), a new version (code), broken
   records (data), the share of memory used (cluster), minutes waited for others (dependency); each is noisy.
 - How long a run takes: a job's own length, a weekday, a level that jumps every three to eight weeks, a drift that
-  reverts within two weeks, a little more under cluster trouble, and noise of an eighth. A failed run ends early.
+  reverts within two weeks, a little more under cluster trouble, and noise of a twentieth. A failed run ends early.
 - How long until a failure is mended: its cause's own time, how busy the team is (a state of three to eight weeks,
   shared by its jobs, of which its open tickets tell), half as long again at weekends, and noise of two fifths; ten
   hours at most, so that it is known by the end of the day.
@@ -110,7 +110,7 @@ SLOTS, HISTORY, TEAMS = 5240, 98, 40
 SCHEDULES = ((0.36, 1, False), (0.46, 1, True), (0.15, 3, True), (0.03, 8, True))
 TROUBLED, TROUBLE_DAYS = 0.25, 22.5
 MEND = np.array([4.7, 4.4, 3.0, 3.8])
-LEVEL_DAYS, DRIFT = 38.5, 0.9
+LEVEL_DAYS, DRIFT, WEEKDAY = 38.5, 0.9, 0.04
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _world(draws: Draws, who: Slots, days: np.ndarray) -> World:
         length=6.0 + 0.8 * draws.normal("length", *own),
         level=0.35 * draws.normal("level", slot[:, None], level),
         drift=0.3 * draws.drift("drift", count, days, DRIFT),
-        weekday=0.15 * draws.normal("weekday", number, (days + EPOCH.weekday()) % 7),
+        weekday=WEEKDAY * draws.normal("weekday", number, (days + EPOCH.weekday()) % 7),
         burden=0.55 * draws.normal("burden", team, burden),
     )
 
@@ -203,7 +203,7 @@ def _day(random: np.random.Generator, world: World, j: int, day: int) -> pl.Data
     known = (random.random(m) < 0.8) & world.trouble[s, j]
     drawn = (random.random(m)[:, None] > world.prone[s, j].cumsum(1)[:, :-1]).sum(1)
     why = np.where(known, world.cause[s, j], drawn)
-    length = np.exp(world.seconds[s, j] + 0.12 * random.standard_normal(m))
+    length = np.exp(world.seconds[s, j] + 0.05 * random.standard_normal(m))
     weekend = 0.4 * ((day + EPOCH.weekday()) % 7 >= 5)
     mend = np.exp(MEND[why] + world.burden[s, j] + weekend + 0.4 * random.standard_normal(m)).clip(1, 600)
     second = ((nth + random.random(m)) / np.maximum(due[s], 1) * 14 * 3600).astype(np.int64)
@@ -218,11 +218,11 @@ def _day(random: np.random.Generator, world: World, j: int, day: int) -> pl.Data
         "duration_seconds": (length * np.where(failed | cancelled, random.uniform(0.1, 1, m), 1)).round(2),
         "queue_seconds": np.exp(3 + 0.8 * random.standard_normal(m)).round(2),
         "task_retries": random.poisson(np.exp(-2.0 + 2.0 * sick)),
-        "new_version": random.random(m) < np.where(symptom[0] > 0, 0.5 * symptom[0], 0.06),
+        "new_version": random.random(m) < np.where(symptom[0] > 0, 0.6 * symptom[0], 0.06),
         "input_records": np.exp(9 + world.level[s, j] + world.drift[s, j] + 0.4 * random.standard_normal(m)).round(0),
-        "broken_records": np.exp(2.0 + 2.4 * symptom[1] + 1.0 * random.standard_normal(m)).round(2),
-        "memory_share": sigmoid(-0.4 + 2.0 * symptom[2] + 0.6 * random.standard_normal(m)).round(4),
-        "waited_minutes": np.exp(0.5 + 2.1 * symptom[3] + 0.8 * random.standard_normal(m)).round(2),
+        "broken_records": np.exp(2.0 + 2.8 * symptom[1] + 1.0 * random.standard_normal(m)).round(2),
+        "memory_share": sigmoid(-0.4 + 2.3 * symptom[2] + 0.6 * random.standard_normal(m)).round(4),
+        "waited_minutes": np.exp(0.5 + 2.5 * symptom[3] + 0.8 * random.standard_normal(m)).round(2),
         "open_tickets": random.poisson(np.exp(1.5 + 1.2 * world.burden[s, j])),
         "recovery_minutes": mend.round(1),
         "blind": random.random(m) < 0.01,
@@ -291,7 +291,7 @@ def _answers(draws: Draws, world: World, days: np.ndarray) -> dict[str, np.ndarr
     mixed = 0.8 * (world.cause[:, :, None] == causes) + 0.2 * world.prone
     weight = (seven * now / (seven * now + (1 - seven) * usual) * world.trouble)[:, :, None]
     of = weight * mixed + (1 - weight) * world.prone
-    weekday = 0.15 * draws.normal("weekday", world.who.number, (days + 1 + EPOCH.weekday()) % 7)
+    weekday = WEEKDAY * draws.normal("weekday", world.who.number, (days + 1 + EPOCH.weekday()) % 7)
     burden = world.burden * stays(LEVEL_DAYS, 7)
     sick = 0.25 * world.trouble * world.strength * (world.cause == CAUSES.index("cluster")) * one
     return {

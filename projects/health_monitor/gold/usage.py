@@ -8,10 +8,11 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
 - ``base`` log-normal over workspaces; ``cycle`` a slow wave of 120 to 300 days (growth, then decline); ``drift`` an
   AR(1)-like wander that reverts within a week; ``regime`` a level that jumps every three to eight weeks (projects).
 - ``week``: weekends are quieter. Development falls to a tenth where clusters are stopped. While the hidden state
-  ``autostop_off`` holds (it may flip every two to six weeks) they idle through the nights of the week, and three
+  ``autostop_off`` holds (it may flip every four to nine weeks) they idle through the nights of the week, and three
   weekends in four they are left running; without it, one in fourteen.
-- ``close``: month-end closing about doubles a month's last two working days and the first of the next.
-- ``life``: two workspaces in five are short-lived: they ramp up over a month, wind down over their last two weeks,
+- ``close``: month-end closing brings two and a half times the work on a month's last two working days and on the first
+  of the next.
+- ``life``: two workspaces in five are short-lived: they begin within a week, wind down in their last five days,
   vanish, and another one comes.
 - ``incident``: on about 1 workspace-day in 28 a ``runaway`` job multiplies one SKU, a ``serving_surge`` brings a SKU
   that was hardly used, or an ``outage`` takes most of a day: for one to three days, of any strength, some too mild
@@ -38,7 +39,7 @@ import polars as pl
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
 
-from ._ahead import AHEAD, DISCOUNT, FORGOTTEN, REMEMBERED, Outlook, answers
+from ._ahead import AHEAD, DISCOUNT, DRIFT, FORGOTTEN, REMEMBERED, Outlook, answers
 from ._draws import EPOCH, MEMORY, Draws
 
 CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
@@ -151,6 +152,8 @@ PRICE = np.array([sku[3] for sku in SKUS])
 COMPUTE = np.array([sku[2] == "Compute" for sku in SKUS])
 
 SLOTS, HISTORY = 27, 98
+#: A workspace winds down over so many days before its end.
+NOTICE = 5
 
 
 @dataclass(frozen=True)
@@ -192,10 +195,18 @@ def _drift(draws: Draws, numbers: np.ndarray, days: np.ndarray, memory: float, s
 
 
 def _life(people: Workspaces, days: np.ndarray) -> np.ndarray:
-    """0 before birth and after the end, in between a ramp of a month and a wind-down of two weeks: (w, d)."""
-    age, left = days[None, :] - people.born[:, None], people.dies[:, None] - days[None, :]
-    ramp = 1 / (1 + np.exp(-(age - 12) / 5))
-    return np.where((age >= 0) & (left > 0), ramp * np.clip(left / 14, 0.05, 1), 0.0)
+    """0 before birth and after the end, in between a ramp of a week and a wind-down of five days: (w, d)."""
+    left = _left(people, days)
+    return np.where(left > 0, _ramp(people, days) * np.clip(left / (NOTICE + 1), 0.05, 1), 0.0)
+
+
+def _left(people: Workspaces, days: np.ndarray) -> np.ndarray:
+    return people.dies[:, None] - days[None, :]
+
+
+def _ramp(people: Workspaces, days: np.ndarray) -> np.ndarray:
+    age = days[None, :] - people.born[:, None]
+    return np.where(age >= 0, 1 / (1 + np.exp(2.0 - age)), 0.0)
 
 
 def _closing(days: np.ndarray) -> np.ndarray:
@@ -267,7 +278,7 @@ def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
 
 
 def _autostop_off(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
-    return draws.uniform("autostop", n[:, None], draws.blocks("autostop", n, days, low=14, high=42)) < 0.38
+    return draws.uniform("autostop", n[:, None], draws.blocks("autostop", n, days, low=28, high=63)) < 0.38
 
 
 def _outlook(draws: Draws, people: Workspaces, days: np.ndarray) -> dict[str, np.ndarray]:
@@ -277,14 +288,18 @@ def _outlook(draws: Draws, people: Workspaces, days: np.ndarray) -> dict[str, np
     weekday = ahead + EPOCH.weekday()
     weekend = weekday % 7 >= 5
     off = _autostop_off(draws, n, days)
+    calm = np.exp(_cycle(draws, w, ahead)) * _close(draws, w, ahead)
     return {
-        "calm": np.exp(_cycle(draws, w, ahead)) * _close(draws, w, ahead) * _life(people, ahead),
+        "calm": calm * _life(people, ahead),
+        "lasting": calm * _ramp(people, ahead),
+        # Who is not there yet, or winds down already, has no other future.
+        "leaves": (_left(people, days) <= NOTICE) | (_life(people, days) == 0),
         "prod": np.where(weekend, draws.between(0.6, 0.95, "prod weekend", w), 1.0),
         "idle": draws.between(0.45, 0.9, "dev weekend", w),
         "share": draws.between(0.48, 0.62, "prod", w),
         "weekend": weekend,
         "regime": _regime(draws, n, days),
-        "drift": _drift(draws, n, days, 0.65, 0.3),
+        "drift": _drift(draws, n, days, 0.65, DRIFT),
         "left": _forgotten(draws, w, weekday[: len(days)], off) & weekend[: len(days)],
     }
 
@@ -302,7 +317,7 @@ def _tagged_now(draws: Draws, n: np.ndarray, days: np.ndarray, mix: np.ndarray, 
 def _level(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
     """Of a whole workspace, around 1: cycle, regime, drift and month-end closing: (w, d)."""
     w = n[:, None]
-    level = _cycle(draws, w, days) + _regime(draws, n, days) + _drift(draws, n, days, 0.65, 0.3)
+    level = _cycle(draws, w, days) + _regime(draws, n, days) + _drift(draws, n, days, 0.65, DRIFT)
     return np.exp(level) * _close(draws, w, days)
 
 
@@ -316,7 +331,7 @@ def _regime(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
 
 
 def _close(draws: Draws, w: np.ndarray, days: np.ndarray) -> np.ndarray:
-    return 1 + _closing(days) * draws.between(0.9, 1.4, "close", w)
+    return 1 + _closing(days) * draws.between(1.3, 1.6, "close", w)
 
 
 def _week(draws: Draws, n: np.ndarray, days: np.ndarray, autostop_off: np.ndarray) -> np.ndarray:
@@ -350,8 +365,8 @@ def _hit(draws: Draws, n: np.ndarray, days: np.ndarray, kind: np.ndarray, factor
 def _noise(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
     """Of each stream, and of each whole day: (w, d, s, 2)."""
     address = (n[:, None, None, None], days[None, :, None, None], np.arange(len(SKUS))[:, None], np.arange(2))
-    whole = 0.10 * draws.normal("day noise", n[:, None], days)[:, :, None, None]
-    return np.exp(0.16 * draws.normal("noise", *address) + whole)
+    whole = 0.08 * draws.normal("day noise", n[:, None], days)[:, :, None, None]
+    return np.exp(0.13 * draws.normal("noise", *address) + whole)
 
 
 def _wander(draws: Draws, numbers: np.ndarray, days: np.ndarray) -> np.ndarray:
