@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,9 +13,10 @@ import pytest
 
 from karat.declare import Project, load_project
 from karat.declare.models import UNSUPERVISED
-from karat.features import compute_table
+from karat.features import compute_frame, compute_table
+from karat.features.schema import feature_schema
 from karat.lake import Lake
-from karat.quality import awaited_gold, write_sample
+from karat.quality import awaited_gold, check, write_sample
 from karat.settings import Settings
 from karat.training.labels import label_spine
 from karat.training.lookups import lookups_of
@@ -42,6 +43,25 @@ class Bench:
         ready = [name for name, table in self.project.tables.items() if table.source not in awaited]
         for table in tables or ready:
             compute_table(self.project, table, self.lake)
+
+    def write_whole(self, frames: Mapping[str, pl.DataFrame], tables: Collection[str]) -> None:
+        """These gold rows, and all rows of the feature tables over them, each in one file: a small sample has a few
+        rows a day, and a file for each of them takes longer than what is tested."""
+        project = self.project
+        for name, frame in frames.items():
+            gold = project.gold[name]
+            parts = {"primary_key": gold.key, "timeseries": gold.event_time, "properties": {"origin": "sample"}}
+            self.lake.create(project.gold_name(name), gold.schema, partition_by=(), **parts)
+            self.lake.append(project.gold_name(name), check(frame, gold).good)
+        for name in tables:
+            table = project.tables[name]
+            source = project.gold[table.source]
+            rows = compute_frame(table, self.gold(table.source), source=source)
+            parts = {"primary_key": table.primary_key, "timeseries": table.time, "event_id": table.event_id}
+            more = {"grain": table.grain, "lag": table.lag} if table.time else {}
+            schema = feature_schema(table, source)
+            self.lake.create(project.table_name(name), schema, partition_by=(), **parts, **more)
+            self.lake.append(project.table_name(name), rows)
 
     def table(self, name: str) -> pl.DataFrame:
         return self.lake.read(self.project.table_name(name))
