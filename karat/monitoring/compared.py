@@ -27,7 +27,7 @@ class Compared:
     last: date | None = None
     reference: pl.DataFrame = field(default_factory=pl.DataFrame)
     current: pl.DataFrame = field(default_factory=pl.DataFrame)
-    history: History = field(default_factory=lambda: History(pl.DataFrame()))
+    history: History = field(default_factory=lambda: History.none(pl.DataFrame()))
     told: tuple[str, ...] = ()
 
 
@@ -53,20 +53,35 @@ def _compared(
     if champion.unchanged and until == newest:
         return Compared("no row is newer than the training set")
     first, last = _window(until, newest, longest)
-    learned, current = champion.learned_from(parts, first), champion.current(first, last)
-    if min(learned.height, current.total) < FEWEST:
-        why = f"too few rows: {current.total} now, {learned.height} to compare with (at least {FEWEST} of each)"
+    rows, current = champion.learned_from(parts, first), champion.current(first, last)
+    if min(rows.height, current.total) < FEWEST:
+        why = f"too few rows: {current.total} now, {rows.height} to compare with (at least {FEWEST} of each)"
         return Compared(why, first, last)
-    reference = champion.reference(learned)
-    side = reference if not past_parts else champion.reference(champion.learned_from(past_parts, first))
+    reference = champion.reference(rows)
+    learned = champion.reference(champion.learned_from(past_parts, first)) if past_parts else reference
     known = plain(of(reference))
-    rows = known if side is reference else plain(of(side))
-    past = []
-    if first and last and side.days is not None and reference.days is not None and side.rows:
-        past = past_of(side.days, first, last, reference.days.max())  # type: ignore[arg-type]
+    history = _history(champion, of, learned, reference.days, (first, last))
     days = "all rows as they are now" if first is None else f"{first} to {last}"
-    told = (f"Current: {days}, {_counted(current)}.", *_told(champion, reference, len(past)))
-    return Compared("", first, last, known, plain(of(current)), History(rows, past), told)
+    told = (f"Current: {days}, {_counted(current)}.", *_told(champion, reference, len(history.past)))
+    return Compared("", first, last, known, plain(of(current)), history, told)
+
+
+def _history(
+    champion: Champion,
+    of: Callable[[Side], pl.DataFrame],
+    learned: Side,
+    reference_days: pl.Series | None,
+    current: tuple[date | None, date | None],
+) -> History:
+    """The rows of the past, as ``current`` holds the rows of now: also those that have no label and so were not learned
+    from, which may be other people."""
+    first, last = current
+    if first is None or last is None or learned.days is None or reference_days is None or not learned.rows:
+        return History.none(plain(of(learned)))
+    every = champion.every(learned.days.min(), learned.days.max())  # type: ignore[arg-type]
+    assert every.days is not None
+    past = past_of(every.days, learned.days, first, last, reference_days.max())  # type: ignore[arg-type]
+    return History(plain(of(every)), plain(of(learned)), past)
 
 
 def _window(until: date | None, newest: date | None, longest: int) -> tuple[date | None, date | None]:

@@ -13,7 +13,7 @@ METHOD = "psi"
 #: Document 003's PSI: what is more is a shift.
 DECLARED = 0.2
 #: How many times as far as its farthest past stretch a column may move.
-SLACK = 2.0
+SLACK = 1.5
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class History:
-    """Rows that were learned from, and which of them to compare with which; by default there are none."""
+    """All rows that there were, those that were learned from, and which of them to compare."""
 
-    rows: pl.DataFrame
+    every: pl.DataFrame
+    learned: pl.DataFrame
     past: Sequence[Past] = ()
+
+    @classmethod
+    def none(cls, like: pl.DataFrame) -> History:
+        """Of a table without time, or a training set too short."""
+        return cls(like.clear(), like.clear())
 
 
 def judged(reference: pl.DataFrame, current: pl.DataFrame, history: History) -> list[Finding]:
     """Every column of ``reference``, in its order; all frames as ``plain`` makes them."""
-    return [_judged(reference[n], current[n], history.rows[n], history.past) for n in reference.columns]
+    frames = (reference, current, history.every, history.learned)
+    return [_judged(Comparison.of(*(f[n] for f in frames), history.past), n) for n in reference.columns]
 
 
-def _judged(reference: pl.Series, current: pl.Series, history: pl.Series, past: Sequence[Past]) -> Finding:
-    found = Comparison.of(reference, current, history, past)
+def _judged(found: Comparison, name: str) -> Finding:
     usual = max(found.usual, default=None)
     bounds = {"": DECLARED, "chance in so few rows": found.chance}
     if usual is not None:
         bounds["it always moves"] = SLACK * usual
-    note = max(bounds, key=lambda name: bounds[name])
+    note = max(bounds, key=lambda bound: bounds[bound])
     threshold = bounds[note]
-    return Finding(reference.name, METHOD, found.index, threshold, found.index > threshold, usual, note)
+    return Finding(name, METHOD, found.index, threshold, found.index > threshold, usual, note)
 
 
 def plain(frame: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -81,6 +82,15 @@ class Champion:
         keys = self.lake.scan(self._spine, days=days).select(self.columns).collect()
         keys = keys.sort(self.project.tables[self.spec.spine_table].primary_key)
         return self._side(keys, None)
+
+    def every(self, first: date, last: date) -> Side:
+        """All rows that these days had in the tables that the training set pins, with or without a label."""
+        name = self._spine
+        pins: dict[str, Any] = self.loaded.metadata["pins"]
+        version = self.pinned.get(name, pins["sources"].get(str(name)))
+        source, stands = (name, None) if version is None else self.lake.pinned_source(name, version)
+        keys = self.lake.scan(source, stands, days=(first, last)).select(self.columns).collect()
+        return self._side(keys.sort(self.project.tables[self.spec.spine_table].primary_key), self.pinned)
 
     def learned_from(self, parts: Sequence[str] = (), before: date | None = None) -> pl.DataFrame:
         """The rows of the training set: those of ``parts`` of its split, ``before`` a day; all days where that leaves

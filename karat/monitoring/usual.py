@@ -24,30 +24,32 @@ ONE_IN = 1000
 
 @dataclass(frozen=True)
 class Past:
-    """A stretch of days of the reference, and the days before it: positions of rows."""
+    """Rows of a past stretch of days, and what lies before it: positions among all rows that there were, and among
+    those that were learned from."""
 
     stretch: np.ndarray
     before: np.ndarray
 
 
-def past_of(days: pl.Series, first: date, last: date, learned: date) -> list[Past]:
-    """Stretches of what was learned from (``days``: the day of each of its rows) that are as long as ``first`` to
-    ``last`` and begin on the same weekday, the newest first; and before each what it may be compared with, as far away
-    as ``first`` is from ``learned``, the last day of the reference.
+def past_of(every: pl.Series, learned: pl.Series, first: date, last: date, until: date) -> list[Past]:
+    """Stretches that are as long as ``first`` to ``last`` and begin on the same weekday, the newest first, and before
+    each what it may be compared with, as far away as ``first`` is from ``until``, the last day of the reference.
 
-    Two lengths of a stretch at least lie before it; where that is too short for the distance, the distance is less.
+    ``every``: the day of each row that there was at the time, as ``first`` to ``last`` holds every row of now;
+    ``learned``: of those that were learned from. Two lengths of a stretch at least lie before one; where that is too
+    short for the distance, the distance is less.
     """
-    day = days.to_physical().to_numpy()
-    begin, end, oldest, newest = _number(first), _number(last), int(day.min()), int(day.max())
+    days, known = every.to_physical().to_numpy(), learned.to_physical().to_numpy()
+    begin, end, oldest, newest = _number(first), _number(last), int(known.min()), int(known.max())
     length = end - begin + 1
-    far, step = max(0, begin - _number(learned) - 1), max(WEEK, -(-length // WEEK) * WEEK)
+    far, step = max(0, begin - _number(until) - 1), max(WEEK, -(-length // WEEK) * WEEK)
     back = -(-max(0, end - newest) // WEEK) * WEEK
     found: list[Past] = []
     while len(found) < STRETCHES and begin - back >= oldest + 2 * length:
         begins, ends = begin - back, end - back
-        until = max(begins - far, oldest + 2 * length)
-        past = Past(np.flatnonzero((day >= begins) & (day <= ends)), np.flatnonzero(day < until))
-        if len(past.stretch) >= FEWEST and len(past.before) >= FEWEST:
+        before = np.flatnonzero(known < max(begins - far, oldest + 2 * length))
+        past = Past(np.flatnonzero((days >= begins) & (days <= ends)), before)
+        if min(len(past.stretch), len(past.before)) >= FEWEST:
             found.append(past)
         back += step
     return found
@@ -59,20 +61,22 @@ def _number(day: date) -> int:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One column of the reference, of the current rows and of those whose ``past`` is looked at, in bins."""
+    """One column of the reference and of the current rows, in bins; and of those whose ``past`` is looked at: all rows
+    that there were, and those that were learned from."""
 
     bins: Bins
     before: np.ndarray
     now: np.ndarray
-    history: np.ndarray
+    every: np.ndarray
+    learned: np.ndarray
     past: Sequence[Past]
 
     @classmethod
-    def of(cls, reference: pl.Series, current: pl.Series, history: pl.Series, past: Sequence[Past]) -> Comparison:
+    def of(
+        cls, reference: pl.Series, current: pl.Series, every: pl.Series, learned: pl.Series, past: Sequence[Past]
+    ) -> Comparison:
         bins = Bins.of(reference)
-        before = bins.codes(reference)
-        known = before if history is reference else bins.codes(history)
-        return cls(bins, before, bins.codes(current), known, past)
+        return cls(bins, *(bins.codes(side) for side in (reference, current, every, learned)), past)
 
     @cached_property
     def index(self) -> float:
@@ -81,11 +85,8 @@ class Comparison:
     @cached_property
     def usual(self) -> list[float]:
         """The index of each past stretch against what lay before it."""
-        return [self._index(past) for past in self.past]
-
-    def _index(self, past: Past) -> float:
-        before, stretch = (self.bins.counts(self.history[rows]) for rows in (past.before, past.stretch))
-        return stability_index(before, stretch)
+        counts = self.bins.counts
+        return [stability_index(counts(self.learned[p.before]), counts(self.every[p.stretch])) for p in self.past]
 
     @property
     def chance(self) -> float:

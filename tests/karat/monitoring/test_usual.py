@@ -26,7 +26,7 @@ def days(count: int, rows: int) -> pl.Series:
 
 
 def found(before: np.ndarray, now: np.ndarray) -> tuple[float, bool]:
-    (one,) = judged(plain(frame(before)), plain(frame(now)), History(plain(frame(before))))
+    (one,) = judged(plain(frame(before)), plain(frame(now)), History.none(plain(frame(before))))
     assert one.statistic is not None
     return one.statistic, one.drifted
 
@@ -51,7 +51,7 @@ def test_texts_are_counted_by_value_and_new_ones_and_nulls_are_something_else() 
     bins = Bins.of(pl.Series(["a", "b", "b", None]))
     assert bins.codes(pl.Series(["b", "a", "z", None])).tolist() == [0, 1, 2, 3]
     before, now = (pl.DataFrame({"x": v}) for v in (["a"] * 300, ["a"] * 200 + [None] * 100))
-    (one,) = judged(plain(before), plain(now), History(plain(before)))
+    (one,) = judged(plain(before), plain(now), History.none(plain(before)))
     assert one.drifted
 
 
@@ -60,7 +60,7 @@ def test_few_rows_of_one_distribution_do_not_pass_the_bound_of_chance() -> None:
     indices, over, plainly = [], 0, 0
     for _ in range(2000):
         before, now = pl.Series(RANDOM.normal(size=1000)), pl.Series(RANDOM.normal(size=60))
-        compared = Comparison.of(before, now, before, [])
+        compared = Comparison.of(before, now, before, before, [])
         indices.append(compared.index)
         over += compared.index > compared.chance
         plainly += compared.index > DECLARED
@@ -80,7 +80,7 @@ def test_past_stretches_are_as_long_on_the_same_weekdays_and_as_far_away() -> No
     last = known.max()
     assert isinstance(last, date)
     first = last + timedelta(days=4)
-    past = past_of(known, first, first + timedelta(days=6), last)
+    past = past_of(known, known, first, first + timedelta(days=6), last)
     assert len(past) >= 4
     for one in past:
         inside, before = known[one.stretch].unique().sort(), known[one.before]
@@ -89,7 +89,7 @@ def test_past_stretches_are_as_long_on_the_same_weekdays_and_as_far_away() -> No
         newest = before.max()
         assert isinstance(newest, date)
         assert (inside[0] - newest).days == 4
-    assert past_of(days(15, 20), FIRST + timedelta(days=15), FIRST + timedelta(days=21), FIRST) == []
+    assert past_of(days(15, 20), days(15, 20), FIRST + timedelta(days=15), FIRST + timedelta(days=21), FIRST) == []
 
 
 def test_what_always_moves_is_no_news_and_a_jump_beside_it_is() -> None:
@@ -104,13 +104,15 @@ def test_what_always_moves_is_no_news_and_a_jump_beside_it_is() -> None:
     now = pl.DataFrame({"grows": week + noise[0], "stands": noise[1] + 1.5})
     last = known.max()
     assert isinstance(last, date)
-    past = past_of(known, last + timedelta(days=1), last + timedelta(days=7), last)
-    grows, stands = judged(before, now, History(before, past))
+    past = past_of(known, known, last + timedelta(days=1), last + timedelta(days=7), last)
+    grows, stands = judged(before, now, History(before, before, past))
     assert grows.statistic is not None
     assert grows.statistic > 1
     assert (grows.drifted, grows.note) == (False, "it always moves")
     assert stands.drifted
-    (stands, _) = judged(before.select("stands", "grows"), now.with_columns(stands=noise[1]), History(before, past))
+    (stands, _) = judged(
+        before.select("stands", "grows"), now.with_columns(stands=noise[1]), History(before, before, past)
+    )
     assert not stands.drifted
 
 
