@@ -45,8 +45,11 @@ class History:
 
 def judged(reference: pl.DataFrame, current: pl.DataFrame, history: History) -> list[Finding]:
     """Every column of ``reference``, in its order; all frames as ``plain`` makes them."""
-    frames = (reference, current, history.every, history.learned)
-    return [_judged(Comparison.of(*(f[n] for f in frames), history.past), n) for n in reference.columns]
+    every, learned = history.every, history.learned
+    return [
+        _judged(Comparison.of(reference[n], current[n], every[n], learned[n], history.past), n)
+        for n in reference.columns
+    ]
 
 
 def _judged(found: Comparison, name: str) -> Finding:

@@ -76,7 +76,8 @@ class Comparison:
         cls, reference: pl.Series, current: pl.Series, every: pl.Series, learned: pl.Series, past: Sequence[Past]
     ) -> Comparison:
         bins = Bins.of(reference)
-        return cls(bins, *(bins.codes(side) for side in (reference, current, every, learned)), past)
+        before, now = bins.codes(reference), bins.codes(current)
+        return cls(bins, before, now, bins.codes(every), bins.codes(learned), past)
 
     @cached_property
     def index(self) -> float:

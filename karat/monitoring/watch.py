@@ -23,7 +23,13 @@ from karat.monitoring.table import POLARS, Check
 from karat.registry import Registry, valid_champion
 from karat.training.split import TEST
 
-_TITLES: dict[Check, str] = {"dataset": "what it reads", "prediction": "what it predicts"}
+#: Of each check the pages of so many days stay in MLflow: each brings its own scripts, some megabytes.
+PAGES = 12
+_TITLES: dict[Check, str] = {
+    "dataset": "what it reads",
+    "prediction": "what it predicts",
+    "fairness": "how groups fare",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def _watched(champion: Champion, registry: Registry, check: Check, day: date) ->
     report = None
     if found.page is not None:
         title = f"{champion.spec.name} version {champion.version.version}: {_TITLES[check]}, {day}"
-        report = registry.attach(champion.version, f"monitoring/{day}-{check}.html", found.page(title))
+        report = registry.attach(champion.version, f"monitoring/{day}-{check}.html", found.page(title), keep=PAGES)
     shared = {
         "day": day,
         "model_name": str(champion.version.name),

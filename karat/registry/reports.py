@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from karat.registry.connection import Connection
 
 
-def attach(connection: Connection, run_id: str, path: str, text: str) -> None:
-    """Puts a text file at ``path`` (FOLDER/NAME), or in the place of the one that is there."""
-    folder, _, name = path.rpartition("/")
+def attach(connection: Connection, run_id: str, path: str, text: str, keep: int | None = None) -> None:
+    """Puts a text file at ``path`` (FOLDER/DAY-NAME), or in the place of the one that is there; of those with the same
+    NAME the ``keep`` of the newest days stay."""
+    folder, name = str(PurePosixPath(path).parent), PurePosixPath(path).name
     local = connection.local(connection.client.get_run(run_id).info.artifact_uri)
     with tempfile.TemporaryDirectory(prefix="karat-page-") as work:
         made = Path(work) / name
         made.write_text(text, encoding="utf-8")
         if local is None:
             connection.client.log_artifact(run_id, str(made), folder)
-            return
-        (local / folder).mkdir(parents=True, exist_ok=True)
-        shutil.copy(made, local / folder / f".{name}")
-        (local / folder / f".{name}").replace(local / path)
+        else:
+            (local / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(made, local / folder / f".{name}")
+            (local / folder / f".{name}").replace(local / path)
+    for old in _older(connection, run_id, path, keep) if keep else ():
+        if local is None:
+            connection.client._tracking_client._get_artifact_repo(run_id).delete_artifacts(old)
+        else:
+            (local / old).unlink(missing_ok=True)
+
+
+def _older(connection: Connection, run_id: str, path: str, keep: int) -> Iterator[str]:
+    """The files beside ``path`` whose names are alike but for the day, without the newest."""
+    folder, ending = str(PurePosixPath(path).parent), _undated(path)
+    local = connection.local(connection.client.get_run(run_id).info.artifact_uri)
+    if local is not None:
+        found = [f"{folder}/{p.name}" for p in (local / folder).iterdir()]
+    else:
+        found = [f.path for f in connection.client.list_artifacts(run_id, folder)]
+    yield from sorted(f for f in found if _undated(f) == ending)[:-keep]
+
+
+def _undated(path: str) -> str:
+    """``monitoring/2026-11-21-dataset.html`` -> ``-dataset.html``."""
+    return PurePosixPath(path).name[len("2026-11-21") :]

@@ -80,11 +80,12 @@ class Registry:
             for key, value in tags.items():
                 self.client.set_model_version_tag(str(version.name), str(version.version), key, str(value)[:5000])
 
-    def attach(self, version: ModelVersion, path: str, text: str) -> str:
-        """Puts a text file among the artifacts of the run that made the version (``monitoring/2026-11-21.html``), in
-        the place of one that is there; gives ``path``."""
+    def attach(self, version: ModelVersion, path: str, text: str, *, keep: int | None = None) -> str:
+        """Puts a text file among the artifacts of the run that made the version (``monitoring/2026-11-21-drift.html``),
+        in the place of one that is there; of such files of other days the newest stay, ``keep`` in all. Gives
+        ``path``."""
         with translated(self.tracking_uri):
-            attach(self.connection, version.run_id, path, text)
+            attach(self.connection, version.run_id, path, text, keep)
         return path
 
     def delete(self, version: ModelVersion) -> None:

@@ -83,3 +83,35 @@ def test_the_page_is_among_the_artifacts_of_the_champions_run(
     assert "next_week version 1: what it reads, 2026-03-02" in page
     assert f"<td>{row['statistic']:.3f}</td>" in page
     assert "PSI by deciles" in page  # Evidently's own table of the columns that it drew
+
+
+def test_how_groups_fare_is_told_of_the_rows_that_were_not_learned_from(
+    champions: Project, lake: Lake, registry: Registry
+) -> None:
+    """The city is one of the features, and nobody leaves because of it; the age decides."""
+    spec = champions.models["leaver"].model_copy(update={"protected": ("city", "customer")})
+    (found,) = watch(champions, spec, lake, registry, checks=["fairness"], day=DAY)
+    city, customer = found.rows.sort("column_name").to_dicts()
+    assert (city["method"], city["drifted"]) == ("true positive rate", False)
+    assert 0 <= city["statistic"] < city["threshold"]
+    assert (customer["statistic"], customer["note"]) == (None, "no two groups of 30 rows")
+    assert city["current_rows"] == registry.spine(registry.champion(champions.model_name("leaver")))[
+        "karat_split"
+    ].to_list().count("test")
+    run = registry.client.get_run(city["run_id"])
+    page = (registry.connection.local(run.info.artifact_uri) / city["report"]).read_text()
+    assert "<td>not told</td>" in page
+    assert "how groups fare" in page
+
+
+def test_only_the_newest_pages_stay(champions: Project, lake: Lake, registry: Registry) -> None:
+    """A page brings its own scripts, some megabytes; the rows of all reports stay."""
+    champion = registry.champion(champions.model_name("leaver"))
+    assert champion is not None
+    for day in range(1, 15):
+        registry.attach(champion, f"monitoring/2026-03-{day:02}-dataset.html", "a page", keep=12)
+    registry.attach(champion, "monitoring/2026-03-01-fairness.html", "another", keep=12)
+    folder = registry.connection.local(registry.client.get_run(champion.run_id).info.artifact_uri) / "monitoring"
+    names = sorted(p.name for p in folder.iterdir())
+    assert names[0] == "2026-03-01-fairness.html"
+    assert names[1:] == [f"2026-03-{day:02}-dataset.html" for day in range(3, 15)]

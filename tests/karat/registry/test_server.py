@@ -86,6 +86,11 @@ def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
     assert {f.path for f in client.list_artifacts(made.version.run_id, "plots")}
     folder = client.download_artifacts(made.version.run_id, "plots", str(tmp_path))
     assert any(Path(folder).iterdir())
+    # pages that are written later, of which the newest stay
+    for day in ("2026-11-19", "2026-11-20", "2026-11-21", "2026-11-21"):
+        remote.attach(made.version, f"monitoring/{day}-dataset.html", f"of {day}", keep=2)
+    pages = [f.path for f in client.list_artifacts(made.version.run_id, "monitoring")]
+    assert sorted(pages) == [f"monitoring/2026-11-2{n}-dataset.html" for n in (0, 1)]
     # another process, without the server
     stop(served)
     local = open_registry(settings)
