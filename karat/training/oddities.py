@@ -9,8 +9,9 @@ from karat.declare.project import Project
 from karat.lake import Lake
 
 _SHOWN = 3
-#: With a greater share of days without rows gold is no daily table, and they say nothing.
-_RARE = 0.1
+#: With a greater share of days without rows gold is no daily table, and they say nothing; nor do they where a day has
+#: so few rows that none is no surprise (of events as many a day on average, one day in 20,000 would have none).
+_RARE, _USUAL = 0.1, 10
 
 
 def oddities(X: pl.DataFrame) -> list[str]:
@@ -51,8 +52,8 @@ def unseen(learned: pl.DataFrame, test: pl.DataFrame) -> list[str]:
 
 
 def days_without_rows(project: Project, spec: ModelSpec, lake: Lake) -> list[str]:
-    """Days between the first and the last of the label's gold table on which it has no rows at all, where they are
-    rare: a label whose window covers one is made of the rest."""
+    """Days between the first and the last of the label's gold table on which it has no rows at all, where that is no
+    matter of course: a label whose window covers one is made of the rest."""
     label = spec.label
     gold = project.gold[label.source] if label is not None else None
     if label is None or label.horizon is None or gold is None or gold.truth or gold.event_time is None:
@@ -60,10 +61,11 @@ def days_without_rows(project: Project, spec: ModelSpec, lake: Lake) -> list[str
     name = project.gold_name(gold.name)
     if not lake.exists(name):
         return []
-    days = lake.scan(name).select(pl.col(gold.event_time).cast(pl.Date).alias("day").unique()).collect()["day"]
-    days = days.drop_nulls().sort()
-    if len(days) < 2:
+    day = pl.col(gold.event_time).cast(pl.Date).alias("day")
+    counts = lake.scan(name).group_by(day).len().drop_nulls().sort("day").collect()
+    if counts.height < 2 or counts["len"].median() < _USUAL:  # type: ignore[operator]
         return []
+    days = counts["day"]
     every = pl.date_range(days[0], days[-1], eager=True)
     missing = every.filter(~every.is_in(days.implode()))
     if not len(missing) or len(missing) > _RARE * len(every):

@@ -65,16 +65,17 @@ def _noise(trained: Trained, found: Judgement) -> Iterator[str]:
     scores = f"{found.truth.get(metric, float('nan')):.4g} against the baseline's {trained.baseline[metric]:.4g}"
     if best.high < 0 or found.gain.low > best.high:
         yield f"The planted truth scores worse than it can: {metric} {scores}. Look at the truth's expression"
-    elif not best.clear:
+        return
+    share = _of_possible(trained, found)
+    little = share is not None and share < NEAR
+    rest = f", {share:.0%} of the way to a perfect score. The rest of the label is noise to everybody" if little else ""
+    if not best.clear:
         yield (
-            f"The planted truth itself is not clear of the baseline: {metric} {scores}, interval of its gain "
-            f"{best.low:.4g} to {best.high:.4g}. What is left of the label is noise to everybody"
+            f"The planted truth itself is not clear of the baseline on these rows: {metric} {scores}, interval of its "
+            f"gain {best.low:.4g} to {best.high:.4g}{rest}"
         )
-    elif (share := _of_possible(trained, found)) is not None and share < NEAR:
-        yield (
-            f"The planted truth itself scores close to the baseline: {metric} {scores}, {share:.0%} of the way to a "
-            "perfect score. The rest of the label is noise to everybody"
-        )
+    elif little:
+        yield f"The planted truth itself scores close to the baseline: {metric} {scores}{rest}"
 
 
 def _of_possible(trained: Trained, found: Judgement) -> float | None:
