@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
 from karat.declare import FeatureTable, GoldTable, Project
-from karat.errors import KaratError, LabelNotFound
+from karat.errors import DeclarationError, KaratError, LabelNotFound
 from karat.features import compute_frame
 from karat.training.labels import check_label
 from karat.training.lookups import lookups_of
 
 
-def mistakes(project: Project) -> Iterator[str]:
-    """One text for each, with its place: features bound to gold, labels and lookups of models to their tables."""
-    for table in project.tables.values():
-        yield from _unbound(project, table, project.gold[table.source])
-    for spec in project.models.values():
+def refuse_mistakes(project: Project, models: Collection[str]) -> None:
+    """Raises DeclarationError with all of what these models read or ask for, before anything is done."""
+    found = list(mistakes(project, models))
+    if found:
+        raise DeclarationError(
+            f"{len(found)} of the expressions that project {project.name!r} declares can't be computed",
+            where=str(project.path),
+            remedy=f"mend them and look again with: karat check {project.name}",
+            errors=found,
+        )
+
+
+def mistakes(project: Project, models: Collection[str] = ()) -> Iterator[str]:
+    """One text for each, with its place: features bound to gold, labels and lookups of models to their tables; of these
+    ``models`` alone, of all where none is named."""
+    chosen = {name: spec for name, spec in project.models.items() if not models or name in models}
+    for table in project.tables_of(chosen) if models else project.tables:
+        yield from _unbound(project, project.tables[table], project.gold[project.tables[table].source])
+    for spec in chosen.values():
         place = "/".join(filter(None, (project.name, "models", spec.domain, f"{spec.name}.yaml")))
         try:
             if spec.label is not None:

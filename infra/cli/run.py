@@ -18,6 +18,7 @@ from infra.local.platform import register
 from infra.local.supervisor import Supervisor
 from infra.prefect_api import Prefect, Run
 from infra.services import require_mlflow, require_prefect, require_ray, require_worker
+from infra.soundness import refuse_mistakes
 from karat.declare import load_project
 from karat.errors import NotFound
 from karat.lake import Lake
@@ -43,13 +44,14 @@ def run(  # noqa: PLR0917 - Typer takes options by position
 
     Sample gold is made where there is none. A run that would give another meaning to features that a champion reads is
     refused before anything is done; with `--allow-breaking` these models are trained anew. Exit status 1 if the run
-    failed, 2 for an unknown project or model, or a refused change.
+    failed, 2 for an unknown project or model, an expression that gold can't answer, or a refused change.
     """
     settings = Settings()
     loaded = load_project(project, settings)
     chosen = loaded.select(
         domain=domain, models=tuple(m.strip() for m in models.split(",") if m.strip()) if models else ()
     )
+    refuse_mistakes(loaded, chosen)
     if not allow_breaking:
         tables = loaded.tables_of(chosen) if chosen else tuple(loaded.tables)
         refuse_breaking(loaded, tables, Lake(settings.lake, settings.environment), settings)

@@ -84,6 +84,32 @@ def test_models_as_json_and_as_a_table(karat) -> None:
     assert "churn " in out
     assert "budget" not in out
     assert karat("models", "custmers")[0] == 2
+    assert "attained" in out
+    assert "%" in out
+
+
+def test_the_card_of_a_model(karat) -> None:
+    status, out, _ = karat("models", "customers", "churn")
+    assert status == 0
+    assert out.startswith("Version 1 of ")
+    for text in (
+        "champion: promoted: roc_auc",
+        "# customers_dev.models.churn",
+        "| task | binary |",
+        "## Data",
+        "## Split",
+    ):
+        assert text in out
+    (row,) = [line for line in out.splitlines() if line.startswith("| roc_auc | ")]
+    figures = json.loads(karat("models", "customers", "churn", "--version", "1", "--json")[1])
+    value, (low, high) = figures["metrics"]["roc_auc"], (figures["judged"][f"roc_auc_{end}"] for end in ("low", "high"))
+    assert row.startswith(f"| roc_auc | {value:.4g} | {low:.4g} to {high:.4g} | 0.5 |")
+    assert figures["card"] in out.replace("\r", "")
+    status, _, said = karat("models", "customers", "chrun")
+    assert (status, "Did you mean 'churn'?" in said) == (2, True)
+    status, _, said = karat("models", "customers", "fraud")
+    assert (status, "was not trained yet" in said) == (1, True)
+    assert karat("models", "customers", "churn", "--version", "7")[0] == 1
 
 
 def test_features_with_statistics(karat, home: Path) -> None:

@@ -62,6 +62,17 @@ def test_a_broken_declaration_is_shown_before_services_are_asked(shop_alone: Set
     assert "models/next_week.yaml:2" in done.stderr
 
 
+def test_a_label_that_gold_does_not_have_is_refused_before_services_are_asked(shop_alone: Settings):
+    path = shop_alone.projects / "shop" / "models" / "next_week.yaml"
+    path.write_text(path.read_text().replace("sum(amount)", "sum(ammount)"))
+    done = karat(shop_alone, "run", "shop", "--models", "next_week")
+    assert done.returncode == 2
+    assert "shop/models/next_week.yaml: label: " in done.stderr
+    assert "Did you mean 'amount'?" in done.stderr
+    # Another model does not care.
+    assert "ServiceDown" in karat(shop_alone, "run", "shop", "--models", "doomed").stderr
+
+
 def test_without_the_platform_the_error_says_how_to_start_it(shop_alone: Settings):
     for command in (["run", "shop"], ["runs"]):
         done = karat(shop_alone, *command)
