@@ -69,7 +69,7 @@ def _finding(column: str, groups: Sequence[Group]) -> Finding:
     worst = max(named, key=lambda name: told[name].over)  # type: ignore[union-attr]
     apart = told[worst]
     assert apart is not None
-    why = "" if labelled else "; labels have not come yet"
+    why = "" if labelled else "; too few labels for more"
     note = f"{apart.least} to {apart.most}{why}"
     return Finding(column, _NAMES[worst], apart.by, apart.threshold, apart.by > apart.threshold, None, note)
 

@@ -43,7 +43,7 @@ def test_equal_groups_and_small_ones_are_no_news() -> None:
 def test_without_labels_the_rates_at_which_groups_are_picked_are_compared() -> None:
     (one,), _ = audited(rows({"a": 0.9, "b": 0.3}, labels=False), ["group"])
     assert (one.method, one.drifted) == ("selection rate", True)
-    assert "labels have not come yet" in one.note
+    assert "too few labels" in one.note
 
 
 def test_those_who_did_not_tell_are_a_group() -> None:
