@@ -17,7 +17,7 @@ SENSORS = {
     "humidity": "Percent, of the air",
 }
 #: The hours before the reading whose own reading is a feature.
-LAGS = (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 23, 24)
+LAGS = (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 15, 16, 17, 18, 23, 24, 47, 48)
 ROLLED = ("ph_level", "tds_level", "water_temperature")
 
 
@@ -102,7 +102,7 @@ sensor_features = FeatureTable(
                 pl.col("ph_level") + pl.col(f"ph_level_lag_{hours - 1}h") - pl.col(f"ph_level_lag_{hours}h"),
                 description=f"ph_level an hour later, if it changes as it did {hours} hours before",
             )
-            for hours in (4, 6, 8, 12, 24)
+            for hours in (4, 6, 8, 12, 16, 18, 24, 48)
         ),
         from_polars(
             "tds_level_change_24h",
