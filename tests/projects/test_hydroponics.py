@@ -21,7 +21,7 @@ from karat.training.training_set import create_training_set
 from karat.training.truth import truth_of
 from tests.projects.conftest import END, Bench
 
-SCALE, HOUR = 0.34, timedelta(hours=1)
+SCALE, HOUR = 0.22, timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from datetime import date
 
 import numpy as np
 
-UNITS = 12
+UNITS = 18
 #: Hours of a crop, of which the first 10 go by before the probes are in.
 CROP = 28 * 24
 CLEANING = 10

@@ -29,7 +29,7 @@ dim_equipment = GoldTable(
 
 
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
-    """``dim_equipment``, the same whatever the ``end``: 12 units at scale 1, four at least."""
+    """``dim_equipment``, the same whatever the ``end``: 18 units at scale 1, four at least."""
     units = units_of(scale, seed)
     frame = pl.DataFrame(
         {

@@ -84,7 +84,7 @@ sensor_truth = GoldTable(
 
 
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
-    """The ``HISTORY`` days up to ``end`` (yesterday, UTC, by default): 12 units and about 30,000 readings at scale 1,
+    """The ``HISTORY`` days up to ``end`` (yesterday, UTC, by default): 18 units and about 45,000 readings at scale 1,
     four units at least."""
     rows = history(scale, seed, end)
     return {
