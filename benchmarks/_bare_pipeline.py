@@ -2,7 +2,7 @@
 
 It makes the same feature rows (by the pure function from gold rows to feature rows, without the lake around it), the
 labels by one query a model, the same fits with all cores, the same metrics of model and baseline, and scores each
-model's days. Called with the folder of the gold tables' home and a folder for what it writes; its last line is JSON.
+model's days. Called with gold's home, a folder for what it writes and perhaps a domain; its last line is JSON.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ DAY = timedelta(days=1)
 UNSUPERVISED = ("anomaly", "clustering")
 
 
-def main(home: Path, out: Path) -> None:
+def main(home: Path, out: Path, domain: str | None = None) -> None:
     settings = Settings(home=home, projects=Path(__file__).parent.parent / "projects")
     project, lake = load_project("health_monitor", settings), Lake(settings.lake, settings.environment)
     told: dict[str, dict] = {"rows": {}, "features": {}, "models": {}, "metrics": {}}
-    for table in project.tables.values():
+    chosen = project.select(domain=domain)
+    for table in (project.tables[name] for name in project.tables_of(chosen)):
         began = time.perf_counter()
         source = project.gold[table.source]
         features = compute_frame(table, gold(project, lake, table.source), source=source)
         features.write_parquet(out / f"{table.name}.parquet")
         told["rows"][table.name] = features.height
         told["features"][table.name] = round(time.perf_counter() - began, 2)
-        for spec in (m for m in project.models.values() if m.spine_table == table.name):
+        for spec in (m for m in chosen.values() if m.spine_table == table.name):
             began = time.perf_counter()
             told["metrics"][spec.name] = one_model(project, lake, spec, features=features, out=out)
             told["models"][spec.name] = round(time.perf_counter() - began, 2)
@@ -145,4 +146,4 @@ def last_day(project: Project, lake: Lake, table: FeatureTable) -> date:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

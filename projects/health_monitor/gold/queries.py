@@ -185,7 +185,7 @@ def _world(draws: Draws, who: Slots, days: np.ndarray) -> World:
         slowness=_level(draws, "slowness", who, days, own=0.5, level=0.35, drift=0.3),
         pressure=_level(draws, "pressure", who, days, own=0.2, level=0.4, drift=0.15),
         efficiency=_level(draws, "efficiency", who, days, own=0.4, level=0.5, drift=0.45),
-        memory=_level(draws, "memory", who, days, own=0.5, level=0.12, drift=0.35),
+        memory=_level(draws, "memory", who, days, own=0.12, level=0.12, drift=0.36),
         crowd=_level(draws, "crowd", who, days, own=0.3, level=0.25, drift=0.2),
         problems=problems,
         blur=blur,
