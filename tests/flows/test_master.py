@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.prefect_api import Run
+from infra.prefect_api import Prefect, Run
 from karat.inference.prediction_log import log_table
 from karat.monitoring import found_on
 from karat.registry import Registry
@@ -61,7 +61,8 @@ def test_a_failing_model_leaves_the_other_is_not_scored_and_the_second_run_chang
     assert set(told["model_name"]) == {str(shop.project.model_name("next_week"))}
     assert set(told["check_name"]) == {"dataset", "prediction"}
     assert told["statistic"].null_count() == 0
-    reports = json.loads(artifacts(shop, run)[f"{shop.name}-reports".replace("_", "-")])
+    (watch,) = [c for c in Prefect(shop.settings).children(run.id) if c.name.startswith("monitoring")]
+    reports = json.loads(artifacts(shop, watch)[f"{shop.name}-reports".replace("_", "-")])
     assert {r["check"] for r in reports} == {"dataset", "prediction"}
     page = f"{shop.settings.mlflow_url}/get-artifact?run_uuid={champion.run_id}&path={told['report'][0]}"
     assert "next_week version 1" in httpx.get(page, trust_env=False).text

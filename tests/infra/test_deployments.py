@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -111,7 +112,8 @@ def test_registering_twice_changes_nothing_and_a_paused_schedule_stays_paused(pr
 def test_a_changed_schedule_is_taken_over_in_the_projects_time_zone(projects: Settings) -> None:
     register(projects)
     spec = projects.projects / "one" / "project.yaml"
-    spec.write_text(spec.read_text() + '\nschedules:\n  master: "15 6 * * *"\ntimezone: Europe/Berlin\n')
+    written = re.sub(r"(?m)^timezone: .*$", "timezone: Europe/Berlin", spec.read_text())
+    spec.write_text(written + '\nschedules:\n  master: "15 6 * * *"\n')
     assert register(projects).problems == []
     (schedule,) = on_server(projects)[flows()["master-orchestrator"], "one"]["schedules"]
     assert schedule["schedule"] == {"cron": "15 6 * * *", "timezone": "Europe/Berlin", "day_or": True}

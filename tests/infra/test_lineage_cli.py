@@ -43,7 +43,7 @@ def ids(karat, *args: str) -> dict[str, set[str]]:
 def test_down_from_a_gold_column(karat) -> None:
     found = ids(karat, "customers", "--of", "transactions.is_fraud", "--down")
     assert found["gold"] == {"is_fraud"}
-    assert found["feature"] == {f"terminal_fraud_share_{d}d" for d in (1, 7, 30)}
+    assert found["feature"] == {f"terminal_fraud_share_{d}d" for d in (1, 7, 30)} | {"customer_fraud_share_30d"}
     assert (found["model"], found["predictions"]) == ({"fraud"}, {"fraud"})
     assert found["endpoint"] == {"/v1/predict/customers.fraud"}
 
@@ -65,9 +65,9 @@ def test_a_key_column_is_read_by_every_feature_for_its_rows(karat) -> None:
     _, out, _ = karat("customers", "--of", "transactions.terminal_id", "--down", "--json")
     key = "gold:customers_dev.gold.transactions.terminal_id"
     roles = {e["to"].rpartition(".")[2]: e["role"] for e in json.loads(out)["edges"] if e["from"] == key}
-    assert roles == {"terminal_id": "value"} | {
-        f"terminal_{what}_{d}d": "key" for what in ("count", "fraud_share") for d in (1, 7, 30)
-    }
+    by_terminal = [f"terminal_{what}_{d}d" for what in ("count", "fraud_share") for d in (1, 7, 30)]
+    values, keys = ("terminal_id", "new_terminals_3d"), (*by_terminal, "visits_7d", "visits_60d")
+    assert roles == dict.fromkeys(values, "value") | dict.fromkeys(keys, "key")
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
+from karat_projects.health_monitor.gold._draws import EPOCH, Draws, Slots, sigmoid, slots, stays
 
 from karat.declare import Column, GoldTable, between, fresh, matches, not_null, volume
-
-from ._draws import EPOCH, Draws, Slots, sigmoid, slots, stays
 
 CAUSES = ("code", "data", "cluster", "dependency")
 STATES = ("SUCCEEDED", "FAILED", "CANCELED")

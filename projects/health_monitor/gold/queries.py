@@ -26,10 +26,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
+from karat_projects.health_monitor.gold._draws import EPOCH, Draws, Slots, sigmoid, slots, stays
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
-
-from ._draws import EPOCH, Draws, Slots, sigmoid, slots, stays
 
 SIZES = ("Small", "Medium", "Large", "X-Large")
 STATEMENTS = ("SELECT", "MERGE", "INSERT", "COPY")

@@ -36,11 +36,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
+from karat_projects.health_monitor.gold._ahead import AHEAD, DISCOUNT, DRIFT, FORGOTTEN, REMEMBERED, Outlook, answers
+from karat_projects.health_monitor.gold._draws import EPOCH, MEMORY, Draws
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
-
-from ._ahead import AHEAD, DISCOUNT, DRIFT, FORGOTTEN, REMEMBERED, Outlook, answers
-from ._draws import EPOCH, MEMORY, Draws
 
 CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
 PRICING_CATEGORIES = ("Standard", "Committed", "Dynamic", "Other")

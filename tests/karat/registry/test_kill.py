@@ -135,7 +135,9 @@ def test_promotion_killed(
     first = spec.model_copy(update={"lookups": (spec.lookups[0].model_copy(update={"features": ("city",)}),)})
     ungated = first.model_copy(update={"gates": first.gates.model_copy(update={"floors": {}})})
     make_candidate(shop_features, ungated, lake, registry)
-    registry.client.log_metric(registry.version(LEAVER, 1).run_id, "roc_auc", 0.9)
+    first_run = registry.version(LEAVER, 1).run_id
+    registry.client.log_metric(first_run, "roc_auc", 0.9)
+    registry.client.log_metric(first_run, "roc_auc_gain_low", 0.1)  # by chance a city alone would not be champion
     assert promote(shop_features, ungated, lake, registry).promoted
     make_candidate(shop_features, spec, lake, registry)
     kill("promote", point, when)

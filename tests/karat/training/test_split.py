@@ -52,11 +52,11 @@ def test_rows_keep_their_order():
     assert frame.filter(split == "test")["day"].min() == START + 40 * DAY
 
 
-def test_timestamps_are_cut_to_their_utc_day():
+def test_timestamps_are_cut_to_their_utc_day_and_their_labels_reach_from_their_time():
     moments = [datetime(2026, 1, 1, 23, 59, tzinfo=UTC) + n * DAY for n in range(10)]
     frame = pl.DataFrame({"at": moments}).with_columns(pl.col("at").dt.cast_time_unit("us"))
     split = split_rows(frame, spec_of(label={"horizon": "1d"}), time="at", entity=[])
-    assert split.to_list() == ["train"] * 7 + ["gap"] + ["test"] * 2
+    assert split.to_list() == ["train"] * 6 + ["gap"] * 2 + ["test"] * 2
 
 
 @settings(max_examples=60, deadline=None)
