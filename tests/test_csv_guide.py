@@ -3,6 +3,7 @@ in their order, and what it shows comes out."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -42,9 +43,11 @@ class Reader:
 
     def __init__(self, settings: Settings, bin: Path) -> None:
         self.settings, self.folder = settings, settings.projects.parent
+        self.said: dict[str, str] = {}
         bin.mkdir()
-        (bin / "karat").write_text(f'#!/bin/sh\nexec {sys.executable} -m infra.cli.app "$@"\n')
-        (bin / "karat").chmod(0o755)
+        self.karat = bin / "karat"
+        self.karat.write_text(f'#!/bin/sh\nexec {sys.executable} -m infra.cli.app "$@"\n')
+        self.karat.chmod(0o755)
         self.environment = os.environ | platform_environment(settings)
         self.environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1"}
         self.environment["PATH"] = f"{bin}{os.pathsep}{os.environ['PATH']}"
@@ -57,7 +60,7 @@ class Reader:
         else:
             assert block.language == "console", f"{PAGE.name}:{block.line}: who is to do what with {block.language!r}?"
             for command, shown in _typed(block.text):
-                said = self._run(["bash", "-c", self._here(command)], block)
+                said = self.said[command] = self._run(["bash", "-c", self._here(command)], block)
                 _compare(shown, said, f"{PAGE.name}:{block.line}: {command}")
 
     def _here(self, command: str) -> str:
@@ -103,7 +106,7 @@ def _compare(shown: list[str], said: str, where: str) -> None:
         r"(?:.*\n)*?" if line.strip() == "..." else re.escape(line.rstrip()).replace(r"\.\.\.", ".*") + r" *\n"
         for line in shown
     )
-    assert re.fullmatch(pattern, said.rstrip() + "\n"), (
+    assert re.fullmatch(pattern, said.strip("\n").rstrip() + "\n"), (
         f"{where}\nthe guide shows\n{chr(10).join(shown)}\nit said\n{said}"
     )
 
@@ -119,3 +122,14 @@ def reader(platform: Settings, tmp_path: Path) -> Iterator[Reader]:
 def test_from_a_csv_file_to_a_served_champion(reader: Reader) -> None:
     for block in blocks():
         reader.follow(block)
+    settings, ran = reader.settings, reader.said["karat run bakery"]
+    for address in (settings.prefect_url, settings.mlflow_url, settings.ray_dashboard_url, settings.serve_url):
+        assert address in ran
+    example = next(line for line in ran.splitlines() if "curl" in line).removeprefix("try").strip()
+    answer = subprocess.run(example, shell=True, capture_output=True, text=True, check=True)
+    assert 0 < json.loads(answer.stdout)["predicted_value"] < 1
+
+    listed = subprocess.run([reader.karat, "runs", "--json"], env=reader.environment, capture_output=True, check=True)
+    latest = next(r for r in json.loads(listed.stdout) if r["project"] == "bakery")
+    assert (latest["flow"], latest["state"]) == ("master-orchestrator", "Completed")
+    assert latest["id"] in ran

@@ -179,7 +179,8 @@ def _happened(one: Ingested) -> str:
 
 
 def _show_reasons(one: Ingested) -> None:
-    reasons = Table(title=f"set aside in {set_aside_name(one.table)}", title_justify="left", box=None)
+    console.print(f"set aside in {set_aside_name(one.table)}:", highlight=False, soft_wrap=True)
+    reasons = Table(box=None, header_style="bold")
     reasons.add_column("rows", justify="right")
     reasons.add_column("reason")
     for reason, count in one.reasons.items():
