@@ -57,7 +57,7 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     assert "TooFewRows" in shown["doomed"]["why"]
 
     log = log_table(shop.project.catalog)
-    wait_until(lambda: shop.lake.exists(log), seconds=30)
+    wait_until(lambda: shop.lake.exists(log) and shop.lake.count(log) > 0, seconds=30)  # it is created, then filled
     assert shop.lake.read(log)["prediction_id"].to_list() == [answer.json()["prediction_id"]]
 
     before = shop.versions()
