@@ -15,7 +15,8 @@ from tasks.scope import Scope
 def due_checks(scope: Scope, versions: Mapping[str, int]) -> dict[str, list[Check]]:
     """Model -> its checks that are due, of the models whose champion's version is given; without those that have none.
 
-    A check is due on the day of its schedule, once, and where its newest report is of another version.
+    A check is due on the day of its schedule, once; that of the features also where its newest report is of another
+    version. What a new champion predicts in a month, and how groups fare with it, is still to come.
     """
     lake = Lake(scope.settings.lake, scope.settings.environment)
     known, now = reported(lake, scope.project.catalog), datetime.now(UTC)
@@ -23,7 +24,8 @@ def due_checks(scope: Scope, versions: Mapping[str, int]) -> dict[str, list[Chec
 
     def due(model: str, check: Check) -> bool:
         day, version = known.get((str(scope.project.model_name(model)), check), (None, None))
-        return version != versions[model] or (check in today and day != now.date())
+        new = check == "dataset" and version != versions[model]
+        return new or (check in today and (day, version) != (now.date(), versions[model]))
 
     chosen = {m: [c for c in checks_of(spec) if due(m, c)] for m, spec in scope.models.items() if m in versions}
     return {model: checks for model, checks in chosen.items() if checks}

@@ -44,24 +44,23 @@ def told(scope: Scope, check: str, day: date, version: int) -> None:
     record(lake, "shop_dev", pl.DataFrame([row | {"model_version": version}], schema=POLARS, orient="row"))
 
 
-def test_what_was_never_told_of_a_version_is_due(scope: Scope) -> None:
+def test_what_a_new_version_reads_is_told_at_once(scope: Scope) -> None:
     scope = on(scope, NEVER)
-    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["dataset", "prediction"]}
+    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["dataset"]}
     told(scope, "dataset", TODAY, 1)
-    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["prediction"]}
-    told(scope, "prediction", TODAY, 1)
     assert due_checks(scope, {"next_week": 1}) == {}
-    assert due_checks(scope, {"next_week": 2}) == {"next_week": ["dataset", "prediction"]}
+    assert due_checks(scope, {"next_week": 2}) == {"next_week": ["dataset"]}
     assert due_checks(scope, {}) == {}
 
 
 def test_on_the_day_of_its_schedule_a_check_is_due_once(scope: Scope) -> None:
-    scope = on(scope, NEVER | {"dataset_drift": "0 5 * * *"})
+    scope = on(scope, NEVER | {"dataset_drift": "0 5 * * *", "prediction_drift": "0 5 * * *"})
+    told(scope, "dataset", TODAY - timedelta(days=1), 1)
+    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["dataset", "prediction"]}
     for check in ("dataset", "prediction"):
-        told(scope, check, TODAY - timedelta(days=1), 1)
-    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["dataset"]}
-    told(scope, "dataset", TODAY, 1)
+        told(scope, check, TODAY, 1)
     assert due_checks(scope, {"next_week": 1}) == {}
+    assert due_checks(scope, {"next_week": 2}) == {"next_week": ["dataset", "prediction"]}
 
 
 def test_groups_are_asked_about_where_a_model_declares_some(scope: Scope) -> None:
