@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from karat.declare import Project
 from karat.errors import PlatformError, StoreError
@@ -11,10 +12,18 @@ from karat.features import redefined
 from karat.lake import Lake
 from karat.settings import Settings
 
+if TYPE_CHECKING:
+    from karat.registry import Registry
+
 
 def may_have_models(settings: Settings) -> bool:
     """Whether a model can have been registered here."""
     return (settings.home / "mlflow" / "mlflow.db").exists() or not settings.loopback
+
+
+def registry_if_any(settings: Settings) -> Registry | None:
+    """The registry where a model can have been registered. Raises PlatformError and StoreError if it can't be asked."""
+    return import_module("karat.registry").open_registry(settings) if may_have_models(settings) else None
 
 
 def broken_champions(project: Project, settings: Settings) -> list[str]:

@@ -6,12 +6,14 @@ import base64
 import itertools
 import json
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import httpx
 from pydantic import BaseModel
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from karat.errors import NotFound, ServiceDown, did_you_mean
 from karat.settings import Settings
@@ -19,6 +21,9 @@ from karat.settings import Settings
 #: States of which no other follows.
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _PAGE = 200
+#: What Prefect's own client asks again for, too: its server says 503 while SQLite is locked by another request.
+_BUSY = (408, 429, 502, 503)
+BUSY_SECONDS = 30.0
 
 
 class Run(BaseModel):
@@ -55,11 +60,24 @@ class Line(BaseModel):
     task_run_id: str | None = None
 
 
-class Prefect:
-    """One server. Every call raises ServiceDown where it does not answer."""
+def _is_busy(error: BaseException) -> bool:
+    """A server that is there; one that refuses connections is down, which is said at once."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in _BUSY
+    return isinstance(error, (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError))
 
-    def __init__(self, settings: Settings) -> None:
+
+class Prefect:
+    """One server. Every call raises ServiceDown where it does not answer, or is busy for ``busy_seconds``."""
+
+    def __init__(self, settings: Settings, busy_seconds: float = BUSY_SECONDS) -> None:
         self._settings = settings
+        self._patience = Retrying(
+            retry=retry_if_exception(_is_busy),
+            wait=wait_exponential_jitter(initial=0.2, max=5),
+            stop=stop_after_delay(busy_seconds),
+            reraise=True,
+        )
         headers = {}
         if secret := os.environ.get("PREFECT_API_AUTH_STRING"):
             headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
@@ -84,7 +102,9 @@ class Prefect:
                 where=self._settings.prefect_url,
                 remedy=f"karat up registers it. {did_you_mean(deployment, known)}".strip(),
             )
-        body = {"name": name, "parameters": parameters, "state": {"type": "SCHEDULED"}} | more
+        body = {"name": name, "parameters": parameters, "state": {"type": "SCHEDULED"}}
+        # Asked twice, since the first answer was lost, it is still one run.
+        body |= {"idempotency_key": uuid.uuid4().hex} | more
         return Run.model_validate(self._call("POST", f"/deployments/{answer['id']}/create_flow_run", body))
 
     def run(self, run: str) -> Run:
@@ -143,7 +163,7 @@ class Prefect:
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, *, missing: bool = False) -> Any:
         try:
-            answer = self._http.request(method, path, json=body)
+            answer = self._patience(self._once, method, path, body)
             if missing and answer.status_code == 404:
                 return None
             answer.raise_for_status()
@@ -154,3 +174,9 @@ class Prefect:
                 remedy="start the platform with: karat up",
             ) from error
         return answer.json() if answer.content else None
+
+    def _once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        answer = self._http.request(method, path, json=body)
+        if answer.status_code in _BUSY:
+            answer.raise_for_status()
+        return answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
-from infra.impact import broken_champions, may_have_models
+from infra.impact import broken_champions, may_have_models, registry_if_any
 from infra.soundness import mistakes
 from karat.catalogue import page as pages
 from karat.catalogue.features import Importance, catalogued, importance_of
@@ -72,12 +71,9 @@ def features(
 
 
 def _importance(settings: Settings, projects: Sequence[Project]) -> Importance:
-    """MLflow takes seconds to import: only where a model may have been registered."""
-    if not may_have_models(settings):
-        return {}
     try:
-        opened = import_module("karat.registry").open_registry(settings)
-        return importance_of(opened, [p.catalog for p in projects])
+        opened = registry_if_any(settings)
+        return importance_of(opened, [p.catalog for p in projects]) if opened else {}
     except (PlatformError, StoreError) as error:
         errors.print(f"[yellow]without importance[/]: {escape(error.what)} ({error.where})", highlight=False)
         return {}

@@ -36,13 +36,12 @@ class Follower:
     api: Prefect
     console: Console
     seen: set[str] = field(default_factory=set)
-    silent: bool = False
     since: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=1))
 
     def follow(self, run: Run) -> Run:
         """Returns when the run has ended and its last lines are shown; KeyboardInterrupt passes through."""
         with self._steps() as show:
-            answered = time.monotonic()
+            silent_since: float | None = None
             while True:
                 try:
                     run = self.api.run(run.id)
@@ -50,21 +49,22 @@ class Follower:
                     show(run, children)
                     self._lines(run, children)
                 except ServiceDown as error:
-                    answered = self._patient(error, answered)
+                    silent_since = self._be_patient(error, silent_since)
                 else:
-                    answered, self.silent = time.monotonic(), False
+                    silent_since = None
                     if run.is_final:
                         return run
                 time.sleep(POLL_SECONDS)
 
-    def _patient(self, error: ServiceDown, answered: float) -> float:
-        """The run goes on without the server that is asked for it, which its keeper starts again: waits for that."""
-        if time.monotonic() - answered > PATIENCE_SECONDS:
-            raise error
-        if not self.silent:
+    def _be_patient(self, error: ServiceDown, since: float | None) -> float:
+        """Since when the server is silent. The run goes on without it, and its keeper starts it again; raises
+        ``error`` once that has taken too long."""
+        if since is None:
             self.console.print(Text(f"{error.what}; the run goes on, asking again", style="yellow"), soft_wrap=True)
-        self.silent = True
-        return answered
+            return time.monotonic()
+        if time.monotonic() - since > PATIENCE_SECONDS:
+            raise error
+        return since
 
     def _lines(self, run: Run, children: list[Run]) -> None:
         for line in self.api.logs([run.id, *(c.id for c in children)], self.since - LATE):

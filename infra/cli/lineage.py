@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from infra.cli.app import console, errors, print_json
-from infra.impact import may_have_models
+from infra.impact import registry_if_any
 from karat.catalogue.lineage import KINDS, Lineage, Node, lineage
 from karat.declare import Project, load_project
 from karat.errors import PlatformError, StoreError
@@ -51,11 +51,9 @@ def show(  # noqa: PLR0917 - Typer takes options by position
 
 
 def _lineage(project: Project, settings: Settings) -> Lineage:
-    """With champions, where a registry can be asked; MLflow takes seconds to import."""
-    if not may_have_models(settings):
-        return lineage(project)
+    """With champions, where a registry can be asked."""
     try:
-        return lineage(project, import_module("karat.registry").open_registry(settings))
+        return lineage(project, registry_if_any(settings))
     except (PlatformError, StoreError) as error:
         errors.print(f"without champions: {error.what}", highlight=False, soft_wrap=True)
         return lineage(project)

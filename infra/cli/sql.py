@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
-from infra.impact import may_have_models
+from infra.impact import registry_if_any
 from karat.catalogue.sql import query
 from karat.catalogue.views import Views
 from karat.declare import Project, load_project, project_names
@@ -39,7 +38,7 @@ def sql(
     """
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
-    views = Views(lake, tuple(_projects(settings)), lambda: _registry(settings))
+    views = Views(lake, tuple(_projects(settings)), lambda: registry_if_any(settings))
     if text is None and sys.stdin.isatty():
         _list(lake, views)
         return
@@ -55,11 +54,6 @@ def sql(
         _show([str(c) for c in shown.columns], shown.rows())
         if shown.height < rows.height:
             errors.print("the first 100 rows; --limit N for more, --csv or --json for all")
-
-
-def _registry(settings: Settings) -> Any:
-    """MLflow takes seconds to import: only where a view asks for models, and there may be some."""
-    return import_module("karat.registry").open_registry(settings) if may_have_models(settings) else None
 
 
 def _projects(settings: Settings) -> list[Project]:

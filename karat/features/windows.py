@@ -191,7 +191,7 @@ _OUTPUT = {
 def render(query: Query, relation: str, first: int | None, last: int | None) -> str:
     """One SELECT of keys, day and aggregated features, for the days ``first`` to ``last`` (days since 1970)."""
     ctes, source = _sources(query, relation, first, last)
-    ctes.append(f"windowed AS ({_windowed(query, source, list(query.overs))})")
+    ctes.append(f"windowed AS ({render_windows(query, source, query.overs)})")
     return f"WITH {', '.join(ctes)} {finish(query, 'windowed', first, last)}"
 
 
@@ -208,8 +208,10 @@ def render_tiles(query: Query, relation: str, first: int | None, last: int | Non
 
 
 def render_windows(query: Query, relation: str, overs: Collection[Over]) -> str:
-    """One SELECT of everything in ``relation``, as ``render_tiles`` gave it, and the windows."""
-    return _windowed(query, relation, overs)
+    """One SELECT of everything in ``relation`` (tiles, as ``render_tiles`` gives them) and the windows."""
+    columns = "".join(f", {over.sql} AS {query.overs[over]}" for over in overs)
+    windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
+    return f"SELECT *{columns} FROM {relation}{windows}"
 
 
 def finish(query: Query, relation: str, first: int | None, last: int | None) -> str:
@@ -220,12 +222,6 @@ def finish(query: Query, relation: str, first: int | None, last: int | None) -> 
     if query.table.time and first is not None and last is not None:
         body += f" WHERE {DAY} BETWEEN {first} AND {last}"
     return body
-
-
-def _windowed(query: Query, source: str, overs: Collection[Over]) -> str:
-    columns = "".join(f", {over.sql} AS {query.overs[over]}" for over in overs)
-    windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
-    return f"SELECT *{columns} FROM {source}{windows}"
 
 
 def _sources(query: Query, relation: str, first: int | None, last: int | None) -> tuple[list[str], str]:

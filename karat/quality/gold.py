@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import polars as pl
 
@@ -80,13 +79,13 @@ def check_gold(
         return Looked()
     moment = now or datetime.now(UTC)
     contract = _hash([lake.info(name).id, [c.model_dump(mode="json", exclude={"description"}) for c in checks]])
-    before = _last_sound(lake, name, contract)
+    known = results(lake, name.catalog, name).filter(contract=contract)
+    before = _last_sound(known)
     gold = _Gold(declared, lake, name, version)
     found = gold.days(checks, moment)
     if before != version:
         found += gold.rows(checks, before)
-    of = {"contract": contract, "table_version": version, "day": moment.date()}
-    if before != version or not _told(lake, name, found, **of):
+    if before != version or not _told(found, known.filter(table_version=version, day=moment.date())):
         seen = before if before != version else "days"
         run = _hash([contract, version, seen, str(moment.date()), [f.state for f in found]])
         record(lake, name, as_rows(found), run=run, version=version, contract=contract, at=moment)
@@ -100,18 +99,15 @@ def check_gold(
     return Looked(tuple(found), warnings(found, name))
 
 
-def _last_sound(lake: Lake, name: TableName, contract: str) -> int | None:
-    """The newest version whose rows were looked at under these rules and not blocked."""
-    rows = results(lake, name.catalog, name).filter(pl.col("contract") == contract)
-    blocked = rows.filter(pl.col("state") == "blocked")["run"]
-    return rows.filter(~pl.col("run").is_in(blocked.implode()))["table_version"].max()  # type: ignore[return-value]
+def _last_sound(known: pl.DataFrame) -> int | None:
+    """The newest version whose rows were looked at and not blocked, of the results under the rules as they are."""
+    blocked = known.filter(pl.col("state") == "blocked")["run"]
+    return known.filter(~pl.col("run").is_in(blocked.implode()))["table_version"].max()  # type: ignore[return-value]
 
 
-def _told(lake: Lake, name: TableName, found: Sequence[Found], **of: Any) -> bool:
-    """Whether the last results ``of`` the same day, version and contract say the same: asking again then leaves the
-    table as it was."""
-    rows = results(lake, name.catalog, name).filter(**of)
-    said = dict(rows.select("check_name", "state").iter_rows())  # oldest first: the last one counts
+def _told(found: Sequence[Found], known: pl.DataFrame) -> bool:
+    """Whether the day's last results say the same: to keep them again would change the table for nothing."""
+    said = dict(known.select("check_name", "state").iter_rows())  # oldest first: the last one counts
     return all(said.get(f.check.name) == f.state for f in found)
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-
 import pytest
 from rich.console import Console
 
@@ -15,6 +10,7 @@ from infra.cli.follow import Follower, brief
 from infra.prefect_api import Prefect, Run
 from karat.errors import ServiceDown
 from karat.settings import Settings
+from tests.infra.conftest import Server
 
 
 @pytest.mark.parametrize(
@@ -32,46 +28,10 @@ def test_prefects_tracebacks_are_left_to_its_page(message, shown):
     assert brief(message) == shown
 
 
-class Server(ThreadingHTTPServer):
-    """Says 503 to the first ``refusals`` calls, then that every run has ended and left no line."""
-
-    refusals = 0
-
-    class Answer(BaseHTTPRequestHandler):
-        server: Server
-
-        def do_GET(self) -> None:
-            self.answer({"id": "r", "name": "master-shop", "state_type": "COMPLETED", "state_name": "Completed"})
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.answer([])
-
-        def answer(self, body: object) -> None:
-            refused = self.server.refusals > 0
-            self.server.refusals -= 1
-            self.send_response(503 if refused else 200)
-            self.end_headers()
-            self.wfile.write(b"" if refused else json.dumps(body).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Server.Answer) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture
 def follower(server: Server, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Follower:
     monkeypatch.setattr(follow, "POLL_SECONDS", 0.01)
-    api = Prefect(settings.model_copy(update={"prefect_port": server.server_port}))
+    api = Prefect(settings.model_copy(update={"prefect_port": server.server_port}), busy_seconds=0)
     return Follower(api, Console(record=True, width=200))
 
 
