@@ -17,7 +17,8 @@ from tasks.steps import score_models
 def inference_pipeline(project: str, domain: str | None = None, models: list[str] | None = None) -> tuple[Outcome, ...]:
     """Scores each model's declared scope with its champion; the same version on the same features changes nothing.
 
-    A model without a champion, or with features older than gold, fails; the others are scored.
+    A model without a champion, or with features older than gold, fails; the others are scored. Then the batch tables
+    are made in which these models stand side by side.
     """
     scope = open_scope(project, domain, models)
     scored = gathered(scope.retried(score_models), scope)

@@ -158,7 +158,8 @@ def _spellings(models: Mapping[ModelName, int]) -> dict[str, tuple[ModelName, ..
     """Every way to write each model -> the models that it may mean."""
     found: dict[str, tuple[ModelName, ...]] = {}
     for name in models:
-        full = {_short(name), str(name)}
+        # Document 001 writes project and model as one word: hydroponics_lstm_forecast.
+        full = {_short(name), str(name), _short(name).replace(".", "_")}
         for text in full | {name.name} | {normalised(t) for t in (*full, name.name)}:
             found[text] = (*found.get(text, ()), name)
     return found

@@ -52,7 +52,7 @@ def test_the_page_loads_nothing_from_elsewhere(ready: TestClient, prefix: str) -
 
 
 def test_spellings_of_a_model(ready: TestClient) -> None:
-    for spelling in ("shop.churn", "churn", CHURN, "CHURN", "shop.CHURN", "churn_model", "Shop.Churn"):
+    for spelling in ("shop.churn", "churn", CHURN, "CHURN", "shop.CHURN", "churn_model", "Shop.Churn", "shop_churn"):
         assert ready.post(f"/v1/predict/{spelling}", json={"entity_id": "c0"}).json()["model"] == "shop.churn"
     body = {"entity_id": "c0", "entity_type": "USER", "prediction_type": "BASKET_VALUE", "features": None}
     for spelling in ("basket-value", "BASKET_VALUE", "shop.basket-value"):
