@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,17 +29,27 @@ LOAD_SECONDS = 120.0
 log = logging.getLogger("karat.serving")
 
 
-def load_champions(settings: Settings, champions: Mapping[str, int], *, timeout: float = LOAD_SECONDS) -> None:
+def load_champions(
+    settings: Settings,
+    champions: Mapping[str, int],
+    *,
+    without: Collection[str] = (),
+    timeout: float = LOAD_SECONDS,
+) -> None:
     """Makes these versions (``project.model`` or registered name -> version) answer; returns when they do.
 
-    They are merged into those on file. Other models of the same projects that are champions no longer are taken out.
+    They are merged into those on file. Those ``without`` are taken out, and so are other models of the same projects
+    that are champions no longer.
     Raises WrongCall for a name, ServiceDown where Ray does not answer, ModelNotFound where a version can't be loaded
     in time.
     """
     given = {_registered(settings, name): int(version) for name, version in champions.items()}
     with _locked(settings):
         before = read_champions(settings)
-        kept = {n: v for n, v in before.items() if n in given or _still_champion(settings, n, given)}
+        gone = {_registered(settings, name) for name in without}
+        kept = {
+            n: v for n, v in before.items() if n not in gone and (n in given or _still_champion(settings, n, given))
+        }
         wanted = {**kept, **given}
         _write_champions(settings, wanted)
     require_ray(settings)

@@ -11,7 +11,7 @@ from ray_jobs.program import Job, log, main
 
 def work(job: Job) -> Iterator[Outcome]:
     champions: dict[str, int] = job.parameters["champions"]
-    load_champions(job.settings, champions)
+    load_champions(job.settings, champions, without=job.parameters.get("without", ()))
     log.info("%s answers with %d champions", job.settings.serve_url, len(champions))
     yield Outcome(name="serving", state="done", reference={"champions": champions, "address": job.settings.serve_url})
 

@@ -58,11 +58,17 @@ def _monitor_models(scope: Scope, checks: dict[str, list[Check]]) -> tuple[Outco
 
 
 def _serve_champions(scope: Scope, champions: dict[str, int]) -> tuple[Outcome, ...]:
-    """The HTTP application answers with these versions when this returns; no job where it does so already."""
-    wanted = {str(scope.project.model_name(m)): champions.get(m) for m in scope.models}
+    """The HTTP application answers with these versions when this returns; no job where it does so already. A model that
+    is declared with ``online: false`` is not among them, and is taken out where it was."""
+    wanted = {
+        str(scope.project.model_name(m)): champions.get(m) if spec.online else None for m, spec in scope.models.items()
+    }
     if served_already(scope.settings, wanted):
         return ()
-    parameters = {"champions": {n: v for n, v in wanted.items() if v is not None}}
+    parameters = {
+        "champions": {n: v for n, v in wanted.items() if v is not None},
+        "without": sorted(n for n, v in wanted.items() if v is None),
+    }
     return run_job("serve", "ray_jobs.serve_champions", scope.project.name, parameters)
 
 

@@ -311,11 +311,6 @@ class ModelSpec(Declaration):
         if least and (least[0] != 0 or least[-1] > 1 or any(a >= b for a, b in pairwise(least))):
             yield ("risk_levels",), "the levels' least values rise from 0 and stay under 1, as in {low: 0, high: 0.7}"
 
-    def risk_level(self, prediction: float) -> str | None:
-        """The name of the level that ``prediction`` belongs to; None for a model without levels."""
-        reached = [name for name, least in self.risk_levels.items() if prediction >= least]
-        return reached[-1] if reached else None
-
     @property
     def labelled(self) -> Label:
         """The label of a model that must have one."""

@@ -53,16 +53,19 @@ def _of_parts(model: Servable, prediction: np.ndarray) -> dict[str, Any]:
     }
 
 
-def explained(model: Servable, values: Sequence[Any], prediction: np.ndarray, *, wanted: bool) -> dict[str, Any]:
+def unexplained(reason: str) -> dict[str, Any]:
+    """What stands in place of contributions."""
+    return {"top_features": None, "explanation": {"reason": reason}}
+
+
+def explained(model: Servable, values: Sequence[Any], prediction: np.ndarray) -> dict[str, Any]:
     """``top_features``, the greatest contributions first, and ``explanation``: their unit, the base they start from,
     and the sum of the features that are not listed. All of them add up to ``total``, the prediction in that unit."""
-    if not wanted:
-        return {"top_features": None, "explanation": {"reason": "the request asked for none"}}
     found = None
     if isinstance(model, Model):
         found = model.kind.contributions(model.encoder.encode_row(values))
     if found is None:
-        return {"top_features": None, "explanation": {"reason": _TOO_DEAR}}
+        return unexplained(_TOO_DEAR)
     shares, unit = found
     output = 0 if len(shares) == 1 else int(prediction[0].argmax())
     line = shares[output]

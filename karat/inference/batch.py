@@ -11,6 +11,7 @@ import polars as pl
 
 from karat.errors import FeatureLookupFailed, KaratError, SchemaMismatch, SignatureError, WrongCall, did_you_mean
 from karat.inference.needs import Needs, needs_of
+from karat.inference.risk import risk_of
 from karat.lake import Lake
 from karat.names import ModelRef, TableName
 from karat.registry import LoadedModel, Registry
@@ -41,8 +42,8 @@ def score_batch(
     missing: Missing = "raise",
     library: FunctionLibrary | None = None,
 ) -> Frame:
-    """``df`` as it was, plus ``prediction`` (and ``probability``, or one column per output), ``model_name``,
-    ``model_version``, ``run_id`` and ``scored_at``; a frame of the kind that was given.
+    """``df`` as it was, plus ``prediction`` (and ``probability``, or one column per output; ``risk_level`` where the
+    model has levels), ``model_name``, ``model_version``, ``run_id`` and ``scored_at``; a frame of the kind given.
 
     ``df`` needs the lookup keys, and what feature functions read of it (``library`` finds their code; by default in
     the project of the model's catalog). A column that bears a feature's name overrides the lookup. ``result_type``
@@ -75,7 +76,10 @@ def predict(
     """The columns that scoring adds, row for row. ``versions`` fixes the Delta versions to be read, else the newest."""
     inputs, unknown = inputs_of(lake, loaded, frame, missing=missing, versions=versions, library=library)
     model = loaded.model
-    outputs = pl.DataFrame(model.outputs(model.predict(inputs)))
+    prediction = model.predict(inputs)
+    outputs = pl.DataFrame(model.outputs(prediction))
+    if loaded.risk_levels:
+        outputs = outputs.with_columns(pl.Series("risk_level", risk_of(loaded, prediction), dtype=pl.String))
     if unknown.any():
         outputs = outputs.select(pl.when(~unknown).then(pl.all()).name.keep())
     return outputs.with_columns(
@@ -130,7 +134,8 @@ def _check_columns(loaded: LoadedModel, needs: Needs, frame: pl.DataFrame) -> No
                     where=shown,
                     remedy=did_you_mean(column, frame.columns) or f"give {', '.join(lookup.spine_columns)}",
                 )
-    for name in ("prediction", "model_name", "model_version", "run_id", "scored_at"):
+    levels = ["risk_level"] if loaded.risk_levels else []
+    for name in ("prediction", *levels, "model_name", "model_version", "run_id", "scored_at"):
         if name in frame.columns:
             raise SchemaMismatch(
                 f"the frame has a column {name!r} already, which scoring adds", where=shown, remedy="rename or drop it"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import numpy as np
 
 from karat.declare.known import KnownProjects
 from karat.errors import EntityNotFound
 from karat.features import Status
-from karat.inference.answer import explained, outcome
+from karat.inference.answer import explained, outcome, unexplained
 from karat.inference.computed import Computed
 from karat.inference.prediction_log import Logged, PredictionLog
 from karat.inference.request import PredictionRequest
+from karat.inference.risk import risk_of
 from karat.inference.vector import Vector, VectorReader
 from karat.lake import Lake
 from karat.names import project_of
@@ -70,7 +73,8 @@ class Predictor:
             "model": f"{self.project}.{self.loaded.name.name}",
             "prediction_type": self.loaded.name.name.upper(),
             **outcome(self.model, prediction),
-            **explained(self.model, values, prediction, wanted=request.explain),
+            "risk_level": risk_of(self.loaded, prediction)[0],
+            **self._explained(request, values, prediction),
             "feature_statuses": dict(zip(self.features, statuses, strict=True)),
             "feature_times": {table: _plain(at) for table, at in vector.times.items()},
             "model_version": self.loaded.version,
@@ -96,7 +100,14 @@ class Predictor:
     def rehearse(self) -> None:
         """A prediction without its look-up: every feature is missing."""
         nothing = [None] * len(self.features)
-        explained(self.model, nothing, self.model.predict_row(nothing), wanted=True)
+        self._explained(PredictionRequest(), nothing, self.model.predict_row(nothing))
+
+    def _explained(self, request: PredictionRequest, values: Sequence[Any], prediction: np.ndarray) -> dict[str, Any]:
+        if not request.explain:
+            return unexplained("the request asked for none")
+        if not self.loaded.explains:
+            return unexplained("the model is declared with explain: false")
+        return explained(self.model, values, prediction)
 
     def _vector(self, request: PredictionRequest, given: Mapping[str, Any]) -> tuple[dict[str, Any], Vector]:
         """The typed keys, and every feature's value and status."""

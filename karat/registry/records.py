@@ -95,6 +95,16 @@ class LoadedModel:
         return tuple(PinnedFunction.from_json(record) for record in self.metadata.get("functions", []))
 
     @property
+    def risk_levels(self) -> dict[str, float]:
+        """Level -> the least prediction that belongs to it, rising, as this version was declared; empty without."""
+        return dict(self.metadata.get("declaration", {}).get("risk_levels", {}))
+
+    @property
+    def explains(self) -> bool:
+        """Whether an answer says which features made it, where a request does not decline."""
+        return bool(self.metadata.get("declaration", {}).get("explain", True))
+
+    @property
     def uri(self) -> str:
         return f"models:/{self.name}/{self.version}"
 

@@ -100,6 +100,7 @@ class Answer(BaseModel):
     predicted_value: float | dict[str, float] | None
     predicted_class: Any
     confidence: float | None
+    risk_level: str | None = None
     probabilities: dict[str, float] | None = None
     top_features: list[TopFeature] | None
     explanation: dict[str, Any]

@@ -66,6 +66,14 @@ def test_a_model_of_the_project_without_champion_is_taken_out(shop_on_ray: Shop,
     assert versions(http) == {CHURN: 1, OTHER: 1}
 
 
+def test_a_champion_that_is_to_answer_no_longer_is_taken_out(shop_on_ray: Shop, http: httpx.Client) -> None:
+    """As after `online: false`: it is the champion still."""
+    load_champions(shop_on_ray.settings, {CHURN: 1})
+    load_champions(shop_on_ray.settings, {}, without=[CHURN])
+    assert CHURN not in versions(http)
+    load_champions(shop_on_ray.settings, {CHURN: 1})
+
+
 def test_a_version_that_does_not_exist_is_named_and_the_old_one_answers(shop_on_ray: Shop, http: httpx.Client) -> None:
     load_champions(shop_on_ray.settings, {CHURN: 1})
     with pytest.raises(ModelNotFound, match="99"):

@@ -173,11 +173,3 @@ def test_errors_of_one_file_come_at_once_whatever_their_sort(shop):
         load_project("shop", shop.settings)
     lines = sorted(e.partition(": ")[0] for e in caught.value.errors if "spend_forecaster" in e)
     assert lines == [f"{AT}:{line}" for line in (11, 12, 14, 15, 6)]
-
-
-def test_a_prediction_has_the_level_that_it_reaches(shop):
-    shop.write(
-        YAML, MODEL.replace("task: regression", "task: binary") + "risk_levels: {low: 0, medium: 0.3, high: 0.7}\n"
-    )
-    spec = load_project("shop", shop.settings).models["spend_forecaster"]
-    assert [spec.risk_level(p) for p in (0.0, 0.29, 0.3, 0.71, 1.0)] == ["low", "low", "medium", "high", "high"]

@@ -18,6 +18,7 @@ from karat.errors import (
 )
 from karat.features import compute_table
 from karat.inference import score_batch, score_model
+from karat.inference.batch import predict
 from karat.lake import Lake
 from karat.registry import Registry, make_candidate, promote
 
@@ -46,6 +47,13 @@ def test_keys_are_enough_and_rows_stay_as_they_are(leaver: Project, lake: Lake, 
     assert out["probability"].to_list() == loaded.model.predict(features).tolist()
     assert out["prediction"].to_list() == (out["probability"] >= 0.5).to_list()
     assert set(out["model_name"]) == {"shop_dev.models.leaver"}
+
+
+def test_rows_have_the_level_of_risk_that_their_model_names(leaver: Project, lake: Lake, registry: Registry) -> None:
+    loaded = registry.load(URI)
+    loaded.metadata["declaration"]["risk_levels"] = {"low": 0.0, "high": 0.5}
+    out = predict(lake, loaded, KEYS)
+    assert out["risk_level"].to_list() == ["high" if p >= 0.5 else "low" for p in out["probability"]]
 
 
 @pytest.mark.parametrize("kind", ["pandas", "arrow", "lazy"])

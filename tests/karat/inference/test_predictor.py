@@ -200,6 +200,16 @@ def test_a_forest_says_why_it_lists_no_contributions(predictor) -> None:
     assert "take far longer" in answer["explanation"]["reason"]
 
 
+def test_a_declaration_gives_levels_and_may_do_without_explanations(predictor) -> None:
+    churn = predictor()
+    assert ask(churn, entity_id="c7")["risk_level"] is None
+    churn.loaded.metadata["declaration"] = {"risk_levels": {"low": 0.0, "sure": 0.5}, "explain": False}
+    answer = ask(churn, entity_id="c7")
+    assert answer["risk_level"] == ("sure" if answer["predicted_value"] >= 0.5 else "low")
+    assert answer["top_features"] is None
+    assert "explain: false" in answer["explanation"]["reason"]
+
+
 def test_what_each_task_answers(predictor) -> None:
     regression = ask(predictor("linear_regression", "regression"), entity_id="c7")
     assert regression["predicted_value"] == pytest.approx(8, abs=1)
