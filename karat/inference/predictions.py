@@ -27,20 +27,23 @@ BATCH = "batch_id"
 
 @dataclass(frozen=True)
 class Scored:
-    """``rows`` predictions of the scope stand in ``table`` at ``version``; written now if ``changed``."""
+    """``rows`` of the scope stand in ``table`` at ``version``; written now if ``changed``, and then ``unknown`` of them
+    without a prediction, since no feature table knows them."""
 
     table: TableName
     version: int
     rows: int
     changed: bool
     model_version: int
+    unknown: int = 0
 
 
 def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> Scored:
     """The champion's predictions for the declared scope, into ``catalog.predictions.MODEL``, in one commit.
 
-    The same champion on the same versions of the feature tables is not scored twice.
-    Raises StaleFeatures, NoChampion, FeatureLookupFailed; nothing is written then.
+    The same champion on the same versions of the feature tables is not scored twice. The spine may have rows that none
+    of the tables that are looked up knows: their prediction is null.
+    Raises StaleFeatures, NoChampion, FeatureLookupFailed (where that is all of them); nothing is written then.
     """
     _check_fresh(project, spec, lake)
     champion = _champion(project, spec, lake, registry)
@@ -52,12 +55,24 @@ def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registr
         return Scored(name, done.version, done.rows, False, champion.version)
     keys = _scope(project, spec, lake, spine, versions[spine])
     library = FunctionLibrary(given=project.functions.values())
-    added = predict(lake, registry.load(champion), keys, versions=versions, library=library)
+    added = predict(lake, registry.load(champion), keys, missing="null", versions=versions, library=library)
+    unknown = added["prediction"].null_count()
+    if unknown == keys.height:
+        raise _nothing_known(project, spec, spine)
     rows = keys.hstack(added)
     if spec.scope.write == "append":
         rows = rows.with_columns(pl.lit(work.key).alias(BATCH))
     commit = _write(project, spec, lake, rows, work)
-    return Scored(name, commit.version, rows.height, commit.changed, champion.version)
+    return Scored(name, commit.version, rows.height, commit.changed, champion.version, unknown)
+
+
+def _nothing_known(project: Project, spec: ModelSpec, spine: TableName) -> FeatureLookupFailed:
+    looked_up = ", ".join(dict.fromkeys(str(project.table_name(lookup.table)) for lookup in spec.lookups))
+    return FeatureLookupFailed(
+        f"none of the rows of {spine} in the scope of {spec.name!r} has features in {looked_up}",
+        where=str(spine),
+        remedy="compute the features of these keys, or name another spine",
+    )
 
 
 def _tables(project: Project, spec: ModelSpec) -> list[TableName]:

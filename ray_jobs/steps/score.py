@@ -14,5 +14,7 @@ def step(model: ModelWork) -> Outcome:
     name = model.spec.name
     scored = score_model(model.project, model.spec, model.lake, model.registry)
     said = f"{scored.rows} rows {'written' if scored.changed else 'up to date'}, table version {scored.version}"
+    if scored.unknown:
+        said += f"; {scored.unknown} without a prediction: no feature table knows them"
     reference = asdict(scored) | {"table": str(scored.table)}
     return Outcome(name=name, state="done" if scored.changed else "kept", said=said, reference=reference)

@@ -145,6 +145,24 @@ def test_predictions_are_written_once(leaver: Project, lake: Lake, registry: Reg
     assert [h["operation"] for h in lake.history(first.table)] == ["WRITE", "CREATE TABLE"]  # one commit of rows
 
 
+def test_rows_of_the_spine_that_no_feature_table_knows_have_no_prediction(
+    leaver: Project, lake: Lake, registry: Registry
+) -> None:
+    orders = leaver.gold_name("orders")
+    stranger = {"order_id": [10**6], "customer": ["stranger"], "day": [date(2026, 3, 1)], "amount": [5.0]}
+    lake.merge(orders, pl.DataFrame({**stranger, "channel": ["web"]}))
+    compute_table(leaver, "spend_features", lake)
+    spec = leaver.models["leaver"].model_copy(update={"spine": "spend_features"})
+    done = score_model(leaver, spec, lake, registry)
+    rows = lake.read(done.table)
+    assert set(rows.filter(pl.col("prediction").is_null())["customer"]) == {"stranger"}
+    assert done.unknown == rows["prediction"].null_count() < done.rows
+    lake.overwrite(orders, lake.read(orders).filter(customer="stranger"))
+    compute_table(leaver, "spend_features", lake)
+    with pytest.raises(FeatureLookupFailed, match="none of the rows"):
+        score_model(leaver, spec, lake, registry)
+
+
 def test_new_features_are_scored_again(leaver: Project, lake: Lake, registry: Registry) -> None:
     spec = leaver.models["leaver"]
     first = score_model(leaver, spec, lake, registry)
