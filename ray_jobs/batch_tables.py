@@ -7,14 +7,14 @@ from importlib import import_module
 
 from infra.job_records import Outcome
 from ray_jobs.executor import RayExecutor
-from ray_jobs.models import ModelItem
+from ray_jobs.models import ModelItem, lost_worker
 from ray_jobs.program import Job, attempt, conclude, configure_logging
 
 
 def for_each_batch_table(job: Job) -> Iterator[Outcome]:
     """Each as a task of one CPU; a failing one leaves the rest."""
     items = [ModelItem("combine", job.project.name, name) for name in job.project.batch_tables_of(job.models())]
-    for done, (_, outcome) in enumerate(RayExecutor().map(run_combine, items), start=1):
+    for done, (_, outcome) in enumerate(RayExecutor().map(run_combine, items, lost=lost_worker), start=1):
         conclude(outcome, done, len(items))
         yield outcome
 

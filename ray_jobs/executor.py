@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 
 class RayExecutor:
@@ -23,26 +23,40 @@ class RayExecutor:
     def workers(self) -> int:
         return max(1, int(ray.cluster_resources().get("CPU", 1) / self._cpus))
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-        """Yields (index, result) as they finish. The first exception is raised as it was, and the rest is let go."""
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        *,
+        lost: Callable[[Any, RayError], Any] | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yields (index, result) as they finish. The first exception is raised as it was, and the rest is let go.
+
+        ``lost`` gives the result of an item whose worker died each time (out of memory, killed, its node gone); without
+        it that is an exception like any other.
+        """
         name = getattr(function, "__name__", "task")
         task = _call.options(num_cpus=self._cpus, name=name)
         bound = self._in_flight or 2 * self.workers
         waiting = iter(enumerate(items))
-        running: dict[Any, int] = {}
+        running: dict[Any, tuple[int, Any]] = {}
         try:
             while True:
                 while len(running) < bound and (following := next(waiting, None)) is not None:
                     index, item = following
-                    running[task.remote(function, item)] = index
+                    running[task.remote(function, item)] = index, item
                 if not running:
                     return
                 (ready, *_), _ = ray.wait(list(running), num_returns=1)
-                index = running.pop(ready)
+                index, item = running.pop(ready)
                 try:
                     result = ray.get(ready)
                 except RayTaskError as error:
                     raise error.cause or error from None
+                except RayError as error:
+                    if lost is None:
+                        raise
+                    result = lost(item, error)
                 yield index, result
         finally:
             for reference in running:

@@ -8,7 +8,7 @@ from importlib import import_module
 from itertools import chain
 from typing import Any, Literal
 
-from infra.job_records import Outcome
+from infra.job_records import JobError, Outcome
 from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
 from ray_jobs.program import Job, attempt, conclude, configure_logging
@@ -34,10 +34,15 @@ def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
     items = [
         ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in models if name not in left_out
     ]
-    worked = (outcome for _, outcome in RayExecutor().map(run_step, items))
+    worked = (outcome for _, outcome in RayExecutor().map(run_step, items, lost=lost_worker))
     for done, outcome in enumerate(chain(left_out.values(), worked), start=1):
         conclude(outcome, done, len(models))
         yield outcome
+
+
+def lost_worker(item: ModelItem, error: Exception) -> Outcome:
+    """What becomes of a model whose worker died."""
+    return Outcome(name=item.model, state="failed", error=JobError.of(error))
 
 
 def run_step(item: ModelItem) -> Outcome:

@@ -67,7 +67,8 @@ def _serve_champions(scope: Scope, champions: dict[str, int]) -> tuple[Outcome, 
         return ()
     parameters = {
         "champions": {n: v for n, v in wanted.items() if v is not None},
-        "without": sorted(n for n, v in wanted.items() if v is None),
+        # Of a model that this run could not ask for its champion, MLflow is asked when the job runs.
+        "without": sorted(str(scope.project.model_name(m)) for m, spec in scope.models.items() if not spec.online),
     }
     return run_job("serve", "ray_jobs.serve_champions", scope.project.name, parameters)
 

@@ -143,9 +143,21 @@ def _scope(project: Project, spec: ModelSpec, lake: Lake, spine: TableName, vers
     return keys.sort(table.primary_key)
 
 
+def _as_wide(lake: Lake, name: TableName, rows: pl.DataFrame) -> pl.DataFrame:
+    """``rows`` with those columns as nulls that other versions have written: a class that this one does not know, a
+    step that it does not foretell, a level that it does not name."""
+    if not lake.exists(name):
+        return rows
+    known = pl.from_arrow(lake.info(name).schema.empty_table())
+    assert isinstance(known, pl.DataFrame)
+    gone = [pl.lit(None, dtype=t).alias(c) for c, t in known.schema.items() if c not in rows.columns]
+    return rows.with_columns(gone)
+
+
 def _write(project: Project, spec: ModelSpec, lake: Lake, rows: pl.DataFrame, work: Work) -> Commit:
     table, name = project.tables[spec.spine_table], project.prediction_name(spec.name)
     append = spec.scope.write == "append"
+    rows = _as_wide(lake, name, rows)
     lake.create(
         name,
         rows.to_arrow().schema,

@@ -15,7 +15,7 @@ from karat.registry.given import register_fitted
 from karat.registry.impact import Break, breaks, refuse
 from karat.registry.open import open_registry
 from karat.registry.origin import origins, void_reason
-from karat.registry.promotion import promote, valid_champion
+from karat.registry.promotion import gates_of, promote, valid_champion
 from karat.registry.rebuild import rebuild
 from karat.registry.records import Candidate, Decision, LoadedModel, ModelVersion, Servable, Standing
 from karat.registry.retention import Retained, pins_of, retain
@@ -36,6 +36,7 @@ __all__ = [
     "breaks",
     "definition_of",
     "erase",
+    "gates_of",
     "log_user_model",
     "make_candidate",
     "open_registry",

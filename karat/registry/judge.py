@@ -14,6 +14,7 @@ from karat.names import TableName
 from karat.registry.candidate import SPLIT
 from karat.registry.records import LoadedModel, ModelVersion
 from karat.registry.store import Registry
+from karat.training.checks import known_labels
 from karat.training.evaluate import evaluate
 from karat.training.filled import fill
 from karat.training.functions import FunctionLibrary
@@ -36,8 +37,9 @@ def judged_rows(registry: Registry, version: ModelVersion, model: LoadedModel) -
     spine = registry.spine(version).sort(ROW)
     label = model.metadata["label"]
     rows = spine.filter(pl.col(SPLIT) == TEST).drop(ROW, SPLIT)
-    if label is not None and rows[label].null_count() < rows.height:
-        rows = rows.filter(pl.col(label).is_not_null())
+    if label is not None:
+        known = known_labels(rows[label])  # a training set that was given may hold NaN
+        rows = rows.filter(known) if known.any() else rows
     return JudgedRows(rows, label, {p.table: p.version for p in model.lookups})
 
 

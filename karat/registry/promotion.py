@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project
 from karat.errors import KaratError, ModelNotFound
@@ -59,10 +61,16 @@ def promote(
     decision = _judge(
         project, spec, lake, registry, candidate=candidate, champion=champion, void=void, approved=approved
     )
-    registry.tag(candidate, {"karat.decision": f"{'promoted' if decision.promoted else 'refused'}: {decision.reason}"})
+    said = f"{'promoted' if decision.promoted else 'refused'}: {decision.reason}"
+    registry.tag(candidate, {"karat.decision": said, "karat.gates": gates_of(spec)})
     if decision.promoted:
         _crown(registry, candidate, champion, decision.reason)
     return decision
+
+
+def gates_of(spec: ModelSpec) -> str:
+    """The gates that a decision was made by, as a short hash: by others it may be another."""
+    return hashlib.blake2b(spec.gates.model_dump_json().encode(), digest_size=8).hexdigest()
 
 
 def _candidate(

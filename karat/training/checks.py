@@ -106,8 +106,7 @@ def _labelled(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
             where=label_place(spec),
             remedy="guard the divisions in its expression, as in x / nullif(y, 0)",
         )
-    known = pl.DataFrame([_known(part).alias(str(k)) for k, part in enumerate(parts)])
-    whole = known.select(pl.all_horizontal(pl.all()).alias("known")).to_series()
+    whole = known_labels(label)
     if not (whole & needed).any():
         raise UnusableLabel(
             f"the label of {spec.name!r} is null in all {len(label)} rows",
@@ -122,6 +121,13 @@ def label_place(spec: ModelSpec) -> str:
     if spec.label is None:
         return f"model {spec.name!r}"
     return f"model {spec.name!r}, label.expression {spec.label.written!r} over {spec.label.source!r}"
+
+
+def known_labels(label: pl.Series) -> pl.Series:
+    """Which rows have a label: all its parts, neither null nor NaN."""
+    parts = label.struct.unnest().get_columns() if isinstance(label.dtype, pl.Struct) else [label]
+    known = pl.DataFrame([_known(part).alias(str(k)) for k, part in enumerate(parts)])
+    return known.select(pl.all_horizontal(pl.all()).alias("known")).to_series()
 
 
 def _known(part: pl.Series) -> pl.Series:

@@ -20,6 +20,8 @@ from karat.training.train import Trained
 from karat.training.truth import TRUTH, answers_of
 
 RESAMPLES = 1000
+#: Of fewer groups of rows there is no interval.
+LEAST_GROUPS = 5
 LEVEL = 0.95
 #: With more resamples than this share on which the metric has no value, an interval would be of the others alone.
 _WITHOUT_VALUE = 0.1
@@ -101,6 +103,8 @@ def _figure(trained: Trained, metric: str, answer: np.ndarray) -> Figure | None:
 
 def _resampled(figures: dict[tuple[str, str], Figure], groups: Groups, seed: int) -> dict[tuple[str, str], _Drawn]:
     drawn = resample(list(figures.values()), groups.codes, resamples=RESAMPLES, seed=seed)
+    if groups.number < LEAST_GROUPS:
+        drawn[:] = np.nan  # draws of one or two groups are nearly all alike, and would pass for certainty
     return {key: _Drawn(f.of_all(), drawn[:, k]) for k, (key, f) in enumerate(figures.items())}
 
 

@@ -62,6 +62,7 @@ def _together(label: Label, rows: pl.DataFrame, found: pl.DataFrame) -> pl.Serie
 
 
 def whole(parts: pl.DataFrame, name: str) -> pl.Series:
-    """One struct column; null where any of its parts is."""
+    """One struct column; null where any of its parts is null or not a number."""
+    parts = parts.fill_nan(None)
     known = pl.all_horizontal(pl.all().is_not_null())
     return parts.select(pl.when(known).then(pl.struct(pl.all())).alias(name)).to_series()

@@ -27,8 +27,9 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     days whose horizon is not over by the last day of gold are left out. A row of an event has the label of that event's
     own gold row, or with a horizon that of the window (t + offset, t + offset + horizon], and brings the columns too by
     which other tables are looked up. A row without gold rows takes the label's default; a row whose label is null is
-    left out (an anomaly model and a clustering keep it: their label only serves evaluation). A label of several parts
-    is a struct of numbers, null where one of them is. Without a label there are the keys alone.
+    left out (an anomaly model and a clustering keep it: their label only serves evaluation). What is not a number
+    (0 / 0) is null. A label of several parts is a struct of numbers, null where one of them is. Without a label there
+    are the keys alone.
     Raises TableNotFound, LabelNotFound for an expression that does not bind, EmptyTrainingSet and UnusableLabel.
     """
     table = project.tables[spec.spine_table]
@@ -53,7 +54,8 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     if table.time is None or table.by_event:
         return _kept(spec, _static(spec, table, gold, keys, rows))
     end = _last_day(project, table, gold, lake, rows)
-    mature = keys.filter(pl.col(table.time) <= end + DAY - spec.horizon_end)
+    whole_days = -(-spec.horizon_end // DAY)  # dates drop the hours that they are moved by
+    mature = keys.filter(pl.col(table.time) <= end + DAY - whole_days * DAY)
     if mature.is_empty():
         raise _not_over(spec, table, keys, end)
     return _kept(spec, _timed(spec, table, gold, mature, rows))
@@ -267,8 +269,8 @@ def _defaulted(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
         value = pl.when(pl.col("_found")).then(value).otherwise(pl.lit(spec.labelled.default))
     series = labels.select(value.alias(spec.labelled.name)).to_series()
     if series.dtype.is_decimal() or isinstance(series.dtype, pl.Int128 | pl.Float32):
-        return series.cast(pl.Float64)  # DuckDB sums integers into HUGEINT, and MLflow knows no DECIMAL
-    return series
+        series = series.cast(pl.Float64)  # DuckDB sums integers into HUGEINT, and MLflow knows no DECIMAL
+    return series.fill_nan(None) if series.dtype.is_float() else series
 
 
 def _parts(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.job_records import Outcome
-from karat.registry import ModelVersion, make_candidate, valid_champion
+from karat.registry import ModelVersion, gates_of, make_candidate, valid_champion
 from ray_jobs.program import attempt, logged
 from ray_jobs.steps.model_work import ModelWork
 
@@ -41,6 +41,7 @@ def reference_of(model: ModelWork, version: ModelVersion | None, champion: Model
     is_champion = champion is not None and champion.version == version.version
     # A promotion that was killed may have noted its decision without carrying it out.
     refused = version.tags.get("karat.decision", "").startswith("refused")
+    refused = refused and version.tags.get("karat.gates") == gates_of(model.spec)
     return {
         "model": str(version.name),
         "version": version.version,

@@ -1,7 +1,7 @@
 """Computes the benchmark's feature table on a Ray of two nodes, each a raylet of its own on this machine.
 
 `python -m tests.ray_jobs.spread FOLDER`: prints one line of JSON for each number of shards: the shards' nodes, and how
-much their workers' memory grew (MiB).
+much their workers' memory grew (MiB); then what became of three items of which one kills its worker.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -50,6 +51,13 @@ class Watching(RayExecutor):
             yield index, result
 
 
+def dies_of(number: int) -> str:
+    """As one that the kernel kills for its memory."""
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"done {number}"
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     write_events(folder, EVENTS, ENTITIES)
@@ -62,6 +70,9 @@ def main() -> None:
         executor = Watching()
         result = compute_table(project_in(folder), "wide", lake, executor=executor, full=True, shards=shards)
         print(json.dumps({"shards": shards, "rows": result.rows, "seen": executor.seen}), flush=True)
+    lost = RayExecutor().map(dies_of, (1, 2, 3), lost=lambda item, error: f"lost {item}: {type(error).__name__}")
+    answers = dict(lost)
+    print(json.dumps({"answers": [answers[i] for i in range(3)]}), flush=True)
     ray.shutdown()
     cluster.shutdown()
 

@@ -15,8 +15,8 @@ from infra.code import ROOT
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict]:
-    """Number of shards -> what was seen."""
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What the program printed."""
     home: Path = tmp_path_factory.mktemp("spread")
     done = subprocess.run(
         [sys.executable, "-m", "tests.ray_jobs.spread", str(home)],
@@ -28,8 +28,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"shards"')]
-    return {run["shards"]: run for run in found}
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture
+def runs(lines: list[dict]) -> dict[int, dict]:
+    """Number of shards -> what was seen."""
+    return {run["shards"]: run for run in lines if "shards" in run}
+
+
+def test_an_item_whose_worker_dies_each_time_leaves_the_others(lines: list[dict]):
+    (answers,) = (line["answers"] for line in lines if "answers" in line)
+    assert answers == ["done 1", "lost 2: WorkerCrashedError", "done 3"]
 
 
 def test_every_node_takes_shards_and_the_rows_are_the_same(runs: dict[int, dict]):

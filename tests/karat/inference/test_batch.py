@@ -163,6 +163,22 @@ def test_rows_of_the_spine_that_no_feature_table_knows_have_no_prediction(
         score_model(leaver, spec, lake, registry)
 
 
+def test_columns_of_other_versions_stay_as_nulls(leaver: Project, lake: Lake, registry: Registry) -> None:
+    """As after a rollback to a version that knows fewer classes, or names no levels of risk."""
+    spec = leaver.models["leaver"]
+    table = score_model(leaver, spec, lake, registry).table
+    before = lake.read(table)
+    levelled = before.with_columns(risk_level=pl.lit("low"))
+    lake.create(table, levelled.to_arrow().schema, primary_key=["customer"])
+    lake.overwrite(table, levelled)
+    more = pl.DataFrame({"customer": ["z1"], "city": ["Bern"], "age": [20], "left": ["Yes"]})
+    lake.merge(leaver.gold_name("members"), more)
+    compute_table(leaver, "people_features", lake)
+    assert score_model(leaver, spec, lake, registry).changed
+    after = lake.read(table)
+    assert after["risk_level"].null_count() == after.height == before.height + 1
+
+
 def test_new_features_are_scored_again(leaver: Project, lake: Lake, registry: Registry) -> None:
     spec = leaver.models["leaver"]
     first = score_model(leaver, spec, lake, registry)

@@ -11,10 +11,13 @@ import pytest
 from karat.declare import ModelSpec, Project
 from karat.errors import ModelNotFound, NoChampion
 from karat.features import compute_table
+from karat.lake import Lake
 from karat.names import ModelName
-from karat.registry import Registry, make_candidate, promote, valid_champion, void_reason
+from karat.registry import ModelVersion, Registry, make_candidate, promote, valid_champion, void_reason
 from karat.registry.judge import gain, missed_floors
 from karat.registry.served import record_consistency
+from ray_jobs.steps.model_work import ModelWork
+from ray_jobs.steps.train import reference_of
 
 LEAVER = ModelName("shop_dev", "leaver")
 
@@ -83,6 +86,22 @@ def test_a_later_one_must_win_by_the_margin_on_the_same_rows(shop_features, lake
     assert stands(registry) == {"champion": 2, "challenger": None, "archived": 1}
     old = registry.version(LEAVER, 1)
     assert (old.tags["karat.stage"], old.tags["karat.archived.reason"]) == ("archived", "version 2 replaced it")
+
+
+def test_other_gates_are_another_decision(shop_features, lake, registry, spec) -> None:
+    high, low = gates(spec, floors={"roc_auc": 0.999}), gates(spec, floors={"roc_auc": 0.6})
+    made = make_candidate(shop_features, high, lake, registry).version
+    assert undecided(shop_features, high, lake, registry, made)
+    assert not promote(shop_features, high, lake, registry).promoted
+    made = registry.version(LEAVER, made.version)
+    assert not undecided(shop_features, high, lake, registry, made)
+    assert undecided(shop_features, low, lake, registry, made)
+
+
+def undecided(project: Project, spec: ModelSpec, lake: Lake, registry: Registry, version: ModelVersion) -> bool:
+    """Whether a run that trains nothing new has this version judged."""
+    work = ModelWork(project, spec, lake, registry, parameters={}, commit="")
+    return reference_of(work, version, None)["undecided"]
 
 
 def test_a_small_gain_is_not_enough(shop_features, lake, registry, spec) -> None:

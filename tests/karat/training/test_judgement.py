@@ -96,6 +96,19 @@ def test_few_entities_are_cut_into_stretches_of_the_labels_length():
     assert groups_of(rows, entity=[], time=None, horizon=timedelta(0)).number == rows.height
 
 
+def test_a_handful_of_entities_is_too_few_for_an_interval():
+    spec = spec_of("regression", "linear_regression")
+    frame = world("regression", entities=12, days=100)
+    split = pl.Series("split", ["test" if e < 4 else "train" for e in frame["entity"]])
+    trained = train(spec, frame, features=["shown", "other"], label="regression", split=split)
+    found = judge(trained, entity=["entity"])
+    assert found is not None
+    assert found.groups == 4
+    assert np.isnan([found.gain.low, found.gain.high]).all()
+    assert not found.gain.clear
+    assert f"{spec.primary_metric}_gain_low" not in found.as_metrics()
+
+
 def test_a_gain_that_may_be_chance_says_so():
     _, found = judged(world("regression", entities=60, use=0.02))
     assert not found.gain.clear

@@ -120,6 +120,21 @@ def test_hours_count_where_the_event_time_is_a_timestamp(shop: Project, lake: La
     assert label_spine(project, declared, lake)["spent_next_7d"].to_list() == [2]  # 12:00 and 18:00 of the 2nd
 
 
+def test_days_whose_last_hours_are_still_to_come_are_left_out(shop_features: Project, lake: Lake) -> None:
+    """Half a day after the next: the last day of gold whole, the row of that day has its window after all of gold."""
+    last = lake.read(shop_features.gold_name("orders"))["day"].max()
+    half = spec(shop_features, "next_week", offset=DAY, horizon=DAY / 2, default=0)
+    assert label_spine(shop_features, half, lake)["day"].max() == last - DAY
+
+
+def test_what_is_not_a_number_is_no_label(shop_features: Project, lake: Lake) -> None:
+    some = "case when count(*) % 2 = 0 then 'nan'::double else sum(amount) end"
+    labels = label_spine(shop_features, spec(shop_features, "next_week", expression=some, default=None), lake)
+    everything = label_spine(shop_features, spec(shop_features, "next_week", default=None), lake)
+    assert labels["spent_next_7d"].is_finite().all()
+    assert 0 < labels.height < everything.height
+
+
 def test_static_label_is_of_the_key_and_an_aggregate_works_too(shop_features: Project, lake: Lake) -> None:
     members = lake.read(shop_features.gold_name("members")).sort("customer")
     plain = label_spine(shop_features, shop_features.models["leaver"], lake)
