@@ -129,13 +129,8 @@ def _judge(
         except KaratError as error:
             passed.append(f"champion {champion.version} can no longer be scored ({error.what})")
         else:
-            better = gain(metric, metrics[metric], rival[metric])
-            compared = (
-                f"{metric} {metrics[metric]:.4g} against champion {champion.version}'s {rival[metric]:.4g} on the same "
-                f"{rows.rows.height} rows: {better:+.2%}, margin {spec.gates.margin:.2%}"
-            )
-            enough = better >= spec.gates.margin and better > 0
-            (passed if enough else refused).append(compared)
+            compared, wins = _against(spec, metric, champion, metrics=metrics, rival=rival, rows=rows.rows.height)
+            (passed if wins else refused).append(compared)
     if not refused and project.spec.approval == "manual" and not approved:
         refused.append("it passes every gate and waits for approval: " + "; ".join(passed))
     return Decision(
@@ -148,6 +143,32 @@ def _judge(
         baseline=baseline,
         champion_version=candidate.version if not refused else (champion.version if champion else None),
     )
+
+
+def _against(
+    spec: ModelSpec,
+    metric: str,
+    champion: ModelVersion,
+    *,
+    metrics: dict[str, float],
+    rival: dict[str, float],
+    rows: int,
+) -> tuple[str, bool]:
+    """How the candidate does against the champion on the same rows, in words, and whether that is enough.
+
+    Rows may allow a metric for one of them alone: roc_auc needs every class that a model knows among them, a
+    silhouette two clusters of its own.
+    """
+    if metric not in metrics:
+        return f"its test rows as they stand now allow no {metric}", False
+    if metric not in rival:
+        return f"champion {champion.version} can no longer be scored (it has no {metric} on the same {rows} rows)", True
+    better = gain(metric, metrics[metric], rival[metric])
+    compared = (
+        f"{metric} {metrics[metric]:.4g} against champion {champion.version}'s {rival[metric]:.4g} on the same "
+        f"{rows} rows: {better:+.2%}, margin {spec.gates.margin:.2%}"
+    )
+    return compared, better >= spec.gates.margin and better > 0
 
 
 def unclear(candidate: ModelVersion) -> str:

@@ -176,6 +176,22 @@ def check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, targ
                 where=label_place(spec),
                 remedy="look at its expression; or gather more rows, or split them otherwise ('split: {by: entity}')",
             )
+    if spec.task == "multiclass" and spec.primary_metric == "roc_auc":
+        _check_every_class(spec, learned[target], test[target])
+
+
+def _check_every_class(spec: ModelSpec, learned: pl.Series, test: pl.Series) -> None:
+    """roc_auc holds each class against the rest, so that every class must be among the test rows."""
+    missing = [c for c in learned.unique().sort().to_list() if c not in set(test.to_list())]
+    if missing:
+        shown = ", ".join(map(repr, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise UnusableLabel(
+            f"the label of {spec.name!r} has {'the class' if len(missing) == 1 else 'the classes'} {shown} among the "
+            f"rows to learn from and in none of the {len(test)} test rows, so that roc_auc cannot be computed",
+            where=label_place(spec),
+            remedy="choose a metric that does without ('metric: log_loss'), put rare classes together in its "
+            "expression, or give every class test rows: more rows, a larger 'split.test', or 'split: {by: entity}'",
+        )
 
 
 def _check_each(spec: ModelSpec, learned: pl.Series) -> None:

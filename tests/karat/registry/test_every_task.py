@@ -45,3 +45,37 @@ def test_it_is_judged_promoted_and_held_against(
     assert f"against champion 1's {decision.champion_metrics[metric]:.4g} on the same" in decision.reason
     better = decision.candidate_metrics[metric] > decision.champion_metrics[metric]
     assert decision.promoted is better
+
+
+def test_a_champion_that_has_no_metric_on_the_candidates_rows_stands_in_nobodys_way(
+    shop_features: Project, lake: Lake, registry: Registry
+) -> None:
+    """The champion knows a class that these rows lack, so that it has no roc_auc there; or puts them all into one
+    cluster, so that it has no silhouette."""
+    people = {"lookups": [{"table": "people_features", "features": ["age"]}], "gates": {"perfect": "warn"}}
+    of_age = "CASE WHEN age > 60 THEN 'old' WHEN age > 40 THEN 'middle' ELSE 'young' END"
+    aged = {"task": "multiclass", "kind": "random_forest", "metric": "roc_auc", "parameters": {"n_estimators": 10}}
+    grouped = {"task": "clustering", "kind": "kmeans", "metric": "silhouette"}
+    for first, later in (
+        (
+            aged | {"label": {"source": "members", "name": "aged", "expression": of_age}},
+            aged | {"label": {"source": "members", "name": "aged", "expression": of_age.replace("'old'", "'middle'")}},
+        ),
+        (
+            grouped | {"name": "groups", "label": None, "parameters": {"n_clusters": 2}},
+            grouped
+            | {"name": "groups", "parameters": {"n_clusters": 4}}
+            | {"label": {"source": "members", "name": "aged", "expression": "1", "where": "age > 60"}},
+        ),
+    ):
+        base = shop_features.models["leaver"].model_dump() | people
+        old, new = (ModelSpec.model_validate(base | change) for change in (first, later))
+        make_candidate(shop_features, old, lake, registry)
+        assert promote(shop_features, old, lake, registry).promoted
+        make_candidate(shop_features, new, lake, registry)
+        decision = promote(shop_features, new, lake, registry)
+        assert decision.promoted, decision.reason
+        metric = new.metric
+        assert f"champion 1 can no longer be scored (it has no {metric} on the same " in decision.reason
+        assert metric in decision.candidate_metrics
+        assert metric not in decision.champion_metrics

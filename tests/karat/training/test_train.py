@@ -213,6 +213,18 @@ def test_a_label_that_teaches_nothing_is_refused(task, change, error, says):
         trained(task, rows().with_columns(**change))
 
 
+def test_a_class_that_no_test_row_has_is_named_where_the_metric_needs_it():
+    """roc_auc holds each class against the rest; the others of a multi-class model do without."""
+    rare = pl.when(pl.int_range(pl.len()) % 40 == 1).then(pl.lit("rare")).otherwise("multiclass")
+    frame = rows().with_columns(multiclass=rare)
+    with pytest.raises(UnusableLabel) as refused:
+        trained("multiclass", frame, metric="roc_auc")
+    assert "the class 'rare' among the rows to learn from and in none of the 150 test rows" in refused.value.what
+    assert "metric: log_loss" in refused.value.remedy
+    assert "roc_auc" not in trained("multiclass", frame).metrics
+    assert trained("multiclass", metric="roc_auc").metrics["roc_auc"] > 0.8
+
+
 def test_too_few_rows_are_refused_unless_allowed():
     with pytest.raises(TooFewRows, match="has 90 rows of use, fewer than its minimum of 100"):
         trained("regression", rows()[:90])
