@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from infra.impact import refuse_breaking
@@ -25,10 +27,13 @@ def work(job: Job) -> Iterator[Outcome]:
     if job.parameters.get("sample"):
         sample_missing(job)
     left_out = waiting(job, {t: [job.project.tables[t].source] for t in tables})
-    for done, table in enumerate(tables, start=1):
-        outcome = left_out.get(table) or attempt(table, compute, job, table)
-        conclude(outcome, done, len(tables))
-        yield outcome
+    # Most tables are one shard: one after the other they would leave all cores but one idle.
+    with ThreadPoolExecutor(RayExecutor().workers) as pool:
+        begun = [pool.submit(attempt, t, compute, job, t) for t in tables if t not in left_out]
+        computed = (future.result() for future in as_completed(begun))
+        for done, outcome in enumerate(chain(left_out.values(), computed), start=1):
+            conclude(outcome, done, len(tables))
+            yield outcome
 
 
 def sample_missing(job: Job) -> None:

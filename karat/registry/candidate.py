@@ -44,7 +44,7 @@ from karat.training.truth import TRUTH, check_classes, truth_of
 SPLIT = "karat_split"
 #: Fields of a declaration that leave the trained model as it is.
 _NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates", "protected", "risk_levels"}
-_NOT_LEARNED |= {"explain", "tags", "experiment", "limits", "notes"}
+_NOT_LEARNED |= {"explain", "tags", "experiment", "limits", "notes", "search"}
 _STEPS = 5
 
 
