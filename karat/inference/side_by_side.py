@@ -13,7 +13,8 @@ import polars as pl
 from karat.declare.batch_tables import BatchTable, stamps_of
 from karat.declare.features import FeatureTable
 from karat.declare.project import Project
-from karat.lake import Commit, Lake, Work
+from karat.errors import SchemaMismatch
+from karat.lake import Lake, Work
 from karat.names import TableName
 
 KIND = "side_by_side"
@@ -35,8 +36,9 @@ def combine_predictions(project: Project, name: str, lake: Lake) -> Combined:
     """The batch table ``name`` as its models' prediction tables stand now, in one commit.
 
     The same predictions are not combined twice. Where a day's predictions have changed since the last commit, that day
-    is replaced and the others stay; the whole table where the declaration has changed or its rows have no time. A key
-    that one model has not scored has nulls for it. Features are those that the predictions were made from.
+    is replaced and the others stay; the whole table where the declaration or its columns have changed, or its rows have
+    no time. A key that one model has not scored has nulls for it. Features are those that the predictions were made
+    from.
     """
     declared, table = project.spec.batch_tables[name], project.prediction_name(name)
     waits = tuple(m for m in declared.models if not lake.exists(project.prediction_name(m)))
@@ -44,18 +46,27 @@ def combine_predictions(project: Project, name: str, lake: Lake) -> Combined:
         return Combined(table, None, 0, False, waits)
     spine = project.tables[project.models[declared.models[0]].spine_table]
     versions = {model: lake.version(project.prediction_name(model)) for model in declared.models}
-    work = _work(project, declared, lake, versions)
+    work = _work(project, declared, lake, spine, versions)
     if lake.exists(table) and (done := lake.done(table, work)) is not None:
         return Combined(table, done.version, lake.count(table), False)
     days = _changed(project, lake, table, spine, work)
     rows = _rows(project, declared, lake, spine, work=work, days=days)
-    commit = _write(project, declared, lake, table, spine=spine, rows=rows, days=days, work=work)
+    try:
+        _define(project, declared, lake, table, spine=spine, rows=rows)
+    except SchemaMismatch:
+        # A column less, or of another type, or another key: no table of the lake becomes that. This one holds nothing
+        # that the models' own tables do not have, so it is begun anew; killed from here on, it is made by the next run.
+        days, rows = None, _rows(project, declared, lake, spine, work=work, days=None)
+        lake.drop(table)
+        _define(project, declared, lake, table, spine=spine, rows=rows)
+    commit = lake.overwrite(table, rows, days=days, work=work)
     return Combined(table, commit.version, rows.height, commit.changed)
 
 
-def _work(project: Project, declared: BatchTable, lake: Lake, versions: dict[str, int]) -> Work:
+def _work(project: Project, declared: BatchTable, lake: Lake, spine: FeatureTable, versions: dict[str, int]) -> Work:
     detail = {
         "declared": declared.model_dump(mode="json"),
+        "columns": _columns(project, declared, spine),
         "predictions": versions,
         "features": _features_version(project, declared, lake),
     }
@@ -74,9 +85,12 @@ def _features_version(project: Project, declared: BatchTable, lake: Lake) -> int
 
 
 def _changed(project: Project, lake: Lake, table: TableName, spine: FeatureTable, work: Work) -> list[date] | None:
-    """The days whose predictions are others than at the last commit; None for all."""
+    """The days whose predictions are others than at the last commit; None for all: where the table is declared
+    otherwise by now, or its features have others beside them."""
     last = lake.last_work(table, KIND) if lake.exists(table) else None
-    if spine.time is None or last is None or last.detail["declared"] != work.detail["declared"]:
+    if spine.time is None or last is None:
+        return None
+    if any(last.detail.get(part) != work.detail[part] for part in ("declared", "columns")):
         return None
     days: set[date] = set()
     for model, version in work.detail["predictions"].items():
@@ -100,13 +114,21 @@ def _rows(
         *(_mean(members).alias(name) for name, members in declared.averages.items()),
         pl.max_horizontal(_moment(m) for m in declared.models).alias(declared.timestamp),
     )
-    beside: list[str] = []
     if declared.features is not None:
-        beside = [f.name for f in project.tables[declared.features].stored]
+        beside = _beside(project, declared)
         features = lake.scan(project.table_name(declared.features), version=work.detail["features"])
         chosen = _of_days(features, spine, days).select(*key, *beside)
         stamped = stamped.join(chosen, on=key, how="left")
-    return stamped.select(*key, *beside, *declared.own_columns).sort(key).collect()
+    return stamped.select(_columns(project, declared, spine)).sort(key).collect()
+
+
+def _columns(project: Project, declared: BatchTable, spine: FeatureTable) -> list[str]:
+    return [*spine.primary_key, *_beside(project, declared), *declared.own_columns]
+
+
+def _beside(project: Project, declared: BatchTable) -> list[str]:
+    """The features that stand in front."""
+    return [] if declared.features is None else [f.name for f in project.tables[declared.features].stored]
 
 
 def _of_days(rows: pl.LazyFrame, spine: FeatureTable, days: list[date] | None) -> pl.LazyFrame:
@@ -127,7 +149,9 @@ def _answers(declared: BatchTable, model: str) -> list[pl.Expr]:
 
 
 def _moment(model: str) -> str:
-    return f"{model}_scored_at"
+    """When the model was asked, until a row's last is known. A declaration may call a column of its own
+    MODEL_scored_at."""
+    return f"karat_asked_{model}"
 
 
 def _mean(columns: tuple[str, ...]) -> pl.Expr:
@@ -136,17 +160,9 @@ def _mean(columns: tuple[str, ...]) -> pl.Expr:
     return pl.when(whole).then(pl.mean_horizontal(columns))
 
 
-def _write(
-    project: Project,
-    declared: BatchTable,
-    lake: Lake,
-    table: TableName,
-    *,
-    spine: FeatureTable,
-    rows: pl.DataFrame,
-    days: list[date] | None,
-    work: Work,
-) -> Commit:
+def _define(
+    project: Project, declared: BatchTable, lake: Lake, table: TableName, *, spine: FeatureTable, rows: pl.DataFrame
+) -> None:
     lake.create(
         table,
         rows.to_arrow().schema,
@@ -157,4 +173,3 @@ def _write(
         description=declared.description,
         properties={"karat.models": ", ".join(declared.models)},
     )
-    return lake.overwrite(table, rows, days=days, work=work)

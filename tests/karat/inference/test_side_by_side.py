@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -98,6 +99,97 @@ def test_another_declaration_makes_all_rows_anew(both: Project, lake: Lake) -> N
     made = combine_predictions(changed, "sales_batch", lake)
     assert made.rows == 2
     assert lake.read(made.table).sort("day")["half"].to_list() == [None, 0.5]
+
+
+def declaring(project: Project, **update: object) -> Project:
+    """The project with its batch table declared otherwise."""
+    table = project.spec.batch_tables["sales_batch"].model_copy(update=update)
+    return replace(project, spec=project.spec.model_copy(update={"batch_tables": {"sales_batch": table}}))
+
+
+@pytest.mark.parametrize(
+    ("update", "columns"),
+    [
+        (
+            {"columns": {"sold": "next_week.prediction", "oddity": "odd_days.score"}, "averages": {}},
+            ["sold", "oddity", *STAMPS],
+        ),
+        (
+            {"columns": {"sales": "next_week.prediction"}, "averages": {}, "features": None},
+            ["sales", "next_week_version", "next_week_run_id", "inference_timestamp"],
+        ),
+        (
+            {"columns": {"sales": "next_week.run_id", "oddity": "odd_days.score"}, "averages": {}},
+            ["sales", "oddity", *STAMPS],
+        ),
+    ],
+    ids=["a column renamed", "a model left out", "a column of another type"],
+)
+def test_a_declaration_that_takes_something_away_replaces_the_table(
+    both: Project, lake: Lake, update: dict[str, object], columns: list[str]
+) -> None:
+    predict(both, lake, "next_week", sales(LAST - DAY, LAST))
+    predict(both, lake, "odd_days", odd(LAST))
+    combine_predictions(both, "sales_batch", lake)
+    other = declaring(both, **update)
+    made = combine_predictions(other, "sales_batch", lake)
+    features = [] if "features" in update else FEATURES
+    assert (made.changed, made.rows) == (True, 2)
+    assert lake.read(made.table).columns == ["customer", "day", *features, *columns]
+    assert not combine_predictions(other, "sales_batch", lake).changed
+    assert combine_predictions(both, "sales_batch", lake).rows == 2
+    assert lake.read(made.table).sort("day")["middle"].to_list() == [None, 50.25]
+
+
+@pytest.mark.parametrize("step", ["create", "overwrite"])
+def test_killed_while_it_is_replaced_the_next_run_makes_it_whole(
+    both: Project, lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    predict(both, lake, "next_week", sales(LAST - DAY, LAST))
+    predict(both, lake, "odd_days", odd(LAST))
+    table = combine_predictions(both, "sales_batch", lake).table
+    other = declaring(both, columns={"sold": "next_week.prediction", "oddity": "odd_days.score"}, averages={})
+    work = getattr(Lake, step)
+
+    def killed(self: Lake, name: object, *arguments: object, **more: object) -> object:
+        if self.exists(table) and step == "create":  # what stands there refuses first; it is dropped, then killed
+            return work(self, name, *arguments, **more)
+        return signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            combine_predictions(other, "sales_batch", lake)
+    assert not lake.exists(table) or lake.count(table) == 0
+    made = combine_predictions(other, "sales_batch", lake)
+    assert (made.changed, made.rows) == (True, 2)
+    assert lake.read(table).sort("day")["sold"].to_list() == [100.0, 100.0]
+
+
+def test_a_column_may_be_called_as_the_stamp_that_it_is(both: Project, lake: Lake) -> None:
+    predict(both, lake, "next_week", sales(LAST))
+    predict(both, lake, "odd_days", odd(LAST), version=4)
+    stamps = {"next_week_scored_at": "next_week.scored_at", "odd_days_scored_at": "odd_days.scored_at"}
+    made = combine_predictions(declaring(both, columns=stamps, averages={}), "sales_batch", lake)
+    (row,) = lake.read(made.table).select(*stamps, "inference_timestamp").rows()
+    assert [t.minute for t in row] == [1, 4, 4]
+
+
+def test_a_feature_more_makes_all_rows_anew(both: Project, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the days that have not changed, too: a column that the lake adds is null in every row that stands there."""
+    predict(both, lake, "next_week", sales(LAST - DAY))
+    predict(both, lake, "odd_days", odd(LAST - DAY))
+    spend = both.tables["spend_features"]
+    fewer = spend.model_copy(update={"features": tuple(f for f in spend.features if f.name != "mean_28d")})
+    before = replace(both, tables=both.tables | {"spend_features": fewer})
+    assert "mean_28d" not in lake.read(combine_predictions(before, "sales_batch", lake).table).columns
+    predict(both, lake, "next_week", sales(LAST))
+    with monkeypatch.context() as patch:  # killed after the column was added
+        patch.setattr(Lake, "overwrite", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            combine_predictions(both, "sales_batch", lake)
+    made = combine_predictions(both, "sales_batch", lake)
+    assert (made.rows, lake.read(made.table)["mean_28d"].null_count()) == (2, 0)
 
 
 def test_it_waits_for_a_model_without_predictions(both: Project, lake: Lake) -> None:
