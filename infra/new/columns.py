@@ -17,11 +17,13 @@ from karat.quality.parse import parse
 NEARLY = 0.98
 _DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%y")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
-#: Numbers that are not written as a contract reads them: how they look, and how they become one.
-_NUMBERS = {
-    r"-?(\d{1,3}(\.\d{3})+|\d+),\d+": "CAST(replace(replace({}, '.', ''), ',', '.') AS DOUBLE)",
-    r"-?\d{1,3}(,\d{3})+(\.\d+)?|-?\d+\.\d+": "CAST(replace({}, ',', '') AS DOUBLE)",
-}
+#: Numbers that are not written as a contract reads them: how they look, and how they become one. With a comma or a
+#: point between thousands, and the other one before the fraction.
+_COMMA_THOUSANDS = (r"-?([1-9]\d{0,2}(,\d{3})+|\d+)(\.\d+)?", "CAST(replace({}, ',', '') AS DOUBLE)")
+_POINT_THOUSANDS = (
+    r"-?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?",
+    "CAST(replace(replace({}, '.', ''), ',', '.') AS DOUBLE)",
+)
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ def _found(column: pl.Series, name: str) -> Found:
         return Found(column.name, name, _typed(column.dtype), column.drop_nulls())
     values = column.str.strip_chars()
     values = values.filter(values.is_not_null() & (values != ""))
-    dtype = _plain(values)
-    if dtype is not None:
-        return Found(column.name, name, dtype, values)
-    sql, made, told = _written_otherwise(values, quote(column.name))
+    if values.is_empty() or values.str.contains(r"^0\d+$").any():  # 007 is a name
+        return Found(column.name, name, "string", values)
+    if set(values.unique().head(3)) <= {"0", "1"}:
+        return Found(column.name, name, "bool", values)
+    sql, made, told = _number(values, quote(column.name)) or _other(values, quote(column.name))
     return Found(column.name, name, made, values, sql, told)
 
 
@@ -80,24 +83,41 @@ def _typed(dtype: pl.DataType) -> Dtype:
     return {pl.Boolean: "bool", pl.Date: "date"}.get(type(dtype), "string")  # type: ignore[return-value]
 
 
-def _plain(values: pl.Series) -> Dtype | None:
-    """The type that the values are written as; None where it may be one that is written otherwise."""
-    if values.is_empty() or values.str.contains(r"^0\d+$").any():  # 007 is a name
-        return "string"
-    if set(values.unique().head(3)) <= {"0", "1"}:
-        return "bool"
-    tried: tuple[Dtype, ...] = ("int64", "float64", "bool", "date", "timestamp")
+#: SQL where the text is not as a contract reads it, the type that is made, and what is to be told of it.
+_Reading = tuple[str | None, Dtype, str]
+
+
+def _number(values: pl.Series, column: str) -> _Reading | None:
+    """The way to read numbers that most of the values have; of ways that read as many, the first."""
+    (english, commas), (german, points) = _COMMA_THOUSANDS, _POINT_THOUSANDS
+    readings: list[tuple[int, str | None, Dtype]] = [
+        (_read_as(values, "int64"), None, "int64"),
+        (_read_as(values, "float64"), None, "float64"),
+        (int(values.str.contains(f"^{english}$").sum()), commas.format(column), "float64"),
+        (int(values.str.contains(f"^{german}$").sum()), points.format(column), "float64"),
+    ]
+    most, sql, dtype = max(readings, key=lambda reading: reading[0])
+    if most < NEARLY * len(values):
+        return None
+    # 1,234 and 1.234 are numbers both ways; where nothing in the column speaks against either, that is told.
+    marked = values.filter(values.str.contains(f"^{german}$") & values.str.contains("[.,]"))
+    if readings[-1][0] < most or sql == readings[-1][1] or marked.is_empty():
+        return sql, dtype, ""
+    shown = marked[0]
+    read, other = shown.replace(",", ""), shown.replace(".", "").replace(",", ".")
+    return sql, dtype, f"{column} {shown} is read as {float(read):.15g}, and could be {float(other):.15g}"
+
+
+def _read_as(values: pl.Series, dtype: Dtype) -> int:
+    return parse(values, dtype, "UTC").problem.null_count()
+
+
+def _other(values: pl.Series, column: str) -> _Reading:
+    """What is no number; text as it is where nothing fits."""
+    tried: tuple[Dtype, ...] = ("bool", "date", "timestamp")
     for dtype in tried:
-        if parse(values, dtype, "UTC").problem.null_count() >= NEARLY * len(values):
-            return dtype
-    return None
-
-
-def _written_otherwise(values: pl.Series, column: str) -> tuple[str | None, Dtype, str]:
-    """SQL, the type that it makes, and what is to be told of it; text as it is where nothing fits."""
-    for pattern, sql in _NUMBERS.items():
-        if values.str.contains(rf"^({pattern}|-?\d+)$").mean() >= NEARLY:  # type: ignore[operator]
-            return sql.format(column), "float64", ""
+        if _read_as(values, dtype) >= NEARLY * len(values):
+            return None, dtype, ""
     shares = _shares(values, [day + clock for clock in _CLOCKS for day in _DAYS])
     fitting = [(day, clock) for clock in _CLOCKS for day in _DAYS if shares[day + clock] >= NEARLY]
     if not fitting:

@@ -412,12 +412,36 @@ def test_a_project_on_a_file_has_the_contract_and_the_map_of_its_columns(karat: 
         (["blue", "12"], "string", None),
         (["", ""], "string", None),
         (["100"] * 60 + ["?"], "int64", None),  # one row in 61 is set aside
+        (["100"] * 197 + ["2.5"] * 3, "float64", None),  # no number is
+        (["100"] * 99 + ["1,234.5"], "float64", "CAST(replace(\"c\", ',', '') AS DOUBLE)"),
+        (["12,5", "1,234", "7"], "float64", "CAST(replace(replace(\"c\", '.', ''), ',', '.') AS DOUBLE)"),
+        (["0,125", "1,234"], "float64", "CAST(replace(replace(\"c\", '.', ''), ',', '.') AS DOUBLE)"),
+        (["1.234,50", "1.234", "7"], "float64", "CAST(replace(replace(\"c\", '.', ''), ',', '.') AS DOUBLE)"),
+        (["1.234", "1.234.567"], "float64", "CAST(replace(replace(\"c\", '.', ''), ',', '.') AS DOUBLE)"),
     ],
     ids=lambda value: str(value[0]) if isinstance(value, list) else None,
 )
 def test_what_a_column_holds(values: list[str], dtype: str, sql: str | None):
     (found,) = columns_of(pl.DataFrame({"c": values}))
     assert (found.dtype, found.sql) == (dtype, sql)
+    assert "could be" not in found.told
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "sql", "told"),
+    [
+        (["999", "1,234", "12,500"], "float64", "CAST(replace(\"c\", ',', '') AS DOUBLE)", "1234, and could be 1.234"),
+        (["1.234", "7.500"], "float64", None, "1.234, and could be 1234"),
+        (["-12.000", "7"], "int64", None, "-12, and could be -12000"),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, list) else None,
+)
+def test_a_mark_before_three_digits_throughout_is_told(values: list[str], dtype: str, sql: str | None, told: str):
+    """Thousands or decimals: nothing in the column says which."""
+    (found,) = columns_of(pl.DataFrame({"c": values}))
+    assert (found.dtype, found.sql) == (dtype, sql)
+    marked = next(v for v in values if not v.isdigit())
+    assert found.told == f'"c" {marked} is read as {told}'
 
 
 def test_names_of_columns_become_names_each_once():
