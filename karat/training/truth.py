@@ -62,7 +62,8 @@ def truth_of(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame)
             remedy=error.remedy,
         ) from error
     keys = [c for c in found.columns if c != TRUTH]
-    return spine.select(keys).join(found, on=keys, how="left", maintain_order="left")[TRUTH]
+    # An event that names no shop has a truth all the same: its own key finds it, and the shop is null on both sides.
+    return spine.select(keys).join(found, on=keys, how="left", nulls_equal=True, maintain_order="left")[TRUTH]
 
 
 def check_classes(spec: ModelSpec, labels: pl.Series) -> None:

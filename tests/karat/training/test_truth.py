@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
-from karat.declare import Column, GoldTable, ModelSpec, Project
+from karat.declare import Column, FeatureTable, GoldTable, ModelSpec, Project, aggregate, from_event
 from karat.errors import LabelNotFound
 from karat.lake import Lake
 from karat.registry import Registry, make_candidate, promote
@@ -68,6 +68,51 @@ def test_the_order_and_the_gaps_of_the_spine_are_kept(planted: Project, lake: La
     several = truth_of(planted, with_truth(planted, expressions={"a": "weekly", "b": "daily"}), lake, mixed)
     assert several is not None
     assert several.list.get(0).to_list() == pytest.approx((several.list.get(1) * 7).to_list())
+
+
+def test_an_event_that_names_no_terminal_keeps_its_truth(shop: Project, lake: Lake) -> None:
+    """By the terminal another table is looked up: the spine brings it, and it may be null."""
+    moments = [datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in range(4)]
+    events = pl.DataFrame({"payment": range(4), "customer": "c001", "at": moments, "fraud": [0, 1, 0, 1]}).with_columns(
+        terminal=pl.Series(["t1", None, "t2", None]), chance=pl.col("payment") / 10
+    )
+    columns = {
+        "payment": Column(dtype="int64"), "customer": Column(dtype="string"), "at": Column(dtype="timestamp"),
+        "terminal": Column(dtype="string"), "fraud": Column(dtype="int64"), "chance": Column(dtype="float64"),
+    }  # fmt: skip
+    for name in ("payments", "payments_truth"):
+        shop.gold[name] = GoldTable(
+            name=name,
+            description="",
+            key=("payment",),
+            event_time="at",
+            columns=columns,
+            truth=name == "payments_truth",
+        )
+        write_table(shop, lake, name, events.select(*columns), "sample")
+    paid = {"entity": ("customer",), "grain": "event", "time": "at", "event_id": "payment"}
+    used = {"entity": ("terminal",), "features": (aggregate("most", "max", "fraud", dtype="int64", description=""),)}
+    own = (from_event("terminal", dtype="string", description=""),)
+    shop.tables["paid"] = FeatureTable(name="paid", description="", source="payments", features=own, **paid)
+    shop.tables["used"] = FeatureTable(name="used", description="", source="payments", **used)
+    stored, key = events.select("customer", "at", "payment", "terminal"), ("customer", "at", "payment")
+    lake.create(shop.table_name("paid"), stored.to_arrow().schema, primary_key=key, timeseries="at")
+    lake.merge(shop.table_name("paid"), stored)
+    spec = ModelSpec(
+        name="m",
+        description="",
+        task="binary",
+        kind="xgboost",
+        spine="paid",
+        lookups=[{"table": "paid"}, {"table": "used"}],
+        label={"source": "payments", "expression": "fraud"},
+        truth={"source": "payments_truth", "expression": "chance"},
+    )
+    spine = label_spine(shop, spec, lake)
+    assert spine.columns[:4] == ["customer", "at", "payment", "terminal"]
+    found = truth_of(shop, spec, lake, spine)
+    assert found is not None
+    assert found.to_list() == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_a_truth_that_does_not_bind_is_named(planted: Project, lake: Lake) -> None:
