@@ -75,6 +75,31 @@ def known_anomalies(
     ]
 
 
+def known_groups(
+    spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
+) -> tuple[str | None, list[str]]:
+    """The label to judge a clustering by, or None where no test row's group is known; with a warning.
+
+    Raises UnusableLabel where the declared metric needs groups.
+    """
+    if target is None or target not in frame.columns:
+        return target, []
+    tested = frame.filter(split == TEST)[target]
+    if tested.is_empty():  # which is told as what it is, and not as a matter of the label
+        return None, []
+    if _known(tested).any():
+        return target, []
+    if spec.metric == "adjusted_rand":
+        raise UnusableLabel(
+            f"the label of {spec.name!r} knows no group among its {len(tested)} test rows, so that "
+            "adjusted_rand cannot be computed",
+            where=label_place(spec),
+            remedy="leave 'metric' out, and it is judged by its silhouette there; or split it otherwise "
+            "('split: {by: entity}')",
+        )
+    return None, [f"the label {target!r} knows no group among the test rows; the model was judged by its silhouette"]
+
+
 def usable(
     spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
 ) -> tuple[pl.DataFrame, pl.Series, list[str]]:

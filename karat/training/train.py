@@ -12,7 +12,7 @@ import polars as pl
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model, Report
 from karat.training.baseline import Naive, naive
-from karat.training.checks import check_columns, check_label, known_anomalies, usable
+from karat.training.checks import check_columns, check_label, known_anomalies, known_groups, usable
 from karat.training.evaluate import evaluate
 from karat.training.importance import importances
 from karat.training.oddities import oddities, unseen
@@ -72,8 +72,8 @@ def train(
     ``label`` is what the model learns; rows without one are left out. An anomaly detector and a clustering learn from
     every row without it. A detector is judged by ``evaluation_label`` (or ``label``: 0 or 1, null where not known)
     where the test rows have both, else by anomalies planted into the test rows; a clustering by the groups that the
-    label names, where they are known. ``time`` is the column by which kinds that stop early take the latest rows for
-    it.
+    label names, where test rows have some, else by its silhouette. ``time`` is the column by which kinds that stop
+    early take the latest rows for it.
     Raises, before any fit: FeatureNotFound, LabelNotFound, LabelOverlapsFeatures, EmptyTrainingSet, TooFewRows,
     UnusableLabel; DeclarationError where the kind refuses the task or a parameter. After it: PerfectScore.
     """
@@ -136,6 +136,8 @@ def _parts(
     warnings: list[str] = []
     if spec.task == "anomaly":
         target, warnings = known_anomalies(spec, frame, label, split)
+    elif spec.task == "clustering":
+        target, warnings = known_groups(spec, frame, label, split)
     check_columns(spec, frame, features, target)
     rows, parts, left_out = usable(spec, frame, target, split)
     learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)

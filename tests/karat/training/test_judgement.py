@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from karat.declare import ModelSpec
-from karat.errors import DeclarationError
+from karat.errors import DeclarationError, TooFewRows, UnusableLabel
 from karat.training.groups import groups_of
 from karat.training.judgement import Judgement
 from karat.training.judging import judge
@@ -258,6 +258,27 @@ def test_a_clustering_is_judged_by_its_groups_or_by_its_silhouette(known):
     assert found.gain.value == pytest.approx(trained.metrics[found.metric] - trained.baseline[found.metric])
     assert found.gain.clear
     assert f"{found.metric}_gain_low" in found.as_metrics()
+
+
+@pytest.mark.parametrize("somewhere", [True, False], ids=["among the others", "nowhere"])
+def test_a_clustering_whose_test_rows_have_no_known_group_is_judged_by_its_silhouette(somewhere):
+    frame, random = world("regression", entities=300, days=2, seed=6), np.random.default_rng(6)
+    group = random.integers(0, 3, 300)[frame["entity"].to_numpy()]
+    frame = frame.with_columns(shown=pl.Series(2.5 * group + random.normal(size=frame.height)), group=pl.Series(group))
+    told = pl.when((pl.col("entity") % 3 != 0) & somewhere).then("group")
+    frame = frame.with_columns(group=told).drop(TRUTH)
+    own = spec_of("clustering", "kmeans", parameters={"n_clusters": 3, "n_init": 2})
+    trained, found = judge_by_entity(own, frame, None, evaluation_label="group")
+    assert found.metric == "silhouette"
+    assert found.gain.clear
+    assert trained.rows["test"] == 200
+    assert "the label 'group' knows no group among the test rows; the model was judged by its silhouette" in (
+        trained.warnings
+    )
+    with pytest.raises(UnusableLabel, match="among its 200 test rows, so that adjusted_rand"):
+        judge_by_entity(own.model_copy(update={"metric": "adjusted_rand"}), frame, None, evaluation_label="group")
+    with pytest.raises(TooFewRows, match="no rows for the test"):
+        judge_by_entity(own, frame.with_columns(entity=pl.lit(1)), None, evaluation_label="group")
 
 
 def test_clusters_that_are_drawn_at_random_gain_nothing():
