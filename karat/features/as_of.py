@@ -175,6 +175,7 @@ def _stretches(
         last, reach = known, max(part_of.lookback, 7 * _DAY)
     elif part_of.lookback:
         yield part_of, (last, last)
+        reach = max(table.lookback, 7 * _DAY)  # idle for as long as these features look back: likely for longer, too
     while True:
         first = max(last - reach, floor)
         yield whole if table.rows == "window" else part_of, (first, last)
