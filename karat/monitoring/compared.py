@@ -38,7 +38,10 @@ def features(champion: Champion) -> Compared:
 
 def predictions(champion: Champion) -> Compared:
     """Up to four weeks of what it predicts, against its predictions of the rows that it was tested on: of those that
-    it learned from it is surer. How these move from week to week is seen among the rows that it learned from."""
+    it learned from it is surer. How these move from week to week is seen among the rows that it learned from.
+
+    Without time the current rows are those that it was tested on, as they are now, and those that have come since.
+    """
     return _compared(champion, PREDICTION_DAYS, lambda side: outputs(champion, side.inputs), (TEST,), (TRAIN,))
 
 
@@ -53,7 +56,7 @@ def _compared(
     if champion.unchanged and until == newest:
         return Compared("no row is newer than the training set")
     first, last = _window(until, newest, longest)
-    rows, current = champion.learned_from(parts, first), champion.current(first, last)
+    rows, current = champion.learned_from(parts, first), champion.current(first, last, parts)
     if min(rows.height, current.total) < FEWEST:
         why = f"too few rows: {current.total} now, {rows.height} to compare with (at least {FEWEST} of each)"
         return Compared(why, first, last)
@@ -61,7 +64,8 @@ def _compared(
     learned = champion.reference(champion.learned_from(past_parts, first)) if past_parts else reference
     known = plain(of(reference))
     history = _history(champion, of, learned, reference.days, (first, last))
-    days = "all rows as they are now" if first is None else f"{first} to {last}"
+    timeless = "rows of the test as they are now, and new ones" if parts else "all rows as they are now"
+    days = timeless if first is None else f"{first} to {last}"
     told = (f"Current: {days}, {_counted(current)}.", *_told(champion, reference, len(history.past)))
     return Compared("", first, last, known, plain(of(current)), history, told)
 

@@ -76,21 +76,32 @@ class Champion:
     def _spine(self) -> TableName:
         return self.project.table_name(self.spec.spine_table)
 
-    def current(self, first: date | None = None, last: date | None = None) -> Side:
-        """The rows of these days as they stand now; all rows of a table without time."""
+    @property
+    def _key(self) -> list[str]:
+        return list(self.project.tables[self.spec.spine_table].primary_key)
+
+    def current(self, first: date | None = None, last: date | None = None, parts: Sequence[str] = ()) -> Side:
+        """The rows of these days as they stand now; all rows of a table without time: with ``parts`` those of these
+        parts of its split, and those that have come since."""
         days = None if first is None or last is None else (first, last)
         keys = self.lake.scan(self._spine, days=days).select(self.columns).collect()
-        keys = keys.sort(self.project.tables[self.spec.spine_table].primary_key)
-        return self._side(keys, None)
+        if parts and self.time is None:
+            # What stood there then and is in none of the parts: learned from, or without a label.
+            others = self._stood().join(self.learned_from(parts), on=self._key, how="anti", nulls_equal=True)
+            keys = keys.join(others, on=self._key, how="anti", nulls_equal=True)
+        return self._side(keys.sort(self._key), None)
 
     def every(self, first: date, last: date) -> Side:
         """All rows that these days had in the tables that the training set pins, with or without a label."""
+        return self._side(self._stood((first, last)).sort(self._key), self.pinned)
+
+    def _stood(self, days: tuple[date, date] | None = None) -> pl.DataFrame:
+        """The keys of the spine table at the version that the training set pins."""
         name = self._spine
         pins: dict[str, Any] = self.loaded.metadata["pins"]
         version = self.pinned.get(name, pins["sources"].get(str(name)))
         source, stands = (name, None) if version is None else self.lake.pinned_source(name, version)
-        keys = self.lake.scan(source, stands, days=(first, last)).select(self.columns).collect()
-        return self._side(keys.sort(self.project.tables[self.spec.spine_table].primary_key), self.pinned)
+        return self.lake.scan(source, stands, days=days).select(self.columns).collect()
 
     def learned_from(self, parts: Sequence[str] = (), before: date | None = None) -> pl.DataFrame:
         """The rows of the training set: those of ``parts`` of its split, ``before`` a day; all days where that leaves

@@ -116,3 +116,24 @@ def test_only_the_newest_pages_stay(champions: Project, lake: Lake, registry: Re
     names = sorted(p.name for p in folder.iterdir())
     assert names[0] == "2026-03-01-fairness.html"
     assert names[1:] == [f"2026-03-{day:02}-dataset.html" for day in range(3, 15)]
+
+
+def test_without_time_predictions_of_rows_that_were_not_learned_from_are_compared(
+    shop_features: Project, lake: Lake, registry: Registry
+) -> None:
+    """A model may be surer of the rows that it learned from, and people without a label may be other people."""
+    members = lake.read(shop_features.gold_name("members"))
+    label = pl.when(pl.col("age") > 30).then("left")
+    write_table(shop_features, lake, "members", members.with_columns(left=label), "sample")
+    compute_table(shop_features, "people_features", lake)
+    crown(shop_features, "leaver", lake, registry)
+
+    def come(number: int, age: int) -> Watched:
+        fresh = members.head(number).with_columns(customer="n" + pl.col("customer"), age=age, left=None)
+        write_table(shop_features, lake, "members", pl.concat([members, fresh], how="vertical_relaxed"), "sample")
+        compute_table(shop_features, "people_features", lake)
+        return report(shop_features, "leaver", lake, registry, "prediction")
+
+    one = come(1, 40)
+    assert (one.drifted, one.rows["current_rows"][0]) == ([], one.rows["reference_rows"][0] + 1)
+    assert come(200, 79).drifted == ["probability"]
