@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -47,13 +47,21 @@ class Watched:
         return far["column_name"].to_list()
 
 
+@dataclass(frozen=True)
+class Reports:
+    """``found``: of the checks that came to an end; ``failed``: what the others raised."""
+
+    found: Sequence[Watched]
+    failed: Mapping[Check, Exception]
+
+
 def watch(
     project: Project, spec: ModelSpec, lake: Lake, registry: Registry, *, checks: Collection[Check], day: date
-) -> list[Watched]:
+) -> Reports:
     """The reports of a model's champion for ``day``; their pages are put among the artifacts of the champion's run.
 
-    Where too few rows are new, its rows have no statistic and say so. Raises NoChampion, and what reading the training
-    set's pinned versions, the model and its features raises.
+    Where too few rows are new, its rows have no statistic and say so. A check that fails leaves the others. Raises
+    NoChampion, and what reading the model and the keys of its training set raises.
     """
     version = valid_champion(project, spec, lake, registry)
     if version is None:
@@ -63,7 +71,14 @@ def watch(
             remedy=f"train and promote one: karat run {project.name} --models {spec.name}",
         )
     champion = Champion.of(project, spec, lake, registry, version)
-    return [_watched(champion, registry, check, day) for check in checks]
+    found: list[Watched] = []
+    failed: dict[Check, Exception] = {}
+    for check in checks:
+        try:
+            found.append(_watched(champion, registry, check, day))
+        except Exception as error:  # also what nobody foresaw: the other checks have nothing to do with it
+            failed[check] = error
+    return Reports(found, failed)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def compute(project: Project, lake: Lake) -> None:
 
 
 def report(project: Project, name: str, lake: Lake, registry: Registry, check: str = "dataset") -> Watched:
-    (found,) = watch(project, project.models[name], lake, registry, checks=[check], day=DAY)
+    (found,) = watch(project, project.models[name], lake, registry, checks=[check], day=DAY).found
     return found
 
 
@@ -90,7 +90,7 @@ def test_how_groups_fare_is_told_of_the_rows_that_were_not_learned_from(
 ) -> None:
     """The city is one of the features, and nobody leaves because of it; the age decides."""
     spec = champions.models["leaver"].model_copy(update={"protected": ("city", "customer")})
-    (found,) = watch(champions, spec, lake, registry, checks=["fairness"], day=DAY)
+    (found,) = watch(champions, spec, lake, registry, checks=["fairness"], day=DAY).found
     city, customer = found.rows.sort("column_name").to_dicts()
     assert (city["method"], city["drifted"]) == ("selection rate", False)
     assert "too few labels" in city["note"]  # some forty people of the test live in each
