@@ -75,7 +75,9 @@ def _groups(champion: Champion, keys: pl.DataFrame) -> list[pl.Series]:
             continue
         tables = dict.fromkeys((spec.spine_table, *(lookup.table for lookup in spec.lookups)))
         table = next(t for t in tables if column in {f.name for f in project.tables[t].stored})
-        asked = spec.model_copy(update={"lookups": (Lookup(table=table, features=(column,)),)})
+        # The rows stay those of the model: without its spine named, the column's own table would be taken for it.
+        alone = (Lookup(table=table, features=(column,)),)
+        asked = spec.model_copy(update={"spine": spec.spine_table, "lookups": alone})
         pinned = [pin(lookup, champion.lake, keys) for lookup in lookups_of(project, asked)]
         found[column] = fill(champion.lake, keys, pinned).values[column]
     return [found[c].cast(pl.String).alias(c) for c in spec.protected]
