@@ -22,11 +22,13 @@ TASKS = ("binary", "anomaly")
 
 @dataclass(frozen=True)
 class Audit:
-    """``rows``: ``selected``, ``positive`` and the protected columns; ``first`` and ``last``: the days of those newer
-    than the training set, None without any."""
+    """``rows``: ``selected``, ``positive`` and the protected columns, first of the ``tested`` rows, then of the
+    ``newer`` ones; ``first`` and ``last``: the days of those newer than the training set, None without any."""
 
     rows: pl.DataFrame
     told: tuple[str, ...]
+    tested: int
+    newer: int
     first: date | None = None
     last: date | None = None
 
@@ -41,8 +43,10 @@ def audit_of(champion: Champion) -> Audit:
         sides.append(_rows(champion, _labelled(champion, champion.current(first, last))))
     rows = pl.concat(sides)
     labels = rows.height - rows["positive"].null_count()
-    newer = f" and {rows.height - tested.rows:,} rows of {first} to {last}" if first else ""
-    return Audit(rows, (f"{tested.rows:,} rows of the test{newer}; {labels:,} have a label.",), first, last)
+    newer = rows.height - tested.rows
+    since = f" and {newer:,} rows of {first} to {last}" if first else ""
+    told = f"{tested.rows:,} rows of the test{since}; {labels:,} have a label."
+    return Audit(rows, (told,), tested.rows, newer, first, last)
 
 
 def _labelled(champion: Champion, side: Side) -> Side:

@@ -21,7 +21,6 @@ from karat.monitoring.report import draw, draw_groups
 from karat.monitoring.sides import Champion
 from karat.monitoring.table import POLARS, Check
 from karat.registry import Registry, valid_champion
-from karat.training.split import TEST
 
 #: Of each check the pages of so many days stay in MLflow: each brings its own scripts, some megabytes.
 PAGES = 12
@@ -149,8 +148,7 @@ def _fairness(champion: Champion) -> _Found:
     audit = audit_of(champion)
     findings, groups = audited(audit.rows, spec.protected)
     page = partial(draw_groups, findings, groups, audit.told)
-    tested = champion.learned_from((TEST,)).height
-    return _Found(findings, _said(findings), tested, audit.rows.height, audit.first, audit.last, page)
+    return _Found(findings, _said(findings), audit.tested, audit.newer, audit.first, audit.last, page)
 
 
 _FOUND: dict[Check, Callable[[Champion], _Found]] = {

@@ -96,9 +96,9 @@ def test_how_groups_fare_is_told_of_the_rows_that_were_not_learned_from(
     assert "too few labels" in city["note"]  # some forty people of the test live in each
     assert 0 <= city["statistic"] < city["threshold"]
     assert (customer["statistic"], customer["note"]) == (None, "no two groups of 30 rows")
-    assert city["current_rows"] == registry.spine(registry.champion(champions.model_name("leaver")))[
-        "karat_split"
-    ].to_list().count("test")
+    learned = registry.spine(registry.champion(champions.model_name("leaver")))
+    tested = learned["karat_split"].to_list().count("test")
+    assert (city["reference_rows"], city["current_rows"]) == (tested, 0)  # without time no row is newer
     run = registry.client.get_run(city["run_id"])
     page = (registry.connection.local(run.info.artifact_uri) / city["report"]).read_text()
     assert "<td>not told</td>" in page
@@ -137,3 +137,21 @@ def test_without_time_predictions_of_rows_that_were_not_learned_from_are_compare
     one = come(1, 40)
     assert (one.drifted, one.rows["current_rows"][0]) == ([], one.rows["reference_rows"][0] + 1)
     assert come(200, 79).drifted == ["probability"]
+
+
+def test_the_rows_that_were_looked_at_are_counted_and_no_others(
+    shop_features: Project, lake: Lake, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many rows a fixed sample is looked at, of those of the test and of the newer ones alike."""
+    crown(shop_features, "odd_days", lake, registry)
+    orders = lake.read(shop_features.gold_name("orders"))
+    later = orders.filter(pl.col("day") > END - timedelta(days=7)).with_columns(
+        pl.col("day") + timedelta(days=7), pl.col("order_id") + orders.height
+    )
+    write_table(shop_features, lake, "orders", pl.concat([orders, later]), "sample")
+    compute(shop_features, lake)
+    monkeypatch.setattr("karat.monitoring.sides.sampled", lambda rows: rows.head(60))
+    spec = shop_features.models["odd_days"].model_copy(update={"protected": ("customer",)})
+    (found,) = watch(shop_features, spec, lake, registry, checks=["fairness"], day=DAY).found
+    assert found.rows.select("reference_rows", "current_rows").row(0) == (60, 60)
+    assert found.rows["first_day"][0] > END
