@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
-from karat.declare import ModelSpec
+from cronsim import CronSim
+
+from karat.declare import ModelSpec, Project
 from karat.lake import Lake
-from karat.monitoring import CHECKS, SCHEDULES, Check, reported
-from tasks.schedule import is_due
+from karat.monitoring import CHECKS, SCHEDULES, Check, first_reported, reported
 from tasks.scope import Scope
 
 
 def due_checks(scope: Scope, versions: Mapping[str, int]) -> dict[str, list[Check]]:
     """Model -> its checks that are due, of the models whose champion's version is given; without those that have none.
 
-    A check is due on the day of its schedule, once; that of the features also where its newest report is of another
-    version. What a new champion predicts in a month, and how groups fare with it, is still to come.
+    A check is due on the day of its schedule, once, and on any later day until it is made up; that of the features also
+    where its newest report is of another version. What a new champion predicts in a month, and how groups fare with it,
+    is still to come: a check that was never made counts as missed since the model's first report.
     """
-    lake = Lake(scope.settings.lake, scope.settings.environment)
-    known, now = reported(lake, scope.project.catalog), datetime.now(UTC)
-    today = [check for check in CHECKS if is_due(scope.project, SCHEDULES[check], now)]
+    project, lake = scope.project, Lake(scope.settings.lake, scope.settings.environment)
+    known, first, now = reported(lake, project.catalog), first_reported(lake, project.catalog), datetime.now(UTC)
+    today = _day(project, now)
+    fires = {check: last_fire(project, SCHEDULES[check], now) for check in CHECKS}
 
     def due(model: str, check: Check) -> bool:
-        day, version = known.get((str(scope.project.model_name(model)), check), (None, None))
-        new = check == "dataset" and version != versions[model]
-        return new or (check in today and (day, version) != (now.date(), versions[model]))
+        name, fired = str(project.model_name(model)), fires[check]
+        newest = known.get((name, check))
+        since = newest.at if newest else first.get(name)
+        other = newest is None or newest.version != versions[model]
+        missed = since is not None and fired is not None and _day(project, since) < fired
+        return missed or (other and (check == "dataset" or fired == today))
 
     chosen = {m: [c for c in checks_of(spec) if due(m, c)] for m, spec in scope.models.items() if m in versions}
     return {model: checks for model, checks in chosen.items() if checks}
+
+
+def last_fire(project: Project, schedule: str, now: datetime) -> date | None:
+    """The last day, ``now``'s own included, on which this one of the project's schedules fires at any time; in the
+    project's time zone. None where it never did."""
+    midnight = datetime.combine(_day(project, now) + timedelta(days=1), time(), ZoneInfo(project.spec.timezone))
+    found = next(CronSim(getattr(project.spec.schedules, schedule), midnight, reverse=True), None)
+    return None if found is None else found.date()
+
+
+def _day(project: Project, moment: datetime) -> date:
+    return moment.astimezone(ZoneInfo(project.spec.timezone)).date()
 
 
 def asked_checks(scope: Scope, checks: Sequence[Check] | None) -> dict[str, list[Check]]:

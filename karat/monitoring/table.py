@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, Literal, get_args
 
 import polars as pl
@@ -55,6 +56,7 @@ SCHEMA = pa.schema(
 )
 POLARS: Any = {name: kind for name, (kind, _) in _COLUMNS.items()}
 _KIND, _ATTEMPTS = "drift", 20
+_AT = pl.coalesce("checked_at", pl.col("day").cast(_MOMENT)).alias("at")
 
 
 def drift_name(catalog: str) -> TableName:
@@ -113,7 +115,23 @@ def found_on(lake: Lake, catalog: str, day: date | None = None) -> pl.DataFrame:
     return rows.filter(newest if day is None else pl.col("day") == day).sort(KEY).collect()
 
 
-def reported(lake: Lake, catalog: str) -> dict[tuple[str, str], tuple[date, int]]:
-    """(model's name, check) -> day of its newest report and the model's version in it."""
-    rows = found_on(lake, catalog).select("model_name", "check_name", "day", "model_version").unique()
-    return {(model, check): (day, version) for model, check, day, version in rows.rows()}
+@dataclass(frozen=True)
+class Reported:
+    """The newest report of a model's check: when it was made, and the model's version in it."""
+
+    at: datetime
+    version: int
+
+
+def reported(lake: Lake, catalog: str) -> dict[tuple[str, str], Reported]:
+    """(model's name, check) -> its newest report."""
+    newest = found_on(lake, catalog).group_by("model_name", "check_name").agg(_AT.max(), pl.col("model_version").max())
+    return {(model, check): Reported(at, version) for model, check, at, version in newest.rows()}
+
+
+def first_reported(lake: Lake, catalog: str) -> dict[str, datetime]:
+    """Model's name -> when the first report of any of its checks was made."""
+    name = drift_name(catalog)
+    if not lake.exists(name):
+        return {}
+    return dict(lake.scan(name).group_by("model_name").agg(_AT.min()).collect().rows())

@@ -38,8 +38,14 @@ def on(scope: Scope, schedules: dict[str, str]) -> Scope:
     return replace(scope, project=replace(scope.project, spec=spec))
 
 
-def told(scope: Scope, check: str, day: date, version: int) -> None:
-    row = {"day": day, "model_name": "shop_dev.models.next_week", "check_name": check, "column_name": "x"}
+def told(scope: Scope, check: str, day: date, version: int, at: datetime | None = None) -> None:
+    row = {
+        "day": day,
+        "checked_at": at,
+        "model_name": "shop_dev.models.next_week",
+        "check_name": check,
+        "column_name": "x",
+    }
     lake = Lake(scope.settings.lake, "dev")
     record(lake, "shop_dev", pl.DataFrame([row | {"model_version": version}], schema=POLARS, orient="row"))
 
@@ -61,6 +67,49 @@ def test_on_the_day_of_its_schedule_a_check_is_due_once(scope: Scope) -> None:
         told(scope, check, TODAY, 1)
     assert due_checks(scope, {"next_week": 1}) == {}
     assert due_checks(scope, {"next_week": 2}) == {"next_week": ["dataset", "prediction"]}
+
+
+def at(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Makes it this moment of UTC."""
+    frozen = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    clock = type("Clock", (datetime,), {"now": classmethod(lambda _, zone: frozen.astimezone(zone))})
+    monkeypatch.setattr("tasks.watched.datetime", clock)
+
+
+def test_a_check_that_was_missed_on_its_day_is_made_up(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The master failed on the first of the month: the next run makes the check, and no run after that."""
+    scope = on(scope, NEVER | {"prediction_drift": "0 5 1 * *"})
+    told(scope, "dataset", date(2026, 2, 20), 1)
+    at(monkeypatch, "2026-02-28T06:00")  # the model was not yet there on the first of February
+    assert due_checks(scope, {"next_week": 1}) == {}
+    at(monkeypatch, "2026-03-03T06:00")
+    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["prediction"]}
+    told(scope, "prediction", date(2026, 3, 3), 1)
+    assert due_checks(scope, {"next_week": 1}) == {}
+    at(monkeypatch, "2026-04-02T06:00")
+    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["prediction"]}
+
+
+def test_what_a_new_champion_predicts_is_still_to_come(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = on(scope, NEVER | {"prediction_drift": "0 5 1 * *"})
+    at(monkeypatch, "2026-03-03T06:00")
+    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["dataset"]}
+    told(scope, "prediction", date(2026, 3, 1), 1)
+    assert due_checks(scope, {"next_week": 2}) == {"next_week": ["dataset"]}
+
+
+def test_days_are_those_of_the_projects_zone(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Zurich the second of March begins at 23:00 UTC on the first."""
+    scope = on(scope, NEVER | {"dataset_drift": "0 5 * * *"})
+    spec = scope.project.spec.model_copy(update={"timezone": "Europe/Zurich"})
+    scope = replace(scope, project=replace(scope.project, spec=spec))
+    told(scope, "dataset", date(2026, 3, 1), 1, datetime(2026, 3, 1, 23, 30, tzinfo=UTC))
+    at(monkeypatch, "2026-03-01T23:45")
+    assert due_checks(scope, {"next_week": 1}) == {}
+    at(monkeypatch, "2026-03-02T06:00")
+    assert due_checks(scope, {"next_week": 1}) == {}
+    at(monkeypatch, "2026-03-02T23:15")
+    assert due_checks(scope, {"next_week": 1}) == {"next_week": ["dataset"]}
 
 
 def test_groups_are_asked_about_where_a_model_declares_some(scope: Scope) -> None:

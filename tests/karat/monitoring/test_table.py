@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from karat.lake import Lake
-from karat.monitoring import drift_name, found_on, record, reported
+from karat.monitoring import Reported, drift_name, first_reported, found_on, record, reported
 from karat.monitoring.table import POLARS
 
 DAY, NEXT = date(2026, 11, 21), date(2026, 11, 22)
@@ -56,8 +56,10 @@ def test_two_at_once_lose_nothing(lake: Lake) -> None:
     assert standing(lake) == {("first", "x"): 0.0} | {(m, "x"): 0.1 for m in "abcd"}
 
 
-def test_what_was_reported_last(lake: Lake) -> None:
-    assert reported(lake, "shop_dev") == {}
-    record(lake, "shop_dev", rows("a", {"x": 0.1, "y": 0.1}))
-    record(lake, "shop_dev", rows("a", {"x": 0.1}, NEXT, version=2))
-    assert reported(lake, "shop_dev") == {("shop_dev.models.a", "dataset"): (NEXT, 2)}
+def test_what_was_reported_last_and_first(lake: Lake) -> None:
+    assert (reported(lake, "shop_dev"), first_reported(lake, "shop_dev")) == ({}, {})
+    early, late = (datetime(2026, 11, day, 23, 30, tzinfo=UTC) for day in (21, 22))
+    record(lake, "shop_dev", rows("a", {"x": 0.1, "y": 0.1}, checked_at=early))
+    record(lake, "shop_dev", rows("a", {"x": 0.1}, NEXT, version=2, checked_at=late))
+    assert reported(lake, "shop_dev") == {("shop_dev.models.a", "dataset"): Reported(late, 2)}
+    assert first_reported(lake, "shop_dev") == {"shop_dev.models.a": early}
