@@ -53,10 +53,10 @@ def _labelled(champion: Champion, side: Side) -> Side:
     """With the labels that have come; where gold has none at all, without."""
     label = str(champion.spec.target)
     try:
-        known = label_spine(champion.project, champion.spec, champion.lake).select(*champion.columns, label)
+        known = label_spine(champion.project, champion.spec, champion.lake).select(*champion.key, label)
     except TrainingError:
-        known = side.keys.clear().with_columns(pl.lit(None).alias(label))
-    keys = side.keys.join(known, on=champion.columns, how="left", nulls_equal=True, maintain_order="left")
+        known = side.keys.clear().select(*champion.key, pl.lit(None).alias(label))
+    keys = side.keys.join(known, on=champion.key, how="left", nulls_equal=True, maintain_order="left")
     return Side(keys, side.inputs, side.days, side.total)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from karat.declare import ModelSpec, Project
+from karat.errors import ColumnMissing
 from karat.inference import inputs_of
 from karat.lake import Lake
 from karat.monitoring.usual import FEWEST
@@ -38,17 +39,35 @@ class Champion:
 
     @classmethod
     def of(cls, project: Project, spec: ModelSpec, lake: Lake, registry: Registry, version: ModelVersion) -> Champion:
-        """With the keys of its training set, in their stored order."""
-        learned = registry.spine(version).sort(ROW)
-        return cls(project, spec, lake, version, registry.load(version), learned)
+        """With the keys of its training set, in their stored order. Raises ColumnMissing where these are not of the
+        spine table that is declared by now."""
+        champion = cls(project, spec, lake, version, registry.load(version), registry.spine(version).sort(ROW))
+        for column in champion.key:
+            if column not in champion.learned.columns:
+                raise ColumnMissing(
+                    f"the rows that {version.uri} learned from have no column {column!r}, by which "
+                    f"{spec.spine_table!r} tells its rows apart",
+                    where=f"columns: {', '.join(champion.learned.columns)}",
+                    remedy=f"train the model on the rows declared now: karat run {project.name} --models {spec.name}",
+                )
+        return champion
 
     @property
     def time(self) -> str | None:
         return self.project.tables[self.spec.spine_table].time
 
     @property
+    def key(self) -> list[str]:
+        """The columns that tell its rows apart."""
+        return list(self.project.tables[self.spec.spine_table].primary_key)
+
+    @property
     def columns(self) -> list[str]:
-        return list(self.project.spine_columns(self.spec))
+        """The key, and what else of the spine's events the champion's own lookups find their rows by: a lookup declared
+        since may bring a further column, and one taken away its column, too."""
+        events = {f.name for f in self.project.tables[self.spec.spine_table].stored if f.event}
+        more = [c for c in self.learned.columns if c in events and c not in self.key and c != self.spec.target]
+        return [*self.key, *more]
 
     @property
     def pinned(self) -> dict[TableName, int]:
@@ -76,10 +95,6 @@ class Champion:
     def _spine(self) -> TableName:
         return self.project.table_name(self.spec.spine_table)
 
-    @property
-    def _key(self) -> list[str]:
-        return list(self.project.tables[self.spec.spine_table].primary_key)
-
     def current(self, first: date | None = None, last: date | None = None, parts: Sequence[str] = ()) -> Side:
         """The rows of these days as they stand now; all rows of a table without time: with ``parts`` those of these
         parts of its split, and those that have come since."""
@@ -87,13 +102,13 @@ class Champion:
         keys = self.lake.scan(self._spine, days=days).select(self.columns).collect()
         if parts and self.time is None:
             # What stood there then and is in none of the parts: learned from, or without a label.
-            others = self._stood().join(self.learned_from(parts), on=self._key, how="anti", nulls_equal=True)
-            keys = keys.join(others, on=self._key, how="anti", nulls_equal=True)
-        return self._side(keys.sort(self._key), None)
+            others = self._stood().join(self.learned_from(parts), on=self.key, how="anti", nulls_equal=True)
+            keys = keys.join(others, on=self.key, how="anti", nulls_equal=True)
+        return self._side(keys.sort(self.key), None)
 
     def every(self, first: date, last: date) -> Side:
         """All rows that these days had in the tables that the training set pins, with or without a label."""
-        return self._side(self._stood((first, last)).sort(self._key), self.pinned)
+        return self._side(self._stood((first, last)).sort(self.key), self.pinned)
 
     def _stood(self, days: tuple[date, date] | None = None) -> pl.DataFrame:
         """The keys of the spine table at the version that the training set pins."""
