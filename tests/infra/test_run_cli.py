@@ -95,7 +95,7 @@ def test_a_server_that_is_not_there_is_a_clear_error(settings: Settings):
 
 @pytest.mark.platform
 def test_a_project_runs_from_its_gold_to_a_served_champion(platform: Settings):
-    done = karat(platform, "run", "customers")
+    done = karat(platform, "run", "customers", "--models", "churn")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "features-customers: Completed" in done.stdout
     churn = next(line for line in done.stdout.splitlines() if "│ churn" in line)
