@@ -148,10 +148,8 @@ def _as_wide(lake: Lake, name: TableName, rows: pl.DataFrame) -> pl.DataFrame:
     step that it does not foretell, a level that it does not name."""
     if not lake.exists(name):
         return rows
-    known = pl.from_arrow(lake.info(name).schema.empty_table())
-    assert isinstance(known, pl.DataFrame)
-    gone = [pl.lit(None, dtype=t).alias(c) for c, t in known.schema.items() if c not in rows.columns]
-    return rows.with_columns(gone)
+    known = lake.scan(name).collect_schema()
+    return rows.with_columns(pl.lit(None, dtype=t).alias(c) for c, t in known.items() if c not in rows.columns)
 
 
 def _write(project: Project, spec: ModelSpec, lake: Lake, rows: pl.DataFrame, work: Work) -> Commit:

@@ -8,8 +8,8 @@ from karat.registry import LoadedModel
 
 
 def risk_of(loaded: LoadedModel, prediction: np.ndarray) -> list[str | None]:
-    """The level of each row; that of its likeliest label where there are several. None for a model without levels, and
-    for a prediction below every level (there is none, since the first begins at 0) or that is not a number."""
+    """The level of each row, of its likeliest label where there are several; levels begin at 0. None for a model
+    without levels, and for a prediction that is not a number."""
     levels = loaded.risk_levels
     if not levels:
         return [None] * len(prediction)
