@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -41,18 +41,29 @@ def aside_name(name: TableName) -> TableName:
     return TableName(name.catalog, "monitoring", f"{name.table}_set_aside")
 
 
-def stage_checked(lake: Lake, name: TableName, table: FeatureTable, rows: pl.DataFrame, label: str) -> Part:
-    """Asks the row checks and stages what stays and what is set aside. Nothing is visible yet."""
+def stage_checked(lake: Lake, name: TableName, table: FeatureTable, frames: Iterable[pl.DataFrame], label: str) -> Part:
+    """Asks the row checks and stages what stays and what is set aside, one frame after the other. Nothing is visible
+    yet."""
     checks = [c for c in table.declared_checks if isinstance(c, RowCheck)]
-    if not checks:
-        return Part(lake.stage(name, rows, label=label, measure=True))
-    found = count(rows.lazy(), checks, table.primary_key)
-    if not any(f.state == "set_aside" for f in found):
-        return Part(lake.stage(name, rows, label=label, measure=True), [], found)
-    good, aside = part(rows, checks)
-    staged = lake.stage(name, good, label=label, measure=True)
+    asked: list[list[Found]] = []
+    aside: list[pl.DataFrame] = []
+
+    def kept() -> Iterator[pl.DataFrame]:
+        for rows in frames:
+            if not checks:
+                yield rows
+                continue
+            asked.append(count(rows.lazy(), checks, table.primary_key))
+            if any(f.state == "set_aside" for f in asked[-1]):
+                good, bad = part(rows, checks)
+                aside.append(bad)
+                yield good
+            else:
+                yield rows
+
+    staged = lake.stage(name, kept(), label=label, measure=True)
     try:
-        return Part(staged, lake.stage(aside_name(name), aside, label=label), found)
+        return Part(staged, lake.stage(aside_name(name), aside, label=label) if aside else [], added(asked))
     except BaseException:
         lake.discard(name, staged)
         raise

@@ -1,26 +1,31 @@
-"""Windows over days as arrays: each entity a row, each day a column, and powers of two added up.
+"""Windows over days as arrays: each day a row, each entity a column, and powers of two added up.
 
 A window of w days is put together from blocks of 1, 2, 4, ... days, each made of two of the size before: log2(w) passes
 for all windows that share a tile (as the sparse table of range minima has it: Bender and Farach-Colton, The LCA Problem
 Revisited, 2000). A value takes part in a sum through the days of its window alone, so that what leaves a window leaves
 nothing behind, and how the work was cut does not show in the last bits; running sums would do neither.
+
+The days are gone through once, a few at a time, and only as many blocks are kept as windows reach back: what is worked
+upon stays in the processor's caches, and what is made can be written and let go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 #: What windows are made of here; everything else is left to SQL.
 FUNCTIONS = ("sum", "min", "max")
-#: Cells of one piece of the grid: some entities with all their days.
+#: Cells of one piece of the grid: some days with all their entities.
 CELLS = 1 << 20
 #: Where fewer than one in so many cells would be filled, the grid is not worth its memory.
 SPARSE = 8
 _DTYPES = (pl.Float64, pl.Int64, pl.Int32, pl.Int16, pl.Int8)
+_COMBINE: dict[str, Callable[..., np.ndarray]] = {"sum": np.add, "min": np.minimum, "max": np.maximum}
 
 
 @dataclass(frozen=True)
@@ -33,112 +38,153 @@ class Window:
     name: str
 
 
-def suits(rows: pl.DataFrame, keys: Sequence[str], day: str, windows: Sequence[Window]) -> bool:
-    """Whether ``rows`` (sorted by ``keys`` and ``day``, one row each) fill a grid well enough, with numbers that can be
-    added up without running over."""
-    if rows.is_empty() or not windows:
-        return False
-    for window in windows:
-        tile = rows[window.tile]
-        if tile.dtype not in _DTYPES or (tile.dtype != pl.Float64 and _too_large(tile, window)):
+class Grid:
+    """``rows`` (sorted by ``day``, a whole number, and then ``keys``, one row each) as cells of days by entities."""
+
+    def __init__(self, rows: pl.DataFrame, keys: Sequence[str], day: str) -> None:
+        self.rows, self.days = rows, rows[day].to_numpy()
+        self.codes, self.entities = _codes(rows, keys)
+
+    def suits(self, windows: Sequence[Window]) -> bool:
+        """Whether the rows fill the cells well enough, with numbers that can be added up without running over."""
+        if self.rows.is_empty() or not windows:
             return False
-    days = rows[day].to_numpy()
-    width = int(days.max() - days.min()) + max(w.days for w in windows)
-    return int(_codes(rows, keys)[-1] + 1) * width <= max(SPARSE * rows.height, CELLS)
-
-
-def add_windows(rows: pl.DataFrame, keys: Sequence[str], day: str, windows: Sequence[Window]) -> pl.DataFrame:
-    """``rows`` with one more column a window: that of the row's entity in the days up to its own. Null values are left
-    out; a sum of none is 0, a minimum or maximum of none null."""
-    codes, days = _codes(rows, keys), rows[day].to_numpy()
-    grid = _Grid(codes, days - days.min(), max(w.days for w in windows) - 1)
-    by_tile: dict[tuple[str, str], list[Window]] = {}
-    for window in windows:
-        by_tile.setdefault((window.tile, window.function), []).append(window)
-    columns = [c for (tile, function), of in by_tile.items() for c in _of_tile(rows[tile], function, of, grid)]
-    return rows.with_columns(columns)
-
-
-class _Grid:
-    """Where each row stands; in pieces of whole entities, ``margin`` days of nothing before the first."""
-
-    def __init__(self, codes: np.ndarray, days: np.ndarray, margin: int) -> None:
-        self.codes, self.days, self.margin = codes, days, margin
-        self.width = int(days.max()) + 1 + margin
-        self.step = max(1, CELLS // self.width)
-
-    def pieces(self) -> Iterator[tuple[slice, int, np.ndarray]]:
-        """The rows of a piece, how many entities it has, and the places of its rows in the piece."""
-        entities = int(self.codes[-1]) + 1
-        for first in range(0, entities, self.step):
-            last = min(first + self.step, entities)
-            rows = slice(*np.searchsorted(self.codes, [first, last]))
-            places = (self.codes[rows] - first) * self.width + self.days[rows] + self.margin
-            yield rows, last - first, places
-
-
-def _of_tile(tile: pl.Series, function: str, windows: Sequence[Window], grid: _Grid) -> list[pl.Series]:
-    real = tile.dtype == pl.Float64
-    nothing = _nothing(function, real=real)
-    values = tile.cast(pl.Float64 if real else pl.Int64).fill_null(nothing).to_numpy()
-    found = {w.name: np.empty(len(values), dtype=values.dtype) for w in windows}
-    combine: Callable[..., np.ndarray] = {"sum": np.add, "min": np.minimum, "max": np.maximum}[function]
-    for rows, entities, places in grid.pieces():
-        piece = np.full((entities, grid.width), nothing, dtype=values.dtype)
-        piece.ravel()[places] = values[rows]
-        blocks = _Blocks(piece, combine)
         for window in windows:
-            found[window.name][rows] = blocks.window(window.days, grid.margin, overlap=function != "sum")[places]
-    columns = [pl.Series(name, array) for name, array in found.items()]
-    if function == "sum":
-        return columns
-    found_any = pl.when(pl.all() != nothing).then(pl.all()).name.keep()
-    return pl.DataFrame(columns).select(found_any.cast(tile.dtype)).get_columns()
+            tile = self.rows[window.tile]
+            if tile.dtype not in _DTYPES or (tile.dtype != pl.Float64 and _too_large(tile, window)):
+                return False
+        width = int(self.days[-1] - self.days[0]) + max(w.days for w in windows)
+        return self.entities * width <= max(SPARSE * self.rows.height, CELLS)
+
+    def windowed(self, windows: Sequence[Window], *, first: int, height: int) -> Iterator[pl.DataFrame]:
+        """The rows from the day ``first`` on with one more column a window: that of the row's entity in the days up to
+        its own. Null values are left out; a sum of none is 0, a minimum or maximum of none null.
+
+        In frames of whole days, one after the other, of ``height`` rows or some more.
+        """
+        start = int(self.days[0])
+        ends = np.cumsum(np.bincount(self.days - start))
+        steps = list(_steps(ends, first - start, height, max(1, CELLS // self.entities)))
+        by_tile: dict[tuple[str, str], list[Window]] = {}
+        for window in windows:
+            by_tile.setdefault((window.tile, window.function), []).append(window)
+        longest, types = max(step.days for step in steps), self.rows.schema
+        tiles = [_Tile(types[tile], function, of, longest, self.entities) for (tile, function), of in by_tile.items()]
+        for step in steps:
+            part = self.rows[step.rows]
+            places = (self.days[step.rows] - (start + step.first)) * self.entities + self.codes[step.rows]
+            columns = [c for tile in tiles for c in tile.add(part, step.days, places, wanted=step.wanted)]
+            if step.wanted and part.height:
+                yield part.with_columns(columns)
+
+
+class _Step(NamedTuple):
+    """Some days in a row: the first (0 is that of the first row), how many, their rows, and whether they are asked for
+    or only looked back upon."""
+
+    first: int
+    days: int
+    rows: slice
+    wanted: bool
+
+
+def _steps(ends: np.ndarray, wanted: int, height: int, most: int) -> Iterator[_Step]:
+    """Cuts the days into steps of ``height`` rows or more, and of no more than ``most`` days."""
+    first = 0
+    for day, end in enumerate(ends):
+        begin = int(ends[first - 1]) if first else 0
+        if end - begin >= height or day + 1 - first == most or day + 1 in (wanted, len(ends)):
+            yield _Step(first, day + 1 - first, slice(begin, int(end)), day >= wanted)
+            first = day + 1
+
+
+class _Tile:
+    """All windows of one function of one tile, from day to day."""
+
+    def __init__(
+        self, dtype: pl.DataType, function: str, windows: Sequence[Window], longest: int, entities: int
+    ) -> None:
+        self.dtype, self.function, self.name = dtype, function, windows[0].tile
+        self.nothing = _nothing(function, real=dtype == pl.Float64)
+        self.parts = {w.name: _blocks_of(w.days, overlap=function != "sum") for w in windows}
+        self.combine = _COMBINE[function]
+        kind = np.float64 if dtype == pl.Float64 else np.int64
+        powers = 1 + max(part.power for parts in self.parts.values() for part in parts)
+        back = [1 << power if power + 1 < powers else 0 for power in range(powers)]
+        for part in (part for parts in self.parts.values() for part in parts):
+            back[part.power] = max(back[part.power], part.back)
+        self.blocks = [_Blocks(b, longest, entities, self.nothing, kind) for b in back]
+        self.sum = np.empty((longest, entities), dtype=kind)
+
+    def add(self, rows: pl.DataFrame, days: int, places: np.ndarray, *, wanted: bool) -> list[pl.Series]:
+        """Goes on by some days, with values at these ``places`` of them (days by entities); gives their windows, of the
+        rows, if wanted."""
+        values = rows[self.name].cast(pl.Float64 if self.dtype == pl.Float64 else pl.Int64).fill_null(self.nothing)
+        new = self.blocks[0].go_on(days)
+        new.fill(self.nothing)
+        new.reshape(-1)[places] = values.to_numpy()
+        for power, (smaller, larger) in enumerate(zip(self.blocks, self.blocks[1:], strict=False)):
+            self.combine(smaller.last(days), smaller.last(days, back=1 << power), out=larger.go_on(days))
+        if not wanted:
+            return []
+        found = [pl.Series(name, self._window(parts, days)[places]) for name, parts in self.parts.items()]
+        if self.function == "sum":
+            return found
+        found_any = pl.when(pl.all() != self.nothing).then(pl.all()).name.keep()
+        return pl.DataFrame(found).select(found_any.cast(self.dtype)).get_columns()
+
+    def _window(self, parts: Sequence[_Part], days: int) -> np.ndarray:
+        blocks = [self.blocks[part.power].last(days, back=part.back) for part in parts]
+        if len(blocks) == 1:
+            return blocks[0].reshape(-1)
+        out = self.sum[:days]
+        self.combine(blocks[0], blocks[1], out=out)
+        for block in blocks[2:]:
+            self.combine(out, block, out=out)
+        return out.reshape(-1)
+
+
+class _Part(NamedTuple):
+    """The block of 2**power days that ended ``back`` days before."""
+
+    power: int
+    back: int
+
+
+def _blocks_of(days: int, *, overlap: bool) -> list[_Part]:
+    """What a window of ``days`` days is put together from; where blocks may ``overlap``, as they may for a minimum, two
+    are enough."""
+    power = days.bit_length() - 1
+    if overlap:
+        return [_Part(power, back) for back in sorted({0, days - (1 << power)})]
+    # The small ones are the latest: so blocks need not be kept for long.
+    return [_Part(p, days & ((1 << p) - 1)) for p in range(power + 1) if days & (1 << p)]
 
 
 class _Blocks:
-    """The blocks of 1, 2, 4, ... days that end on each day of a piece."""
+    """The blocks of one size that end on each of the last days, the days before the first counting as nothing."""
 
-    def __init__(self, piece: np.ndarray, combine: Callable[..., np.ndarray]) -> None:
-        self.combine, self.sizes = combine, [piece]
+    def __init__(self, back: int, longest: int, entities: int, nothing: float, kind: type) -> None:
+        self.back, self.end = back, back
+        self.days: np.ndarray = np.full((back + max(back, longest), entities), nothing, dtype=kind)
 
-    def of(self, power: int) -> np.ndarray:
-        """Those of 2**power days."""
-        while len(self.sizes) <= power:
-            before, size = self.sizes[-1], 1 << (len(self.sizes) - 1)
-            block = before.copy()
-            self.combine(before[:, size:], before[:, :-size], out=block[:, size:])
-            self.sizes.append(block)
-        return self.sizes[power]
+    def go_on(self, days: int) -> np.ndarray:
+        """The place of some more days."""
+        if self.end + days > len(self.days):
+            self.days[: self.back] = self.days[self.end - self.back : self.end]
+            self.end = self.back
+        self.end += days
+        return self.days[self.end - days : self.end]
 
-    def window(self, days: int, margin: int, *, overlap: bool) -> np.ndarray:
-        """The windows of ``days`` days that end on each day, flat; right from the day ``margin`` on. Where blocks may
-        ``overlap``, as they may for a minimum, two are enough."""
-        power = days.bit_length() - 1
-        first = self.of(power)
-        if days == 1 << power:
-            return first.ravel()
-        out = first.copy()
-        if overlap:
-            self._add(out, power, days - (1 << power), margin)
-            return out.ravel()
-        done = 1 << power
-        for lower in reversed(range(power)):
-            if days & (1 << lower):
-                self._add(out, lower, done, margin)
-                done += 1 << lower
-        return out.ravel()
-
-    def _add(self, out: np.ndarray, power: int, back: int, margin: int) -> None:
-        """Adds the blocks of 2**power days that ended ``back`` days before."""
-        block = self.of(power)
-        self.combine(out[:, margin:], block[:, margin - back : out.shape[1] - back], out=out[:, margin:])
+    def last(self, days: int, back: int = 0) -> np.ndarray:
+        return self.days[self.end - days - back : self.end - back]
 
 
-def _codes(rows: pl.DataFrame, keys: Sequence[str]) -> np.ndarray:
-    """0, 1, 2, ... for the entities, in the order of the rows."""
-    entity = pl.col(keys[0]) if len(keys) == 1 else pl.struct(*keys)
-    return rows.select(entity.rle_id()).to_series().cast(pl.Int64).to_numpy()
+def _codes(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[np.ndarray, int]:
+    """A number for the entity of each row, 0, 1, 2, ... in their order, and how many there are."""
+    entities = rows.select(keys).unique().sort(keys).with_row_index("__code")
+    codes = rows.select(keys).join(entities, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
+    return codes["__code"].cast(pl.Int64).to_numpy(), entities.height
 
 
 def _nothing(function: str, *, real: bool) -> float | int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 import duckdb
@@ -10,16 +11,29 @@ import polars as pl
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
 from karat.features.connection import connect, plain_times, why
-from karat.features.dense import FUNCTIONS, Window, add_windows, suits
+from karat.features.dense import FUNCTIONS, Grid, Window
 from karat.features.derive import derive
 from karat.features.event_windows import PLACE, TIME, EventQuery
 from karat.features.expressions import Place, check_row_sql, columns_read, typed_value
 from karat.features.schema import to_declared
-from karat.features.windows import DAY, Aggregation, Query, finish, render, render_tiles, render_windows
+from karat.features.windows import (
+    DAY,
+    Aggregation,
+    Plain,
+    Query,
+    finish,
+    plain,
+    render,
+    render_outputs,
+    render_tiles,
+    render_windows,
+)
 from karat.lake.order import strictly_increasing
 
 _EPOCH = date(1970, 1, 1)
 _MICROSECONDS_A_DAY = 86_400_000_000
+#: Rows that are put together at a time: few enough for the processor's caches, many enough for a call's cost.
+_ROWS = 1 << 14
 
 #: The first and the last day to compute, both included.
 Days = tuple[date, date]
@@ -36,6 +50,15 @@ def compute_frame(
     row.
     Raises ColumnMissing and DeclarationError before any row is aggregated.
     """
+    frames = list(compute_frames(table, gold, days, source=source))
+    return frames[0] if len(frames) == 1 else pl.concat(frames).sort(table.primary_key)
+
+
+def compute_frames(
+    table: FeatureTable, gold: pl.DataFrame | pl.LazyFrame, days: Days | None = None, *, source: GoldTable | None = None
+) -> Iterator[pl.DataFrame]:
+    """The rows of ``compute_frame`` in one or more frames, each of whole days and sorted by key: what is made of a
+    frame can be let go before the next one is made. Raises as ``compute_frame``."""
     rows = _gold_rows(table, gold.lazy(), days, source)
     order = tuple(c for c in _order(table, source) if c in rows.columns)
     if table.time and days is None:
@@ -43,26 +66,47 @@ def compute_frame(
     keys = {k: rows.schema[k] for k in (*table.entity, *([table.event_id] if table.event_id else []))}
     with connect() as connection:
         connection.register("gold", plain_times(rows))
-        del rows  # from here on DuckDB's alone, to be let go before the feature rows are put together
+        del rows
         query = _query(connection, table, order)
-        frame = _aggregated(connection, query, *_numbers(days))
-        connection.unregister("gold")
-        return _in_schema(connection, table, frame, keys)
+        for frame in _aggregated(connection, query, *_numbers(days)):
+            yield _in_schema(connection, table, frame, keys)
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int) -> pl.DataFrame:
-    """Keys, day and aggregated features. Sums, minima and maxima in windows are made as arrays where the days are
-    filled, which is some eight times faster than SQL's windows; the rest in SQL."""
+def _rows(
+    connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int
+) -> Iterator[pl.DataFrame]:
+    """Keys, day and aggregated features. Sums, minima and maxima in windows are made as arrays, some days at a time,
+    where the days are filled, which is far faster than SQL's windows; the rest in SQL, and at once."""
     arrays = {} if isinstance(query, EventQuery) else {o: n for o, n in query.overs.items() if o.function in FUNCTIONS}
     if not arrays or isinstance(query, EventQuery):
-        return connection.sql(_sql(query, first, last)).pl()
+        yield connection.sql(_sql(query, first, last)).pl()
+        return
     tiles = connection.sql(render_tiles(query, "gold", first, last, left=arrays)).pl()
     windows = [Window(o.function, o.tile, o.days, name) for o, name in arrays.items()]
-    dense = suits(tiles, query.table.entity, DAY, windows)
-    connection.register("tiles", add_windows(tiles, query.table.entity, DAY, windows) if dense else tiles)
+    grid = Grid(tiles, query.table.entity, DAY)
+    if not grid.suits(windows):
+        yield _sql_over(connection, tiles, finish(query, f"({render_windows(query, 'tiles', arrays)})", first, last))
+        return
+    straight = plain(query)
+    (sql, read), empty = render_outputs(query, "tiles", left=straight), True
+    for part in grid.windowed(windows, first=first, height=_ROWS):
+        chosen = [_as_it_stands(part[p.column], p).alias(name) for name, p in straight.items()]
+        rows = part.select(*query.table.entity, DAY, *chosen)
+        yield rows.hstack(_sql_over(connection, part.select(read), sql)) if sql else rows
+        empty = False
+    if empty:
+        none = tiles.with_columns(pl.lit(None).alias(w.name) for w in windows)
+        yield _sql_over(connection, none, finish(query, "tiles", first, last))
+
+
+def _as_it_stands(column: pl.Series, feature: Plain) -> pl.Series:
+    return column.fill_null(0) if feature.zero and column.null_count() else column
+
+
+def _sql_over(connection: duckdb.DuckDBPyConnection, tiles: pl.DataFrame, sql: str) -> pl.DataFrame:
+    connection.register("tiles", tiles)
     try:
-        source = "tiles" if dense else f"({render_windows(query, 'tiles', arrays)})"
-        return connection.sql(finish(query, source, first, last)).pl()
+        return connection.sql(sql).pl()
     finally:
         connection.unregister("tiles")
 
@@ -76,9 +120,9 @@ def _sql(query: Query | EventQuery, first: int, last: int) -> str:
 
 def _aggregated(
     connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int
-) -> pl.DataFrame:
+) -> Iterator[pl.DataFrame]:
     try:
-        return _rows(connection, query, first, last)
+        yield from _rows(connection, query, first, last)
     except duckdb.Error as error:
         if is_disk_full(error):
             raise DiskFull(
@@ -94,7 +138,8 @@ def _culprit(connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, f
     """The first feature that fails alone as well."""
     for name in query.outputs:
         try:
-            _rows(connection, query.only(name), first, last)
+            for _ in _rows(connection, query.only(name), first, last):
+                pass
         except duckdb.Error:
             return name
     return None

@@ -11,7 +11,7 @@ import polars as pl
 from karat.declare import FeatureTable, GoldTable, load_project
 from karat.errors import CodeMismatch
 from karat.features.checked import Part, aside_name, discard, joined, stage_checked
-from karat.features.engine import Days, between, compute_frame, event_time
+from karat.features.engine import Days, between, compute_frames, event_time
 from karat.lake import Lake, Staged
 from karat.names import TableName
 from karat.quality.gold import kept
@@ -81,9 +81,8 @@ def compute_shard(shard: Shard) -> Part:
     try:
         for days in shard.stretches if shard.stretches is not None else (None,):
             rows = gold_rows(lake, gold, shard.gold_version, days, table=table, source=source)
-            frame = _to_write(compute_frame(table, _of_shard(rows, table, shard), days, source=source), table, shard)
-            parts.append(stage_checked(lake, name, table, frame, label))
-            del frame
+            frames = compute_frames(table, _of_shard(rows, table, shard), days, source=source)
+            parts.append(stage_checked(lake, name, table, (_to_write(f, table, shard) for f in frames), label))
         if shard.entities is not None:
             parts.append(_stage_others(lake, name, table, shard, label))
     except BaseException:

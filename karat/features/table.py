@@ -39,6 +39,8 @@ from karat.quality.gold import check_gold
 
 #: Gold rows that one shard holds in memory at a time.
 ROWS_A_SHARD = 5_000_000
+#: From so many on, another shard beside it is worth what it costs: reading all days once more.
+WORTH_A_WORKER = 1_000_000
 ATTEMPTS = 5
 
 
@@ -238,15 +240,16 @@ def _shards(project: Project, table: FeatureTable, lake: Lake, plan: Plan, run: 
 
 
 def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None, workers: int) -> int:
-    """As many shards as keep each within memory, by the rows that it reads and those that it makes; several are a
-    multiple of the workers, so that none is idle in the last round."""
+    """As many shards as keep each within memory, by the rows that it reads and those that it makes, and as give every
+    worker its part; more than the workers are a multiple of them, so that none is idle in the last round."""
     read = rows.select(pl.len()).collect(engine="streaming").item()
     made = 0
     if extent and table.rows == "window":
         entities = rows.select(entity_hash(table).approx_n_unique()).collect(engine="streaming").item()
         made = entities * ((extent[1] - extent[0]).days + 1)
-    needed = max(1, math.ceil(max(read, made) / ROWS_A_SHARD))
-    return needed if needed == 1 else workers * math.ceil(needed / workers)
+    most = max(read, made)
+    needed = max(1, math.ceil(most / ROWS_A_SHARD), min(workers, most // WORTH_A_WORKER))
+    return needed if needed <= workers else workers * math.ceil(needed / workers)
 
 
 def declared_table(project: Project, table: str) -> FeatureTable:

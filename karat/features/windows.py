@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import NamedTuple
 
 from karat.declare import Feature, FeatureTable
 from karat.features.connection import quote
@@ -113,12 +114,16 @@ def _summed(query: Query, a: Aggregation, *, exact: bool) -> str:
 
 
 def _sum(query: Query, a: Aggregation) -> str:
-    return f"coalesce({_summed(query, a, exact=a.integral and a.feature.dtype == 'int64')}, 0)"
+    return _or_zero(_summed(query, a, exact=a.integral and a.feature.dtype == "int64"))
 
 
 def _counted(query: Query, a: Aggregation) -> str:
     tile = query.tile(f"count({a.value or '*'}){a.filter}")
-    return f"coalesce({query.over('sum', tile, a.feature.window)}, 0)"
+    return _or_zero(query.over("sum", tile, a.feature.window))
+
+
+def _or_zero(column: str) -> str:
+    return f"coalesce({column}, 0)"
 
 
 def _mean(query: Query, a: Aggregation) -> str:
@@ -196,15 +201,15 @@ def render(query: Query, relation: str, first: int | None, last: int | None) -> 
 
 
 def render_tiles(query: Query, relation: str, first: int | None, last: int | None, *, left: Collection[Over]) -> str:
-    """One SELECT of keys, day and all that the windows ``left`` out and the outputs read, in the order of the keys and
-    the day; all days."""
+    """One SELECT of keys, day and all that the windows ``left`` out and the outputs read, in the order of the day and
+    the keys; all days."""
     ctes, source = _sources(query, relation, first, last)
     text = " ".join([*query.outputs.values(), *(over.tile for over in left)])
     read = [c for c in (*query.tiles.values(), *query.distinct) if _names(text, c)]
     keys, own = key_list(query.table.entity), [over for over in query.overs if over not in left]
     chosen = ", ".join([keys, DAY, *read, *(f"{over.sql} AS {query.overs[over]}" for over in own)])
     windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
-    return f"WITH {', '.join(ctes)} SELECT {chosen} FROM {source}{windows} ORDER BY {keys}, {DAY}"
+    return f"WITH {', '.join(ctes)} SELECT {chosen} FROM {source}{windows} ORDER BY {DAY}, {keys}"
 
 
 def render_windows(query: Query, relation: str, overs: Collection[Over]) -> str:
@@ -212,6 +217,31 @@ def render_windows(query: Query, relation: str, overs: Collection[Over]) -> str:
     columns = "".join(f", {over.sql} AS {query.overs[over]}" for over in overs)
     windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
     return f"SELECT *{columns} FROM {relation}{windows}"
+
+
+class Plain(NamedTuple):
+    """A feature that is a tile or a window as it stands, or 0 where that is null."""
+
+    column: str
+    zero: bool
+
+
+def plain(query: Query) -> dict[str, Plain]:
+    """The features for which no SQL is needed once the windows are there."""
+    columns = [*query.tiles.values(), *query.overs.values()]
+    known = {c: Plain(c, zero=False) for c in columns} | {_or_zero(c): Plain(c, zero=True) for c in columns}
+    return {name: known[sql] for name, sql in query.outputs.items() if sql in known}
+
+
+def render_outputs(query: Query, relation: str, *, left: Collection[str]) -> tuple[str, list[str]]:
+    """One SELECT of the features but those ``left`` out, a row for each in ``relation`` (tiles and windows), and the
+    columns that it reads there; none where no feature remains."""
+    outputs = {name: sql for name, sql in query.outputs.items() if name not in left}
+    if not outputs:
+        return "", []
+    chosen, text = ", ".join(f"{sql} AS {quote(name)}" for name, sql in outputs.items()), " ".join(outputs.values())
+    columns = [*query.tiles.values(), *query.overs.values(), *query.distinct]
+    return f"SELECT {chosen} FROM {relation}", [c for c in columns if _names(text, c)]
 
 
 def finish(query: Query, relation: str, first: int | None, last: int | None) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from karat.lake.figures import figures_of
+from karat.lake.figures import Figures, figures_of
 from karat.lake.log import committed_since
 from karat.lake.records import Staged, TableInfo
 
@@ -64,6 +64,8 @@ def _partitions(frame: pl.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, 
         return []
     if not by:
         return [({}, frame)]
+    if len(by) == 1 and (only := frame[by[0]]).null_count() == 0 and only.min() == only.max():
+        return [({by[0]: only[0]}, frame.drop(by[0]))]  # looking is cheap, gathering each column's rows is not
     parts = frame.partition_by(*by, as_dict=True, include_key=False)
     return [(dict(zip(by, key, strict=True)), part) for key, part in parts.items()]
 
@@ -85,6 +87,7 @@ def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: s
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+    figures = figures_of(part, info.features) if measure else None
     return Staged(
         path=relative,
         size=target.stat().st_size,
@@ -92,8 +95,8 @@ def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: s
         partition=partition,
         rows=part.height,
         days=days_of(part, values, info),
-        statistics=statistics_of(part),
-        figures=figures_of(part, info.features) if measure else None,
+        statistics=statistics_of(part, figures or {}),
+        figures=figures,
     )
 
 
@@ -107,15 +110,18 @@ def days_of(part: pl.DataFrame, values: dict[str, Any], info: TableInfo) -> tupl
     return tuple(part[info.timeseries].cast(pl.Date).drop_nulls().unique().sort().to_list())
 
 
-def statistics_of(part: pl.DataFrame) -> str:
-    """Delta's file statistics: rows, and per column nulls, smallest and greatest value."""
+def statistics_of(part: pl.DataFrame, figures: Mapping[str, Figures]) -> str:
+    """Delta's file statistics: rows, and per column nulls, smallest and greatest value, where the ``figures`` do not
+    have them already."""
     columns = part.get_columns()[:_STATISTICS_COLUMNS]
     nulls = {c.name: c.null_count() for c in columns}
     asked = [c for c in columns if nulls[c.name] < len(c) and _may_have_order(c.dtype)]
+    told = {c.name: figures[c.name] for c in asked if _tell_range(figures.get(c.name), c)}
+    smallest: dict[str, Any] = {name: f.minimum for name, f in told.items()}
+    greatest: dict[str, Any] = {name: f.maximum for name, f in told.items()}
+    asked = [c for c in asked if c.name not in told]
     # All at once: a call of its own for each of some hundred figures takes longer than to count them.
     found = iter(part.select(e for i, c in enumerate(asked) for e in _range(c, str(i))).row(0) if asked else ())
-    smallest: dict[str, Any] = {}
-    greatest: dict[str, Any] = {}
     for column in asked:
         low, high, ordered = next(found), next(found), next(found)
         if ordered:
@@ -124,6 +130,11 @@ def statistics_of(part: pl.DataFrame) -> str:
         {"numRecords": part.height, "minValues": smallest, "maxValues": greatest, "nullCount": nulls},
         separators=(",", ":"),
     )
+
+
+def _tell_range(figures: Figures | None, column: pl.Series) -> bool:
+    """Whether they are of all values of the column, and exact: they are doubles, and of finite values alone."""
+    return figures is not None and column.dtype == pl.Float64 and figures.numbers == figures.rows - figures.nulls > 0
 
 
 def _may_have_order(dtype: pl.DataType) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -157,18 +157,32 @@ class Lake(Reader):
             shutil.rmtree(self.path(name), ignore_errors=True)
 
     def stage(
-        self, name: TableName, frame: Frame, *, label: str, timezone: str | None = None, measure: bool = False
+        self,
+        name: TableName,
+        frame: Frame | Iterable[Frame],
+        *,
+        label: str,
+        timezone: str | None = None,
+        measure: bool = False,
     ) -> list[Staged]:
         """Writes the rows into the table's folder, for a ``commit`` to come; no reader sees them until then. With
         ``measure`` each file brings the figures of its columns.
 
-        Checks the contract as ``merge`` does. May be called in any process; what it gives is picklable.
+        Checks the contract as ``merge`` does; of several frames, of which none shares a key with another, each by
+        itself, and one after the other. May be called in any process; what it gives is picklable.
         """
         self._check_environment(name)
         info = self.info(name)
-        rows = conform(frame, info, timezone)
-        with storing(name):
-            return write_files(rows, info, label, measure=measure)
+        staged: list[Staged] = []
+        try:
+            for part in [frame] if isinstance(frame, pl.DataFrame | pa.Table) else frame:
+                rows = conform(part, info, timezone)
+                with storing(name):
+                    staged += write_files(rows, info, label, measure=measure)
+        except BaseException:
+            self.discard(name, staged)
+            raise
+        return staged
 
     def commit(
         self,

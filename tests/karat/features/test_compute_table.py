@@ -62,6 +62,21 @@ def test_the_first_run_computes_all_and_the_second_nothing(shop, events, same_ta
     assert files_of(shop, "spend") == before
 
 
+@pytest.mark.parametrize(("limits", "shards"), [((5, 3), 1), ((5, 2), 2), ((5, 1), 3), ((2, 5), 3), ((1, 5), 6)])
+def test_shards_are_as_many_as_memory_and_workers_want(shop, events, monkeypatch, limits, shards):
+    monkeypatch.setattr("karat.features.table.ROWS_A_SHARD", limits[0])
+    monkeypatch.setattr("karat.features.table.WORTH_A_WORKER", limits[1])
+
+    class Three(LocalExecutor):
+        workers = 3
+
+    shop.gold("events", events(ROWS[:5]))
+    seen = []
+    compute_table(shop.project, "spend", shop.lake, executor=Three(), progress=lambda *a: seen.append(a))
+    assert seen[-1][:2] == (shards, shards)
+    assert shop.features("spend").height == expected(shop).height
+
+
 def test_what_the_table_says_of_itself(shop, events):
     shop.gold("events", events(ROWS))
     compute_table(shop.project, "spend", shop.lake)

@@ -177,3 +177,20 @@ def test_partition_values_of_any_spelling(lake):
     assert lake.read(name).sort("id")["city"].to_list() == cities
     lake.merge(name, pl.DataFrame({"id": range(8), "city": cities[1:] + cities[:1]}))
     assert lake.read(name).sort("id")["city"].to_list() == cities[1:] + cities[:1]
+
+
+def test_frames_are_staged_one_after_the_other_and_none_where_a_later_one_is_refused(lake, daily, sales):
+    made = []
+
+    def frames(*values):
+        for value in values:
+            made.append(value)
+            yield sales(value, [len(made)])
+
+    staged = lake.stage(daily, frames("a", "b"), label="x")
+    assert sorted(lake.scan_staged(daily, staged).collect()["shop"]) == ["a", "b"]
+    lake.discard(daily, staged)
+    with pytest.raises(DuplicateKeys):
+        lake.stage(daily, frames("a", "cc", "b"), label="x")
+    assert made == ["a", "b", "a", "cc"]
+    assert not list(lake.path(daily).rglob("*.parquet"))
