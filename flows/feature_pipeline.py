@@ -10,7 +10,7 @@ from infra.job_records import Outcome
 from tasks.artifacts import show_features
 from tasks.jobs import settled
 from tasks.scope import open_scope
-from tasks.steps import compute_features, publish_online
+from tasks.steps import compute_features
 
 
 @flow(name="feature-pipeline", flow_run_name="features-{project}", **HOOKS)
@@ -32,5 +32,4 @@ def feature_pipeline(
     scope = open_scope(project, domain, models)
     computed = gathered(scope.retried(compute_features), scope, full=full, sample=sample, allow_breaking=allow_breaking)
     show_features(scope, computed)
-    published = gathered(scope.retried(publish_online), scope)
-    return settled((*computed, *(o for o in published if o.error)))
+    return settled(computed)

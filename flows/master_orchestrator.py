@@ -10,8 +10,7 @@ from flows.feature_pipeline import feature_pipeline
 from flows.hooks import HOOKS
 from flows.inference_pipeline import inference_pipeline
 from flows.monitoring_pipeline import monitoring_pipeline
-from flows.outcomes import candidates_of, champions_of, failures, gathered, skipped, sound
-from flows.promotion import promotion
+from flows.outcomes import champions_of, failures, gathered, skipped, sound
 from flows.training_pipeline import training_pipeline
 from infra.job_records import Outcome
 from tasks.artifacts import model_row, show_models
@@ -45,9 +44,8 @@ def master_orchestrator(
         feature_pipeline, project=project, models=chosen, full=full, sample=sample, allow_breaking=allow_breaking
     )
     ready = _with_features(scope, failures(computed))
-    trained = gathered(training_pipeline, project=project, models=ready, train=train, promote=False) if ready else ()
-    decided = _promoted(scope, trained)
-    champions = champions_of(trained) | champions_of(decided)
+    trained = gathered(training_pipeline, project=project, models=ready, train=train, serve=False) if ready else ()
+    champions = champions_of(trained)
     scored: tuple[Outcome, ...] = ()
     watched: tuple[Outcome, ...] = ()
     if champions:
@@ -55,25 +53,13 @@ def master_orchestrator(
         scored = gathered(inference_pipeline, project=project, models=list(champions))
         serving.result()
         watched = gathered(monitoring_pipeline, project=project, models=list(champions), versions=champions)
-    rows = [model_row(scope, m, _of(trained, m), _of(decided, m)) for m in ready]
-    show_models(scope, rows)
-    return settled(_all(scope, computed, trained, decided, scored, watched))
+    show_models(scope, [model_row(scope, o) for o in trained])
+    return settled(_all(scope, computed, trained, scored, watched))
 
 
 def _with_features(scope: Scope, failed: dict[str, Outcome]) -> list[str]:
     """The models none of whose feature tables failed."""
     return [m for m in scope.models if not failed.keys() & set(scope.project.tables_of({m: scope.models[m]}))]
-
-
-def _promoted(scope: Scope, trained: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    versions = candidates_of(trained)
-    if not versions:
-        return ()
-    return gathered(promotion, project=scope.project.name, models=list(versions), versions=versions, serve=False)
-
-
-def _of(outcomes: Sequence[Outcome], name: str) -> Outcome | None:
-    return next((o for o in outcomes if o.name == name), None)
 
 
 def _all(scope: Scope, *steps: Sequence[Outcome]) -> tuple[Outcome, ...]:

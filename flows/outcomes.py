@@ -29,9 +29,9 @@ def skipped(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
     return {o.name: o for o in outcomes if o.state == "skipped"}
 
 
-def candidates_of(trained: Sequence[Outcome]) -> dict[str, int]:
-    """model -> version, of those that are not champion yet and on which nobody has decided."""
-    return {n: o.reference["version"] for n, o in sound(trained).items() if o.reference["undecided"]}
+def decided(trained: Sequence[Outcome]) -> list[str]:
+    """The models of which a candidate was promoted or refused."""
+    return [o.name for o in trained if "promoted" in o.reference]
 
 
 def champions_of(outcomes: Sequence[Outcome]) -> dict[str, int]:

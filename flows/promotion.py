@@ -31,7 +31,7 @@ def promotion(
     """
     scope = open_scope(project, domain, models)
     decided = gathered(scope.retried(promote_models), scope, versions or {}, approve=approve)
-    show_models(scope, [model_row(scope, o.name, None, o) for o in decided])
+    show_models(scope, [model_row(scope, o) for o in decided])
     if serve and (champions := champions_of(decided)):
         scope.retried(serve_champions)(scope, champions)
     return settled(decided)

@@ -1,4 +1,4 @@
-"""training-pipeline: candidate versions, registered; then their promotion, where that needs nobody's approval."""
+"""training-pipeline: candidate versions, registered; and their promotion, where that needs nobody's approval."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from flows.hooks import HOOKS
-from flows.outcomes import candidates_of, failures, gathered
-from flows.promotion import promotion
+from flows.outcomes import champions_of, decided, gathered
 from infra.job_records import Outcome
 from tasks.artifacts import model_row, show_models
 from tasks.jobs import settled
 from tasks.schedule import is_due
 from tasks.scope import Scope, open_scope
-from tasks.steps import Train, train_models
+from tasks.steps import Train, serve_champions, train_models
 
 
 @flow(name="training-pipeline", flow_run_name="training-{project}", **HOOKS)
@@ -25,20 +24,20 @@ def training_pipeline(
     *,
     train: Train = "always",
     promote: bool = True,
+    serve: bool = True,
 ) -> tuple[Outcome, ...]:
     """Trains each model on the current features; the same data and definition give the version that is there.
 
     ``train``: ``always``; ``when-due`` on the project's training day, else only models without a valid champion;
-    ``never`` reports what stands. ``promote`` decides on the candidates at once.
+    ``never`` reports what stands. ``promote`` decides on each candidate at once, by the gates of the promotion flow;
+    with ``serve`` the HTTP application has loaded the champions when the run ends.
     """
     scope = open_scope(project, domain, models)
-    trained = gathered(scope.retried(train_models), scope, _mode(scope, train))
-    show_models(scope, [model_row(scope, o.name, o, None) for o in trained])
-    decided: tuple[Outcome, ...] = ()
-    versions = candidates_of(trained)
-    if promote and versions:
-        decided = gathered(promotion, project=project, models=list(versions), versions=versions)
-    return settled((*trained, *failures(decided).values()))
+    trained = gathered(scope.retried(train_models), scope, _mode(scope, train), promote=promote)
+    show_models(scope, [model_row(scope, o) for o in trained])
+    if serve and decided(trained):
+        scope.retried(serve_champions)(scope, champions_of(trained))
+    return settled(trained)
 
 
 def _mode(scope: Scope, train: Train) -> Train:

@@ -21,7 +21,6 @@ Program = Literal[
     "ray_jobs.promote_models",
     "ray_jobs.score_models",
     "ray_jobs.monitor_models",
-    "ray_jobs.publish_online",
     "ray_jobs.serve_champions",
 ]
 

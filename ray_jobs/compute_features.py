@@ -1,4 +1,5 @@
-"""Feature tables from gold; with `sample`, gold tables that they need and that do not exist are sampled first."""
+"""Feature tables from gold, then what changed in them into the online store; with `sample`, gold tables that they need
+and that do not exist are sampled first."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from typing import Any
 
 from infra.impact import refuse_breaking
 from infra.job_records import Outcome
+from karat.declare.known import KnownProjects
 from karat.features import FeatureResult, compute_table, statistics
+from karat.online import open_store, publish_table
 from karat.quality import origin, write_sample
 from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
@@ -29,7 +32,7 @@ def work(job: Job) -> Iterator[Outcome]:
     left_out = waiting(job, {t: [job.project.tables[t].source] for t in tables})
     # Most tables are one shard: one after the other they would leave all cores but one idle.
     with ThreadPoolExecutor(RayExecutor().workers) as pool:
-        begun = [pool.submit(attempt, t, compute, job, t) for t in tables if t not in left_out]
+        begun = [pool.submit(attempt, t, renew, job, t) for t in tables if t not in left_out]
         computed = (future.result() for future in as_completed(begun))
         for done, outcome in enumerate(chain(left_out.values(), computed), start=1):
             conclude(outcome, done, len(tables))
@@ -51,6 +54,35 @@ def sample_missing(job: Job) -> None:
     log.info("no gold table %s yet: writing sample data", ", ".join(missing))
     for table in write_sample(project, lake, tables=missing, progress=logged("sample")):
         log.info("%s: %d rows (version %d)", table.table, table.rows, table.version)
+
+
+def renew(job: Job, table: str) -> Outcome:
+    """The table up to date, in the lake and then online."""
+    computed = compute(job, table)
+    if not job.project.tables[table].online:
+        return computed
+    published = attempt(table, publish, job, table, reference=computed.reference)
+    return published if published.error else computed.model_copy(update={"said": f"{computed.said}; {published.said}"})
+
+
+def publish(job: Job, table: str) -> Outcome:
+    published = publish_table(
+        job.lake,
+        open_store(job.settings),
+        job.project.table_name(table),
+        logged(table),
+        sequence_length=longest(job, table),
+        projects=KnownProjects(job.settings, job.project),
+    )
+    said = f"{published.written} keys written, {published.deleted} deleted, version {published.version} is online"
+    return Outcome(name=table, state="done" if published.changed else "kept", said=said)
+
+
+def longest(job: Job, table: str) -> int | None:
+    """The longest sequence that a model of the project looks up in the table; None where none does."""
+    lookups = (lookup for model in job.project.models.values() for lookup in model.lookups)
+    lengths = (getattr(lookup, "sequence_length", None) for lookup in lookups if lookup.table == table)
+    return max((n for n in lengths if n), default=None)
 
 
 def compute(job: Job, table: str) -> Outcome:

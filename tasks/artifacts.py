@@ -98,25 +98,21 @@ def report_address(scope: Scope, report: Mapping[str, Any]) -> str:
     return f"{scope.settings.mlflow_url}/#/experiments/{report['experiment_id']}/runs/{run}/artifacts/{path}"
 
 
-def model_row(scope: Scope, model: str, trained: Outcome | None, decided: Outcome | None) -> dict[str, Any]:
-    """Metrics and baseline on the same test rows, promoted or why not."""
-    spec = scope.models[model]
-    known: dict[str, Any] = (trained.reference if trained else {}) | (decided.reference if decided else {})
-    failed = next((o.error for o in (trained, decided) if o is not None and o.error), None)
+def model_row(scope: Scope, outcome: Outcome) -> dict[str, Any]:
+    """What training or promotion left of a model: metrics and baseline on the same test rows, promoted or why not."""
+    spec, known = scope.models[outcome.name], outcome.reference
     metric = known.get("metric") or spec.primary_metric
     return {
-        "model": model,
+        "model": outcome.name,
         "kind": spec.kind,
-        "state": "failed" if failed else (trained.state if trained else ""),
+        "state": outcome.state,
         "version": known.get("version"),
         "champion": known.get("champion_version"),
         "metric": metric,
         "value": _shown(known.get("metrics", {}).get(metric)),
         "baseline": _shown(known.get("baseline", {}).get(metric)),
         **_judged(known.get("judged", {}), metric),
-        "why": str(
-            failed or known.get("reason", "") or (trained.said if trained and trained.state == "skipped" else "")
-        ),
+        "why": str(outcome.error or known.get("reason", "") or (outcome.said if outcome.state == "skipped" else "")),
         "mlflow": run_address(scope, known),
     }
 

@@ -20,23 +20,18 @@ Train = Literal["always", "when-due", "never"]
 def _compute_features(
     scope: Scope, *, full: bool = False, sample: bool = False, allow_breaking: bool = False
 ) -> tuple[Outcome, ...]:
-    """Feature tables, one commit each; stopped at the project's time limit."""
+    """Feature tables, one commit each, and what changed in them into the online store; stopped at the project's time
+    limit."""
     deadline = datetime.now(UTC) + timedelta(seconds=scope.project.spec.feature_timeout_seconds)
     parameters = {"tables": scope.tables, "full": full, "sample": sample, "allow_breaking": allow_breaking}
     return run_job("features", "ray_jobs.compute_features", scope.project.name, parameters, deadline)
 
 
-def _publish_online(scope: Scope) -> tuple[Outcome, ...]:
-    """What changed in the feature tables, into the online store."""
-    tables = tuple(t for t in scope.tables if scope.project.tables[t].online)
-    return run_job("publish", "ray_jobs.publish_online", scope.project.name, {"tables": tables})
-
-
-def _train_models(scope: Scope, train: Train) -> tuple[Outcome, ...]:
-    """Candidate versions; ``when-due`` stands for a day that is not: only models without a valid champion."""
-    return run_job(
-        "train", "ray_jobs.train_models", scope.project.name, {"models": tuple(scope.models), "train": train}
-    )
+def _train_models(scope: Scope, train: Train, *, promote: bool) -> tuple[Outcome, ...]:
+    """Candidate versions; ``when-due`` stands for a day that is not: only models without a valid champion. With
+    ``promote`` each is decided upon at once."""
+    parameters = {"models": tuple(scope.models), "train": train, "promote": promote}
+    return run_job("train", "ray_jobs.train_models", scope.project.name, parameters)
 
 
 def _promote_models(scope: Scope, versions: dict[str, int], *, approve: bool = False) -> tuple[Outcome, ...]:
@@ -74,7 +69,6 @@ def _serve_champions(scope: Scope, champions: dict[str, int]) -> tuple[Outcome, 
 
 
 compute_features = task(name="compute-features")(_compute_features)
-publish_online = task(name="publish-online")(_publish_online)
 train_models = task(name="train-models")(_train_models)
 promote_models = task(name="promote-models")(_promote_models)
 score_models = task(name="score-models")(_score_models)
@@ -86,7 +80,6 @@ __all__ = [
     "compute_features",
     "monitor_models",
     "promote_models",
-    "publish_online",
     "score_models",
     "serve_champions",
     "train_models",

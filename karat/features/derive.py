@@ -10,7 +10,7 @@ import polars as pl
 from karat.declare import Feature, FeatureTable
 from karat.errors import DeclarationError
 from karat.features.connection import connect, kept_connection, plain_times
-from karat.features.expressions import Place, check_row_sql
+from karat.features.expressions import Place, Relation
 from karat.features.schema import POLARS, to_declared
 
 _PROBE_ROWS = 16
@@ -73,7 +73,7 @@ def _by_sql(
     connection: duckdb.DuckDBPyConnection, sql: str, empty: pl.DataFrame, place: Place
 ) -> Callable[[pl.DataFrame], pl.Series]:
     connection.register("block", plain_times(empty))
-    check_row_sql(connection, "block", sql, place)
+    Relation(connection, "block", empty.schema).check(sql, place)
     # By substring, so that it can only err towards a column too many.
     read = [c for c in empty.columns if c.lower() in sql.lower()] or empty.columns[:1]
 

@@ -14,7 +14,7 @@ from karat.features.connection import connect, plain_times, why
 from karat.features.dense import FUNCTIONS, Grid, Window
 from karat.features.derive import derive
 from karat.features.event_windows import PLACE, TIME, EventQuery
-from karat.features.expressions import Place, check_row_sql, columns_read, typed_value
+from karat.features.expressions import Place, Relation, columns_read, typed_value
 from karat.features.schema import to_declared
 from karat.features.windows import (
     DAY,
@@ -66,8 +66,8 @@ def compute_frames(
     keys = {k: rows.schema[k] for k in (*table.entity, *([table.event_id] if table.event_id else []))}
     with connect() as connection:
         connection.register("gold", plain_times(rows))
+        query = _query(Relation(connection, "gold", rows.schema), table, order)
         del rows
-        query = _query(connection, table, order)
         for frame in _aggregated(connection, query, *_numbers(days)):
             yield _in_schema(connection, table, frame, keys)
 
@@ -233,26 +233,26 @@ def _numbers(days: Days | None) -> tuple[int, int]:
     return ((days[0] - _EPOCH).days, (days[1] - _EPOCH).days) if days else (0, -1)
 
 
-def _query(connection: duckdb.DuckDBPyConnection, table: FeatureTable, order: tuple[str, ...]) -> Query | EventQuery:
+def _query(gold: Relation, table: FeatureTable, order: tuple[str, ...]) -> Query | EventQuery:
     """Checks every declared expression over gold, then puts them into one query."""
     if table.where:
-        check_row_sql(connection, "gold", table.where, Place(table.name))
+        gold.check(table.where, Place(table.name))
     query = EventQuery(table) if table.by_event else Query(table, order)
     for feature in table.features:
         if feature.function is not None:
-            query.add(_aggregation(connection, feature, Place(table.name, feature.name)))
+            query.add(_aggregation(gold, feature, Place(table.name, feature.name)))
         elif feature.event is not None and isinstance(query, EventQuery):
-            dtype = check_row_sql(connection, "gold", feature.event, Place(table.name, feature.name))
+            dtype = gold.check(feature.event, Place(table.name, feature.name))
             query.own(feature, typed_value(feature.event, dtype))
     return query
 
 
-def _aggregation(connection: duckdb.DuckDBPyConnection, feature: Feature, place: Place) -> Aggregation:
+def _aggregation(gold: Relation, feature: Feature, place: Place) -> Aggregation:
     if feature.where:
-        check_row_sql(connection, "gold", feature.where, place)
+        gold.check(feature.where, place)
     value, dtype = None, None
     if feature.column is not None:
-        dtype = check_row_sql(connection, "gold", feature.column, place)
+        dtype = gold.check(feature.column, place)
         value = typed_value(feature.column, dtype)
     elif feature.function != "count":
         raise place.error(f"{feature.function} needs a column", remedy="name the gold column to aggregate")

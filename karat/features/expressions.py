@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import polars as pl
 
 from karat.declare import FeatureTable
 from karat.errors import DeclarationError, did_you_mean
@@ -25,20 +26,44 @@ class Place:
         return DeclarationError(f"{subject}: {what}", where=f"feature table {self.table!r}", remedy=remedy)
 
 
-def check_row_sql(connection: duckdb.DuckDBPyConnection, relation: str, sql: str, place: Place) -> str:
-    """The type of ``sql`` as DuckDB names it. DeclarationError unless it binds and reads one row at a time.
+@dataclass(frozen=True)
+class Relation:
+    """Rows that are registered with a connection by a name; ``schema`` is theirs."""
 
-    Shards hold some entities and some days only, so an expression that looks at other rows would depend on how the
-    work was cut.
-    """
-    if _has_subquery(connection, sql):
-        raise place.error(f"{sql!r} has a subquery", remedy="write an expression over the columns of one row")
-    try:
-        # WHERE takes neither aggregates nor window functions: what binds there is about one row.
-        connection.sql(f"SELECT 1 FROM {relation} WHERE ({sql}\n) IS NULL")
-        return str(connection.sql(f"SELECT ({sql}\n) AS v FROM {relation}").types[0])
-    except duckdb.Error as error:
-        raise place.error(f"{sql!r}: {why(error)}", remedy=_nearest(connection, relation, error)) from error
+    connection: duckdb.DuckDBPyConnection
+    name: str
+    schema: pl.Schema
+
+    def check(self, sql: str, place: Place) -> str:
+        """The type of ``sql`` as DuckDB names it. DeclarationError unless it binds and reads one row at a time.
+
+        Shards hold some entities and some days only, so an expression that looks at other rows would depend on how the
+        work was cut.
+        """
+        asked = (sql, self.name, *self.schema.items())
+        if asked not in _TYPES:
+            found = self._checked(sql, place)
+            if len(_TYPES) >= _REMEMBERED:
+                _TYPES.clear()
+            _TYPES[asked] = found
+        return _TYPES[asked]
+
+    def _checked(self, sql: str, place: Place) -> str:
+        if _has_subquery(self.connection, sql):
+            raise place.error(f"{sql!r} has a subquery", remedy="write an expression over the columns of one row")
+        try:
+            # WHERE takes neither aggregates nor window functions: what binds there is about one row.
+            self.connection.sql(f"SELECT 1 FROM {self.name} WHERE ({sql}\n) IS NULL")
+            return str(self.connection.sql(f"SELECT ({sql}\n) AS v FROM {self.name}").types[0])
+        except duckdb.Error as error:
+            remedy = _nearest(self.connection, self.name, error)
+            raise place.error(f"{sql!r}: {why(error)}", remedy=remedy) from error
+
+
+#: What was found of an expression over such columns: asked again for each part of the work and each request, and
+#: dearer than the work itself where that is of one entity.
+_TYPES: dict[tuple[Any, ...], str] = {}
+_REMEMBERED = 10_000
 
 
 def _has_subquery(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:

@@ -1,20 +1,41 @@
-"""A candidate version of one model."""
+"""A candidate version of one model; and, where the flow wants it, what the gates say to it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from infra.job_records import Outcome
 from karat.registry import ModelVersion, gates_of, make_candidate, valid_champion
 from ray_jobs.program import attempt, logged
+from ray_jobs.steps import promote
 from ray_jobs.steps.model_work import ModelWork
 
 
 def step(model: ModelWork) -> Outcome:
-    """Trained always; or, ``when-due``, only without a valid champion; ``never``: what stands is reported.
+    """Trained always; or, ``when-due``, only without a valid champion; ``never``: what stands is reported. Then, with
+    ``promote``, decided upon, in the process that has everything at hand.
 
     A model that fails keeps the champion that it has.
     """
+    trained = train(model)
+    wanted = model.parameters["promote"] and trained.error is None and trained.reference["undecided"]
+    return decide(model, trained) if wanted else trained
+
+
+def decide(model: ModelWork, trained: Outcome) -> Outcome:
+    """The outcome of training with what the decision adds."""
+    versions = {trained.name: trained.reference["version"]}
+    candidate = replace(model, parameters={"versions": versions, "approve": False})
+    decided = attempt(trained.name, promote.step, candidate)
+    reference = trained.reference | decided.reference
+    said = f"{trained.said}; {decided.said}"
+    if decided.error is not None:
+        return Outcome(name=trained.name, state="failed", reference=reference, error=decided.error)
+    return Outcome(name=trained.name, state=trained.state, said=said, reference=reference | {"undecided": False})
+
+
+def train(model: ModelWork) -> Outcome:
     mode = model.parameters["train"]
     champion = valid_champion(model.project, model.spec, model.lake, model.registry)
     stands = reference_of(model, champion, champion)
