@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ import polars as pl
 FUNCTIONS = ("sum", "min", "max")
 #: Cells of one piece of the grid: some days with all their entities.
 CELLS = 1 << 20
+#: Cells that are kept of all blocks together, to look back upon: a quarter of a GiB.
+KEPT = 1 << 25
 #: Where fewer than one in so many cells would be filled, the grid is not worth its memory.
 SPARSE = 8
 _DTYPES = (pl.Float64, pl.Int64, pl.Int32, pl.Int16, pl.Int8)
@@ -38,12 +41,21 @@ class Window:
     name: str
 
 
+@dataclass(frozen=True)
 class Grid:
-    """``rows`` (sorted by ``day``, a whole number, and then ``keys``, one row each) as cells of days by entities."""
+    """``rows`` (sorted by day and then key, one row each) as cells of days by entities: the day of each row, a whole
+    number, and its entity's, from 0 to ``entities``."""
 
-    def __init__(self, rows: pl.DataFrame, keys: Sequence[str], day: str) -> None:
-        self.rows, self.days = rows, rows[day].to_numpy()
-        self.codes, self.entities = _codes(rows, keys)
+    rows: pl.DataFrame
+    days: np.ndarray
+    codes: np.ndarray
+    entities: int
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, keys: Sequence[str], day: str) -> Grid:
+        entities = rows.select(keys).unique().sort(keys).with_row_index("__code")
+        codes = rows.select(keys).join(entities, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
+        return cls(rows, rows[day].to_numpy(), codes["__code"].cast(pl.Int64).to_numpy(), entities.height)
 
     def suits(self, windows: Sequence[Window]) -> bool:
         """Whether the rows fill the cells well enough, with numbers that can be added up without running over."""
@@ -60,16 +72,32 @@ class Grid:
         """The rows from the day ``first`` on with one more column a window: that of the row's entity in the days up to
         its own. Null values are left out; a sum of none is 0, a minimum or maximum of none null.
 
-        In frames of whole days, one after the other, of ``height`` rows or some more.
+        In frames of whole days, one after the other, of ``height`` rows or some more; where there are so many entities
+        that their blocks would not fit into KEPT cells, first those of some entities, then those of the next.
         """
-        start = int(self.days[0])
-        ends = np.cumsum(np.bincount(self.days - start))
-        steps = list(_steps(ends, first - start, height, max(1, CELLS // self.entities)))
         by_tile: dict[tuple[str, str], list[Window]] = {}
         for window in windows:
             by_tile.setdefault((window.tile, window.function), []).append(window)
+        kept = sum(2 * sum(_reaches(of)) + 1 for of in by_tile.values()) * self.entities
+        for part in self._by_entities(-(-kept // KEPT)):
+            yield from part._windowed(list(by_tile.values()), first, height)
+
+    def _by_entities(self, parts: int) -> Iterator[Grid]:
+        if parts == 1:
+            yield self
+            return
+        bounds = np.linspace(0, self.entities, min(parts, self.entities) + 1).astype(np.int64)
+        for low, high in pairwise(bounds.tolist()):
+            chosen = (self.codes >= low) & (self.codes < high)
+            rows = self.rows.filter(pl.Series(chosen))
+            yield Grid(rows, self.days[chosen], self.codes[chosen] - low, high - low)
+
+    def _windowed(self, by_tile: Sequence[Sequence[Window]], first: int, height: int) -> Iterator[pl.DataFrame]:
+        start = int(self.days[0])
+        ends = np.cumsum(np.bincount(self.days - start))
+        steps = list(_steps(ends, first - start, height, max(1, CELLS // self.entities)))
         longest, types = max(step.days for step in steps), self.rows.schema
-        tiles = [_Tile(types[tile], function, of, longest, self.entities) for (tile, function), of in by_tile.items()]
+        tiles = [_Tile(types[of[0].tile], of, longest, self.entities) for of in by_tile]
         for step in steps:
             part = self.rows[step.rows]
             places = (self.days[step.rows] - (start + step.first)) * self.entities + self.codes[step.rows]
@@ -101,19 +129,13 @@ def _steps(ends: np.ndarray, wanted: int, height: int, most: int) -> Iterator[_S
 class _Tile:
     """All windows of one function of one tile, from day to day."""
 
-    def __init__(
-        self, dtype: pl.DataType, function: str, windows: Sequence[Window], longest: int, entities: int
-    ) -> None:
-        self.dtype, self.function, self.name = dtype, function, windows[0].tile
-        self.nothing = _nothing(function, real=dtype == pl.Float64)
-        self.parts = {w.name: _blocks_of(w.days, overlap=function != "sum") for w in windows}
-        self.combine = _COMBINE[function]
+    def __init__(self, dtype: pl.DataType, windows: Sequence[Window], longest: int, entities: int) -> None:
+        self.dtype, self.function, self.name = dtype, windows[0].function, windows[0].tile
+        self.nothing = _nothing(self.function, real=dtype == pl.Float64)
+        self.parts = {w.name: _blocks_of(w) for w in windows}
+        self.combine = _COMBINE[self.function]
         kind = np.float64 if dtype == pl.Float64 else np.int64
-        powers = 1 + max(part.power for parts in self.parts.values() for part in parts)
-        back = [1 << power if power + 1 < powers else 0 for power in range(powers)]
-        for part in (part for parts in self.parts.values() for part in parts):
-            back[part.power] = max(back[part.power], part.back)
-        self.blocks = [_Blocks(b, longest, entities, self.nothing, kind) for b in back]
+        self.blocks = [_Blocks(back, longest, entities, self.nothing, kind) for back in _reaches(windows)]
         self.sum = np.empty((longest, entities), dtype=kind)
 
     def add(self, rows: pl.DataFrame, days: int, places: np.ndarray, *, wanted: bool) -> list[pl.Series]:
@@ -151,14 +173,24 @@ class _Part(NamedTuple):
     back: int
 
 
-def _blocks_of(days: int, *, overlap: bool) -> list[_Part]:
-    """What a window of ``days`` days is put together from; where blocks may ``overlap``, as they may for a minimum, two
-    are enough."""
+def _blocks_of(window: Window) -> list[_Part]:
+    """What it is put together from; where blocks may overlap, as they may for a minimum, two are enough."""
+    days = window.days
     power = days.bit_length() - 1
-    if overlap:
+    if window.function != "sum":
         return [_Part(power, back) for back in sorted({0, days - (1 << power)})]
     # The small ones are the latest: so blocks need not be kept for long.
     return [_Part(p, days & ((1 << p) - 1)) for p in range(power + 1) if days & (1 << p)]
+
+
+def _reaches(windows: Sequence[Window]) -> list[int]:
+    """How many days back the blocks of 1, 2, 4, ... days are looked upon, by the windows or by the next size."""
+    parts = [part for window in windows for part in _blocks_of(window)]
+    most = max(part.power for part in parts)
+    back = [1 << power if power < most else 0 for power in range(most + 1)]
+    for part in parts:
+        back[part.power] = max(back[part.power], part.back)
+    return back
 
 
 class _Blocks:
@@ -178,13 +210,6 @@ class _Blocks:
 
     def last(self, days: int, back: int = 0) -> np.ndarray:
         return self.days[self.end - days - back : self.end - back]
-
-
-def _codes(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[np.ndarray, int]:
-    """A number for the entity of each row, 0, 1, 2, ... in their order, and how many there are."""
-    entities = rows.select(keys).unique().sort(keys).with_row_index("__code")
-    codes = rows.select(keys).join(entities, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
-    return codes["__code"].cast(pl.Int64).to_numpy(), entities.height
 
 
 def _nothing(function: str, *, real: bool) -> float | int:

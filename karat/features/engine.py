@@ -57,8 +57,9 @@ def compute_frame(
 def compute_frames(
     table: FeatureTable, gold: pl.DataFrame | pl.LazyFrame, days: Days | None = None, *, source: GoldTable | None = None
 ) -> Iterator[pl.DataFrame]:
-    """The rows of ``compute_frame`` in one or more frames, each of whole days and sorted by key: what is made of a
-    frame can be let go before the next one is made. Raises as ``compute_frame``."""
+    """The rows of ``compute_frame`` in one or more frames, each of whole days (of very many entities: of some of
+    them) and sorted by key: what is made of a frame can be let go before the next one is made. Raises as
+    ``compute_frame``."""
     rows = _gold_rows(table, gold.lazy(), days, source)
     order = tuple(c for c in _order(table, source) if c in rows.columns)
     if table.time and days is None:
@@ -83,7 +84,7 @@ def _rows(
         return
     tiles = connection.sql(render_tiles(query, "gold", first, last, left=arrays)).pl()
     windows = [Window(o.function, o.tile, o.days, name) for o, name in arrays.items()]
-    grid = Grid(tiles, query.table.entity, DAY)
+    grid = Grid.of(tiles, query.table.entity, DAY)
     if not grid.suits(windows):
         yield _sql_over(connection, tiles, finish(query, f"({render_windows(query, 'tiles', arrays)})", first, last))
         return

@@ -71,6 +71,7 @@ def test_arrays_and_sql_agree_however_the_grid_is_cut(rows: list[tuple], kind: s
     small = [r if r[4] is None or abs(r[4]) < 2**55 else (*r[:4], r[4] // 2**7) for r in rows]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dense, "CELLS", cells)
+        patch.setattr(dense, "KEPT", 1000 * cells)  # from each entity by itself to all together
         patch.setattr(dense, "SPARSE", 10**9)
         patch.setattr(engine, "_ROWS", height)
         arrays = compute_frame(TABLES[kind], gold(small))
@@ -93,6 +94,15 @@ def test_frames_are_whole_days_one_after_the_other_each_in_the_order_of_the_key(
     polars.testing.assert_frame_equal(pl.concat(frames).sort("a", "b", "day"), compute_frame(table, rows, days))
 
 
+def test_very_many_entities_come_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = gold([(a, b, d, 1.0, 1) for a in "yx" for b in (1, 0) for d in range(40)])
+    table, whole = TABLES["active"], compute_frame(TABLES["active"], rows)
+    monkeypatch.setattr(dense, "KEPT", 1)
+    frames = list(compute_frames(table, rows))
+    assert [f.select("a", "b").unique().height for f in frames] == [1, 1, 1, 1]
+    polars.testing.assert_frame_equal(pl.concat(frames).sort("a", "b", "day"), whole)
+
+
 def test_days_on_which_nothing_is_left_give_one_empty_frame() -> None:
     frames = list(compute_frames(TABLES["active"], gold([("x", 0, 0, 1.0, 1)]), (FIRST + timedelta(days=2),) * 2))
     assert [f.height for f in frames] == [0]
@@ -105,7 +115,7 @@ def tiles(values: list[float | None], name: str = "t", dtype: pl.DataType | type
 
 
 def add_windows(rows: pl.DataFrame, windows: list[Window], height: int = 7) -> pl.DataFrame:
-    return pl.concat(Grid(rows, ["k"], "d").windowed(windows, first=0, height=height))
+    return pl.concat(Grid.of(rows, ["k"], "d").windowed(windows, first=0, height=height))
 
 
 def test_what_has_left_a_window_leaves_nothing_behind() -> None:
@@ -141,5 +151,5 @@ def test_a_minimum_of_nothing_is_null_and_a_sum_0() -> None:
     ids=["runs over", "taken for nothing", "no number", "sparse", "empty"],
 )
 def test_what_is_left_to_sql(rows: pl.DataFrame, function: str, days: int) -> None:
-    assert not Grid(rows, ["k"], "d").suits([Window(function, "t", days, "w")])
-    assert Grid(tiles([1.0]), ["k"], "d").suits([Window("sum", "t", 2, "w")])
+    assert not Grid.of(rows, ["k"], "d").suits([Window(function, "t", days, "w")])
+    assert Grid.of(tiles([1.0]), ["k"], "d").suits([Window("sum", "t", 2, "w")])
