@@ -64,10 +64,12 @@ def timed(work: Callable[[], Any]) -> Side:
 
 
 def take_turns(sides: Mapping[str, Side], runs: int, *, warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of each run. Sides alternate, so that a neighbour's load falls on all; warm-up runs don't count."""
+    """Seconds of each run. Sides alternate, so that a neighbour's load falls on all; warm-up runs don't count. Between
+    them the kernel writes what it still owes the disk: a side is not to wait for what the one before it has written."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(warm + runs):
         for name, side in sides.items():
+            os.sync()
             taken = side()
             if turn >= warm:
                 seconds[name].append(taken)
