@@ -29,11 +29,6 @@ def skipped(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
     return {o.name: o for o in outcomes if o.state == "skipped"}
 
 
-def decided(trained: Sequence[Outcome]) -> list[str]:
-    """The models of which a candidate was promoted or refused."""
-    return [o.name for o in trained if "promoted" in o.reference]
-
-
 def champions_of(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """model -> champion's version, as training found it or promotion left it; a failed model keeps what it has."""
     found = {o.name: o.reference.get("champion_version") for o in outcomes}

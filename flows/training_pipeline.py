@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from flows.hooks import HOOKS
-from flows.outcomes import champions_of, decided, gathered
+from flows.outcomes import champions_of, gathered
 from infra.job_records import Outcome
 from tasks.artifacts import model_row, show_models
 from tasks.jobs import settled
@@ -35,8 +35,8 @@ def training_pipeline(
     scope = open_scope(project, domain, models)
     trained = gathered(scope.retried(train_models), scope, _mode(scope, train), promote=promote)
     show_models(scope, [model_row(scope, o) for o in trained])
-    if serve and decided(trained):
-        scope.retried(serve_champions)(scope, champions_of(trained))
+    if promote and serve and (champions := champions_of(trained)):
+        scope.retried(serve_champions)(scope, champions)
     return settled(trained)
 
 

@@ -87,9 +87,15 @@ def test_an_unknown_model_fails_the_run_before_anything_starts(shop: Shop):
 
 
 @pytest.mark.faults
-def test_inference_refuses_a_model_without_champion(shop: Shop):
+def test_inference_refuses_a_model_without_champion_and_training_makes_one(shop: Shop):
     assert shop.run("feature_pipeline", sample=True) == {"outcomes": {"spend": "done"}}
     ended = shop.run("inference_pipeline", models=["next_week"])
     assert ended["error"] == "PartlyFailed"
     assert "next_week: " in ended["text"]
     assert not shop.lake.exists(shop.project.prediction_name("next_week"))
+
+    # The training pipeline by itself makes it champion, and has it served.
+    assert shop.run("training_pipeline", models=["next_week"]) == {"outcomes": {"next_week": "done"}}
+    url = f"{shop.settings.serve_url}/v1/predict/{shop.name}.next_week"
+    answer = httpx.post(url, json={"keys": {"customer_id": "c001"}}, trust_env=False)
+    assert answer.json()["model_version"] == 1, answer.text

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from flows.outcomes import champions_of, decided, gathered
+from flows.outcomes import champions_of, gathered
 from infra.job_records import JobError, Outcome
 from karat.errors import PartlyFailed, ServiceDown, TooFewRows
 from tasks.jobs import settled
 
-FINE = Outcome(name="a", state="done", reference={"version": 3, "champion_version": 2, "promoted": False})
+FINE = Outcome(name="a", state="done", reference={"version": 3, "champion_version": 2})
 KEPT = Outcome(name="b", state="kept", reference={"version": 1, "champion_version": 1})
 WRONG = Outcome(
     name="c",
@@ -39,6 +39,5 @@ def test_what_is_not_one_of_several_failures_ends_the_run():
         gathered(down)
 
 
-def test_a_refused_version_is_decided_upon_and_a_failed_model_keeps_its_champion():
-    assert decided((FINE, KEPT, WRONG)) == ["a"]
+def test_a_failed_model_keeps_its_champion():
     assert champions_of((FINE, KEPT, WRONG)) == {"a": 2, "b": 1, "c": 4}
