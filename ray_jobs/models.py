@@ -29,7 +29,7 @@ class ModelItem:
 
 def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
     """``ray_jobs.steps.STEP`` for each model of the job, each as a task of one CPU; a failing one leaves the rest."""
-    models = job.models()
+    models = heaviest_first(job)
     left_out = waiting(job, {m: job.project.gold_read_by({m: job.project.models[m]}) for m in models})
     items = [
         ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in models if name not in left_out
@@ -38,6 +38,15 @@ def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
     for done, outcome in enumerate(chain(left_out.values(), worked), start=1):
         conclude(outcome, done, len(models))
         yield outcome
+
+
+def heaviest_first(job: Job) -> list[str]:
+    """The models of the job, those on the largest feature tables first: begun last, one of them would keep a single
+    core busy when all the others are done."""
+    chosen = {m: job.project.tables_of({m: job.project.models[m]}) for m in job.models()}
+    tables = {t: job.project.table_name(t) for of in chosen.values() for t in of}
+    rows = {t: job.lake.count(name) if job.lake.exists(name) else 0 for t, name in tables.items()}
+    return sorted(chosen, key=lambda m: -sum(rows[t] for t in chosen[m]))
 
 
 def lost_worker(item: ModelItem, error: Exception) -> Outcome:
