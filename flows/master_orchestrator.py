@@ -13,7 +13,7 @@ from flows.monitoring_pipeline import monitoring_pipeline
 from flows.outcomes import champions_of, failures, gathered, skipped, sound
 from flows.training_pipeline import training_pipeline
 from infra.job_records import Outcome
-from tasks.artifacts import model_row, show_models
+from tasks.artifacts import show_models
 from tasks.jobs import settled
 from tasks.scope import Scope, open_scope
 from tasks.steps import Train, serve_champions
@@ -53,7 +53,7 @@ def master_orchestrator(
         scored = gathered(inference_pipeline, project=project, models=list(champions))
         serving.result()
         watched = gathered(monitoring_pipeline, project=project, models=list(champions), versions=champions)
-    show_models(scope, [model_row(scope, o) for o in trained])
+    show_models(scope, trained)
     return settled(_all(scope, computed, trained, scored, watched))
 
 

@@ -7,7 +7,7 @@ from prefect import flow
 from flows.hooks import HOOKS
 from flows.outcomes import champions_of, gathered
 from infra.job_records import Outcome
-from tasks.artifacts import model_row, show_models
+from tasks.artifacts import show_models
 from tasks.jobs import settled
 from tasks.scope import open_scope
 from tasks.steps import promote_models, serve_champions
@@ -31,7 +31,7 @@ def promotion(
     """
     scope = open_scope(project, domain, models)
     decided = gathered(scope.retried(promote_models), scope, versions or {}, approve=approve)
-    show_models(scope, [model_row(scope, o) for o in decided])
+    show_models(scope, decided)
     if serve and (champions := champions_of(decided)):
         scope.retried(serve_champions)(scope, champions)
     return settled(decided)

@@ -9,7 +9,7 @@ from prefect import flow
 from flows.hooks import HOOKS
 from flows.outcomes import champions_of, gathered
 from infra.job_records import Outcome
-from tasks.artifacts import model_row, show_models
+from tasks.artifacts import show_models
 from tasks.jobs import settled
 from tasks.schedule import is_due
 from tasks.scope import Scope, open_scope
@@ -34,7 +34,7 @@ def training_pipeline(
     """
     scope = open_scope(project, domain, models)
     trained = gathered(scope.retried(train_models), scope, _mode(scope, train), promote=promote)
-    show_models(scope, [model_row(scope, o) for o in trained])
+    show_models(scope, trained)
     if promote and serve and (champions := champions_of(trained)):
         scope.retried(serve_champions)(scope, champions)
     return settled(trained)

@@ -36,11 +36,10 @@ def show_features(scope: Scope, outcomes: Sequence[Outcome]) -> None:
             )
 
 
-def show_models(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> None:
-    """One row a model, as ``model_row`` makes it; a link to MLflow for each run."""
-    create_table_artifact(
-        key=_key(scope, "models"), table=[dict(r) for r in rows], description="Models, on their test split"
-    )
+def show_models(scope: Scope, outcomes: Sequence[Outcome]) -> None:
+    """One row a model of what training or promotion left of it; a link to MLflow for each run."""
+    rows = model_rows(scope, outcomes)
+    create_table_artifact(key=_key(scope, "models"), table=rows, description="Models, on their test split")
     for row in rows:
         if row.get("mlflow"):
             create_link_artifact(
@@ -98,8 +97,13 @@ def report_address(scope: Scope, report: Mapping[str, Any]) -> str:
     return f"{scope.settings.mlflow_url}/#/experiments/{report['experiment_id']}/runs/{run}/artifacts/{path}"
 
 
-def model_row(scope: Scope, outcome: Outcome) -> dict[str, Any]:
-    """What training or promotion left of a model: metrics and baseline on the same test rows, promoted or why not."""
+def model_rows(scope: Scope, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Metrics and baseline on the same test rows, promoted or why not; in the project's order, whatever ended first."""
+    of = {o.name: o for o in outcomes}
+    return [_model_row(scope, of[m]) for m in scope.models if m in of]
+
+
+def _model_row(scope: Scope, outcome: Outcome) -> dict[str, Any]:
     spec, known = scope.models[outcome.name], outcome.reference
     metric = known.get("metric") or spec.primary_metric
     return {

@@ -68,7 +68,6 @@ def compute_frames(
     with connect() as connection:
         connection.register("gold", plain_times(rows))
         query = _query(Relation(connection, "gold", rows.schema), table, order)
-        del rows
         for frame in _aggregated(connection, query, *_numbers(days)):
             yield _in_schema(connection, table, frame, keys)
 

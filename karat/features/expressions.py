@@ -41,12 +41,13 @@ class Relation:
         work was cut.
         """
         asked = (sql, self.name, *self.schema.items())
-        if asked not in _TYPES:
+        found = _TYPES.get(asked)
+        if found is None:
             found = self._checked(sql, place)
-            if len(_TYPES) >= _REMEMBERED:
+            if len(_TYPES) >= _REMEMBERED:  # by another thread, too, at any time
                 _TYPES.clear()
             _TYPES[asked] = found
-        return _TYPES[asked]
+        return found
 
     def _checked(self, sql: str, place: Place) -> str:
         if _has_subquery(self.connection, sql):

@@ -27,12 +27,11 @@ def decide(model: ModelWork, trained: Outcome) -> Outcome:
     """The outcome of training with what the decision adds."""
     versions = {trained.name: trained.reference["version"]}
     candidate = replace(model, parameters={"versions": versions, "approve": False})
-    decided = attempt(trained.name, promote.step, candidate)
-    reference = trained.reference | decided.reference
-    said = f"{trained.said}; {decided.said}"
+    decided = attempt(trained.name, promote.step, candidate, reference=trained.reference)
     if decided.error is not None:
-        return Outcome(name=trained.name, state="failed", reference=reference, error=decided.error)
-    return Outcome(name=trained.name, state=trained.state, said=said, reference=reference | {"undecided": False})
+        return decided
+    said, reference = f"{trained.said}; {decided.said}", trained.reference | decided.reference
+    return trained.model_copy(update={"said": said, "reference": reference})
 
 
 def train(model: ModelWork) -> Outcome:
