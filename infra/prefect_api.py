@@ -86,7 +86,7 @@ class Prefect:
             headers=headers,
             timeout=30,
             trust_env=False,
-            transport=httpx.HTTPTransport(retries=3),
+            transport=httpx.HTTPTransport(retries=3, verify=False),  # plain HTTP
         )
 
     def start(self, flow: str, deployment: str, name: str, parameters: dict[str, Any], **more: Any) -> Run:

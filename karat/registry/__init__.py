@@ -6,8 +6,6 @@ import os
 
 # MLflow reads it when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A bar for each handful of small files would bury what is to be read.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from karat.registry.candidate import definition_of, make_candidate
 from karat.registry.erasure import Erased, erase

@@ -80,7 +80,6 @@ def make_candidate(
     progress(1, _STEPS, "training set")
     training_set = training_set_of(project, spec, lake, spine)
     definition = definition_of(spec, project.functions)
-    known = registry.newest(name)
     found = None if force else registry.find(name, definition, training_set.digest)
     if found is not None:
         registry.settle(found)
@@ -103,7 +102,7 @@ def make_candidate(
     )
     version = registry.log(entry)
     if not force:
-        version = _first(registry, version, known)
+        version = _first(registry, version)
     version = offered(registry, version)
     progress(_STEPS, _STEPS, "done")
     why = judged.why if judged else ()
@@ -162,26 +161,20 @@ def _trained(
     return split, trained
 
 
-def _first(registry: Registry, version: ModelVersion, known: int) -> ModelVersion:
-    """Of two processes that made the same version at the same time the earlier one's stays. ``known`` is the newest
-    version that there was before either began."""
-    made_of = ("karat.definition", "karat.digest")
-    twins = [
-        v
-        for v in registry.versions(version.name)
-        if known < v.version < version.version and all(v.tags.get(t) == version.tags.get(t) for t in made_of)
-    ]
-    if not twins:
+def _first(registry: Registry, version: ModelVersion) -> ModelVersion:
+    """Of two processes that made the same version at the same time the earlier one's stays: before either began, there
+    was none."""
+    twin = registry.twin(version)
+    if twin is None:
         return version
     registry.delete(version)
-    return twins[-1]
+    return twin
 
 
 def offered(registry: Registry, version: ModelVersion) -> ModelVersion:
     """A version that no promotion has judged yet is the challenger."""
     if not version.aliases and "karat.decision" not in version.tags:
-        registry.set_alias(version, CHALLENGER, "the newest version")
-        return registry.version(version.name, version.version)
+        return registry.set_alias(version, CHALLENGER, "the newest version")
     return version
 
 

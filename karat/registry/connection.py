@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import httpx
@@ -16,17 +17,24 @@ from mlflow.exceptions import MlflowException
 
 from karat.errors import DiskFull, ServiceDown, StoreUnreachable, is_disk_full
 
-# MLflow reads these at each request; its own defaults keep a caller waiting for minutes when the server is gone.
-_BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+# MLflow reads these at each request. Its own defaults keep a caller waiting for minutes when the server is gone, draw a
+# bar for each handful of small files, and print a run's address, for which the server is asked, at the run's end.
+_CALM = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 PROBES, PROBE_SECONDS = 3, 2.0
 _UNREACHABLE = ("API request to", "Max retries exceeded", "Connection refused", "unable to open database file")
 
 
 def answers(url: str, *, probes: int = 1) -> bool:
     """Whether an MLflow server says at ``url`` that it is healthy."""
+    tls = url.startswith("https")  # without it there is nothing to verify, and reading the certificates takes longest
     for probe in range(probes):
         try:
-            if httpx.get(f"{url}/health", timeout=PROBE_SECONDS).status_code == 200:
+            if httpx.get(f"{url}/health", timeout=PROBE_SECONDS, verify=tls).status_code == 200:
                 return True
         except httpx.HTTPError:
             pass
@@ -56,6 +64,12 @@ class Connection:
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         with translated(self.uri):
             return MlflowClient(self.uri, registry_uri=self.uri)
+
+    @property
+    def models(self) -> Any:
+        """MLflow's client of the registry alone. ``client`` asks the server before every tag and alias whether the
+        model is a prompt; of a model's training and promotion that were a third of all requests."""
+        return self.client._get_registry_client()
 
     @property
     def empty(self) -> bool:
@@ -95,8 +109,8 @@ class Connection:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """MLflow's exceptions that mean "not there" or "disk full" as Karat's own; it asks no longer than ``_BRIEF``."""
-    for name, value in _BRIEF.items():
+    """MLflow's exceptions that mean "not there" or "disk full" as Karat's own; it asks no longer than ``_CALM`` says."""
+    for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     try:
         yield

@@ -79,7 +79,7 @@ def write_entry(connection: Connection, entry: Entry) -> int:
     try:
         model_id = _logged_model(connection, experiment, run_id, entry)
         _metrics(client, run_id, model_id, entry)
-        _files(connection, run_id, entry)
+        _files(connection, run, entry)
         client.log_inputs(run_id, datasets=_datasets(entry), models=[LoggedModelInput(model_id)])
         client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
         number = _register(connection, run_id, model_id, entry)
@@ -134,12 +134,12 @@ def _metrics(client: Any, run_id: str, model_id: str, entry: Entry) -> None:
     for part, losses in entry.curve.items():
         metrics += [Metric(f"curve_{part}", float(v), now, step) for step, v in enumerate(losses) if _finite(v)]
     params = [Param(k, str(v)[:PARAMETER_LIMIT]) for k, v in entry.parameters.items()]
-    client.log_batch(run_id, params=params)
-    for start in range(0, len(metrics), 500):
+    client.log_batch(run_id, metrics=metrics[:500], params=params)
+    for start in range(500, len(metrics), 500):
         client.log_batch(run_id, metrics=metrics[start : start + 500])
 
 
-def _files(connection: Connection, run_id: str, entry: Entry) -> None:
+def _files(connection: Connection, run: Run, entry: Entry) -> None:
     """The card and the plots, in the run's own folder."""
     folder = Path(tempfile.mkdtemp(prefix="karat-run-"))
     try:
@@ -148,11 +148,11 @@ def _files(connection: Connection, run_id: str, entry: Entry) -> None:
         if entry.draw is not None:
             (folder / "plots").mkdir()
             entry.draw(folder / "plots")
-        local = connection.local(connection.client.get_run(run_id).info.artifact_uri)
+        local = connection.local(run.info.artifact_uri)
         if local is not None:
             shutil.copytree(folder, local, dirs_exist_ok=True)
         else:
-            connection.client.log_artifacts(run_id, str(folder))
+            connection.client.log_artifacts(run.info.run_id, str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -62,9 +62,9 @@ def promote(
         project, spec, lake, registry, candidate=candidate, champion=champion, void=void, approved=approved
     )
     said = f"{'promoted' if decision.promoted else 'refused'}: {decision.reason}"
-    registry.tag(candidate, {"karat.decision": said, "karat.gates": gates_of(spec)})
+    decided = registry.tag(candidate, {"karat.decision": said, "karat.gates": gates_of(spec)})
     if decision.promoted:
-        _crown(registry, candidate, champion, decision.reason)
+        _crown(registry, decided, champion, decision.reason)
     return decision
 
 
@@ -207,9 +207,8 @@ def _shown(metrics: dict[str, float], metric: str) -> str:
 def _crown(registry: Registry, candidate: ModelVersion, champion: ModelVersion | None, reason: str) -> None:
     """The alias moves in one step; what comes before and after it can be done again by ``_finish``."""
     if champion is not None:
-        registry.tag(candidate, {"karat.replaces": str(champion.version)})
-    registry.set_alias(candidate, CHAMPION, reason)
-    _finish(registry, registry.version(candidate.name, candidate.version))
+        candidate = registry.tag(candidate, {"karat.replaces": str(champion.version)})
+    _finish(registry, registry.set_alias(candidate, CHAMPION, reason))
 
 
 def _finish(registry: Registry, champion: ModelVersion) -> None:
@@ -220,9 +219,7 @@ def _finish(registry: Registry, champion: ModelVersion) -> None:
         old = registry.version(champion.name, int(replaced))
         if old.tags.get("karat.stage") != ARCHIVED:
             _archive(registry, old, f"version {champion.version} replaced it")
-    challenger = registry.challenger(champion.name)
-    if challenger is not None and challenger.version == champion.version:
-        registry.clear_alias(champion.name, CHALLENGER, "it became champion")
+    registry.clear_alias(champion.name, CHALLENGER, "it became champion", of=champion.version)
 
 
 def _archive(registry: Registry, version: ModelVersion, reason: str) -> None:

@@ -37,7 +37,7 @@ class Servable(Protocol):
 @dataclass(frozen=True)
 class ModelVersion:
     """A registered version. ``metrics`` and ``baseline`` are of the test split; ``judged`` says how sure the gain is
-    and how far the truth is away (``Judgement.as_metrics``); ``tags`` say the rest."""
+    and how far the truth is away (``Judgement.as_metrics``); ``tags`` say the rest. ``experiment_id`` is its run's."""
 
     name: ModelName
     version: int
@@ -49,6 +49,7 @@ class ModelVersion:
     metrics: dict[str, float] = field(repr=False)
     baseline: dict[str, float] = field(repr=False)
     judged: dict[str, float] = field(default_factory=dict, repr=False)
+    experiment_id: str = field(default="", repr=False)
 
     @property
     def uri(self) -> str:

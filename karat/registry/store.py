@@ -6,8 +6,9 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from karat.errors import ModelNotFound, NoChampion, did_you_mean
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
 from karat.registry.connection import Connection, translated
-from karat.registry.entry import CARD, Entry, is_orphan, write_entry
+from karat.registry.entry import CARD, TAG_LIMIT, Entry, is_orphan, write_entry
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
 from karat.registry.records import LoadedModel, ModelVersion, Standing
 from karat.registry.reports import attach
@@ -60,25 +61,35 @@ class Registry:
             if run.info.status == "RUNNING" and is_orphan(run):
                 self.client.set_terminated(version.run_id, "FINISHED")
 
-    def set_alias(self, version: ModelVersion, alias: str, reason: str) -> None:
-        """Points ``alias`` to the version (taking it from another), and keeps the reason as a tag."""
+    def set_alias(self, version: ModelVersion, alias: str, reason: str) -> ModelVersion:
+        """Points ``alias`` to the version (taking it from another), and keeps the reason as a tag. Returns the version
+        as it stands then."""
         with translated(self.tracking_uri):
-            self.tag(version, {f"karat.{alias}.reason": reason, f"karat.{alias}.since": _now()})
-            self.client.set_registered_model_alias(str(version.name), alias, str(version.version))
+            tagged = self.tag(version, {f"karat.{alias}.reason": reason, f"karat.{alias}.since": _now()})
+            self.connection.models.set_registered_model_alias(str(version.name), alias, str(version.version))
+        return replace(tagged, aliases=tuple(sorted({*version.aliases, alias})))
 
-    def clear_alias(self, model: ModelName, alias: str, reason: str) -> None:
-        """Takes the alias away; the version that had it keeps the reason. Nothing happens where nobody has it."""
-        held = self.by_alias(model, alias)
-        if held is None:
-            return
+    def clear_alias(self, model: ModelName, alias: str, reason: str, *, of: int | None = None) -> None:
+        """Takes the alias away; the version that had it keeps the reason. Nothing happens where nobody has it, or
+        another version than ``of``."""
         with translated(self.tracking_uri):
-            self.tag(held, {f"karat.{alias}.ended": reason, f"karat.{alias}.until": _now()})
-            self.client.delete_registered_model_alias(str(model), alias)
+            held = self._holder(model, alias)
+            if held is None or of not in (None, int(held.version)):
+                return
+            self._tag(model, int(held.version), {f"karat.{alias}.ended": reason, f"karat.{alias}.until": _now()})
+            self.connection.models.delete_registered_model_alias(str(model), alias)
 
-    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> ModelVersion:
+        """Returns the version as it stands then."""
         with translated(self.tracking_uri):
-            for key, value in tags.items():
-                self.client.set_model_version_tag(str(version.name), str(version.version), key, str(value)[:5000])
+            return replace(version, tags=version.tags | self._tag(version.name, version.version, tags))
+
+    def _tag(self, model: ModelName, number: int, tags: Mapping[str, str]) -> dict[str, str]:
+        """The tags as they are kept."""
+        kept = {key: str(value)[:TAG_LIMIT] for key, value in tags.items()}
+        for key, value in kept.items():
+            self.connection.models.set_model_version_tag(str(model), str(number), key, value)
+        return kept
 
     def attach(self, version: ModelVersion, path: str, text: str, *, keep: int | None = None) -> str:
         """Puts a text file among the artifacts of the run that made the version (``monitoring/2026-11-21-drift.html``),
@@ -104,12 +115,7 @@ class Registry:
         with translated(self.tracking_uri):
             found = self._search(model)
             aliases = self._aliases(model) if found else {}
-            return [self._record(v, aliases) for v in found]
-
-    def newest(self, model: ModelName) -> int:
-        """The number of the newest version; 0 where there is none."""
-        with translated(self.tracking_uri):
-            return max((int(v.version) for v in self._search(model)), default=0)
+            return [self._record(v, aliases.get(int(v.version), ())) for v in found]
 
     def version(self, model: ModelName, number: int) -> ModelVersion:
         """Raises ModelNotFound with what there is."""
@@ -122,12 +128,12 @@ class Registry:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 raise self._not_found(model, f"version {number}") from error
-            return self._record(found, self._aliases(model))
+            return self._record(found, found.aliases)
 
     def by_alias(self, model: ModelName, alias: str) -> ModelVersion | None:
         with translated(self.tracking_uri):
-            number = {a: v for v, names in self._aliases(model).items() for a in names}.get(alias)
-            return None if number is None else self.version(model, number)
+            found = self._holder(model, alias)
+            return None if found is None else self._record(found, found.aliases)
 
     def champion(self, model: ModelName) -> ModelVersion | None:
         return self.by_alias(model, CHAMPION)
@@ -141,10 +147,15 @@ class Registry:
 
     def find(self, model: ModelName, definition: str, digest: str) -> ModelVersion | None:
         """The newest version that was made of this definition and these data, if there is one."""
-        wanted = (definition, digest)
         with translated(self.tracking_uri):
-            same = [v for v in self._search(model) if _made_of(v.tags) == wanted]
-            return self._record(same[0], self._aliases(model)) if same else None
+            same = self._made_of(model, (definition, digest))
+            return self._record(same[0], self._aliases(model).get(int(same[0].version), ())) if same else None
+
+    def twin(self, version: ModelVersion) -> ModelVersion | None:
+        """The first version that was made of the same definition and data, where that is an earlier one."""
+        with translated(self.tracking_uri):
+            first = self._made_of(version.name, _made_of(version.tags))[-1]
+            return None if int(first.version) == version.version else self.version(version.name, int(first.version))
 
     def resolve(self, ref: ModelRef | str, *, catalog: str | None = None) -> ModelVersion:
         """Raises ModelNotFound, NoChampion, and WrongCall for a reference that can't be read."""
@@ -179,8 +190,7 @@ class Registry:
         aliases = {alias: int(number) for alias, number in model.aliases.items()}
         newest = max((int(v.version) for v in model.latest_versions), default=None)
         wanted = {aliases.get(CHAMPION), aliases.get(CHALLENGER), newest} - {None}
-        held = {n: tuple(sorted(a for a, v in aliases.items() if v == n)) for n in wanted}
-        made = {n: self._record(self.client.get_model_version(str(name), str(n)), held) for n in wanted}  # type: ignore[arg-type]
+        made = {n: self.version(name, n) for n in wanted if n is not None}
         return Standing(name, made.get(aliases.get(CHAMPION)), made.get(aliases.get(CHALLENGER)), made.get(newest))
 
     # ---- loading
@@ -280,35 +290,45 @@ class Registry:
         found = _pages(self.client.search_model_versions, filter_string=f"name = '{model}'")
         return sorted(found, key=lambda v: -int(v.version))
 
-    def _aliases(self, model: ModelName) -> dict[int, tuple[str, ...]]:
-        """Version -> its aliases; {} for a model that is not registered."""
+    def _made_of(self, model: ModelName, wanted: tuple[str | None, str | None]) -> list[MlflowVersion]:
+        """The newest first."""
+        return [v for v in self._search(model) if _made_of(v.tags) == wanted]
+
+    def _holder(self, model: ModelName, alias: str) -> MlflowVersion | None:
         if self.connection.empty:
-            return {}
+            return None
         try:
-            aliases = self.client.get_registered_model(str(model)).aliases
+            return self.connection.models.get_model_version_by_alias(str(model), alias)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no alias
                 raise
-            return {}
+            return None
+
+    def _aliases(self, model: ModelName) -> dict[int, tuple[str, ...]]:
+        """Version -> its aliases."""
+        aliases = self.client.get_registered_model(str(model)).aliases
         held: dict[int, tuple[str, ...]] = {}
         for alias, number in sorted(aliases.items()):
             held[int(number)] = (*held.get(int(number), ()), alias)
         return held
 
-    def _record(self, found: MlflowVersion, aliases: Mapping[int, tuple[str, ...]]) -> ModelVersion:
-        logged = self.client.get_run(found.run_id).data.metrics if found.run_id else {}
+    def _record(self, found: MlflowVersion, aliases: Sequence[str]) -> ModelVersion:
+        """``aliases``: MLflow tells them of one version, not of those that it searched."""
+        run = self.client.get_run(found.run_id) if found.run_id else None
+        logged = run.data.metrics if run else {}
         baseline = {k.removeprefix("baseline_"): v for k, v in logged.items() if k.startswith("baseline_")}
         return ModelVersion(
             name=ModelName.parse(found.name),
             version=int(found.version),
             run_id=found.run_id or "",
             model_id=found.tags.get("karat.model_id", ""),
-            aliases=aliases.get(int(found.version), ()),
+            aliases=tuple(sorted(aliases)),
             created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
             tags=dict(found.tags),
             metrics={k: v for k, v in logged.items() if k in baseline or not (_prefixed(k) or is_judged(k))},
             baseline=baseline,
             judged={k: v for k, v in logged.items() if is_judged(k)},
+            experiment_id=run.info.experiment_id if run else "",
         )
 
     def _not_found(self, model: ModelName, what: str) -> ModelNotFound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from karat.declare import ModelSpec, Project, load_project
@@ -23,13 +24,11 @@ class ModelWork:
 
 
 def open_model(item: ModelItem) -> ModelWork:
+    project, lake, registry = _opened(item.project)
+    return ModelWork(project, project.models[item.model], lake, registry, item.parameters, item.commit)
+
+
+@cache  # A worker works for one job alone, and a job is of one version of the code.
+def _opened(project: str) -> tuple[Project, Lake, Registry]:
     settings = Settings()
-    project = load_project(item.project, settings)
-    return ModelWork(
-        project=project,
-        spec=project.models[item.model],
-        lake=Lake(settings.lake, settings.environment),
-        registry=Registry(settings.mlflow_url),
-        parameters=item.parameters,
-        commit=item.commit,
-    )
+    return load_project(project, settings), Lake(settings.lake, settings.environment), Registry(settings.mlflow_url)

@@ -66,7 +66,7 @@ def reference_of(model: ModelWork, version: ModelVersion | None, champion: Model
         "model": str(version.name),
         "version": version.version,
         "run_id": version.run_id,
-        "experiment_id": model.registry.client.get_run(version.run_id).info.experiment_id,
+        "experiment_id": version.experiment_id,
         "metric": version.tags.get("karat.metric"),
         "metrics": version.metrics,
         "baseline": version.baseline,

@@ -34,7 +34,9 @@ def work(projects, home, uri, artifacts, what, point, when):
     project, lake = load_project("shop", settings), Lake(settings.lake, "dev")
     registry = Registry(uri, Path(artifacts))
     place, _, name = point.rpartition(".")
-    owner = import_module("mlflow").MlflowClient if place == "client" else import_module(place)
+    clients = {"client": "mlflow.MlflowClient", "models": "mlflow.tracking._model_registry.client.ModelRegistryClient"}
+    module, _, cls = clients.get(place, "").rpartition(".")
+    owner = getattr(import_module(module), cls) if module else import_module(place)
     kept = getattr(owner, name)
 
     def dies(*args, **kwargs):
@@ -88,7 +90,7 @@ REGISTRATION = [
     pytest.param("karat.registry.entry._files", "after", marks=MATRIX),
     pytest.param("client.create_model_version", "before", marks=MATRIX),
     ("client.create_model_version", "after"),
-    pytest.param("client.set_registered_model_alias", "before", marks=MATRIX),
+    pytest.param("models.set_registered_model_alias", "before", marks=MATRIX),
 ]
 
 
@@ -118,12 +120,12 @@ def test_registration_killed(
 
 
 PROMOTION = [
-    pytest.param("client.set_registered_model_alias", "before", marks=MATRIX),
-    ("client.set_registered_model_alias", "after"),
+    pytest.param("models.set_registered_model_alias", "before", marks=MATRIX),
+    ("models.set_registered_model_alias", "after"),
     pytest.param("karat.registry.promotion._finish", "before", marks=MATRIX),
     ("karat.registry.promotion._archive", "before"),
     pytest.param("karat.registry.promotion._archive", "after", marks=MATRIX),
-    pytest.param("client.delete_registered_model_alias", "before", marks=MATRIX),
+    pytest.param("models.delete_registered_model_alias", "before", marks=MATRIX),
 ]
 
 
