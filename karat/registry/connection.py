@@ -109,7 +109,7 @@ class Connection:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """MLflow's exceptions that mean "not there" or "disk full" as Karat's own; it asks no longer than ``_CALM`` says."""
+    """MLflow's exceptions that mean "not there" or "disk full" as Karat's own; it asks as ``_CALM`` says."""
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     try:
