@@ -189,9 +189,10 @@ class Registry:
     def _standing(self, name: ModelName, model: Any) -> Standing:
         aliases = {alias: int(number) for alias, number in model.aliases.items()}
         newest = max((int(v.version) for v in model.latest_versions), default=None)
-        wanted = {aliases.get(CHAMPION), aliases.get(CHALLENGER), newest} - {None}
-        made = {n: self.version(name, n) for n in wanted if n is not None}
-        return Standing(name, made.get(aliases.get(CHAMPION)), made.get(aliases.get(CHALLENGER)), made.get(newest))
+        numbers = (aliases.get(CHAMPION), aliases.get(CHALLENGER), newest)
+        made = {n: self.version(name, n) for n in {*numbers} if n is not None}
+        champion, challenger, last = (None if n is None else made[n] for n in numbers)
+        return Standing(name, champion, challenger, last)
 
     # ---- loading
 
