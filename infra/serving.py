@@ -22,7 +22,6 @@ from infra.serve_application import (
 from infra.services import require_ray
 from karat.errors import KaratError, ModelNotFound, ServiceDown
 from karat.names import CHAMPION, ModelName, catalog_of
-from karat.registry import open_registry
 from karat.settings import Settings
 
 LOAD_SECONDS = 120.0
@@ -71,6 +70,8 @@ def _still_champion(settings: Settings, name: str, given: Mapping[str, int]) -> 
     if model.catalog not in {ModelName.parse(g).catalog for g in given}:
         return True
     try:
+        from karat.registry import open_registry  # MLflow and scikit-learn: seconds, which few calls need
+
         return open_registry(settings).champion(model) is not None
     except KaratError as error:  # what can't be asked now stays as it is
         log.warning("whether %s still has a %s could not be asked: %s", name, CHAMPION, error.what)

@@ -4,7 +4,7 @@ and that do not exist are sampled first."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from itertools import chain
@@ -30,13 +30,22 @@ def work(job: Job) -> Iterator[Outcome]:
     if job.parameters.get("sample"):
         sample_missing(job)
     left_out = waiting(job, {t: [job.project.tables[t].source] for t in tables})
-    # Most tables are one shard: one after the other they would leave all cores but one idle.
-    with ThreadPoolExecutor(RayExecutor().workers) as pool:
-        begun = [pool.submit(attempt, t, renew, job, t) for t in tables if t not in left_out]
+    # Most tables are one shard: one after the other they would leave all cores but one idle. Ray has no more tasks at a
+    # time than CPUs; a table that waits for its turn there costs nothing here.
+    with ThreadPoolExecutor(2 * RayExecutor().workers) as pool:
+        begun = [pool.submit(attempt, t, renew, job, t) for t in heaviest_first(job, tables) if t not in left_out]
         computed = (future.result() for future in as_completed(begun))
         for done, outcome in enumerate(chain(left_out.values(), computed), start=1):
             conclude(outcome, done, len(tables))
             yield outcome
+
+
+def heaviest_first(job: Job, tables: Sequence[str]) -> list[str]:
+    """Those of the largest gold first: begun last, one of them would keep a single core busy when all others are
+    done."""
+    golds = {t: job.project.gold_name(job.project.tables[t].source) for t in tables}
+    rows = {g: job.lake.count(g) if job.lake.exists(g) else 0 for g in {*golds.values()}}
+    return sorted(tables, key=lambda t: -rows[golds[t]])
 
 
 def sample_missing(job: Job) -> None:

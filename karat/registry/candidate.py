@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -29,10 +30,8 @@ from karat.training.judgement import Judgement
 from karat.training.judging import judge
 from karat.training.labels import label_spine
 from karat.training.leakage import leaks
-from karat.training.leakage_plot import draw_report
 from karat.training.lookups import lookups_of
 from karat.training.oddities import days_without_rows
-from karat.training.plots import draw
 from karat.training.rebuild import stored_pins
 from karat.training.spine import ROW
 from karat.training.split import split_rows
@@ -256,8 +255,14 @@ def entry_of(
         train_metrics=trained.train_metrics,
         judged=_judged_metrics(trained, judged),
         curve=trained.curve,
-        draw=lambda folder: [*draw(trained, folder), draw_report(training_set.report, folder, title=spec.name)],
+        draw=lambda folder: [*_draw(trained, folder), training_set.draw_report(folder, title=spec.name)],
     )
+
+
+def _draw(trained: Trained, folder: Path) -> list[Path]:
+    from karat.training.plots import draw  # matplotlib, which scoring and serving do without
+
+    return draw(trained, folder)
 
 
 def _judged_metrics(trained: Trained, judged: Judgement | None) -> dict[str, float]:

@@ -21,7 +21,6 @@ from karat.registry.records import ModelVersion, Servable
 from karat.registry.signature import check_given, sign
 from karat.registry.store import Registry
 from karat.training.frames import Frame, to_polars
-from karat.training.leakage_plot import draw_report
 from karat.training.rebuild import stored_pins
 from karat.training.spine import ROW
 from karat.training.training_set import TrainingSet
@@ -78,7 +77,7 @@ def log_user_model(
             artifact=artifact_path,
             parameters=parameters or _parameters(model),
             metrics=metrics or {},
-            draw=lambda folder: [draw_report(training_set.report, folder, title=name.name)],
+            draw=lambda folder: [training_set.draw_report(folder, title=name.name)],
         )
     )
 

@@ -21,17 +21,21 @@ from karat.training.planted import plant
 from karat.training.rivals import rivals
 from karat.training.split import TEST, TRAIN
 
+#: Of how many rows that were learned from ``train_metrics`` are at most: a share is known to within a percent then, and
+#: predicting all of them would take several times as long as the test rows do.
+MOST_LEARNED = 20_000
+
 
 @dataclass(frozen=True)
 class Trained:
     """A trained model and what was found out about it.
 
-    ``metrics`` and ``baseline`` are of the same test rows, ``train_metrics`` of the rows learned from. ``test`` holds
-    the features of the test rows and ``test_labels`` their labels, as they were judged: of a detector without labels
-    with its planted anomalies, and ``planted`` is True. ``test_predictions`` and ``baseline_predictions`` are in
-    their order, and those of the ``rivals`` that kinds of sequences have; ``test_rows`` are these rows whole, with keys
-    and times, ``learned_labels`` the labels learned from. ``curve`` is the loss ``curve_metric`` after each round, by
-    part; empty without rounds.
+    ``metrics`` and ``baseline`` are of the same test rows, ``train_metrics`` of the rows learned from (``MOST_LEARNED``
+    of them at most, drawn by the seed). ``test`` holds the features of the test rows and ``test_labels`` their labels,
+    as they were judged: of a detector without labels with its planted anomalies, and ``planted`` is True.
+    ``test_predictions`` and ``baseline_predictions`` are in their order, and those of the ``rivals`` that kinds of
+    sequences have; ``test_rows`` are these rows whole, with keys and times, ``learned_labels`` the labels learned from.
+    ``curve`` is the loss ``curve_metric`` after each round, by part; empty without rounds.
     """
 
     spec: ModelSpec
@@ -162,7 +166,7 @@ def _judge(
         prediction=prediction,
         space=_space(model, X),
     )
-    X_learned, y_learned = _labelled(learned, spec)
+    X_learned, y_learned = _labelled(_some(learned, spec.seed), spec)
     return Trained(
         spec=spec,
         model=model,
@@ -174,7 +178,7 @@ def _judge(
         curve=model.kind.curve if isinstance(model, Model) else {},
         curve_metric=model.kind.curve_metric if isinstance(model, Model) else "",
         parameters=model.parameters if isinstance(model, Model) else {},
-        rows={"train": X_learned.height, "test": X.height},
+        rows={"train": learned[0].height, "test": X.height},
         test=X,
         test_labels=y,
         test_predictions=prediction,
@@ -185,6 +189,15 @@ def _judge(
         warnings=warnings + doubt(spec, metrics, test[1]),
         rivals=rivals(spec, model, learned, test) if isinstance(model, Model) else {},
     )
+
+
+def _some(rows: _Rows, seed: int) -> _Rows:
+    """All rows, or as many of them, drawn by chance, as say what the model scores on what it has learned."""
+    X, y = rows
+    if X.height <= MOST_LEARNED:
+        return rows
+    chosen = np.sort(np.random.default_rng(seed).choice(X.height, MOST_LEARNED, replace=False))
+    return X[chosen], None if y is None else y[chosen]
 
 
 def _labelled(rows: _Rows, spec: ModelSpec) -> tuple[pl.DataFrame, pl.Series]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from matplotlib.figure import Figure
 
 from karat.errors import (
     DataError,
@@ -31,8 +31,10 @@ from karat.training.functions import (
     learn,
     resolve,
 )
-from karat.training.leakage_plot import plot_report
 from karat.training.lookups import FeatureLookup, PinnedLookup, pin
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,15 @@ class TrainingSet:
 
     def plot_report(self, title: str = "") -> Figure:
         """The leakage ``report`` as a picture; a model's run in MLflow has it as ``plots/leakage_report.png``."""
+        from karat.training.leakage_plot import plot_report  # matplotlib, which scoring and serving do without
+
         return plot_report(self.report, title=title)
+
+    def draw_report(self, folder: Path, title: str = "") -> Path:
+        """Writes ``leakage_report.png`` into ``folder``."""
+        from karat.training.leakage_plot import draw_report
+
+        return draw_report(self.report, folder, title=title)
 
     def load_df(self) -> Frame:
         """Features and label, less the excluded columns: one row per row of the spine, in its order."""

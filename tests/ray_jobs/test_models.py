@@ -1,4 +1,4 @@
-"""In which order the models of a job are begun."""
+"""In which order the models and the feature tables of a job are begun."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from karat.declare import load_project
 from karat.features import compute_table
 from karat.quality import write_sample
 from karat.settings import Settings
+from ray_jobs import compute_features
 from ray_jobs.models import heaviest_first
 from ray_jobs.program import Job
 
 
-def test_models_on_the_largest_feature_tables_are_begun_first(tmp_path: Path) -> None:
+def test_tables_and_models_of_the_most_rows_are_begun_first(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, projects=ROOT / "projects")
     project = load_project("customers", settings)
     job = Job(settings, project, {"models": ("churn", "fraud")})
     assert heaviest_first(job) == ["churn", "fraud"]  # none of their tables is there yet
     write_sample(project, job.lake, scale=0.01)
+    tables = ["churn_features", "terminal_risk"]
+    assert compute_features.heaviest_first(job, tables) == ["terminal_risk", "churn_features"]
     for table in project.tables_of(dict(project.models)):
         compute_table(project, table, job.lake)
     assert heaviest_first(job) == ["fraud", "churn"]

@@ -86,6 +86,18 @@ def test_a_model_beats_its_baseline_on_the_same_rows(task):
 
 
 @pytest.mark.parametrize("task", list(KINDS))
+def test_of_very_many_rows_some_say_what_was_learned(task, monkeypatch):
+    whole = trained(task)
+    monkeypatch.setattr("karat.training.train.MOST_LEARNED", 200)
+    found = trained(task)
+    assert found.rows == whole.rows
+    assert (found.metrics, found.baseline) == (whole.metrics, whole.baseline)
+    assert found.train_metrics != whole.train_metrics
+    assert found.train_metrics == trained(task).train_metrics
+    assert beats_baseline(found.spec, found.train_metrics, found.baseline)  # each row with its own label
+
+
+@pytest.mark.parametrize("task", list(KINDS))
 def test_nothing_of_the_test_rows_is_learned(task):
     frame = rows()
     test = split_of(frame) == "test"
