@@ -129,7 +129,9 @@ def test_from_a_csv_file_to_a_served_champion(reader: Reader) -> None:
     answer = subprocess.run(example, shell=True, capture_output=True, text=True, check=True)
     assert 0 < json.loads(answer.stdout)["predicted_value"] < 1
 
-    listed = subprocess.run([reader.karat, "runs", "--json"], env=reader.environment, capture_output=True, check=True)
+    command = [reader.karat, "runs", "--json"]
+    listed = subprocess.run(command, env=reader.environment, capture_output=True, text=True, check=False)
+    assert listed.returncode == 0, listed.stderr
     latest = next(r for r in json.loads(listed.stdout) if r["project"] == "bakery")
     assert (latest["flow"], latest["state"]) == ("master-orchestrator", "Completed")
     assert latest["id"] in ran

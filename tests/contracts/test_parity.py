@@ -42,14 +42,16 @@ TABLES = [(name, table) for name in project_names(Settings(projects=PROJECTS)) f
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
-    """A project's small sample, up to yesterday, and its feature tables; made once."""
+    """A project's small sample and its feature tables; made once. Its last day is the one that held the moment twelve
+    hours ago: of yesterday's events an evening finds none any more that are younger than a day."""
     made: dict[str, Made] = {}
+    last = (datetime.now(UTC) - timedelta(hours=12)).date()
 
     def make(name: str) -> Made:
         if name not in made:
             settings = Settings(home=tmp_path_factory.mktemp(name), projects=PROJECTS)
             lake = Lake(settings.lake, "dev")
-            write_sample(declared(name), lake, scale=SCALE)
+            write_sample(declared(name), lake, scale=SCALE, end=last)
             for table in declared(name).tables:
                 compute_table(declared(name), table, lake)
             made[name] = declared(name), lake
@@ -154,8 +156,8 @@ def check_events(project: Project, table: FeatureTable, lake: Lake, store: Onlin
     gold, projects = project.gold_name(table.source), KnownProjects(None, project)
     name = project.table_name(table.name)
     key = [*table.entity, str(table.time), str(table.event_id)]
-    since = datetime.now(UTC) - timedelta(hours=23)
-    stored = lake.scan(name).filter(pl.col(str(table.time)) > since).collect()
+    now = datetime.now(UTC)
+    stored = lake.scan(name).filter(pl.col(str(table.time)).is_between(now - timedelta(hours=23), now)).collect()
     rows = stored.sample(min(ENTITIES, stored.height), seed=3)
     events = lake.scan(gold).join(rows.lazy().select(key), on=key, how="semi").collect()
     assert events.height == rows.height > 0
