@@ -4,7 +4,7 @@ and that do not exist are sampled first."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from itertools import chain
@@ -14,10 +14,12 @@ from infra.impact import refuse_breaking
 from infra.job_records import Outcome
 from karat.declare.known import KnownProjects
 from karat.features import FeatureResult, compute_table, statistics
+from karat.names import TableName
 from karat.online import open_store, publish_table
 from karat.quality import origin, write_sample
 from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
+from ray_jobs.order import heaviest_first
 from ray_jobs.program import Job, attempt, conclude, logged, main
 
 log = logging.getLogger("karat.jobs.features")
@@ -32,20 +34,18 @@ def work(job: Job) -> Iterator[Outcome]:
     left_out = waiting(job, {t: [job.project.tables[t].source] for t in tables})
     # Most tables are one shard: one after the other they would leave all cores but one idle. Ray has no more tasks at a
     # time than CPUs; a table that waits for its turn there costs nothing here.
+    ordered = heaviest_first(job, {t: gold_of(job, t) for t in tables})
     with ThreadPoolExecutor(2 * RayExecutor().workers) as pool:
-        begun = [pool.submit(attempt, t, renew, job, t) for t in heaviest_first(job, tables) if t not in left_out]
+        begun = [pool.submit(attempt, t, renew, job, t) for t in ordered if t not in left_out]
         computed = (future.result() for future in as_completed(begun))
         for done, outcome in enumerate(chain(left_out.values(), computed), start=1):
             conclude(outcome, done, len(tables))
             yield outcome
 
 
-def heaviest_first(job: Job, tables: Sequence[str]) -> list[str]:
-    """Those of the largest gold first: begun last, one of them would keep a single core busy when all others are
-    done."""
-    golds = {t: job.project.gold_name(job.project.tables[t].source) for t in tables}
-    rows = {g: job.lake.count(g) if job.lake.exists(g) else 0 for g in {*golds.values()}}
-    return sorted(tables, key=lambda t: -rows[golds[t]])
+def gold_of(job: Job, table: str) -> list[TableName]:
+    """The gold table that the feature table is computed from."""
+    return [job.project.gold_name(job.project.tables[table].source)]
 
 
 def sample_missing(job: Job) -> None:

@@ -12,8 +12,10 @@ from types import ModuleType
 from typing import Any, Literal
 
 from infra.job_records import JobError, Outcome
+from karat.names import TableName
 from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
+from ray_jobs.order import heaviest_first
 from ray_jobs.program import Job, attempt, conclude, configure_logging
 
 Step = Literal["train", "promote", "score", "combine", "monitor"]
@@ -32,7 +34,7 @@ class ModelItem:
 
 def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
     """``ray_jobs.steps.STEP`` for each model of the job, each as a task of one CPU; a failing one leaves the rest."""
-    models = heaviest_first(job)
+    models = heaviest_first(job, {m: tables_of(job, m) for m in job.models()})
     left_out = waiting(job, {m: job.project.gold_read_by({m: job.project.models[m]}) for m in models})
     items = [
         ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in models if name not in left_out
@@ -43,13 +45,9 @@ def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
         yield outcome
 
 
-def heaviest_first(job: Job) -> list[str]:
-    """The models of the job, those on the largest feature tables first: begun last, one of them would keep a single
-    core busy when all the others are done."""
-    chosen = {m: job.project.tables_of({m: job.project.models[m]}) for m in job.models()}
-    tables = {t: job.project.table_name(t) for of in chosen.values() for t in of}
-    rows = {t: job.lake.count(name) if job.lake.exists(name) else 0 for t, name in tables.items()}
-    return sorted(chosen, key=lambda m: -sum(rows[t] for t in chosen[m]))
+def tables_of(job: Job, model: str) -> list[TableName]:
+    """The feature tables that the model reads."""
+    return [job.project.table_name(t) for t in job.project.tables_of({model: job.project.models[model]})]
 
 
 def lost_worker(item: ModelItem, error: Exception) -> Outcome:

@@ -9,8 +9,9 @@ from karat.declare import load_project
 from karat.features import compute_table
 from karat.quality import write_sample
 from karat.settings import Settings
-from ray_jobs import compute_features
-from ray_jobs.models import heaviest_first
+from ray_jobs.compute_features import gold_of
+from ray_jobs.models import tables_of
+from ray_jobs.order import heaviest_first
 from ray_jobs.program import Job
 
 
@@ -18,10 +19,11 @@ def test_tables_and_models_of_the_most_rows_are_begun_first(tmp_path: Path) -> N
     settings = Settings(home=tmp_path, projects=ROOT / "projects")
     project = load_project("customers", settings)
     job = Job(settings, project, {"models": ("churn", "fraud")})
-    assert heaviest_first(job) == ["churn", "fraud"]  # none of their tables is there yet
+    models = {m: tables_of(job, m) for m in job.models()}
+    assert heaviest_first(job, models) == ["churn", "fraud"]  # none of their tables is there yet
     write_sample(project, job.lake, scale=0.01)
-    tables = ["churn_features", "terminal_risk"]
-    assert compute_features.heaviest_first(job, tables) == ["terminal_risk", "churn_features"]
+    tables = {t: gold_of(job, t) for t in ("churn_features", "terminal_risk")}
+    assert heaviest_first(job, tables) == ["terminal_risk", "churn_features"]
     for table in project.tables_of(dict(project.models)):
         compute_table(project, table, job.lake)
-    assert heaviest_first(job) == ["fraud", "churn"]
+    assert heaviest_first(job, models) == ["fraud", "churn"]
