@@ -65,6 +65,7 @@ class OnePlatform(LoadScopeScheduling):
         return "platform" if asks_for_platform(ROOT / path) else path
 
 
+@pytest.hookimpl(optionalhook=True)  # `-p no:xdist` runs in one process
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return OnePlatform(config, log)
 
