@@ -9,10 +9,13 @@ BIN := $(VENV)/bin
 PROJECT ?=
 NAME ?=
 BENCH_VENV := .bench-venv
+# The quickest tests: the names, settings, errors and declarations, and what the documentation and the tree promise.
+QUICK := tests/karat/test_errors.py tests/karat/test_names.py tests/karat/test_settings.py tests/karat/declare \
+	tests/test_house.py tests/test_docs.py tests/test_contract.py
 # The main job is the cost domain of health_monitor: small enough to watch.
 RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
 
-.PHONY: help install run down test faults bench lint format lock clean
+.PHONY: help install run down check test faults bench lint format lock changelog clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -32,6 +35,13 @@ run: install  ## starts the platform and runs the main job, or PROJECT=name whol
 
 down: install  ## stops what `make run` left standing
 	@$(BIN)/karat down
+
+check: install  ## in under a minute: ruff, import contract, mypy, the quickest tests; pre-commit runs it
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports --no-cache > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -x $(QUICK)
 
 lint: install  ## ruff, mypy and the import contract
 	@$(BIN)/ruff check .
@@ -60,6 +70,9 @@ $(BENCH_VENV)/installed: benchmarks/peers.txt
 
 lock:  ## writes requirements.lock anew from pyproject.toml
 	@infra/lock.sh $(PYTHON)
+
+changelog: install  ## moves the fragments of changes/ into CHANGELOG.md, as VERSION
+	@$(BIN)/towncrier build --yes --version $(VERSION)
 
 clean:  ## removes the environment and the local platform's state
 	@test ! -x $(BIN)/karat || $(BIN)/karat down
