@@ -18,12 +18,12 @@ import duckdb
 import polars as pl
 
 from karat.declare import FeatureTable, ModelSpec, Project, load_project
-from karat.features import compute_frame, sequences
+from karat.features import compute_frame, sequence_join
 from karat.kinds import Model
 from karat.lake import Lake
 from karat.settings import Settings
-from karat.training.baseline import naive
-from karat.training.evaluate import evaluate
+from karat.training.baseline import baseline_prediction
+from karat.training.evaluation import evaluate
 from karat.training.split import TEST, TRAIN, split_rows
 
 CORES = len(os.sched_getaffinity(0))
@@ -77,7 +77,7 @@ def one_model(project: Project, lake: Lake, spec: ModelSpec, *, features: pl.Dat
     answers, space = model.predict(X), model.space(X)
     told = {"threshold": model.threshold, "classes": model.classes or None, "space": space}
     found = evaluate(spec.task, asked, answers, **told)
-    against = naive(
+    against = baseline_prediction(
         spec,
         y,
         X,
@@ -101,7 +101,7 @@ def inputs(spec: ModelSpec, table: FeatureTable, features: pl.DataFrame) -> tupl
     keys = features.select(table.primary_key)
     if lookup.sequence_length is None:
         return features.select(*table.primary_key, *names), names
-    found = sequences(
+    found = sequence_join(
         keys,
         features,
         keys={c: c for c in table.entity},

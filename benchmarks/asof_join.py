@@ -21,7 +21,7 @@ import polars as pl
 
 from benchmarks.measure import Claim, Peer, conclude, family, peak_memory, take_turns, timed, versions
 from karat import FeatureEngineeringClient, FeatureLookup
-from karat.features import lookup
+from karat.features import point_in_time_join
 from karat.lake import Work
 from karat.settings import Settings
 
@@ -62,7 +62,9 @@ def by_polars(spine: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_karat(spine: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    return lookup(spine, table, keys=KEYS, time=("event_timestamp", "event_timestamp"), columns=FEATURES).values
+    return point_in_time_join(
+        spine, table, keys=KEYS, time=("event_timestamp", "event_timestamp"), columns=FEATURES
+    ).values
 
 
 def main() -> None:

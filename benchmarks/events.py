@@ -12,7 +12,7 @@ import polars as pl
 import ray
 
 from karat.declare import Project, load_project
-from karat.features import FeatureResult, compute_table
+from karat.features import MaterializationResult, compute_table
 from karat.lake import Lake, Work
 from karat.settings import Settings
 from ray_jobs.executor import RayExecutor
@@ -69,7 +69,7 @@ def _import(_: int) -> None:
     import karat.features.shard  # noqa: F401
 
 
-def compute(folder: Path, shards: int | None = None) -> FeatureResult:
+def compute(folder: Path, shards: int | None = None) -> MaterializationResult:
     """The whole table anew, spread over Ray, in one Delta commit."""
     lake = Lake(settings_in(folder).lake, "dev")
     return compute_table(project_in(folder), "wide", lake, executor=RayExecutor(), full=True, shards=shards)

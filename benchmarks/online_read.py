@@ -18,7 +18,7 @@ import polars as pl
 
 from benchmarks.measure import Claim, Peer, conclude, versions
 from karat import FeatureEngineeringClient
-from karat.online import Reader, Space, microseconds, open_store
+from karat.online import KeySpace, RowReader, microseconds, open_store
 from karat.settings import Settings
 
 FEATURES = [f"f{i}" for i in range(83)]
@@ -78,12 +78,12 @@ def measure(folder: Path) -> None:
     conclude("online_read", claims, seconds, versions("lmdb") | peers)
 
 
-def published(folder: Path, table: pl.DataFrame) -> Reader:
+def published(folder: Path, table: pl.DataFrame) -> RowReader:
     settings = Settings(home=folder / "home")
     client = FeatureEngineeringClient("bench_dev", settings)
     client.create_table("wide", ["user_id", "day"], table, timeseries_columns="day")
     client.publish_table("wide")
-    return Reader(open_store(settings), Space("bench_dev.features.wide", "latest"), FEATURES)
+    return RowReader(open_store(settings), KeySpace("bench_dev.features.wide", "latest"), FEATURES)
 
 
 def each(read: Callable[[object], object], keys: list) -> np.ndarray:

@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks.events import compute, warm_ray, write_events
 from benchmarks.measure import Claim, conclude, family, machine, peak_memory, take_turns, timed, versions
-from karat.features.table import ROWS_A_SHARD
+from karat.features.materialize import ROWS_A_SHARD
 
 LIMIT_GIB = 3
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"

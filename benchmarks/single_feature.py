@@ -14,7 +14,7 @@ import polars as pl
 
 from benchmarks.measure import Claim, conclude, versions
 from karat.declare import load_project
-from karat.features.as_of import features_as_of
+from karat.features.on_the_fly import features_as_of
 from karat.lake import Lake
 from karat.quality import write_sample
 from karat.settings import Settings

@@ -10,9 +10,9 @@ from infra.job_records import Outcome
 from karat.monitoring import Check
 from tasks.artifacts import show_reports
 from tasks.jobs import settled
+from tasks.monitoring_schedule import asked_checks, due_checks
 from tasks.scope import open_scope
 from tasks.steps import monitor_models
-from tasks.watched import asked_checks, due_checks
 
 
 @flow(name="monitoring-pipeline", flow_run_name="monitoring-{project}", **HOOKS)

@@ -45,7 +45,7 @@ MASTER = "master-orchestrator"
 
 
 @dataclass
-class Registered:
+class RegisteredDeployment:
     """``deployments`` as ``flow/project``; ``problems``: one text for each project that could not be read."""
 
     deployments: list[str] = field(default_factory=list)
@@ -60,9 +60,9 @@ def register_deployments(settings: Settings) -> list[str]:
     return register(settings).deployments
 
 
-def register(settings: Settings) -> Registered:
+def register(settings: Settings) -> RegisteredDeployment:
     """As ``register_deployments``; a broken project keeps the deployments it has, and is told of."""
-    done, kept = Registered(), set()
+    done, kept = RegisteredDeployment(), set()
     with _client(settings) as client:
         _ensure_pool(client)
         register_zombie_automation(client)

@@ -9,8 +9,8 @@ import polars as pl
 from karat.declare import FeatureTable, GoldTable, Project
 from karat.errors import DeclarationError, KaratError, LabelNotFound
 from karat.features import compute_frame
-from karat.training.labels import check_label
-from karat.training.lookups import lookups_of
+from karat.training_sets.labels import check_label
+from karat.training_sets.lookups import lookups_of
 
 
 def refuse_mistakes(project: Project, models: Collection[str]) -> None:

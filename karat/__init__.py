@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from karat.client import FeatureEngineeringClient
-    from karat.training.functions import FeatureFunction
-    from karat.training.lookups import FeatureLookup
+    from karat.training_sets.functions import FeatureFunction
+    from karat.training_sets.lookups import FeatureLookup
 
 __all__ = ["FeatureEngineeringClient", "FeatureFunction", "FeatureLookup"]
 
 _HOME = {
     "FeatureEngineeringClient": "karat.client",
-    "FeatureFunction": "karat.training.functions",
-    "FeatureLookup": "karat.training.lookups",
+    "FeatureFunction": "karat.training_sets.functions",
+    "FeatureLookup": "karat.training_sets.lookups",
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow as pa
 
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import WrongCall, did_you_mean
 from karat.executors import Progress, silent
 from karat.inference import score_batch
@@ -21,14 +21,15 @@ from karat.inference.consistency import Consistency, check_consistency
 from karat.lake import DAY_COLUMN, EVENT, Commit, Lake, TableInfo
 from karat.lake.conform import conform
 from karat.lake.schema import define
+from karat.lifecycle import ErasureResult, erase, log_user_model
 from karat.names import ModelName, TableName
-from karat.online import OnlineStore, Published, open_store, publish_table
-from karat.registry import Erased, ModelVersion, Registry, erase, log_user_model, open_registry, rebuild
+from karat.online import OnlineStore, PublishResult, open_store, publish_table
+from karat.registry import ModelVersion, Registry, open_registry
 from karat.settings import Settings
-from karat.training.frames import Frame, Kind, as_kind, to_polars
-from karat.training.functions import FeatureFunction, FunctionLibrary
-from karat.training.lookups import FeatureLookup
-from karat.training.training_set import TrainingSet, create_training_set
+from karat.training_sets.frames import Frame, Kind, as_kind, to_polars
+from karat.training_sets.functions import FeatureFunction, FunctionLibrary
+from karat.training_sets.lookups import FeatureLookup
+from karat.training_sets.training_set import TrainingSet, create_training_set
 
 
 class FeatureEngineeringClient:
@@ -140,7 +141,7 @@ class FeatureEngineeringClient:
         """Keys, schema, owner, descriptions, version. Raises TableNotFound with the nearest name."""
         return self.lake.info(self._table(name))
 
-    def erase(self, name: str, keys: Frame) -> Erased:
+    def erase(self, name: str, keys: Frame) -> ErasureResult:
         """Erases persons: the rows of ``keys`` (columns of the primary key, or some of them) in every version of the
         table, and in the training sets of live models, which are tagged as rebuildable but for so many rows.
 
@@ -156,13 +157,13 @@ class FeatureEngineeringClient:
         *,
         sequence_length: int | None = None,
         progress: Progress = silent,
-    ) -> Published:
+    ) -> PublishResult:
         """Brings the online store to the table's current Delta version; only what changed is copied.
 
         ``sequence_length``: the last so many rows of an entity too, for models that look up sequences.
         """
         store = online_store or open_store(self.settings)
-        projects = KnownProjects(self.settings)
+        projects = ProjectCatalog(self.settings)
         return publish_table(
             self.lake, store, self._table(name), progress, sequence_length=sequence_length, projects=projects
         )
@@ -267,7 +268,7 @@ class FeatureEngineeringClient:
             since=since,
             until=until,
             tolerance=tolerance,
-            projects=KnownProjects(self.settings),
+            projects=ProjectCatalog(self.settings),
         )
 
     def _table(self, name: str) -> TableName:

@@ -12,13 +12,13 @@ from typing import Any
 
 from infra.impact import refuse_breaking
 from infra.job_records import Outcome
-from karat.declare.known import KnownProjects
-from karat.features import FeatureResult, compute_table, statistics
+from karat.declare.project_catalog import ProjectCatalog
+from karat.features import MaterializationResult, compute_table, statistics
 from karat.names import TableName
 from karat.online import open_store, publish_table
 from karat.quality import origin, write_sample
-from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
+from ray_jobs.missing_gold import waiting
 from ray_jobs.order import heaviest_first
 from ray_jobs.program import Job, attempt, conclude, logged, main
 
@@ -81,7 +81,7 @@ def publish(job: Job, table: str) -> Outcome:
         job.project.table_name(table),
         logged(table),
         sequence_length=longest(job, table),
-        projects=KnownProjects(job.settings, job.project),
+        projects=ProjectCatalog(job.settings, job.project),
     )
     said = f"{published.written} keys written, {published.deleted} deleted, version {published.version} is online"
     return Outcome(name=table, state="done" if published.changed else "kept", said=said)
@@ -104,7 +104,7 @@ def compute(job: Job, table: str) -> Outcome:
     return Outcome(name=table, state=state, said=_said(result), reference=_reference(job, result))
 
 
-def _said(result: FeatureResult) -> str:
+def _said(result: MaterializationResult) -> str:
     if not result.changed:
         return f"up to date, version {result.version}"
     days = f" for {len(result.days)} days" if result.days else ""
@@ -112,7 +112,7 @@ def _said(result: FeatureResult) -> str:
     return f"{result.rows} rows written{days}{aside}, version {result.version}"
 
 
-def _reference(job: Job, result: FeatureResult) -> dict[str, Any]:
+def _reference(job: Job, result: MaterializationResult) -> dict[str, Any]:
     found = asdict(result) | {"table": str(result.table), "days": len(result.days)}
     return found | {"statistics": statistics(job.lake, result.table, result.version).to_dicts()}
 

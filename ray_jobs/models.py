@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from infra.job_records import JobError, Outcome
 from karat.names import TableName
-from ray_jobs.awaiting import waiting
 from ray_jobs.executor import RayExecutor
+from ray_jobs.missing_gold import waiting
 from ray_jobs.order import heaviest_first
 from ray_jobs.program import Job, attempt, conclude, configure_logging
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from infra.job_records import Outcome
 from karat.monitoring import record
-from karat.monitoring.table import POLARS
+from karat.monitoring.drift_table import POLARS
 from ray_jobs.models import for_each_model
 from ray_jobs.program import Job, log, main
 

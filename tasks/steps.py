@@ -11,7 +11,7 @@ from infra.job_records import Outcome
 from karat.monitoring import Check
 from tasks.jobs import begun_on, run_job
 from tasks.scope import Scope
-from tasks.served import served_already
+from tasks.served_versions import served_already
 
 #: Whether to train: always; on the project's day, else only where there is no valid champion; not at all.
 Train = Literal["always", "when-due", "never"]

@@ -16,7 +16,7 @@ from infra.cli.app import console, errors, print_json
 from karat.declare import load_project
 from karat.lake import Lake
 from karat.names import TableName
-from karat.quality import Ingested, origin, set_aside_name, write_sample
+from karat.quality import IngestResult, origin, set_aside_name, write_sample
 from karat.quality import ingest as bring_in
 from karat.settings import Settings
 
@@ -143,7 +143,7 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
 
 
-def _as_json(done: Ingested) -> dict[str, Any]:
+def _as_json(done: IngestResult) -> dict[str, Any]:
     return {
         "table": str(done.table),
         "version": done.version,
@@ -156,7 +156,7 @@ def _as_json(done: Ingested) -> dict[str, Any]:
     }
 
 
-def _show(done: list[Ingested]) -> None:
+def _show(done: list[IngestResult]) -> None:
     shown = Table(box=None, header_style="bold")
     shown.add_column("gold table", no_wrap=True)
     shown.add_column("version", justify="right")
@@ -172,13 +172,13 @@ def _show(done: list[Ingested]) -> None:
             _show_reasons(one)
 
 
-def _happened(one: Ingested) -> str:
+def _happened(one: IngestResult) -> str:
     if not one.changed:
         return "was there already; nothing changed"
     return "written in place of the sample" if one.replaced_sample else "written"
 
 
-def _show_reasons(one: Ingested) -> None:
+def _show_reasons(one: IngestResult) -> None:
     console.print(f"set aside in {set_aside_name(one.table)}:", highlight=False, soft_wrap=True)
     reasons = Table(box=None, header_style="bold")
     reasons.add_column("rows", justify="right")

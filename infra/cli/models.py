@@ -15,7 +15,7 @@ from karat.declare import ModelSpec, Project, load_project, project_names
 from karat.declare.models import DEFAULT_METRIC, HIGHER_IS_BETTER
 from karat.errors import DeclarationError
 from karat.names import ModelName, project_of
-from karat.registry import Standing, open_registry
+from karat.registry import ModelStatus, open_registry
 from karat.settings import ENVIRONMENTS, Settings
 
 
@@ -66,7 +66,7 @@ def _here(name: ModelName, settings: Settings, only: str | None) -> bool:
     return same and only in (None, project_of(name.catalog))
 
 
-def _row(name: ModelName, spec: ModelSpec | None, standing: Standing | None) -> dict[str, Any]:
+def _row(name: ModelName, spec: ModelSpec | None, standing: ModelStatus | None) -> dict[str, Any]:
     champion = standing.champion if standing else None
     challenger = standing.challenger if standing else None
     shown = champion or challenger or (standing.newest if standing else None)

@@ -14,7 +14,7 @@ from infra.local.environment import token_file
 from infra.local.parts import parts
 from infra.local.platform import down as stop
 from infra.local.platform import up as start
-from infra.local.status import Status
+from infra.local.status import PlatformStatus
 from infra.local.status import status as look
 from karat.settings import Settings
 
@@ -70,7 +70,7 @@ def status(
         raise typer.Exit(1)
 
 
-def _show(found: Status) -> None:
+def _show(found: PlatformStatus) -> None:
     if not found.running:
         console.print(f"Nothing runs for {found.home}; start it with: karat up", soft_wrap=True)
     else:
@@ -84,7 +84,7 @@ def _show(found: Status) -> None:
             console.print(f"- {problem}", markup=False, soft_wrap=True)
 
 
-def _table(found: Status) -> Table:
+def _table(found: PlatformStatus) -> Table:
     table = Table(title=f"Platform of {found.home}", title_justify="left")
     for column in ("part", "state", "pid", "up for", "address"):
         table.add_column(column, no_wrap=True)

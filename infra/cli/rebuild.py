@@ -10,11 +10,11 @@ import typer
 from infra.cli.app import console, print_json
 from infra.cli.score import check_out, reference, write_frame
 from karat.lake import Lake
+from karat.lifecycle import rebuild as rebuild_version
 from karat.registry import open_registry
-from karat.registry import rebuild as rebuild_version
 from karat.settings import Settings
-from karat.training.functions import FunctionLibrary
-from karat.training.rebuild import Erasure
+from karat.training_sets.functions import FunctionLibrary
+from karat.training_sets.reproduce import ErasedRows
 
 
 def rebuild(
@@ -33,7 +33,7 @@ def rebuild(
     registry = open_registry(settings)
     version = registry.resolve(reference(model, registry, settings))
     lake = Lake(settings.lake, settings.environment)
-    erased = Erasure.of(version.tags)
+    erased = ErasedRows.of(version.tags)
     made = rebuild_version(lake, registry, version, FunctionLibrary(settings))
     if out is not None:
         write_frame(made.data, out)

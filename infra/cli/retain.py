@@ -13,8 +13,9 @@ from karat.declare import load_project
 from karat.declare.base import format_duration, parse_duration
 from karat.errors import WrongCall
 from karat.lake import Lake
-from karat.registry import Retained, open_registry
-from karat.registry import retain as retain_tables
+from karat.lifecycle import RetentionResult
+from karat.lifecycle import retain as retain_tables
+from karat.registry import open_registry
 from karat.settings import Settings
 
 
@@ -46,7 +47,7 @@ def retain(
         console.print(f"nothing was removed: karat retain {project} --keep {format_duration(span)} --apply")  # type: ignore[arg-type]
 
 
-def _told(found: Retained, *, applied: bool) -> dict[str, object]:
+def _told(found: RetentionResult, *, applied: bool) -> dict[str, object]:
     return {
         "applied": applied,
         "released": [v.uri for v in found.pins.released],
@@ -64,7 +65,7 @@ def _told(found: Retained, *, applied: bool) -> dict[str, object]:
     }
 
 
-def _table(found: Retained, *, applied: bool) -> Table:
+def _table(found: RetentionResult, *, applied: bool) -> Table:
     total = sum(t.bytes for t in found.tables) / 2**20
     title = f"{total:,.1f} MiB {'removed' if applied else 'could be removed'}"
     out = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)

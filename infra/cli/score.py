@@ -17,7 +17,7 @@ from karat.lake import Lake
 from karat.names import ModelRef, catalog_of
 from karat.registry import LoadedModel, Registry, open_registry
 from karat.settings import Settings
-from karat.training.functions import FunctionLibrary
+from karat.training_sets.functions import FunctionLibrary
 
 _ARROW_TO_DECLARED = {"double": "float64", "date32[day]": "date", "timestamp[us, tz=UTC]": "timestamp"}
 _SUFFIXES = (".csv", ".parquet")

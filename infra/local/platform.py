@@ -18,7 +18,7 @@ from infra.local.ports import check_ports
 from infra.local.probes import PROBES
 from infra.local.processes import end, is_flow, ours
 from infra.local.stop import stop
-from infra.local.supervisor import State, Supervisor
+from infra.local.supervisor import Supervisor, SupervisorState
 from infra.local.versions import check_versions
 from karat.errors import DiskFull, PlatformError, ServiceDown, is_disk_full
 from karat.executors import Progress, silent
@@ -108,7 +108,7 @@ def _await(settings: Settings, progress: Progress) -> None:
         progress(len(PROBES) - len(waiting), len(PROBES), f"waiting for {', '.join(waiting)}")
         states = supervisor.states()
         for name in list(waiting):
-            state = states.get(name, State("GONE", 0, 0, "the supervisor does not answer"))
+            state = states.get(name, SupervisorState("GONE", 0, 0, "the supervisor does not answer"))
             seen[name].add(state.pid)
             if state.name == "FATAL" or len(seen[name] - {0}) > DEATHS:
                 raise _failed(settings, name, f"keeps dying: {state.said}")

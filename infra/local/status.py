@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from infra.local import databases, versions
 from infra.local.parts import log_file, parts
 from infra.local.probes import PROBES, NoAnswer, call_prefect, call_ray, node_states
-from infra.local.supervisor import State, Supervisor
+from infra.local.supervisor import Supervisor, SupervisorState
 from karat.settings import Settings, unknown_settings
 
 #: Prefect's scheduler looks at new deployments every few seconds, at all of them once a minute.
@@ -39,7 +39,7 @@ class Check(BaseModel):
     problems: list[str]
 
 
-class Status(BaseModel):
+class PlatformStatus(BaseModel):
     """The platform of one home. ``sound`` where every part answers and every check holds."""
 
     home: str
@@ -49,7 +49,7 @@ class Status(BaseModel):
     checks: list[Check]
 
 
-def status(settings: Settings) -> Status:
+def status(settings: Settings) -> PlatformStatus:
     """Looks at everything, changes nothing, and takes a few seconds at most where parts hang."""
     supervisor = Supervisor(settings)
     states = supervisor.states()
@@ -59,10 +59,10 @@ def status(settings: Settings) -> Status:
         shown = list(pool.map(lambda name: _part(settings, name, states.get(name)), parts(settings)))
         checks = [check.result() for check in checking]
     sound = bool(states) and not any(p.problem for p in shown) and not any(c.problems for c in checks)
-    return Status(home=str(settings.home), running=bool(states), sound=sound, parts=shown, checks=checks)
+    return PlatformStatus(home=str(settings.home), running=bool(states), sound=sound, parts=shown, checks=checks)
 
 
-def _part(settings: Settings, name: str, state: State | None) -> PartStatus:
+def _part(settings: Settings, name: str, state: SupervisorState | None) -> PartStatus:
     part = parts(settings)[name]
     if state is None:
         problem = "the supervisor does not run"

@@ -29,7 +29,7 @@ _SILENT = (OSError, http.client.HTTPException)
 
 
 @dataclass(frozen=True)
-class State:
+class SupervisorState:
     """A part as supervisord sees it: ``name`` is RUNNING, STARTING, BACKOFF, STOPPED, EXITED, FATAL, ..."""
 
     name: str
@@ -132,13 +132,13 @@ stdout_logfile_backups = 2
             remedy="read its log, then: karat up",
         )
 
-    def states(self) -> dict[str, State]:
+    def states(self) -> dict[str, SupervisorState]:
         """Every part's state, empty where nobody answers."""
         try:
             told = self._call("getAllProcessInfo")
         except _SILENT:
             return {}
-        return {p["name"]: State(p["statename"], p["pid"], float(p["start"]), p["description"]) for p in told}
+        return {p["name"]: SupervisorState(p["statename"], p["pid"], float(p["start"]), p["description"]) for p in told}
 
     def begin(self) -> None:
         """Starts what stands still."""

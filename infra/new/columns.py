@@ -11,7 +11,7 @@ import polars as pl
 
 from karat.declare import Dtype
 from karat.features.connection import quote
-from karat.quality.parse import parse
+from karat.quality.text_parsing import parse
 
 #: The share of a column's values that must be of its type; the others' rows will be set aside.
 NEARLY = 0.98
@@ -27,7 +27,7 @@ _POINT_THOUSANDS = (
 
 
 @dataclass(frozen=True)
-class Found:
+class InferredColumn:
     """A column of a file: ``source`` as the file names it, ``name`` in gold, SQL over the file where its text is not as
     the contract's type is written, and its values that are there."""
 
@@ -43,7 +43,7 @@ class Found:
         return self.values.is_unique().all() and not self.values.is_empty()
 
 
-def columns_of(rows: pl.DataFrame) -> list[Found]:
+def columns_of(rows: pl.DataFrame) -> list[InferredColumn]:
     """Every column of a file's rows."""
     names = _names(rows.columns)
     return [_found(rows[source], name) for source, name in zip(rows.columns, names, strict=True)]
@@ -59,17 +59,17 @@ def _names(sources: Sequence[str]) -> list[str]:
     return made
 
 
-def _found(column: pl.Series, name: str) -> Found:
+def _found(column: pl.Series, name: str) -> InferredColumn:
     if column.dtype != pl.String:
-        return Found(column.name, name, _typed(column.dtype), column.drop_nulls())
+        return InferredColumn(column.name, name, _typed(column.dtype), column.drop_nulls())
     values = column.str.strip_chars()
     values = values.filter(values.is_not_null() & (values != ""))
     if values.is_empty() or values.str.contains(r"^0\d+$").any():  # 007 is a name
-        return Found(column.name, name, "string", values)
+        return InferredColumn(column.name, name, "string", values)
     if set(values.unique().head(3)) <= {"0", "1"}:
-        return Found(column.name, name, "bool", values)
+        return InferredColumn(column.name, name, "bool", values)
     sql, made, told = _number(values, quote(column.name)) or _other(values, quote(column.name))
-    return Found(column.name, name, made, values, sql, told)
+    return InferredColumn(column.name, name, made, values, sql, told)
 
 
 def _typed(dtype: pl.DataType) -> Dtype:

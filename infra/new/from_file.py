@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from infra.new.columns import Found, columns_of
+from infra.new.columns import InferredColumn, columns_of
 from infra.new.drafts import File, check_name
 from infra.new.features import IDS
 from infra.new.render import call, literal, render
@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[pl.DataFrame, str]:
     return read_source(path, Format(encoding=ENCODINGS[-1])).rows, ENCODINGS[-1]
 
 
-def _named(found: dict[str, Found], name: str, path: Path) -> str:
+def _named(found: dict[str, InferredColumn], name: str, path: Path) -> str:
     """A column's name in gold, whichever of both is given."""
     names = {column.source: column.name for column in found.values()} | {n: n for n in found}
     if name not in names:
@@ -84,7 +84,7 @@ def _named(found: dict[str, Found], name: str, path: Path) -> str:
     return names[name]
 
 
-def _first_unique(found: dict[str, Found], path: Path) -> str:
+def _first_unique(found: dict[str, InferredColumn], path: Path) -> str:
     fit = (column for column in found.values() if column.dtype in ("string", "int64") and column.unique)
     if (first := next(fit, None)) is None:
         raise WrongCall(
@@ -95,13 +95,13 @@ def _first_unique(found: dict[str, Found], path: Path) -> str:
     return first.name
 
 
-def _line(column: Found, *, must: bool) -> str:
+def _line(column: InferredColumn, *, must: bool) -> str:
     must_have = ("nullable=False",) if must else ()
     told = f"description={literal(column.source)}"
     return call(f"{literal(column.name)}: Column", f'dtype="{column.dtype}"', *must_have, told, indent=8)
 
 
-def _map(path: Path, table: str, found: dict[str, Found], encoding: str) -> str:
+def _map(path: Path, table: str, found: dict[str, InferredColumn], encoding: str) -> str:
     columns: dict[str, Any] = {n: {"sql": c.sql} if c.sql else c.source for n, c in found.items()}
     return render(
         "map.yaml",

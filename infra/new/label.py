@@ -22,7 +22,7 @@ _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UB
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LabelChoice:
     """``task`` and the fields of the label (None for a clustering), what it says in words, the gold columns that it
     names, and ``chosen``: what was taken where the call left it open."""
 
@@ -64,13 +64,13 @@ class Rows:
         return tuple(c for c in self.gold.columns if c.lower() in words)
 
 
-def wanted(rows: Rows, task: str | None, given: Sequence[str]) -> Wanted:
+def wanted(rows: Rows, task: str | None, given: Sequence[str]) -> LabelChoice:
     """The label of a model of ``task`` (by the label's type where it is None).
 
     Raises LabelNotFound where what is given does not bind, WrongCall where nothing is given and gold has nothing.
     """
     if task == "clustering":
-        return Wanted(task, None, f"Which of a few groups of alike rows one of {rows.spine.name} belongs to")
+        return LabelChoice(task, None, f"Which of a few groups of alike rows one of {rows.spine.name} belongs to")
     if task == "anomaly" and not given:
         return _unmarked(rows)
     if task == "multilabel" or len(given) > 1:
@@ -80,10 +80,10 @@ def wanted(rows: Rows, task: str | None, given: Sequence[str]) -> Wanted:
     sql = _default(rows, task)
     found = _one(rows, task, sql)
     chosen = f"label {sql}, task {found.task} (--label and --task say others)"
-    return Wanted(found.task, found.fields, found.told, found.columns, (chosen,))
+    return LabelChoice(found.task, found.fields, found.told, found.columns, (chosen,))
 
 
-def _one(rows: Rows, task: str | None, sql: str) -> Wanted:
+def _one(rows: Rows, task: str | None, sql: str) -> LabelChoice:
     dtype, nothing = _bound(rows.gold, sql)
     task = task or {"BOOLEAN": "binary", "VARCHAR": "multiclass"}.get(dtype, "regression")
     name = _name(rows, sql, task)
@@ -93,7 +93,7 @@ def _one(rows: Rows, task: str | None, sql: str) -> Wanted:
         fields |= {"horizon": "1d", "steps": STEPS} if task == "forecast" else _horizon(rows)
         if nothing is not None or re.match(r"sum\s*\(", sql, re.I):
             fields["default"] = nothing if isinstance(nothing, str) else float(nothing) if nothing else 0
-    return Wanted(task, fields, _told(rows, sql, task), rows.named_in(sql))
+    return LabelChoice(task, fields, _told(rows, sql, task), rows.named_in(sql))
 
 
 def _horizon(rows: Rows) -> dict[str, Any]:
@@ -156,15 +156,17 @@ def _told(rows: Rows, sql: str, task: str) -> str:
     return f"{what}, of the {rows.gold.name} of each {rows.whose} in the {days} days after"
 
 
-def _unmarked(rows: Rows) -> Wanted:
+def _unmarked(rows: Rows) -> LabelChoice:
     fields: dict[str, Any] = {"source": rows.gold.name, "expression": "NULL::int"}
     if rows.daily:
         fields |= {"horizon": "1d", "offset": "0d"}
     told = f"Rows of {rows.spine.name} that are not as the others"
-    return Wanted("anomaly", fields, told, chosen=("no known anomalies (--label names a condition that marks some)",))
+    return LabelChoice(
+        "anomaly", fields, told, chosen=("no known anomalies (--label names a condition that marks some)",)
+    )
 
 
-def _several(rows: Rows, task: str | None, given: Sequence[str]) -> Wanted:
+def _several(rows: Rows, task: str | None, given: Sequence[str]) -> LabelChoice:
     """The labels of a multi-label model, each ``name=SQL``."""
     if task not in (None, "multilabel"):
         raise WrongCall(f"a {task} model has one label, and {len(given)} were given", remedy="--task multilabel")
@@ -179,7 +181,7 @@ def _several(rows: Rows, task: str | None, given: Sequence[str]) -> Wanted:
     if rows.daily:
         fields |= _horizon(rows) | {"default": 0}
     columns = rows.named_in(" ".join(expressions.values()))
-    return Wanted("multilabel", fields, f"The probabilities of {', '.join(expressions)}", columns)
+    return LabelChoice("multilabel", fields, f"The probabilities of {', '.join(expressions)}", columns)
 
 
 def _condition(gold: GoldTable, name: str, sql: str) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from infra.new.drafts import Draft, File, check_name
-from infra.new.label import Rows, Wanted, telling, wanted
+from infra.new.label import LabelChoice, Rows, telling, wanted
 from infra.new.render import render
 from karat.declare import FeatureTable, GoldTable, Project
 from karat.declare.base import DAY, parse_duration
@@ -75,7 +75,7 @@ def draft_model(
     return Draft((file,), (*how, *label.chosen))
 
 
-def _text(label: Wanted, kind: str, rows: Rows, tables: Sequence[FeatureTable], **more: Any) -> str:
+def _text(label: LabelChoice, kind: str, rows: Rows, tables: Sequence[FeatureTable], **more: Any) -> str:
     spine, task = rows.spine, label.task
     return render(
         "model.yaml",
@@ -131,7 +131,7 @@ def _gold(project: Project, spine: FeatureTable, named: str | None) -> GoldTable
     return project.gold[named or spine.source]
 
 
-def _comment(label: Wanted) -> list[str]:
+def _comment(label: LabelChoice) -> list[str]:
     """What the label means, above it."""
     if label.fields is None:
         return []
@@ -146,7 +146,7 @@ def _comment(label: Wanted) -> list[str]:
     return [*lines, "default: where there are none."] if "default" in label.fields else lines
 
 
-def _lookup(table: FeatureTable, label: Wanted, kind: str) -> dict[str, Any]:
+def _lookup(table: FeatureTable, label: LabelChoice, kind: str) -> dict[str, Any]:
     """All features of a table; of a label that lies in the row itself not those that are made from it."""
     found: dict[str, Any] = {"table": table.name}
     if not label.ahead and (gone := telling(table, label.columns)):
@@ -156,7 +156,7 @@ def _lookup(table: FeatureTable, label: Wanted, kind: str) -> dict[str, Any]:
     return found
 
 
-def _baseline(rows: Rows, label: Wanted) -> dict[str, Any]:
+def _baseline(rows: Rows, label: LabelChoice) -> dict[str, Any]:
     """Persistence where a feature is the label's own sum over the days before: the longest, per day. Else the mean, the
     prior or chance."""
     summed = re.fullmatch(r"sum\((\w+)\)", label.fields.get("expression", "")) if label.fields else None

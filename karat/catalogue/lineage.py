@@ -18,7 +18,7 @@ from karat.declare.models import Label
 from karat.errors import NotFound, did_you_mean
 from karat.features.connection import connect, literal
 from karat.features.engine import event_time
-from karat.training.lookups import lookups_of
+from karat.training_sets.lookups import lookups_of
 
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from karat.registry import Registry

@@ -9,9 +9,9 @@ from karat.client import FeatureEngineeringClient
 from karat.declare import ModelSpec, Project
 from karat.declare.models import HIGHER_IS_BETTER
 from karat.errors import KaratError, WrongCall, did_you_mean
+from karat.lifecycle.champion_challenger import judged_rows, score
 from karat.registry import ModelVersion
-from karat.registry.judge import judged_rows, score
-from karat.training.functions import FunctionLibrary
+from karat.training_sets.functions import FunctionLibrary
 
 
 def compare(

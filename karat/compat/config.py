@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from karat.client import FeatureEngineeringClient
-from karat.compat.declared import Declared
+from karat.compat.declaration_index import DeclarationIndex
 from karat.declare import ModelSpec, Project
 from karat.settings import Settings
 
@@ -78,7 +78,7 @@ def load_model_config(name: str, client: FeatureEngineeringClient | None = None)
     """The declared model ``name``, in any of its spellings. Raises UnknownModel with the nearest, WrongCall where
     several projects have it, DeclarationError."""
     settings = client.settings if client else Settings()
-    return _config(*Declared(settings, client.catalog if client else None).model(name))
+    return _config(*DeclarationIndex(settings, client.catalog if client else None).model(name))
 
 
 def _config(project: Project, spec: ModelSpec) -> ModelConfig:

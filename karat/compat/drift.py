@@ -10,7 +10,7 @@ import polars as pl
 
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
 from karat.monitoring.drift import Drift, chi_square, kolmogorov_smirnov, population_stability
-from karat.training.frames import Frame, to_polars
+from karat.training_sets.frames import Frame, to_polars
 
 Method = Literal["ks", "chi_square", "psi"]
 _TESTS: dict[str, Callable[[pl.Series, pl.Series, float], Drift]] = {

@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 
 from karat.client import FeatureEngineeringClient
-from karat.compat.declared import Declared, Found
-from karat.compat.moments import day, moment
+from karat.compat.declaration_index import DeclarationIndex, FoundDeclaration
 from karat.compat.rules import broken_rules
+from karat.compat.timestamps import day, moment
 from karat.declare import FeatureTable
 from karat.errors import InvalidRequest, WrongCall, did_you_mean
 from karat.executors import Executor, Progress, silent
-from karat.features import Backfill, FeatureResult, Looked, Status, backfill, features_as_of
+from karat.features import BackfillResult, JoinResult, MaterializationResult, Status, backfill, features_as_of
 from karat.features.schema import POLARS
 from karat.online import coerce_key
 from karat.settings import Settings
@@ -56,7 +56,7 @@ class FeatureEngineer:
             )
         self.client = db_connection or FeatureEngineeringClient(settings=Settings())
         self.config = dict(config or {})
-        self.declared = Declared(self.client.settings, self.config.get("project") or self.client.catalog)
+        self.declared = DeclarationIndex(self.client.settings, self.config.get("project") or self.client.catalog)
 
     def compute_feature(
         self, feature_name: str, entity_id: Entity, entity_type: str | None = None, as_of_date: Day | None = None
@@ -97,7 +97,7 @@ class FeatureEngineer:
         *,
         executor: Executor | None = None,
         progress: Progress = silent,
-    ) -> list[FeatureResult]:
+    ) -> list[MaterializationResult]:
         """Computes the rows of these days, both included, into the feature tables that hold the features.
 
         Rows are whole: a table's other features come along. ``entity_ids`` None means every entity; the rows of all
@@ -107,7 +107,7 @@ class FeatureEngineer:
         ids, results = None if entity_ids is None else list(entity_ids), []
         for found in self.found(feature_names):
             entities = None if ids is None else entities_of(found, ids)
-            wanted = Backfill((found.table.name,), day(start_date), day(end_date), entities)
+            wanted = BackfillResult((found.table.name,), day(start_date), day(end_date), entities)
             results += backfill(found.project, wanted, self.client.lake, executor=executor, progress=progress)
         return results
 
@@ -117,19 +117,19 @@ class FeatureEngineer:
         errors = broken_rules(self.declared, features)
         return not errors, errors
 
-    def found(self, names: str | Sequence[str], entity_type: str | None = None) -> list[Found]:
+    def found(self, names: str | Sequence[str], entity_type: str | None = None) -> list[FoundDeclaration]:
         """The tables of these features or feature sets, each once, in the order of their first mention."""
-        tables: dict[tuple[str, str], Found] = {}
+        tables: dict[tuple[str, str], FoundDeclaration] = {}
         for name in _listed(names):
             for one in self.declared.feature_set(name, entity_type):
                 key = (one.project.name, one.table.name)
                 before = tables[key].features if key in tables else ()
-                tables[key] = Found(one.project, one.table, tuple(dict.fromkeys((*before, *one.features))))
+                tables[key] = FoundDeclaration(one.project, one.table, tuple(dict.fromkeys((*before, *one.features))))
         if not tables:
             raise WrongCall("no feature is named", remedy="give the name of a feature, or of a feature table")
         return list(tables.values())
 
-    def looked(self, found: Found, ids: Sequence[Entity], as_of: Day | None) -> tuple[Looked, datetime]:
+    def looked(self, found: FoundDeclaration, ids: Sequence[Entity], as_of: Day | None) -> tuple[JoinResult, datetime]:
         """One row an entity, and the time that ``as_of`` means in the project."""
         at = moment(as_of, found.project.spec.timezone)
         looked = features_as_of(
@@ -143,7 +143,7 @@ class FeatureEngineer:
         return looked, at
 
 
-def entities_of(found: Found, ids: Sequence[Entity]) -> pl.DataFrame:
+def entities_of(found: FoundDeclaration, ids: Sequence[Entity]) -> pl.DataFrame:
     """The entities as a frame of the table's key columns. Raises InvalidRequest for one that does not fit."""
     columns = found.project.gold[found.table.source].columns
     types = {e: columns[e].dtype for e in found.table.entity}

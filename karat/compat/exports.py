@@ -12,7 +12,7 @@ from typing import IO, Any
 import polars as pl
 
 from karat.errors import DataError, DiskFull, StoreUnreachable, WrongCall, did_you_mean, is_disk_full
-from karat.training.frames import Frame, to_polars
+from karat.training_sets.frames import Frame, to_polars
 
 _WRITE: dict[str, Callable[[pl.DataFrame, Any], Any]] = {
     "parquet": lambda frame, file: frame.write_parquet(file),

@@ -11,7 +11,7 @@ from karat.compat.engineer import Day, Entity, FeatureEngineer, FeatureSet, enti
 from karat.compat.exports import export
 from karat.errors import EmptyTrainingSet, LookupKeyMismatch, SchemaMismatch
 from karat.registry import open_registry
-from karat.training.frames import Frame, as_kind
+from karat.training_sets.frames import Frame, as_kind
 
 
 class FeaturePipeline:

@@ -10,10 +10,10 @@ import polars as pl
 
 from karat.declare.checks import Check, Unique, between, not_null, unique
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
-from karat.quality.found import Found
-from karat.quality.gold import count_alike
-from karat.quality.rows import count
-from karat.training.frames import Frame, to_polars
+from karat.quality.check_results import CheckResult
+from karat.quality.gold_check import count_alike
+from karat.quality.row_checks import count
+from karat.training_sets.frames import Frame, to_polars
 
 #: Lowest and highest allowed value; None is no end.
 Range = tuple[float | None, float | None]
@@ -82,7 +82,7 @@ class DataQualityChecker:
         return QualityReport(tuple(_result(f) for f in found))
 
 
-def _result(found: Found) -> QualityResult:
+def _result(found: CheckResult) -> QualityResult:
     return QualityResult(found.check.name, found.state == "passed", found.failed, found.rows, found.examples)
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from karat.client import FeatureEngineeringClient
 from karat.compat.comparison import compare
-from karat.compat.declared import Declared, spellings
-from karat.compat.served import ServedModel
+from karat.compat.declaration_index import DeclarationIndex, spellings
+from karat.compat.served_model import ServedModel
 from karat.declare import ModelSpec, Project
 from karat.errors import ModelNotFound, PromotionRefused, UnknownModel, WrongCall, did_you_mean
+from karat.lifecycle import Decision, promote, register_fitted
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, STAGE_ALIASES, ModelName
-from karat.registry import Decision, ModelVersion, Registry, promote, register_fitted
+from karat.registry import ModelVersion, Registry
 from karat.settings import Settings
-from karat.training.training_set import TrainingSet
+from karat.training_sets.training_set import TrainingSet
 
 Version = str | int | None
 
@@ -24,7 +25,7 @@ class ModelRegistry:
 
     def __init__(self, client: FeatureEngineeringClient | None = None) -> None:
         self.client = client or FeatureEngineeringClient(settings=Settings())
-        self.declared = Declared(self.client.settings, self.client.catalog)
+        self.declared = DeclarationIndex(self.client.settings, self.client.catalog)
 
     @property
     def registry(self) -> Registry:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from karat.compat.declared import Declared, Found
+from karat.compat.declaration_index import DeclarationIndex, FoundDeclaration
 from karat.declare import Feature
 from karat.declare.checks import RowCheck
 from karat.errors import FeatureNotFound, WrongCall
@@ -34,10 +34,10 @@ _FITS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def broken_rules(declared: Declared, features: Mapping[str, Any]) -> list[str]:
+def broken_rules(declared: DeclarationIndex, features: Mapping[str, Any]) -> list[str]:
     """One line for each rule that a value breaks, and for each name that no table has."""
     errors: list[str] = []
-    sound: dict[tuple[str, str], tuple[Found, dict[str, Any]]] = {}
+    sound: dict[tuple[str, str], tuple[FoundDeclaration, dict[str, Any]]] = {}
     for name, given in features.items():
         try:
             found = declared.feature(name)
@@ -69,7 +69,7 @@ def _problem(feature: Feature, value: Any) -> str | None:
     return None
 
 
-def _checked(found: Found, values: dict[str, Any]) -> list[str]:
+def _checked(found: FoundDeclaration, values: dict[str, Any]) -> list[str]:
     """The row checks of the table whose columns are all given. What only warns or sets aside is an error here too."""
     types = {f.name: POLARS[f.dtype] for f in found.table.stored if f.name in values}
     row = pl.DataFrame([values], schema=types)

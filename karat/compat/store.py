@@ -13,7 +13,7 @@ import pyarrow as pa
 from karat.client import FeatureEngineeringClient
 from karat.declare import Dtype
 from karat.declare.base import ARROW
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import ColumnMissing, TableNotFound, WrongCall, did_you_mean
 from karat.features import Status
 from karat.inference.features import FeatureValues, online_features
@@ -21,9 +21,9 @@ from karat.lake import TableInfo
 from karat.names import FeatureRef, TableName
 from karat.online import open_store
 from karat.settings import Settings
-from karat.training.frames import Frame, as_kind, like, to_polars
-from karat.training.lookups import FeatureLookup
-from karat.training.training_set import TrainingSet
+from karat.training_sets.frames import Frame, as_kind, like, to_polars
+from karat.training_sets.lookups import FeatureLookup
+from karat.training_sets.training_set import TrainingSet
 
 #: Feast's column of the times as of which an entity's features are wanted.
 EVENT_TIMESTAMP = "event_timestamp"
@@ -139,7 +139,7 @@ class FeatureStore:
         tables = self._tables(features)
         asked = [FeatureRef(str(info.name), f) for info, names in tables for f in names]
         settings = self.client.settings
-        found = online_features(self.client.lake, open_store(settings), asked, rows, projects=KnownProjects(settings))
+        found = online_features(self.client.lake, open_store(settings), asked, rows, projects=ProjectCatalog(settings))
         names = _names([(info.name.table, f) for info, fs in tables for f in fs], full=full_feature_names)
         return OnlineFeatures(found, tuple(names.values()), self.client.frames)
 

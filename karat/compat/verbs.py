@@ -8,13 +8,13 @@ from typing import Any
 from karat.compat.engineer import Day, Entity, FeatureEngineer, FeatureSet
 from karat.compat.pipeline import FeaturePipeline
 from karat.compat.registry import ModelRegistry, Version
-from karat.compat.served import ServedModel
+from karat.compat.served_model import ServedModel
 from karat.compat.store import FeatureStore, HistoricalFeatures, OnlineFeatures
 from karat.executors import Executor, Progress, silent
-from karat.features import FeatureResult
+from karat.features import MaterializationResult
 from karat.registry import ModelVersion
-from karat.training.frames import Frame
-from karat.training.training_set import TrainingSet
+from karat.training_sets.frames import Frame
+from karat.training_sets.training_set import TrainingSet
 
 
 def compute_feature(
@@ -42,7 +42,7 @@ def backfill_features(
     *,
     executor: Executor | None = None,
     progress: Progress = silent,
-) -> list[FeatureResult]:
+) -> list[MaterializationResult]:
     """See ``FeatureEngineer.backfill_features``."""
     return FeatureEngineer().backfill_features(
         feature_names, entity_ids, start_date, end_date, executor=executor, progress=progress

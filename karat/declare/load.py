@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from karat.declare.base import DAY, FieldErrors
 from karat.declare.batch_tables import problems_of
 from karat.declare.checks import attached
-from karat.declare.declared import Declared
+from karat.declare.declarations import Declarations
 from karat.declare.features import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
@@ -298,12 +298,12 @@ def _module(path: Path, project: str, errors: list[str], broken: set[str]) -> Mo
     return ran.module
 
 
-def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[Declared[GoldTable], Sample | None]:
+def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[Declarations[GoldTable], Sample | None]:
     """The gold tables of all files, and their samples as one.
 
     A file whose name begins with ``_`` is what the others share: it sorts first, and they import it as
     ``karat_projects.PROJECT.gold._NAME``."""
-    found: Declared[GoldTable] = Declared()
+    found: Declarations[GoldTable] = Declarations()
     samples: list[tuple[frozenset[str], Sample]] = []
     broken: set[str] = set()
     for path in paths:
@@ -318,7 +318,9 @@ def _gold(paths: Sequence[Path], project: str, errors: list[str]) -> tuple[Decla
     return found, _together(samples) if samples else None
 
 
-def _declared_in(module: ModuleType | None, cls: type[T], path: Path, found: Declared[T], errors: list[str]) -> list[T]:
+def _declared_in(
+    module: ModuleType | None, cls: type[T], path: Path, found: Declarations[T], errors: list[str]
+) -> list[T]:
     """What a file declares of one class, taken into ``found``."""
     own = {variable: value for variable, value in vars(module).items() if isinstance(value, cls)} if module else {}
     for variable, value in own.items():
@@ -349,10 +351,10 @@ def _together(samples: Sequence[tuple[frozenset[str], Sample]]) -> Sample:
 
 def _features(
     folder: Path, project: str, errors: list[str]
-) -> tuple[Declared[FeatureTable], Declared[DeclaredFunction]]:
+) -> tuple[Declarations[FeatureTable], Declarations[DeclaredFunction]]:
     """The feature tables and feature functions of all files, by name."""
-    tables: Declared[FeatureTable] = Declared()
-    functions: Declared[DeclaredFunction] = Declared()
+    tables: Declarations[FeatureTable] = Declarations()
+    functions: Declarations[DeclaredFunction] = Declarations()
     broken: set[str] = set()
     for path in sorted(folder.glob("*.py")):
         module = _module(path, f"{project}.features", errors, broken)
@@ -362,8 +364,8 @@ def _features(
     return tables, functions
 
 
-def _models(folder: Path, errors: list[str]) -> Declared[ModelSpec]:
-    found: Declared[ModelSpec] = Declared()
+def _models(folder: Path, errors: list[str]) -> Declarations[ModelSpec]:
+    found: Declarations[ModelSpec] = Declarations()
     for path in sorted(folder.rglob("*.yaml")):
         data = _yaml(path, errors)
         if data is None:
@@ -393,10 +395,10 @@ def _check_search(spec: ModelSpec) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _cross_check(
     path: Path,
-    gold: Declared[GoldTable],
-    tables: Declared[FeatureTable],
-    functions: Declared[DeclaredFunction],
-    models: Declared[ModelSpec],
+    gold: Declarations[GoldTable],
+    tables: Declarations[FeatureTable],
+    functions: Declarations[DeclaredFunction],
+    models: Declarations[ModelSpec],
 ) -> Iterator[str]:
     """Every name that a declaration uses must be declared. What could not be read is no reason to keep silent about the
     rest, nor to say of a name in it that there is none."""
@@ -409,7 +411,7 @@ def _cross_check(
         yield from _check_functions(where, model, functions, tables)
 
 
-def _table_problems(table: FeatureTable, gold: Declared[GoldTable]) -> Iterator[tuple[str, str]]:
+def _table_problems(table: FeatureTable, gold: Declarations[GoldTable]) -> Iterator[tuple[str, str]]:
     """(the word that is wrong, the text) of each name that gold does not have."""
     source = gold.get(table.source)
     if source is None:
@@ -427,7 +429,7 @@ def _table_problems(table: FeatureTable, gold: Declared[GoldTable]) -> Iterator[
         yield from _check_events(table, source)
 
 
-def _check_sets(path: Path, spec: ProjectSpec, tables: Declared[FeatureTable]) -> Iterator[str]:
+def _check_sets(path: Path, spec: ProjectSpec, tables: Declarations[FeatureTable]) -> Iterator[str]:
     """The tables of a feature set are declared, and of the same entities."""
     for name, members in spec.feature_sets.items():
         place = f"{_short(path)}:{_line_of(path, ('feature_sets', name))}: feature_sets.{name}"
@@ -481,7 +483,7 @@ def _check_events(table: FeatureTable, source: GoldTable) -> Iterator[tuple[str,
 
 
 def _check_model(
-    path: Path, model: ModelSpec, gold: Declared[GoldTable], tables: Declared[FeatureTable]
+    path: Path, model: ModelSpec, gold: Declarations[GoldTable], tables: Declarations[FeatureTable]
 ) -> Iterator[str]:
     def at(*loc: Any) -> str:
         return f"{_short(path)}:{_line_of(path, loc)}"
@@ -535,7 +537,7 @@ def _label_problems(model: ModelSpec, label: Label, spine: FeatureTable) -> Iter
         yield ("label", "offset"), "the label overlaps its features: its offset must be at least one grain (1d)"
 
 
-def _check_truth(model: ModelSpec, gold: Declared[GoldTable], at: Callable[..., str]) -> Iterator[str]:
+def _check_truth(model: ModelSpec, gold: Declarations[GoldTable], at: Callable[..., str]) -> Iterator[str]:
     if model.truth is None:
         return
     source = model.truth.source
@@ -564,7 +566,7 @@ def _check_protected(model: ModelSpec, tables: dict[str, FeatureTable], at: Call
 
 
 def _check_functions(
-    path: Path, model: ModelSpec, functions: Declared[DeclaredFunction], tables: Declared[FeatureTable]
+    path: Path, model: ModelSpec, functions: Declarations[DeclaredFunction], tables: Declarations[FeatureTable]
 ) -> Iterator[str]:
     """Functions that are declared, all their parameters bound, to columns that are there by then."""
     spine = tables.get(model.spine_table)
@@ -580,7 +582,7 @@ def _check_functions(
         known.append(use.output_name)
 
 
-def _problems_of(use: FunctionUse, functions: Declared[DeclaredFunction], known: list[str] | None) -> Iterator[str]:
+def _problems_of(use: FunctionUse, functions: Declarations[DeclaredFunction], known: list[str] | None) -> Iterator[str]:
     """``known``: the columns that are there by then; None where nobody can say."""
     declared = functions.get(use.function)
     if functions.lacks(use.function):

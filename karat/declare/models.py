@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from karat.declare.base import DAY, Declaration, Duration, FieldErrors
-from karat.declare.search import Space
+from karat.declare.search import SearchSpace
 from karat.declare.truth import Truth
 
 Task = Literal["regression", "binary", "multiclass", "multilabel", "anomaly", "clustering", "forecast"]
@@ -241,7 +241,7 @@ class ModelSpec(Declaration):
     functions: tuple[FunctionUse, ...] = ()
     spine: str | None = Field(None, description="the feature table whose keys are the rows; the first lookup's")
     parameters: dict[str, Any] = {}
-    search: dict[str, Space] = {}
+    search: dict[str, SearchSpace] = {}
     class_weight: Literal["balanced"] | None = None
     threshold: float = Field(0.5, ge=0, le=1)
     metric: str | None = None

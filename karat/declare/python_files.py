@@ -27,7 +27,7 @@ _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 @dataclass
-class Ran:
+class ExecutedFile:
     """What running a file has given: the module, as far as its statements ran, and each error with its line. Without
     ``whole`` something of it is missing, be it for another file's error, which is not told again."""
 
@@ -36,27 +36,27 @@ class Ran:
     whole: bool = True
 
 
-def run_file(path: Path, name: str, *, broken: Collection[str]) -> Ran:
+def run_file(path: Path, name: str, *, broken: Collection[str]) -> ExecutedFile:
     """Runs the file at ``path`` as the module ``name``. What follows from another error is left out: names that a wrong
     statement would have made, imports from the modules ``broken``."""
     try:
         tree = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
         told = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
-        return Ran(None, [(getattr(error, "lineno", None) or 1, told)], whole=False)
+        return ExecutedFile(None, [(getattr(error, "lineno", None) or 1, told)], whole=False)
     except OSError:
-        return Ran(None, [(1, "there is no such file")], whole=False)
+        return ExecutedFile(None, [(1, "there is no such file")], whole=False)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     module.__doc__ = ast.get_docstring(tree)
     sys.modules[name] = module  # dataclasses and the project's other files look for it there
-    ran = Ran(module)
+    ran = ExecutedFile(module)
     _run(tree, ran, path, broken)
     return ran
 
 
-def _run(tree: ast.Module, ran: Ran, path: Path, broken: Collection[str]) -> None:
+def _run(tree: ast.Module, ran: ExecutedFile, path: Path, broken: Collection[str]) -> None:
     flags, names = _future(tree), vars(ran.module)
     missing: set[str] = set()
     for statement in tree.body:

@@ -12,7 +12,7 @@ from karat.declare.base import Declaration
 Value = bool | int | float | str | None
 
 
-class Space(Declaration):
+class SearchSpace(Declaration):
     """The values that one parameter may take: a list of them, or all numbers from ``low`` to ``high``, both ends
     included (whole ones where both ends are whole); with ``log`` every order of magnitude is as likely as another.
 
@@ -29,12 +29,12 @@ class Space(Declaration):
     def _listed(cls, given: Any) -> Any:
         if isinstance(given, list | tuple):
             return {"choices": tuple(given)}
-        if not isinstance(given, dict | Space):
+        if not isinstance(given, dict | SearchSpace):
             raise ValueError(f"{given!r} leaves nothing to choose: write a list of values, or low and high")
         return given
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Space:
+    def _one_of_both(self) -> SearchSpace:
         if self.choices:
             if self.low is not None or self.high is not None or self.log:
                 raise ValueError("a parameter is searched in a list of values or between low and high, not in both")

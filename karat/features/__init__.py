@@ -1,21 +1,21 @@
 """Gold to feature tables, and feature tables to rows: windows, incremental computation, as-of join, statistics."""
 
-from karat.features.as_of import features_as_of
-from karat.features.asof import Looked, Status, lookup
-from karat.features.backfilling import Backfill, backfill
+from karat.features.backfilling import BackfillResult, backfill
 from karat.features.daily_statistics import daily_statistics, keep_statistics
 from karat.features.engine import compute_frame
 from karat.features.freshness import Freshness, is_fresh, redefined
-from karat.features.sequences import Sequenced, sequences
+from karat.features.materialize import MaterializationResult, compute_table
+from karat.features.on_the_fly import features_as_of
+from karat.features.point_in_time import JoinResult, Status, point_in_time_join
+from karat.features.sequences import SequenceResult, sequence_join
 from karat.features.statistics import statistics
-from karat.features.table import FeatureResult, compute_table
 
 __all__ = [
-    "Backfill",
-    "FeatureResult",
+    "BackfillResult",
     "Freshness",
-    "Looked",
-    "Sequenced",
+    "JoinResult",
+    "MaterializationResult",
+    "SequenceResult",
     "Status",
     "backfill",
     "compute_frame",
@@ -24,8 +24,8 @@ __all__ = [
     "features_as_of",
     "is_fresh",
     "keep_statistics",
-    "lookup",
+    "point_in_time_join",
     "redefined",
-    "sequences",
+    "sequence_join",
     "statistics",
 ]

@@ -11,15 +11,13 @@ import polars as pl
 from karat.declare import FeatureTable, Project
 from karat.errors import CommitConflict, WrongCall
 from karat.executors import Executor, LocalExecutor, Progress, silent
-from karat.features.checked import keep_results
 from karat.features.daily_statistics import keep_statistics
 from karat.features.keys import aligned
-from karat.features.plan import KIND, plan_days
-from karat.features.schema import POLARS
-from karat.features.table import (
+from karat.features.materialization_plan import KIND, plan_days
+from karat.features.materialize import (
     ATTEMPTS,
-    FeatureResult,
-    Run,
+    MaterializationResult,
+    MaterializationRun,
     carry_out,
     compute_table,
     declared_table,
@@ -27,12 +25,14 @@ from karat.features.table import (
     good_version,
     placed,
 )
+from karat.features.quality_gate import keep_results
+from karat.features.schema import POLARS
 from karat.lake import Lake
-from karat.quality.gold import check_gold
+from karat.quality.gold_check import check_gold
 
 
 @dataclass(frozen=True)
-class Backfill:
+class BackfillResult:
     """What is to be filled: the days ``first`` to ``last``, both included, of ``tables``.
 
     ``entities`` narrows it to these (a frame with the entity columns); ``forced`` recomputes what stands already.
@@ -47,12 +47,12 @@ class Backfill:
 
 def backfill(
     project: Project,
-    wanted: Backfill,
+    wanted: BackfillResult,
     lake: Lake,
     *,
     executor: Executor | None = None,
     progress: Progress = silent,
-) -> list[FeatureResult]:
+) -> list[MaterializationResult]:
     """Computes exactly these rows from gold as it is now and replaces them, table by table, in one commit each.
 
     The same backfill again changes nothing; one that was killed is taken up at the table where it stopped. Days
@@ -73,8 +73,8 @@ def backfill(
 
 
 def fill_table(
-    project: Project, table: FeatureTable, lake: Lake, wanted: Backfill, executor: Executor
-) -> FeatureResult:
+    project: Project, table: FeatureTable, lake: Lake, wanted: BackfillResult, executor: Executor
+) -> MaterializationResult:
     """One table's part of a backfill."""
     if table.time is None:
         return compute_table(project, table.name, lake, executor=executor)
@@ -88,7 +88,9 @@ def fill_table(
     raise AssertionError("unreachable")
 
 
-def _fill(project: Project, table: FeatureTable, lake: Lake, wanted: Backfill, executor: Executor) -> FeatureResult:
+def _fill(
+    project: Project, table: FeatureTable, lake: Lake, wanted: BackfillResult, executor: Executor
+) -> MaterializationResult:
     version = gold_version(project, table, lake)
     looked = check_gold(project, table.source, lake, version, since=good_version(project, table, lake))
     days, entities = (wanted.first, wanted.last), _typed(project, table, wanted.entities)
@@ -99,9 +101,11 @@ def _fill(project: Project, table: FeatureTable, lake: Lake, wanted: Backfill, e
         if at >= 0:
             keep_results(lake, name, KIND)  # a run that was killed did not come so far
             keep_statistics(lake, name)  # nor this far
-        return FeatureResult(name, at, False, (), 0, version, table.definition_hash, False, warnings=looked.warnings)
+        return MaterializationResult(
+            name, at, False, (), 0, version, table.definition_hash, False, warnings=looked.warnings
+        )
     key = uuid.uuid4().hex if wanted.forced else plan.key
-    return carry_out(project, table, lake, plan, Run(key, executor, silent, warnings=looked.warnings))
+    return carry_out(project, table, lake, plan, MaterializationRun(key, executor, silent, warnings=looked.warnings))
 
 
 def _typed(project: Project, table: FeatureTable, entities: pl.DataFrame | None) -> pl.DataFrame | None:

@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 
 from karat.errors import CommitConflict
-from karat.lake import Lake, Staged, TableInfo, Work
-from karat.lake.figures import Figures, figures_of, joined
+from karat.lake import Lake, StagedFile, TableInfo, Work
+from karat.lake.column_statistics import ColumnStatistics, figures_of, joined
 from karat.names import TableName
 
 
@@ -37,14 +37,14 @@ SCHEMA = pa.schema(
 KEY = ("table_name", "feature", "day")
 ATTEMPTS = 5
 #: The figures of each feature, by day.
-Days = dict[date, dict[str, Figures]]
+Days = dict[date, dict[str, ColumnStatistics]]
 
 
 def statistics_name(catalog: str) -> TableName:
     return TableName(catalog, "monitoring", "feature_statistics")
 
 
-def keep_statistics(lake: Lake, name: TableName, staged: Sequence[Staged] = ()) -> int:
+def keep_statistics(lake: Lake, name: TableName, staged: Sequence[StagedFile] = ()) -> int:
     """Brings the statistics of ``name`` to its current version: the days that changed since they were kept last, in one
     commit, or none where nothing changed. Gives how many days these were.
 
@@ -61,7 +61,7 @@ def keep_statistics(lake: Lake, name: TableName, staged: Sequence[Staged] = ()) 
     raise AssertionError("unreachable")
 
 
-def _keep(lake: Lake, name: TableName, staged: Sequence[Staged]) -> int:
+def _keep(lake: Lake, name: TableName, staged: Sequence[StagedFile]) -> int:
     info, kind = lake.info(name), f"statistics.{name}"
     stats = statistics_name(name.catalog)
     last = lake.last_work(stats, kind) if lake.exists(stats) else None
@@ -116,7 +116,7 @@ def _committed_at(lake: Lake, info: TableInfo) -> datetime:
     return datetime.fromtimestamp(lake.history(info.name, ago + 1)[ago]["timestamp"] / 1000, UTC)
 
 
-def _staged_days(lake: Lake, info: TableInfo, staged: Sequence[Staged], changed: Sequence[date]) -> Days | None:
+def _staged_days(lake: Lake, info: TableInfo, staged: Sequence[StagedFile], changed: Sequence[date]) -> Days | None:
     """The figures that came with the files; None unless these files are all that the table has of the changed days."""
     if not staged or (info.timeseries and not info.day_column):
         return None
@@ -125,14 +125,14 @@ def _staged_days(lake: Lake, info: TableInfo, staged: Sequence[Staged], changed:
     wanted = set(changed)
     if {p for p, d in stands.items() if d in wanted} != {p for p, d in day_of.items() if d in wanted}:
         return None
-    parts: dict[date, list[Staged]] = {day: [] for day in changed}
+    parts: dict[date, list[StagedFile]] = {day: [] for day in changed}
     for file in staged:
         if (day := day_of[file.path]) in wanted:
             parts[day].append(file)
     return {day: _of_files(info, files) for day, files in parts.items()}
 
 
-def _of_files(info: TableInfo, files: Sequence[Staged]) -> dict[str, Figures]:
+def _of_files(info: TableInfo, files: Sequence[StagedFile]) -> dict[str, ColumnStatistics]:
     return {f: joined(file.figures[f] for file in files if file.figures is not None) for f in info.features}
 
 
@@ -145,7 +145,7 @@ def _read_days(lake: Lake, info: TableInfo, changed: Sequence[date]) -> Days:
     return {d: figures_of(rows.filter(day == d).select(info.features).collect(), info.features) for d in changed}
 
 
-def _rows(lake: Lake, info: TableInfo, found: Mapping[date, Mapping[str, Figures]]) -> pl.DataFrame:
+def _rows(lake: Lake, info: TableInfo, found: Mapping[date, Mapping[str, ColumnStatistics]]) -> pl.DataFrame:
     rows = pl.DataFrame(list(_told(found)), schema=_TOLD, orient="row")
     return rows.with_columns(
         table_name=pl.lit(str(info.name)),
@@ -164,7 +164,7 @@ _TOLD = {
 }
 
 
-def _told(found: Mapping[date, Mapping[str, Figures]]) -> Iterator[tuple[object, ...]]:
+def _told(found: Mapping[date, Mapping[str, ColumnStatistics]]) -> Iterator[tuple[object, ...]]:
     for day, of_day in found.items():
         for feature, f in of_day.items():
             yield feature, day, f.rows, f.nulls, f.minimum, f.maximum, f.mean, f.std

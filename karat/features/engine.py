@@ -11,8 +11,8 @@ import polars as pl
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
 from karat.features.connection import connect, plain_times, why
-from karat.features.dense import FUNCTIONS, Grid, Window
-from karat.features.derive import derive
+from karat.features.dense_windows import FUNCTIONS, Grid, Window
+from karat.features.derived_features import derive
 from karat.features.event_windows import PLACE, TIME, EventQuery
 from karat.features.expressions import Place, Relation, columns_read, typed_value
 from karat.features.schema import to_declared
@@ -28,7 +28,7 @@ from karat.features.windows import (
     render_tiles,
     render_windows,
 )
-from karat.lake.order import strictly_increasing
+from karat.lake.sort_order import strictly_increasing
 
 _EPOCH = date(1970, 1, 1)
 _MICROSECONDS_A_DAY = 86_400_000_000

@@ -9,7 +9,7 @@ from datetime import date
 
 from karat.declare import Project
 from karat.errors import TableNotFound, did_you_mean
-from karat.features.plan import KIND, Computed, make_plan
+from karat.features.materialization_plan import KIND, MaterializedState, make_plan
 from karat.lake import Lake
 from karat.names import TableName
 
@@ -52,7 +52,7 @@ def is_fresh(project: Project, table: str, lake: Lake) -> Freshness:
     declared, name = project.tables[table], project.table_name(table)
     gold = project.gold_name(declared.source)
     work = lake.last_work(name, KIND) if lake.exists(name) else None
-    before = Computed.from_detail(work.detail) if work else None
+    before = MaterializedState.from_detail(work.detail) if work else None
     last = date.fromisoformat(before.last_day) if before and before.last_day else None
     version = lake.version(gold) if lake.exists(gold) else None
     plan = make_plan(project, declared, lake, version) if version is not None else None

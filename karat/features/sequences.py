@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from karat.errors import SchemaMismatch, SequenceTooShort, WrongCall
-from karat.features.asof import STATUS, Status, _check_names
 from karat.features.keys import aligned, microseconds
+from karat.features.point_in_time import STATUS, Status, _check_names
 
 Short = Literal["pad", "refuse"]
 _CODE = {s: i for i, s in enumerate(Status)}
@@ -20,7 +20,7 @@ _FOREVER = np.iinfo(np.int64).max // 2
 
 
 @dataclass(frozen=True)
-class Sequenced:
+class SequenceResult:
     """One row per spine row, in its order.
 
     ``values`` holds an Array(Float64, N) per column, oldest first, padded in front with null; ``mask``
@@ -36,7 +36,7 @@ class Sequenced:
     age: pl.Series
 
 
-def sequences(
+def sequence_join(
     spine: pl.DataFrame,
     features: pl.DataFrame,
     *,
@@ -49,7 +49,7 @@ def sequences(
     lookback: timedelta | None = None,
     event_id: str | None = None,
     columns: Sequence[str],
-) -> Sequenced:
+) -> SequenceResult:
     """The ``length`` latest rows of each spine row's entity that an as-of join could have taken.
 
     Known means ``feature_time + lag <= t``; with a ``lookback`` also ``feature_time >= t - lookback``. A gap between
@@ -82,7 +82,7 @@ def sequences(
     rows = stored["row"].gather(np.clip(places, 0, None).ravel()) if len(at) else None
     state = np.where(used, _CODE[Status.PRESENT], np.where(expired, _CODE[Status.EXPIRED], _CODE[Status.NOT_FOUND]))
     values = [_array(n, rows, taken) for n in numbers]
-    return Sequenced(
+    return SequenceResult(
         values=pl.DataFrame(values),
         mask=_shaped(pl.Series("mask", taken.ravel()), taken),
         statuses=pl.DataFrame([_status(v, state, used) for v in values]),

@@ -10,11 +10,11 @@ import polars as pl
 
 from karat.declare import FeatureTable, GoldTable, load_project
 from karat.errors import CodeMismatch
-from karat.features.checked import Part, aside_name, discard, joined, stage_checked
 from karat.features.engine import Days, between, compute_frames, event_time
-from karat.lake import Lake, Staged
+from karat.features.quality_gate import ShardResult, aside_name, discard, joined, stage_checked
+from karat.lake import Lake, StagedFile
 from karat.names import TableName
-from karat.quality.gold import kept
+from karat.quality.gold_check import kept
 from karat.settings import Settings
 
 
@@ -59,7 +59,7 @@ def entity_hash(table: FeatureTable) -> pl.Expr:
     return _hash(*(pl.col(e) for e in table.entity))
 
 
-def compute_shard(shard: Shard) -> Part:
+def compute_shard(shard: Shard) -> ShardResult:
     """Computes the shard's feature rows, asks their checks and writes them into the table's folder; nothing is visible
     yet.
 
@@ -77,7 +77,7 @@ def compute_shard(shard: Shard) -> Part:
     lake, source = Lake(shard.lake, shard.environment), project.gold[table.source]
     name, gold = project.table_name(table.name), project.gold_name(table.source)
     label = f"features-{shard.number}"
-    parts: list[Part] = []
+    parts: list[ShardResult] = []
     try:
         for days in shard.stretches if shard.stretches is not None else (None,):
             rows = gold_rows(lake, gold, shard.gold_version, days, table=table, source=source)
@@ -91,13 +91,13 @@ def compute_shard(shard: Shard) -> Part:
     return joined(parts)
 
 
-def _stage_others(lake: Lake, name: TableName, table: FeatureTable, shard: Shard, label: str) -> Part:
+def _stage_others(lake: Lake, name: TableName, table: FeatureTable, shard: Shard, label: str) -> ShardResult:
     """The rows of all other entities on the shard's days, set aside ones too, as they are."""
     entities, time, days = shard.entities, table.time, sorted(shard.days or ())
     assert entities is not None
     assert time is not None
 
-    def stage(of: TableName) -> list[Staged]:
+    def stage(of: TableName) -> list[StagedFile]:
         if not lake.exists(of):
             return []
         rows = lake.scan(of, days=(days[0], days[-1])) if days else lake.scan(of)
@@ -107,7 +107,7 @@ def _stage_others(lake: Lake, name: TableName, table: FeatureTable, shard: Shard
 
     staged = stage(name)
     try:
-        return Part(staged, stage(aside_name(name)))
+        return ShardResult(staged, stage(aside_name(name)))
     except BaseException:
         lake.discard(name, staged)
         raise

@@ -10,15 +10,15 @@ from typing import Any, Literal
 import polars as pl
 
 from karat.errors import FeatureLookupFailed, KaratError, SchemaMismatch, SignatureError, WrongCall, did_you_mean
-from karat.inference.needs import Needs, needs_of
+from karat.inference.feature_request import FeatureNeeds, needs_of
 from karat.inference.risk import risk_of
 from karat.lake import Lake
 from karat.names import ModelRef, TableName
 from karat.registry import LoadedModel, Registry
-from karat.training.filled import Filled, fill
-from karat.training.frames import Frame, beside, to_polars
-from karat.training.functions import FunctionLibrary, check_inputs, compute
-from karat.training.lookups import PinnedLookup
+from karat.training_sets.feature_join import JoinedFeatures, join_features
+from karat.training_sets.frames import Frame, beside, to_polars
+from karat.training_sets.functions import FunctionLibrary, check_inputs, compute
+from karat.training_sets.lookups import PinnedLookup
 
 _RESULT_TYPES: dict[str, Any] = {
     "double": pl.Float64,
@@ -113,7 +113,7 @@ def inputs_of(
     return pl.DataFrame([*known, *made]).select(loaded.features), unknown
 
 
-def _check_columns(loaded: LoadedModel, needs: Needs, frame: pl.DataFrame) -> None:
+def _check_columns(loaded: LoadedModel, needs: FeatureNeeds, frame: pl.DataFrame) -> None:
     """What the frame must bring, and what it must not: before anything is read."""
     looked_up = [out for lookup in needs.lookups for out in lookup.outputs]
     known = {*looked_up, *(f.output for f in needs.functions)}
@@ -144,14 +144,14 @@ def _check_columns(loaded: LoadedModel, needs: Needs, frame: pl.DataFrame) -> No
 
 def _filled(
     lake: Lake, lookups: Sequence[PinnedLookup], frame: pl.DataFrame, versions: Mapping[TableName, int] | None
-) -> Filled:
+) -> JoinedFeatures:
     """Lookup by lookup, so that an error names its table."""
     values: list[pl.Series] = []
     statuses: list[pl.Series] = []
     for needed in lookups:
         lookup = replace(needed, version=(versions or {}).get(needed.table, needed.version))
         try:
-            filled = fill(lake, frame, [lookup], pinned=versions is not None)
+            filled = join_features(lake, frame, [lookup], pinned=versions is not None)
         except KaratError as error:
             raise FeatureLookupFailed(
                 f"the features of {lookup.table} could not be looked up: {error.what}",
@@ -160,10 +160,10 @@ def _filled(
             ) from error
         values += filled.values.get_columns()
         statuses += filled.statuses.get_columns()
-    return Filled(pl.DataFrame(values), pl.DataFrame(statuses), pl.DataFrame())
+    return JoinedFeatures(pl.DataFrame(values), pl.DataFrame(statuses), pl.DataFrame())
 
 
-def _unknown(filled: Filled, height: int, given: Sequence[str]) -> pl.Series:
+def _unknown(filled: JoinedFeatures, height: int, given: Sequence[str]) -> pl.Series:
     """Rows that no table knows and that bring no feature of their own."""
     if given or not filled.statuses.width:
         return pl.Series(values=[False] * height, dtype=pl.Boolean)

@@ -13,19 +13,19 @@ from typing import Any
 
 import polars as pl
 
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import NoDataToCompare, WrongCall
 from karat.inference.prediction_log import as_json, log_table
 from karat.inference.reads import KEY_TYPES
 from karat.inference.request import typed_values
 from karat.inference.vector import VectorReader
 from karat.lake import Lake
+from karat.lifecycle.consistency_gate import record_consistency
 from karat.names import ModelName
 from karat.online import coerce_key, dtype_of
 from karat.registry import Registry
-from karat.registry.served import record_consistency
-from karat.training.filled import fill
-from karat.training.lookups import PinnedLookup, arrow_type
+from karat.training_sets.feature_join import join_features
+from karat.training_sets.lookups import PinnedLookup, arrow_type
 
 _AT = "__served_at__"
 _EXAMPLES = 3
@@ -68,7 +68,7 @@ def check_consistency(
     since: datetime | None = None,
     until: datetime | None = None,
     tolerance: float = 1e-9,
-    projects: KnownProjects | None = None,
+    projects: ProjectCatalog | None = None,
 ) -> Consistency:
     """Compares the feature values in the log of predictions with the as-of join at their moment.
 
@@ -94,7 +94,7 @@ def check_consistency(
     compared, wrong = Counter[str](), Counter[str]()
     examples: list[Mismatch] = []
     for (version, _), rows in groups.items():
-        for name, mismatch in _compare(lake, lookups[version], rows, tolerance, projects or KnownProjects()):
+        for name, mismatch in _compare(lake, lookups[version], rows, tolerance, projects or ProjectCatalog()):
             compared[name] += 1
             if mismatch is not None:
                 wrong[name] += 1
@@ -135,14 +135,14 @@ def _compare(
     lookups: Sequence[PinnedLookup],
     rows: list[dict[str, Any]],
     tolerance: float,
-    projects: KnownProjects,
+    projects: ProjectCatalog,
 ) -> list[tuple[str, Mismatch | None]]:
     """(feature, mismatch or None) of every value that was looked up; the rows name the same keys."""
     finished = [lk for lk in lookups if lk.event_id and not lk.sequence_length and projects.by_event(lk.table)]
     names = [out for lk in finished for out in lk.columns.values()]
     again = VectorReader(finished, names, None, lake, projects) if finished else None
     asked = [_as_served(lake, lk, rows[0]["keys"]) for lk in lookups if lk not in finished]
-    filled = fill(lake, _spine(asked, rows), asked)
+    filled = join_features(lake, _spine(asked, rows), asked)
     out: list[tuple[str, Mismatch | None]] = []
     for i, row in enumerate(rows):
         values = filled.values.row(i, named=True) if filled.values.width else {}

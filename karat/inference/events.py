@@ -11,9 +11,9 @@ import polars as pl
 from karat.declare import FeatureTable, Project
 from karat.errors import FeatureNotFound, did_you_mean
 from karat.features import Status
-from karat.features.events import event_columns, finish
+from karat.features.request_features import event_columns, finish
 from karat.lake import Lake
-from karat.online import EPOCH, EventSource, OnlineStore, Row, Space, Tail, TailReader
+from karat.online import EPOCH, EventSource, KeySpace, OnlineStore, Row, Tail, TailReader
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -39,8 +39,8 @@ class EventTable:
                 )
 
     @property
-    def space(self) -> Space:
-        return Space(str(self.source.name), "events")
+    def space(self) -> KeySpace:
+        return KeySpace(str(self.source.name), "events")
 
     def reader(self, store: OnlineStore) -> TailReader:
         return TailReader(store, self.space)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import InvalidRequest, LookupKeyMismatch, TableNotFound, did_you_mean
 from karat.features import Status
 from karat.inference.request import typed_values
@@ -52,7 +52,7 @@ def online_features(
     *,
     catalog: str | None = None,
     as_of: datetime | None = None,
-    projects: KnownProjects | None = None,
+    projects: ProjectCatalog | None = None,
 ) -> FeatureValues:
     """The features of ``references`` for every entity row (key column -> value), one read per table.
 
@@ -76,7 +76,7 @@ def online_features(
         columns = wanted.setdefault(tables[ref.table], [])
         if ref.feature not in columns:
             columns.append(ref.feature)
-    known = projects or KnownProjects()
+    known = projects or ProjectCatalog()
     reads = {table: reads_of(lake, store, table, columns, known) for table, columns in wanted.items()}
     keys = _typed(rows, reads.values())
     now = datetime.now(UTC)

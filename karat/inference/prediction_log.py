@@ -59,7 +59,7 @@ SCHEMA = pa.schema(
 _POLARS: Any = pl.DataFrame(SCHEMA.empty_table()).schema
 
 
-class Logged(NamedTuple):
+class LoggedPrediction(NamedTuple):
     """One prediction as it was answered: ``values`` in the order of the answer's ``feature_statuses``; ``looked_up``
     names those that came from a table."""
 
@@ -76,14 +76,14 @@ class PredictionLog:
 
     def __init__(self, lake: Lake, settings: PredictionLogSettings) -> None:
         self._lake, self._settings = lake, settings
-        self._waiting: deque[Logged] = deque()
+        self._waiting: deque[LoggedPrediction] = deque()
         self._writing, self._full, self._closed = threading.Lock(), threading.Event(), threading.Event()
         self._writer = f"predictions.{socket.gethostname()}.{os.getpid()}"
         #: how many were given up, for want of room or because their catalog may not be written here
         self.lost = 0
         threading.Thread(target=self._keep_writing, name="prediction-log", daemon=True).start()
 
-    def add(self, logged: Logged) -> None:
+    def add(self, logged: LoggedPrediction) -> None:
         """Takes a prediction over; it is in the lake some seconds later."""
         self._waiting.append(logged)
         if len(self._waiting) >= self._settings.rows:
@@ -93,7 +93,7 @@ class PredictionLog:
         """Writes what waits, and gives how many rows were written; what could not be waits on."""
         with self._writing:
             taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            by_catalog: dict[str, list[Logged]] = {}
+            by_catalog: dict[str, list[LoggedPrediction]] = {}
             for one in taken:
                 by_catalog.setdefault(one.model.catalog, []).append(one)
             return sum(self._write(catalog, rows) for catalog, rows in by_catalog.items())
@@ -110,7 +110,7 @@ class PredictionLog:
             self._full.clear()
             self.flush()
 
-    def _write(self, catalog: str, rows: list[Logged]) -> int:
+    def _write(self, catalog: str, rows: list[LoggedPrediction]) -> int:
         try:
             frame = pl.DataFrame([_row(r) for r in rows], schema=_POLARS, orient="row")
             append(self._lake, catalog, frame, writer=self._writer)
@@ -124,7 +124,7 @@ class PredictionLog:
             return 0
         return len(rows)
 
-    def _keep(self, rows: list[Logged]) -> None:
+    def _keep(self, rows: list[LoggedPrediction]) -> None:
         """Back to the front, in their order; the oldest go where there are too many."""
         self._waiting.extendleft(reversed(rows))
         while len(self._waiting) > self._settings.most:
@@ -147,7 +147,7 @@ def append(lake: Lake, catalog: str, frame: pl.DataFrame, *, writer: str) -> Non
     lake.append(name, frame, work=Work(writer, uuid.uuid4().hex))
 
 
-def _row(logged: Logged) -> tuple[Any, ...]:
+def _row(logged: LoggedPrediction) -> tuple[Any, ...]:
     answer, value = logged.answer, logged.answer["predicted_value"]
     several = isinstance(value, dict)
     found = answer["predicted_class"]

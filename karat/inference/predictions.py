@@ -16,9 +16,10 @@ from karat.errors import FeatureLookupFailed, NoChampion, StaleFeatures
 from karat.features import is_fresh
 from karat.inference.batch import predict
 from karat.lake import Commit, Lake, Work
+from karat.lifecycle import void_reason
 from karat.names import TableName
-from karat.registry import ModelVersion, Registry, void_reason
-from karat.training.functions import FunctionLibrary
+from karat.registry import ModelVersion, Registry
+from karat.training_sets.functions import FunctionLibrary
 
 KIND = "predictions"
 #: Of a table that is appended to: the batch to which a row belongs, part of its key.
@@ -26,7 +27,7 @@ BATCH = "batch_id"
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoringResult:
     """``rows`` of the scope stand in ``table`` at ``version``; written now if ``changed``, and then ``unknown`` of them
     without a prediction, since no feature table knows them."""
 
@@ -38,7 +39,7 @@ class Scored:
     unknown: int = 0
 
 
-def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> Scored:
+def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ScoringResult:
     """The champion's predictions for the declared scope, into ``catalog.predictions.MODEL``, in one commit.
 
     The same champion on the same versions of the feature tables is not scored twice. The spine may have rows that none
@@ -52,7 +53,7 @@ def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registr
     work = _work(project, spec, champion, versions)
     name = project.prediction_name(spec.name)
     if (done := _done(lake, name, spec, work)) is not None:
-        return Scored(name, done.version, done.rows, False, champion.version)
+        return ScoringResult(name, done.version, done.rows, False, champion.version)
     keys = _scope(project, spec, lake, spine, versions[spine])
     library = FunctionLibrary(given=project.functions.values())
     added = predict(lake, registry.load(champion), keys, missing="null", versions=versions, library=library)
@@ -63,7 +64,7 @@ def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registr
     if spec.scope.write == "append":
         rows = rows.with_columns(pl.lit(work.key).alias(BATCH))
     commit = _write(project, spec, lake, rows, work)
-    return Scored(name, commit.version, rows.height, commit.changed, champion.version, unknown)
+    return ScoringResult(name, commit.version, rows.height, commit.changed, champion.version, unknown)
 
 
 def _nothing_known(project: Project, spec: ModelSpec, spine: TableName) -> FeatureLookupFailed:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound
 from karat.features import Status
 from karat.inference.answer import explained, outcome, unexplained
-from karat.inference.computed import Computed
-from karat.inference.prediction_log import Logged, PredictionLog
+from karat.inference.on_demand_features import OnDemandFeatures
+from karat.inference.prediction_log import LoggedPrediction, PredictionLog
 from karat.inference.request import PredictionRequest
 from karat.inference.risk import risk_of
 from karat.inference.vector import Vector, VectorReader
@@ -23,7 +23,7 @@ from karat.lake import Lake
 from karat.names import project_of
 from karat.online import OnlineStore
 from karat.registry import LoadedModel
-from karat.training.functions import FunctionLibrary
+from karat.training_sets.functions import FunctionLibrary
 
 
 class Predictor:
@@ -37,7 +37,7 @@ class Predictor:
         library: FunctionLibrary | None = None,
         *,
         log: PredictionLog | None = None,
-        projects: KnownProjects | None = None,
+        projects: ProjectCatalog | None = None,
     ) -> None:
         """``library`` is where feature functions are found, by default in the project of the model's catalog. Every
         prediction goes into ``log``. ``projects`` declare the tables with a row per event, whose features are finished
@@ -48,7 +48,7 @@ class Predictor:
         self.loaded, self.model = loaded, loaded.model
         self.features = list(self.model.feature_names)
         self.project = project_of(loaded.name.catalog)
-        self._computed = Computed(loaded, library)
+        self._computed = OnDemandFeatures(loaded, library)
         self.types = {**self._computed.types, **self.model.feature_types}
         read = list(dict.fromkeys([*self.features, *self._computed.inputs]))
         self._vectors = VectorReader(loaded.lookups, read, store, lake, projects)
@@ -84,7 +84,7 @@ class Predictor:
         answer["latency_ms"] = round((time.perf_counter() - began) * 1000, 3)
         if self._log is not None:
             read = [name for name in self.features if name in self._vectors.looked_up and name not in given]
-            self._log.add(Logged(self.loaded.name, answer, values, read, given, request.as_of_date))
+            self._log.add(LoggedPrediction(self.loaded.name, answer, values, read, given, request.as_of_date))
         return answer
 
     @property

@@ -13,22 +13,11 @@ import polars as pl
 
 from karat.declare import FeatureTable, Project
 from karat.errors import FeatureLookupFailed, SequenceTooShort
-from karat.features import Status, lookup, sequences
+from karat.features import Status, point_in_time_join, sequence_join
 from karat.inference.events import EventTable
 from karat.lake import Lake
-from karat.online import (
-    EPOCH,
-    MARGIN,
-    Index,
-    OnlineStore,
-    Reader,
-    Row,
-    Space,
-    TailReader,
-    dtype_of,
-    microseconds,
-)
-from karat.training.lookups import PinnedLookup, arrow_type
+from karat.online import EPOCH, MARGIN, Index, KeySpace, OnlineStore, Row, RowReader, TailReader, dtype_of, microseconds
+from karat.training_sets.lookups import PinnedLookup, arrow_type
 
 _MICROSECOND = timedelta(microseconds=1)
 KEY_TYPES: dict[str, Any] = {
@@ -73,7 +62,7 @@ class Read(ABC):
     """``pairs``: the request's columns and the table's; ``keys``: the request's in the order of the store's key;
     ``optional``: those of the request's columns that it may leave out."""
 
-    reader: Reader | TailReader
+    reader: RowReader | TailReader
     keys: tuple[str, ...]
     optional: frozenset[str] = frozenset()
 
@@ -97,7 +86,7 @@ class Read(ABC):
         return [keys[k] for k in self.keys]
 
     @property
-    def space(self) -> Space:
+    def space(self) -> KeySpace:
         return self.reader.space
 
     @abstractmethod
@@ -128,14 +117,16 @@ class _StoredRead(Read):
     """A read of the feature table's own rows."""
 
     index: ClassVar[Index]
-    reader: Reader
+    reader: RowReader
 
     def __init__(
         self, lookups: Sequence[PinnedLookup], places: Mapping[str, int], store: OnlineStore | None, lake: Lake
     ) -> None:
         super().__init__(lookups, places, lake)
         assert store is not None
-        self.reader = Reader(store, Space(str(self.table), self.index), self.columns, lookback=self._lookback(lookups))
+        self.reader = RowReader(
+            store, KeySpace(str(self.table), self.index), self.columns, lookback=self._lookback(lookups)
+        )
         self.time = self.reader.state.time
         self.keys = tuple(self._of_key[name] for name, _ in self.reader.state.key)
         self.optional = frozenset(self._of_key[t] for t in [self.time] if t in self._of_key)
@@ -185,7 +176,7 @@ class RowRead(_StoredRead):
     def _offline(self, keys: Mapping[str, Any], at: int) -> Row:
         """From the lake: the row of the time that the request names, else the latest one known at ``at``."""
         by_time = self.time is not None and self.is_online(keys)
-        looked = lookup(
+        looked = point_in_time_join(
             self._spine(keys, at),
             self._stored(keys, ()),
             keys={c: key for c, key in self.pairs.items() if c in keys},
@@ -245,7 +236,7 @@ class SequenceRead(_StoredRead):
     def _offline(self, keys: Mapping[str, Any], at: int) -> tuple[list[list[Any]], list[bool], Row]:
         one = self._lookup
         assert one.time is not None
-        made = sequences(
+        made = sequence_join(
             self._spine(keys, at),
             self._stored(keys, [one.event_id] if one.event_id else []),
             keys=one.keys,

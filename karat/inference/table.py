@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import FeatureNotFound, did_you_mean
-from karat.features import Status, lookup
+from karat.features import Status, point_in_time_join
 from karat.inference.events import EventTable
 from karat.inference.reads import AT, KEY_TYPES
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import EPOCH, MARGIN, OnlineStore, Reader, Row, Space, Tail, dtype_of, microseconds
+from karat.online import EPOCH, MARGIN, KeySpace, OnlineStore, Row, RowReader, Tail, dtype_of, microseconds
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -39,9 +39,9 @@ class TableReads:
 
     def __init__(self, lake: Lake, store: OnlineStore, table: TableName, columns: Sequence[str]) -> None:
         self._lake, self._store, self.table, self.columns = lake, store, table, tuple(columns)
-        self._reader: Reader | None = None
+        self._reader: RowReader | None = None
         self.own: dict[str, str] = {}
-        state = store.state(Space(str(table)))
+        state = store.state(KeySpace(str(table)))
         if state is not None:
             self.key, types = dict(state.key), dict(state.columns)
             self.time, self._time_type = state.time, state.time_type
@@ -83,7 +83,7 @@ class TableReads:
 
     def _online(self, keys: Sequence[Mapping[str, Any]], at: int) -> list[Taken]:
         if self._reader is None:
-            self._reader = Reader(self._store, Space(str(self.table)), self.columns)
+            self._reader = RowReader(self._store, KeySpace(str(self.table)), self.columns)
         rows = self._reader.read_many([[row.get(name) for name in self.key] for row in keys], at)
         return [_taken(row) for row in rows]
 
@@ -100,7 +100,7 @@ class TableReads:
         for name in names:
             rows = rows.filter(pl.col(name).is_in(spine[name].drop_nulls().unique().implode()))
         needed = dict.fromkeys([*names, *([self.time] if self.time else []), *self.columns])
-        looked = lookup(
+        looked = point_in_time_join(
             spine,
             rows.select(list(needed)).collect(),
             keys={n: n for n in names},
@@ -162,7 +162,7 @@ class EventReads:
 
 
 def reads_of(
-    lake: Lake, store: OnlineStore, table: TableName, columns: Sequence[str], projects: KnownProjects
+    lake: Lake, store: OnlineStore, table: TableName, columns: Sequence[str], projects: ProjectCatalog
 ) -> TableReads | EventReads:
     """How ``columns`` of ``table`` are read."""
     declared = projects.by_event(table)

@@ -8,14 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import FeatureLookupFailed, KaratError, SequenceTooShort
 from karat.inference.events import EventTable
 from karat.inference.reads import EventRead, Read, RowRead, SequenceRead, Vector
 from karat.lake import Lake
 from karat.names import TableName
 from karat.online import OnlineStore, dtype_of, microseconds
-from karat.training.lookups import PinnedLookup, arrow_type
+from karat.training_sets.lookups import PinnedLookup, arrow_type
 
 __all__ = ["Vector", "VectorReader"]
 
@@ -33,7 +33,7 @@ class VectorReader:
         outputs: Sequence[str],
         store: OnlineStore | None,
         lake: Lake,
-        projects: KnownProjects | None = None,
+        projects: ProjectCatalog | None = None,
     ) -> None:
         """``projects`` declare the tables with a row per event, whose features are finished at the request: for past
         moments of these alone no ``store`` is needed."""
@@ -42,7 +42,7 @@ class VectorReader:
         self._store, self._lake, self._count = store, lake, len(outputs)
         self._place = {name: i for i, name in enumerate(outputs)}
         self._reads: list[Read] | None = None
-        self._projects = projects or KnownProjects()
+        self._projects = projects or ProjectCatalog()
         self.looked_up = frozenset(out for lk in self._lookups for out in lk.outputs if out in wanted)
         #: every key column that a request may name -> its type
         self.key_types = {

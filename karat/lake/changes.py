@@ -14,7 +14,7 @@ from deltalake.transaction import RemoveAction
 
 from karat.lake.files import write_files
 from karat.lake.records import Commit, TableInfo, Work
-from karat.lake.transaction import Plan
+from karat.lake.transaction import CommitPlan
 
 #: A partition with this many files is written anew as one at the next merge into it.
 MANY_FILES = 16
@@ -68,7 +68,7 @@ def in_partitions(frame: pl.LazyFrame, by: Sequence[str], values: pl.DataFrame) 
     return frame.join(values.lazy(), on=list(by), how="semi", nulls_equal=True)
 
 
-def merge_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Work | None) -> Plan | Commit:
+def merge_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Work | None) -> CommitPlan | Commit:
     """Upsert by primary key. Rows that stand in the table already as they are given are left alone."""
     keys, by = list(info.primary_key), list(info.partition_by)
     stored = rows_of(table)
@@ -84,10 +84,10 @@ def merge_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Wo
     written = write_files(pl.concat([rest, changed.select(rest.columns)]), info, "merge")
     touched = _touched(matched.join(changed, on=keys, how="semi"), changed, info)
     gone = removals(_files_of(files, by, rewritten), by)
-    return Plan(written, gone, temporary=written, rows=changed.height, work=work, days=touched)
+    return CommitPlan(written, gone, temporary=written, rows=changed.height, work=work, days=touched)
 
 
-def append_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Work | None) -> Plan:
+def append_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Work | None) -> CommitPlan:
     """Adds the rows beside what is there; a partition that has too many files by then is written anew as one."""
     by, files = list(info.partition_by), active_files(table)
     crowded = _crowded(files, by, frame)
@@ -95,7 +95,7 @@ def append_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: W
     written = write_files(pl.concat([rest, frame.select(rest.columns)]), info, "append")
     gone = removals(_files_of(files, by, crowded), by)
     touched = _touched(frame.clear(), frame, info)
-    return Plan(written, gone, temporary=written, rows=frame.height, work=work, days=touched)
+    return CommitPlan(written, gone, temporary=written, rows=frame.height, work=work, days=touched)
 
 
 def _crowded(files: pl.DataFrame, by: list[str], given: pl.DataFrame) -> pl.DataFrame | None:
@@ -106,7 +106,7 @@ def _crowded(files: pl.DataFrame, by: list[str], given: pl.DataFrame) -> pl.Data
     return given.select(by).unique().join(counted.select(by), on=by, how="semi", nulls_equal=True)
 
 
-def delete_plan(table: DeltaTable, info: TableInfo, keys: pl.DataFrame) -> Plan | Commit:
+def delete_plan(table: DeltaTable, info: TableInfo, keys: pl.DataFrame) -> CommitPlan | Commit:
     """Takes away every row whose columns equal a row of ``keys``; the rest of its partitions is written anew."""
     by = list(info.partition_by)
     matched = rows_of(table).join(keys.lazy(), on=keys.columns, how="semi").collect()
@@ -117,7 +117,7 @@ def delete_plan(table: DeltaTable, info: TableInfo, keys: pl.DataFrame) -> Plan 
     written = write_files(rest, info, "delete")
     gone = removals(_files_of(active_files(table), by, partitions), by)
     touched = _touched(matched, matched, info)
-    return Plan(written, gone, temporary=written, rows=matched.height, days=touched)
+    return CommitPlan(written, gone, temporary=written, rows=matched.height, days=touched)
 
 
 def _other_than(frame: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
@@ -163,16 +163,16 @@ def _touched(replaced: pl.DataFrame, changed: pl.DataFrame, info: TableInfo) -> 
     return tuple(days.drop_nulls().unique().sort().to_list())
 
 
-def replace_plan(table: DeltaTable, info: TableInfo, days: Sequence[date] | None) -> Plan:
+def replace_plan(table: DeltaTable, info: TableInfo, days: Sequence[date] | None) -> CommitPlan:
     """Takes away all rows, or those of ``days``; where files hold other days too, these rows are written anew."""
     by, files = list(info.partition_by), active_files(table)
     if days is None:
-        return Plan(remove=removals(files, by))
+        return CommitPlan(remove=removals(files, by))
     if info.day_column:
         gone = files.filter(pl.col(f"partition.{info.day_column}").is_in(list(days)))
-        return Plan(remove=removals(gone, by))
+        return CommitPlan(remove=removals(gone, by))
     assert info.timeseries is not None
     day = pl.col(info.timeseries).cast(pl.Date)
     rest = rows_of(table).filter(day.is_null() | ~day.is_in(list(days))).collect()
     kept = write_files(rest, info, "rest")
-    return Plan(add=list(kept), remove=removals(files, by), temporary=kept)
+    return CommitPlan(add=list(kept), remove=removals(files, by), temporary=kept)

@@ -17,8 +17,8 @@ from karat.errors import (
     WrongCall,
     did_you_mean,
 )
-from karat.lake.order import strictly_increasing
 from karat.lake.records import DAY_COLUMN, TableInfo
+from karat.lake.sort_order import strictly_increasing
 
 _POLARS = {
     pa.string(): pl.String(),

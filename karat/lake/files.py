@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import polars as pl
 
-from karat.lake.figures import Figures, figures_of
+from karat.lake.column_statistics import ColumnStatistics, figures_of
 from karat.lake.log import committed_since
-from karat.lake.records import Staged, TableInfo
+from karat.lake.records import StagedFile, TableInfo
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _PLAIN = re.compile(r"^[A-Za-z0-9._-]+$")
@@ -27,10 +27,10 @@ _LONG_TEXT = 64
 _CLUSTERED_ROWS = 16_384
 
 
-def write_files(frame: pl.DataFrame, info: TableInfo, label: str, *, measure: bool = False) -> list[Staged]:
+def write_files(frame: pl.DataFrame, info: TableInfo, label: str, *, measure: bool = False) -> list[StagedFile]:
     """One file per partition of ``frame``, with its figures if told to ``measure``; on any error what was written is
     removed again."""
-    written: list[Staged] = []
+    written: list[StagedFile] = []
     try:
         for values, part in _partitions(frame, info.partition_by):
             written.append(_write(part, values, info, label, measure))
@@ -41,7 +41,7 @@ def write_files(frame: pl.DataFrame, info: TableInfo, label: str, *, measure: bo
     return written
 
 
-def discard(folder: Path, staged: Sequence[Staged]) -> None:
+def discard(folder: Path, staged: Sequence[StagedFile]) -> None:
     """Removes staged files, but never one that a commit names: an interrupted commit may have come about."""
     if not staged:
         return
@@ -70,7 +70,7 @@ def _partitions(frame: pl.DataFrame, by: Sequence[str]) -> list[tuple[dict[str, 
     return [(dict(zip(by, key, strict=True)), part) for key, part in parts.items()]
 
 
-def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: str, measure: bool) -> Staged:
+def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: str, measure: bool) -> StagedFile:
     partition = {k: None if v is None else str(v) for k, v in values.items()}
     name = f"{label if _PLAIN.match(label) else 'part'}-{uuid.uuid4().hex}.parquet"
     # The path is free in Delta, but readers such as Polars take the partition's value from it, as Hive has it.
@@ -88,7 +88,7 @@ def _write(part: pl.DataFrame, values: dict[str, Any], info: TableInfo, label: s
         target.unlink(missing_ok=True)
         raise
     figures = figures_of(part, info.features) if measure else None
-    return Staged(
+    return StagedFile(
         path=relative,
         size=target.stat().st_size,
         modified=int(time.time() * 1000),
@@ -110,7 +110,7 @@ def days_of(part: pl.DataFrame, values: dict[str, Any], info: TableInfo) -> tupl
     return tuple(part[info.timeseries].cast(pl.Date).drop_nulls().unique().sort().to_list())
 
 
-def statistics_of(part: pl.DataFrame, figures: Mapping[str, Figures]) -> str:
+def statistics_of(part: pl.DataFrame, figures: Mapping[str, ColumnStatistics]) -> str:
     """Delta's file statistics: rows, and per column nulls, smallest and greatest value, where the ``figures`` do not
     have them already."""
     columns = part.get_columns()[:_STATISTICS_COLUMNS]
@@ -132,7 +132,7 @@ def statistics_of(part: pl.DataFrame, figures: Mapping[str, Figures]) -> str:
     )
 
 
-def _tell_range(figures: Figures | None, column: pl.Series) -> bool:
+def _tell_range(figures: ColumnStatistics | None, column: pl.Series) -> bool:
     """Whether they are of all values of the column, and exact: they are doubles, and of finite values alone."""
     return figures is not None and column.dtype == pl.Float64 and figures.numbers == figures.rows - figures.nulls > 0
 

@@ -17,11 +17,11 @@ from karat.lake.changes import append_plan, delete_plan, merge_plan, replace_pla
 from karat.lake.conform import conform
 from karat.lake.definition import create_table, evolve_table
 from karat.lake.files import discard, orphans, write_files
-from karat.lake.reader import Reader
-from karat.lake.records import Commit, Staged, TableInfo, Work
+from karat.lake.reader import LakeReader
+from karat.lake.records import Commit, StagedFile, TableInfo, Work
 from karat.lake.schema import define
-from karat.lake.transaction import Plan, repeat, storing
-from karat.lake.vacuum import Vacuumed, needed_versions, unneeded
+from karat.lake.transaction import CommitPlan, repeat, storing
+from karat.lake.vacuum import VacuumResult, needed_versions, unneeded
 from karat.names import TableName, project_of
 from karat.settings import ENVIRONMENTS
 
@@ -32,7 +32,7 @@ Base: TypeAlias = Work | Literal["any"] | None
 _LEFT_BEHIND = timedelta(days=1)
 
 
-class Lake(Reader):
+class Lake(LakeReader):
     """All tables under ``root``. ``environment`` (dev, prod, ...) is the only one whose catalogs may be written."""
 
     def __init__(self, root: Path, environment: str | None = None) -> None:
@@ -164,7 +164,7 @@ class Lake(Reader):
         label: str,
         timezone: str | None = None,
         measure: bool = False,
-    ) -> list[Staged]:
+    ) -> list[StagedFile]:
         """Writes the rows into the table's folder, for a ``commit`` to come; no reader sees them until then. With
         ``measure`` each file brings the figures of its columns.
 
@@ -173,7 +173,7 @@ class Lake(Reader):
         """
         self._check_environment(name)
         info = self.info(name)
-        staged: list[Staged] = []
+        staged: list[StagedFile] = []
         try:
             for part in [frame] if isinstance(frame, pl.DataFrame | pa.Table) else frame:
                 rows = conform(part, info, timezone)
@@ -187,7 +187,7 @@ class Lake(Reader):
     def commit(
         self,
         name: TableName,
-        staged: Sequence[Staged],
+        staged: Sequence[StagedFile],
         *,
         replace: Literal["all"] | Sequence[date],
         work: Work,
@@ -202,14 +202,14 @@ class Lake(Reader):
         self._check_environment(name)
         return self._replace(name, staged, None if isinstance(replace, str) else replace, work, base)
 
-    def scan_staged(self, name: TableName, staged: Sequence[Staged]) -> pl.LazyFrame:
+    def scan_staged(self, name: TableName, staged: Sequence[StagedFile]) -> pl.LazyFrame:
         """The rows of staged files, with the table's columns."""
         info = self.info(name)
         empty = pl.from_arrow(info.schema.empty_table())
         assert isinstance(empty, pl.DataFrame)
         return pl.concat([empty.lazy(), *(_staged_rows(info, file, empty.schema) for file in staged)])
 
-    def discard(self, name: TableName, staged: Sequence[Staged]) -> None:
+    def discard(self, name: TableName, staged: Sequence[StagedFile]) -> None:
         """Removes staged files that will never be committed."""
         discard(self.path(name), staged)
 
@@ -231,7 +231,7 @@ class Lake(Reader):
         older_than: timedelta = timedelta(days=30),
         dry_run: bool = False,
         now: datetime | None = None,
-    ) -> Vacuumed:
+    ) -> VacuumResult:
         """Removes the files that no version needs which is in ``keep`` or was the newest one at some moment since
         ``older_than`` before ``now``, and what killed writers left. No commit: the table's version stays.
 
@@ -246,12 +246,12 @@ class Lake(Reader):
             size = sum(p.stat().st_size for p in (*stray, *left))
             for path in () if dry_run else (*stray, *left):
                 path.unlink(missing_ok=True)
-        return Vacuumed(name, len(stray) + len(left), size, len(left), kept, lost)
+        return VacuumResult(name, len(stray) + len(left), size, len(left), kept, lost)
 
     def _replace(
         self,
         name: TableName,
-        staged: Sequence[Staged],
+        staged: Sequence[StagedFile],
         days: Sequence[date] | None,
         work: Work | None,
         base: Base = "any",
@@ -261,7 +261,7 @@ class Lake(Reader):
         written = {d for s in staged for d in s.days}
         touched = tuple(sorted(written | set(days or ())))
 
-        def plan_of(table: DeltaTable, contract: TableInfo) -> Plan | Commit:
+        def plan_of(table: DeltaTable, contract: TableInfo) -> CommitPlan | Commit:
             done = self._stands(name, work, base)
             if done:
                 discard(info.path, staged)
@@ -299,7 +299,7 @@ class Lake(Reader):
             )
 
 
-def _staged_rows(info: TableInfo, file: Staged, schema: pl.Schema) -> pl.LazyFrame:
+def _staged_rows(info: TableInfo, file: StagedFile, schema: pl.Schema) -> pl.LazyFrame:
     rows = pl.scan_parquet(info.path / file.path, hive_partitioning=False)
     values = {c: v for c, v in file.partition.items() if c in schema}
     typed = (_partition_value(v, schema[c]).alias(c) for c, v in values.items())
@@ -313,7 +313,7 @@ def _partition_value(text: str | None, dtype: pl.DataType) -> pl.Expr:
     return pl.lit(text, pl.String).cast(dtype)
 
 
-def _check_staged(info: TableInfo, staged: Sequence[Staged], days: Sequence[date] | None) -> None:
+def _check_staged(info: TableInfo, staged: Sequence[StagedFile], days: Sequence[date] | None) -> None:
     """Nothing may be committed that isn't there, or that lies outside of what it replaces."""
     for file in staged:
         path = info.path / file.path

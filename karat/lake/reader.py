@@ -22,7 +22,7 @@ from karat.lake.transaction import APP, storing
 from karat.names import TableName, pinned_copy
 
 
-class Reader:
+class LakeReader:
     """All tables under ``root``, to be read."""
 
     def __init__(self, root: Path) -> None:

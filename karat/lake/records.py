@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from karat.lake.figures import Figures
+from karat.lake.column_statistics import ColumnStatistics
 from karat.names import TableName
 
 
@@ -40,7 +40,7 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class Staged:
+class StagedFile:
     """One Parquet file in a table's folder that no commit names yet; picklable, made by ``Lake.stage``.
 
     ``figures``: of each column that is no key, where ``stage`` was told to ``measure``.
@@ -53,7 +53,7 @@ class Staged:
     rows: int
     days: tuple[date, ...]
     statistics: str
-    figures: dict[str, Figures] | None = field(default=None, compare=False, repr=False)
+    figures: dict[str, ColumnStatistics] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from polars.exceptions import ComputeError
 from karat.errors import CommitConflict, DiskFull, KaratError, StoreUnreachable, is_disk_full
 from karat.lake import log
 from karat.lake.files import discard
-from karat.lake.records import Commit, Staged, TableInfo, Work
+from karat.lake.records import Commit, StagedFile, TableInfo, Work
 from karat.names import TableName
 
 ATTEMPTS = 30
@@ -28,21 +28,21 @@ APP = "karat"
 
 
 @dataclass
-class Plan:
+class CommitPlan:
     """What one commit would do to the version that was read.
 
     ``temporary`` files exist for this attempt alone and are removed if it loses.
     """
 
-    add: list[Staged] = field(default_factory=list)
+    add: list[StagedFile] = field(default_factory=list)
     remove: list[RemoveAction] = field(default_factory=list)
-    temporary: list[Staged] = field(default_factory=list)
+    temporary: list[StagedFile] = field(default_factory=list)
     rows: int = 0
     work: Work | None = None
     days: tuple[Any, ...] = ()
 
 
-class Lost(Exception):
+class CommitLost(Exception):
     """Another writer took the version."""
 
 
@@ -51,7 +51,7 @@ def storing(name: TableName) -> Iterator[None]:
     """What the file system and Delta raise, as errors a user can act on."""
     try:
         yield
-    except (KaratError, Lost):
+    except (KaratError, CommitLost):
         raise
     except (OSError, DeltaError, ComputeError) as error:
         if is_disk_full(error):
@@ -70,7 +70,7 @@ def storing(name: TableName) -> Iterator[None]:
 
 
 def repeat(
-    info: Callable[[], tuple[DeltaTable, TableInfo]], plan_of: Callable[[DeltaTable, TableInfo], Plan | Commit]
+    info: Callable[[], tuple[DeltaTable, TableInfo]], plan_of: Callable[[DeltaTable, TableInfo], CommitPlan | Commit]
 ) -> Commit:
     """Plans on the newest version and commits; who loses plans anew on what the winner left.
 
@@ -86,7 +86,7 @@ def repeat(
                 return Commit(contract.name, attempt_commit(table, contract, plan), True, plan.rows, plan.days)
             except BaseException as error:
                 discard(contract.path, plan.temporary)
-                if not isinstance(error, Lost):
+                if not isinstance(error, CommitLost):
                     raise
         time.sleep(random.uniform(0, 0.05 * min(attempt + 1, 10)))
     raise CommitConflict(
@@ -96,8 +96,8 @@ def repeat(
     )
 
 
-def attempt_commit(table: DeltaTable, info: TableInfo, plan: Plan) -> int:
-    """Commits ``plan`` as the next version and gives its number; raises Lost where that version is taken."""
+def attempt_commit(table: DeltaTable, info: TableInfo, plan: CommitPlan) -> int:
+    """Commits ``plan`` as the next version and gives its number; raises CommitLost where that version is taken."""
     version, mark = table.version() + 1, uuid.uuid4().hex
     properties = commit_properties(version, mark, plan)
     try:
@@ -118,11 +118,11 @@ def settle(info: TableInfo, version: int, mark: str, error: Exception) -> None:
     if log.log_path(info.path, version).exists():
         if log.commit_info(info.path, version).get("karat.commit") == mark:
             return
-        raise Lost from error
+        raise CommitLost from error
     raise error
 
 
-def commit_properties(version: int, mark: str, plan: Plan | None = None) -> CommitProperties:
+def commit_properties(version: int, mark: str, plan: CommitPlan | None = None) -> CommitProperties:
     """The app transactions and metadata of one commit; without retries of its own: ``repeat`` plans anew instead."""
     transactions = [Transaction(APP, version)]
     metadata: dict[str, Any] = {"karat.commit": mark}
@@ -135,5 +135,5 @@ def commit_properties(version: int, mark: str, plan: Plan | None = None) -> Comm
     return CommitProperties(custom_metadata=metadata, app_transactions=transactions, max_commit_retries=0)
 
 
-def _add_action(file: Staged) -> AddAction:
+def _add_action(file: StagedFile) -> AddAction:
     return AddAction(file.path, file.size, file.partition, file.modified, True, file.statistics)

@@ -15,7 +15,7 @@ from karat.names import TableName
 
 
 @dataclass(frozen=True)
-class Vacuumed:
+class VacuumResult:
     """``files`` of ``bytes`` were removed (or would be), ``left_behind`` of them by killed writers; of the table's
     versions ``lost`` can no longer be read, those in ``kept`` can."""
 

@@ -1,10 +1,10 @@
 """Whether what comes in still looks like what was learned from."""
 
-from karat.monitoring.table import (
+from karat.monitoring.drift_table import (
     CHECKS,
     SCHEDULES,
     Check,
-    Reported,
+    ReportedCheck,
     drift_name,
     first_reported,
     found_on,
@@ -12,4 +12,14 @@ from karat.monitoring.table import (
     reported,
 )
 
-__all__ = ["CHECKS", "SCHEDULES", "Check", "Reported", "drift_name", "first_reported", "found_on", "record", "reported"]
+__all__ = [
+    "CHECKS",
+    "SCHEDULES",
+    "Check",
+    "ReportedCheck",
+    "drift_name",
+    "first_reported",
+    "found_on",
+    "record",
+    "reported",
+]

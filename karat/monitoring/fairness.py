@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from karat.monitoring.findings import Finding
+from karat.monitoring.drift_thresholds import Finding
 
 #: A difference of shares of which nothing is said; and how many standard errors a difference must be from none.
 DECLARED, ERRORS = 0.1, 3.0

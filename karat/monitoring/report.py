@@ -12,8 +12,8 @@ from evidently.legacy.calculations.stattests import StatTest, register_stattest
 from evidently.legacy.core import ColumnType
 from evidently.metrics import ValueDrift
 
+from karat.monitoring.drift_thresholds import Finding
 from karat.monitoring.fairness import Group
-from karat.monitoring.findings import Finding
 
 _TEST = "karat_psi"
 _COLUMNS = ("column", "statistic is", "statistic", "threshold", "usual", "", "of the threshold")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from karat.errors import WrongCall, did_you_mean
 from karat.online._keys import EPOCH, KeyCodec, coerce_key, dtype_of, microseconds
-from karat.online._publish import Published, publish_table
-from karat.online._reader import Reader, Row
-from karat.online._store import Index, OnlineStore, Space, State
+from karat.online._publish import PublishResult, publish_table
+from karat.online._reader import Row, RowReader
+from karat.online._store import Index, KeySpace, OnlineStore, PublishState
 from karat.online._tails import MARGIN, EventSource, Tail, TailReader
 from karat.settings import Settings
 
@@ -19,12 +19,12 @@ __all__ = [
     "EventSource",
     "Index",
     "KeyCodec",
+    "KeySpace",
     "OnlineStore",
-    "Published",
-    "Reader",
+    "PublishResult",
+    "PublishState",
     "Row",
-    "Space",
-    "State",
+    "RowReader",
     "Tail",
     "TailReader",
     "backends",

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import LookupKeyMismatch, WrongCall
 from karat.executors import Progress, silent
 from karat.lake import Lake, TableInfo
 from karat.names import TableName
 from karat.online._keys import dtype_of, microseconds
 from karat.online._rows import same_values, split_rows
-from karat.online._source import Source
-from karat.online._store import Index, OnlineStore, Space, State
+from karat.online._source import OfflineRows
+from karat.online._store import Index, KeySpace, OnlineStore, PublishState
 from karat.online._tails import EventSource
 
 _CHUNK = 10_000
@@ -25,7 +25,7 @@ _DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishResult:
     """``version`` is the Delta version that is online now; ``written`` and ``deleted`` count keys. ``others``: of the
     further indexes that the table has online."""
 
@@ -36,7 +36,7 @@ class Published:
     written: int = 0
     deleted: int = 0
     whole: bool = False
-    others: tuple[Published, ...] = ()
+    others: tuple[PublishResult, ...] = ()
 
 
 def publish_table(
@@ -47,9 +47,9 @@ def publish_table(
     *,
     index: Index | None = None,
     sequence_length: int | None = None,
-    projects: KnownProjects | None = None,
+    projects: ProjectCatalog | None = None,
     at: datetime | None = None,
-) -> Published:
+) -> PublishResult:
     """Brings the online rows of ``name`` to the table's current Delta version.
 
     ``latest`` keeps, per entity, the newest row that is known ``at`` (now by default) and those known later;
@@ -65,31 +65,31 @@ def publish_table(
     """
     moment = at or datetime.now(UTC)
     if index is not None and index != "events":
-        return _publish(lake, store, Space(str(name), index), progress, moment, length=sequence_length)
+        return _publish(lake, store, KeySpace(str(name), index), progress, moment, length=sequence_length)
     declared = projects.by_event(name) if projects is not None else None
     if declared is not None:
         events = EventSource.of(*declared)
-        first = _publish(lake, store, Space(str(name), "events"), progress, moment, events=events)
+        first = _publish(lake, store, KeySpace(str(name), "events"), progress, moment, events=events)
     elif index == "events":
         raise WrongCall(f"no project declares {name} with a row per event", remedy="publish it without an index")
     else:
-        first = _publish(lake, store, Space(str(name)), progress, moment)
-    if sequence_length is None and store.state(Space(str(name), "sequence")) is None:
+        first = _publish(lake, store, KeySpace(str(name)), progress, moment)
+    if sequence_length is None and store.state(KeySpace(str(name), "sequence")) is None:
         return first
-    second = _publish(lake, store, Space(str(name), "sequence"), progress, moment, length=sequence_length)
+    second = _publish(lake, store, KeySpace(str(name), "sequence"), progress, moment, length=sequence_length)
     return replace(first, changed=first.changed or second.changed, others=(second,))
 
 
 def _publish(
     lake: Lake,
     store: OnlineStore,
-    space: Space,
+    space: KeySpace,
     progress: Progress,
     at: datetime,
     *,
     length: int | None = None,
     events: EventSource | None = None,
-) -> Published:
+) -> PublishResult:
     name, index = TableName.parse(space.table), space.index
     read = events.gold if events is not None else name
     lake.info(read)
@@ -99,19 +99,19 @@ def _publish(
         wanted = _next_state(info, known, index, length) if events is None else events.state(lake, known)
         state = known if known is not None and _means(known) == _means(wanted) else wanted
         if state is known and state.version == info.version and not state.pending:
-            return Published(name, index, info.version, changed=False)
+            return PublishResult(name, index, info.version, changed=False)
         if known is not None and known.key != state.key:
             store.drop(space)
-        source = Source(lake, info, state, at, events)
+        source = OfflineRows(lake, info, state, at, events)
         days = _days(lake, info, known, source) if state is known else None
         plan = _plan(store, source, space, days)
         pending = tuple(dict.fromkeys([*state.pending, info.version]))
         begun = replace(state, pending=pending, horizon=source.horizon)
         _write(store, begun, info.version, plan, progress)
-        return Published(name, index, info.version, True, len(plan.puts), len(plan.deletes), whole=days is None)
+        return PublishResult(name, index, info.version, True, len(plan.puts), len(plan.deletes), whole=days is None)
 
 
-def _next_state(info: TableInfo, known: State | None, index: Index, length: int | None) -> State:
+def _next_state(info: TableInfo, known: PublishState | None, index: Index, length: int | None) -> PublishState:
     """The state with one more layout; it is not needed where ``known`` means the same."""
     event_id = getattr(info, "event_id", None)
     key = info.primary_key
@@ -126,7 +126,7 @@ def _next_state(info: TableInfo, known: State | None, index: Index, length: int 
     columns = tuple((n, d) for n, d in dtypes.items() if n not in info.primary_key)
     layouts = dict(known.layouts) if known is not None else {}
     number = max(layouts, default=0) + 1  # never used before: a reader may still hold the older ones
-    return State(
+    return PublishState(
         table=str(info.name),
         index=index,
         key=tuple((k, dtypes[k]) for k in key),
@@ -140,12 +140,12 @@ def _next_state(info: TableInfo, known: State | None, index: Index, length: int 
     )
 
 
-def _means(state: State) -> tuple[object, ...]:
+def _means(state: PublishState) -> tuple[object, ...]:
     """What makes the records of a space what they are."""
     return state.key, state.time, state.lag, state.columns, state.keep, state.span, state.event_id
 
 
-def _keep(info: TableInfo, known: State | None, length: int | None) -> int:
+def _keep(info: TableInfo, known: PublishState | None, length: int | None) -> int:
     """How many known rows of an entity a sequence has online: never less than somebody reads by now."""
     if info.timeseries is None:
         raise WrongCall(f"{info.name} has no time, so its rows are in no order", remedy="publish it without an index")
@@ -156,7 +156,7 @@ def _keep(info: TableInfo, known: State | None, length: int | None) -> int:
     return max(length or 1, known.keep if known is not None else 1)
 
 
-def _days(lake: Lake, info: TableInfo, known: State | None, source: Source) -> frozenset[date] | None:
+def _days(lake: Lake, info: TableInfo, known: PublishState | None, source: OfflineRows) -> frozenset[date] | None:
     """The days whose rows may differ from what is online; None for all of them."""
     if known is None or known.time is None or known.version is None:
         return None
@@ -178,7 +178,7 @@ class _Plan:
     total: int
 
 
-def _plan(store: OnlineStore, source: Source, space: Space, days: frozenset[date] | None) -> _Plan:
+def _plan(store: OnlineStore, source: OfflineRows, space: KeySpace, days: frozenset[date] | None) -> _Plan:
     """The difference between what is online and what should be. ``days`` None compares every row."""
     wanted = source.records(days)
     changed = None if days is None else {microseconds(d) for d in days}
@@ -215,7 +215,7 @@ def _compare(
         puts.append((key, wanted))
 
 
-def _merge(kept: list[tuple[int, bytes]], fresh: bytes | None, source: Source) -> bytes | None:
+def _merge(kept: list[tuple[int, bytes]], fresh: bytes | None, source: OfflineRows) -> bytes | None:
     """The rows that stay online with those that the changed days have: newest first, down to the last to be kept."""
     rows = sorted([*kept, *(split_rows(fresh) if fresh else ())], key=lambda r: r[0], reverse=True)
     out: list[bytes] = []
@@ -228,7 +228,7 @@ def _merge(kept: list[tuple[int, bytes]], fresh: bytes | None, source: Source) -
     return b"".join(out) or None
 
 
-def _lost(rows: list[tuple[int, bytes]], merged: bytes | None, source: Source) -> bool:
+def _lost(rows: list[tuple[int, bytes]], merged: bytes | None, source: OfflineRows) -> bool:
     """True where rows have gone and not enough at their height took their place: older ones, of days that did not
     change, may now be among the newest, and only the table knows."""
     if len(rows) < source.keep:
@@ -237,7 +237,7 @@ def _lost(rows: list[tuple[int, bytes]], merged: bytes | None, source: Source) -
     return sum(oldest <= time <= source.known_until for time, _ in split_rows(merged or b"")) < source.keep
 
 
-def _write(store: OnlineStore, state: State, version: int, plan: _Plan, progress: Progress) -> None:
+def _write(store: OnlineStore, state: PublishState, version: int, plan: _Plan, progress: Progress) -> None:
     """Piece by piece, each with the state as it stands; the last says that the version is online."""
     puts, done, total = sorted(plan.puts), 0, len(plan.puts) + len(plan.deletes)
     pieces: list[tuple[list[tuple[bytes, bytes]], list[bytes]]]

@@ -13,7 +13,7 @@ from karat.errors import FeatureNotFound, StoreUnreachable, WrongCall, did_you_m
 from karat.features import Status
 from karat.online._keys import EPOCH
 from karat.online._rows import HEADER, NO_TIME, Layout, unpack_rest
-from karat.online._store import OnlineStore, Space, State
+from karat.online._store import KeySpace, OnlineStore, PublishState
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -65,14 +65,14 @@ def _tuple_getter(places: tuple[int, ...]) -> Callable[[Any], tuple[Any, ...]]:
     return itemgetter(*places) if places else lambda values: ()
 
 
-class Reader:
+class RowReader:
     """The features ``columns`` of one space. ``lookback``: a row older than that at the time of reading is EXPIRED.
 
     Raises StoreUnreachable where the table was never published, FeatureNotFound where it has no such feature.
     """
 
     def __init__(
-        self, store: OnlineStore, space: Space, columns: Sequence[str], *, lookback: timedelta | None = None
+        self, store: OnlineStore, space: KeySpace, columns: Sequence[str], *, lookback: timedelta | None = None
     ) -> None:
         self.columns = tuple(columns)
         self._store, self._space, self._get = store, space, store.getter(space)
@@ -84,7 +84,7 @@ class Reader:
         self._missing = Row(nothing, (Status.NOT_FOUND,) * len(columns), None, None)
         self._expired = Row(nothing, (Status.EXPIRED,) * len(columns), None, None)
 
-    def _load(self) -> State:
+    def _load(self) -> PublishState:
         state = self._store.state(self._space)
         if state is None:
             raise StoreUnreachable(
@@ -122,7 +122,7 @@ class Reader:
         return -1
 
     @property
-    def space(self) -> Space:
+    def space(self) -> KeySpace:
         return self._space
 
     def encode(self, key: Sequence[Any]) -> bytes:

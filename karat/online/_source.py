@@ -11,7 +11,7 @@ import polars as pl
 from karat.lake import Lake, TableInfo
 from karat.online._keys import microseconds
 from karat.online._rows import NO_TIME, Layout, encode_rows
-from karat.online._store import State
+from karat.online._store import PublishState
 from karat.online._tails import EventSource
 
 _FOREVER = (1 << 63) - 1
@@ -23,11 +23,11 @@ _KEY_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-class Source:
+class OfflineRows:
     """One version of a table, as the records that ``state`` describes; ``at`` is what counts as now."""
 
     def __init__(
-        self, lake: Lake, info: TableInfo, state: State, at: datetime, events: EventSource | None = None
+        self, lake: Lake, info: TableInfo, state: PublishState, at: datetime, events: EventSource | None = None
     ) -> None:
         self._lake, self._info, self._state, self._events = lake, info, state, events
         self.keep, self.by_entity = state.keep, state.by_entity

@@ -21,7 +21,7 @@ Index = Literal["latest", "exact", "sequence", "events"]
 
 
 @dataclass(frozen=True)
-class Space:
+class KeySpace:
     """The online rows of one feature table under one index."""
 
     table: str
@@ -34,7 +34,7 @@ class Space:
 
 
 @dataclass(frozen=True)
-class State:
+class PublishState:
     """What a space holds. ``version``: the Delta version that is published whole, None before the first;
     ``pending``: those that publications have begun with since and not ended. ``lag`` in microseconds.
 
@@ -66,8 +66,8 @@ class State:
         object.__setattr__(self, "codec", KeyCodec(columns, dtypes))
 
     @property
-    def space(self) -> Space:
-        return Space(self.table, self.index)
+    def space(self) -> KeySpace:
+        return KeySpace(self.table, self.index)
 
     @property
     def by_entity(self) -> bool:
@@ -88,7 +88,7 @@ class State:
         return packed
 
     @classmethod
-    def load(cls, raw: bytes) -> State:
+    def load(cls, raw: bytes) -> PublishState:
         fields: dict[str, Any] = msgpack.unpackb(raw, strict_map_key=False)
         fields["key"], fields["pending"] = tuple(map(tuple, fields["key"])), tuple(fields["pending"])
         fields["layouts"] = {n: tuple(map(tuple, c)) for n, c in fields["layouts"].items()}
@@ -111,39 +111,39 @@ class OnlineStore(ABC):
         """The store of these settings; within one process the same object each time."""
 
     @abstractmethod
-    def getter(self, space: Space) -> Callable[[bytes], bytes | None]:
+    def getter(self, space: KeySpace) -> Callable[[bytes], bytes | None]:
         """A function from key to record, None where there is none: the fast path of a single read."""
 
     @abstractmethod
-    def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get_many(self, space: KeySpace, keys: Sequence[bytes]) -> list[bytes | None]:
         """The records of ``keys`` in order, all as of one moment."""
 
-    def get_across(self, wanted: Sequence[tuple[Space, Sequence[bytes]]]) -> list[list[bytes | None]]:
+    def get_across(self, wanted: Sequence[tuple[KeySpace, Sequence[bytes]]]) -> list[list[bytes | None]]:
         """``get_many`` of several spaces; a store that is reached over a network does it in one round trip."""
         return [self.get_many(space, keys) for space, keys in wanted]
 
     @abstractmethod
-    def scan(self, space: Space) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, space: KeySpace) -> Iterator[tuple[bytes, bytes]]:
         """Every key and record of the space, each key once; as of one moment for who holds the space's lock."""
 
     @abstractmethod
-    def state(self, space: Space) -> State | None:
+    def state(self, space: KeySpace) -> PublishState | None:
         """The published state, None where nothing was ever published."""
 
     @abstractmethod
-    def states(self) -> list[State]:
+    def states(self) -> list[PublishState]:
         """The states of all spaces, sorted by table and index."""
 
     @abstractmethod
-    def apply(self, state: State, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
+    def apply(self, state: PublishState, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
         """Writes records, deletes keys and stores the state, all or nothing."""
 
     @abstractmethod
-    def drop(self, space: Space) -> None:
+    def drop(self, space: KeySpace) -> None:
         """Forgets the space, its state included."""
 
     @abstractmethod
-    def lock(self, space: Space) -> AbstractContextManager[None]:
+    def lock(self, space: KeySpace) -> AbstractContextManager[None]:
         """Held by the one thread that publishes the space; let go of when its process dies."""
 
     @abstractmethod

@@ -12,13 +12,13 @@ import polars as pl
 
 from karat.declare import FeatureTable, Project
 from karat.errors import StoreUnreachable
-from karat.features.events import tail_columns, tail_span
+from karat.features.request_features import tail_columns, tail_span
 from karat.lake import Lake
 from karat.names import TableName
 from karat.online._keys import dtype_of
 from karat.online._rows import HEADER, Layout, unpack_rest
-from karat.online._store import OnlineStore, Space, State
-from karat.quality.gold import kept
+from karat.online._store import KeySpace, OnlineStore, PublishState
+from karat.quality.gold_check import kept
 
 _MICROSECONDS = 1_000_000
 #: How much longer than its window an event stays online, so that a request may name its own time of since then.
@@ -26,8 +26,10 @@ MARGIN = timedelta(days=1)
 
 
 class Tail(NamedTuple):
-    """An entity's events, oldest first: ``columns`` as ``karat.features.events.finish`` takes them; ``times`` (n,) in
-    microseconds UTC."""
+    """An entity's events, oldest first.
+
+    ``columns`` are those that ``karat.features.request_features.finish`` takes; ``times`` (n,) in microseconds UTC.
+    """
 
     columns: dict[str, np.ndarray]
     times: np.ndarray
@@ -62,12 +64,12 @@ class EventSource:
         schema = lake.info(self.gold).schema
         return tuple((c, dtype_of(schema.field(c).type)) for c in tail_columns(self.table) if c != self.table.time)
 
-    def state(self, lake: Lake, known: State | None) -> State:
+    def state(self, lake: Lake, known: PublishState | None) -> PublishState:
         """The state with one more layout; it is not needed where ``known`` means the same."""
         schema, table = lake.info(self.gold).schema, self.table
         layouts = dict(known.layouts) if known is not None else {}
         number = max(layouts, default=0) + 1
-        return State(
+        return PublishState(
             table=str(self.name),
             index="events",
             key=tuple((e, dtype_of(schema.field(e).type)) for e in table.entity),
@@ -112,17 +114,17 @@ def _array(column: pl.Series) -> np.ndarray:
 class TailReader:
     """Reads the tails of one space. Raises StoreUnreachable where none were published."""
 
-    def __init__(self, store: OnlineStore, space: Space) -> None:
+    def __init__(self, store: OnlineStore, space: KeySpace) -> None:
         self._store, self._space = store, space
         self._get: Callable[[bytes], bytes | None] = store.getter(space)
         self._layouts: dict[int, _Columns] = {}
         self.state = self._load()
 
     @property
-    def space(self) -> Space:
+    def space(self) -> KeySpace:
         return self._space
 
-    def _load(self) -> State:
+    def _load(self) -> PublishState:
         state = self._store.state(self._space)
         if state is None:
             raise StoreUnreachable(
@@ -170,7 +172,7 @@ class TailReader:
 class _Columns:
     """How the rows of one layout become columns."""
 
-    def __init__(self, layout: Layout, state: State) -> None:
+    def __init__(self, layout: Layout, state: PublishState) -> None:
         self._layout, self._time = layout, str(state.time)
         self.dtype, self.fixed = layout.dtype, not layout.rest
         self._dtypes = dict(layout.columns)

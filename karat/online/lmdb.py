@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import lmdb
 
 from karat.errors import DiskFull, StoreError, StoreUnreachable, is_disk_full
-from karat.online._store import OnlineStore, Space, State
+from karat.online._store import KeySpace, OnlineStore, PublishState
 from karat.settings import Settings
 
 _STATES, _RECORDS = b"\x00", b"\x01"
@@ -49,7 +49,7 @@ class Store(OnlineStore):
                 _open[place] = store
             return store
 
-    def getter(self, space: Space) -> Callable[[bytes], bytes | None]:
+    def getter(self, space: KeySpace) -> Callable[[bytes], bytes | None]:
         begin, prefix, path = self._env.begin, _RECORDS + space.prefix, self.path
 
         def get(key: bytes) -> bytes | None:
@@ -61,12 +61,12 @@ class Store(OnlineStore):
 
         return get
 
-    def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get_many(self, space: KeySpace, keys: Sequence[bytes]) -> list[bytes | None]:
         prefix = _RECORDS + space.prefix
         with _typed(self.path), self._env.begin() as txn:
             return [txn.get(prefix + key) for key in keys]
 
-    def scan(self, space: Space) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, space: KeySpace) -> Iterator[tuple[bytes, bytes]]:
         prefix = _RECORDS + space.prefix
         with _typed(self.path), self._env.begin() as txn:
             cursor = txn.cursor()
@@ -77,19 +77,19 @@ class Store(OnlineStore):
                     return
                 yield key[len(prefix) :], record
 
-    def state(self, space: Space) -> State | None:
+    def state(self, space: KeySpace) -> PublishState | None:
         with _typed(self.path), self._env.begin() as txn:
             raw = txn.get(_STATES + space.prefix)
-        return State.load(raw) if raw is not None else None
+        return PublishState.load(raw) if raw is not None else None
 
-    def states(self) -> list[State]:
+    def states(self) -> list[PublishState]:
         with _typed(self.path), self._env.begin() as txn:
             cursor = txn.cursor()
             cursor.first()
             raw = [bytes(value) for key, value in cursor if key.startswith(_STATES)]
-        return sorted((State.load(r) for r in raw), key=lambda s: (s.table, s.index))
+        return sorted((PublishState.load(r) for r in raw), key=lambda s: (s.table, s.index))
 
-    def apply(self, state: State, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
+    def apply(self, state: PublishState, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
         prefix = _RECORDS + state.space.prefix
         with _typed(self.path), self._env.begin(write=True) as txn:
             for key in deletes:
@@ -98,7 +98,7 @@ class Store(OnlineStore):
                 txn.put(prefix + key, record)
             txn.put(_STATES + state.space.prefix, state.dump())
 
-    def drop(self, space: Space) -> None:
+    def drop(self, space: KeySpace) -> None:
         prefix = _RECORDS + space.prefix
         with _typed(self.path), self._env.begin(write=True) as txn:
             cursor = txn.cursor()
@@ -108,7 +108,7 @@ class Store(OnlineStore):
             txn.delete(_STATES + space.prefix)
 
     @contextmanager
-    def lock(self, space: Space) -> Iterator[None]:
+    def lock(self, space: KeySpace) -> Iterator[None]:
         with (self.path / f"publish-{space.prefix.hex()}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # let go of by the kernel when the process dies
             yield

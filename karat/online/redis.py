@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from karat.errors import CommitConflict, DiskFull, StoreError, StoreUnreachable, WrongCall
-from karat.online._store import OnlineStore, Space, State
+from karat.online._store import KeySpace, OnlineStore, PublishState
 from karat.settings import OnlineSettings, Settings
 
 _SCANNED = 2_000
@@ -62,7 +62,7 @@ class Store(OnlineStore):
 
     # ---- reading
 
-    def getter(self, space: Space) -> Callable[[bytes], bytes | None]:
+    def getter(self, space: KeySpace) -> Callable[[bytes], bytes | None]:
         hget, name = self._client.hget, self._records(space)
 
         def get(key: bytes) -> bytes | None:
@@ -74,10 +74,10 @@ class Store(OnlineStore):
 
         return get
 
-    def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get_many(self, space: KeySpace, keys: Sequence[bytes]) -> list[bytes | None]:
         return self.get_across([(space, keys)])[0]
 
-    def get_across(self, wanted: Sequence[tuple[Space, Sequence[bytes]]]) -> list[list[bytes | None]]:
+    def get_across(self, wanted: Sequence[tuple[KeySpace, Sequence[bytes]]]) -> list[list[bytes | None]]:
         with self._typed():
             pipe = self._client.pipeline(transaction=False)
             asked = [(space, list(keys)) for space, keys in wanted]
@@ -87,7 +87,7 @@ class Store(OnlineStore):
             answers = iter(pipe.execute())
         return [next(answers) if keys else [] for _, keys in asked]
 
-    def scan(self, space: Space) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, space: KeySpace) -> Iterator[tuple[bytes, bytes]]:
         seen: set[bytes] = set()  # Redis may tell of a key twice while its hash grows
         cursor = 0
         while True:
@@ -100,19 +100,19 @@ class Store(OnlineStore):
             if cursor == 0:
                 return
 
-    def state(self, space: Space) -> State | None:
+    def state(self, space: KeySpace) -> PublishState | None:
         with self._typed():
             raw: Any = self._client.hget(self._states, space.prefix.hex())
-        return State.load(raw) if raw is not None else None
+        return PublishState.load(raw) if raw is not None else None
 
-    def states(self) -> list[State]:
+    def states(self) -> list[PublishState]:
         with self._typed():
             raw: Any = self._client.hvals(self._states)
-        return sorted((State.load(r) for r in raw), key=lambda s: (s.table, s.index))
+        return sorted((PublishState.load(r) for r in raw), key=lambda s: (s.table, s.index))
 
     # ---- writing
 
-    def apply(self, state: State, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
+    def apply(self, state: PublishState, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
         for part in (*(p for pair in puts for p in pair), *deletes):
             if not isinstance(part, bytes):
                 raise TypeError(f"keys and records are bytes, not {type(part).__name__}")
@@ -127,14 +127,14 @@ class Store(OnlineStore):
 
         self._write(state.space, write)
 
-    def drop(self, space: Space) -> None:
+    def drop(self, space: KeySpace) -> None:
         def write(pipe: Any) -> None:
             pipe.unlink(self._records(space))
             pipe.hdel(self._states, space.prefix.hex())
 
         self._write(space, write)
 
-    def _write(self, space: Space, commands: Callable[[Any], None]) -> None:
+    def _write(self, space: KeySpace, commands: Callable[[Any], None]) -> None:
         """All of ``commands`` or none; none where this thread has lost the lock that it took."""
         lock, token = self._lock_name(space), self._tokens().get(space)
         with self._typed(), self._writer.pipeline(transaction=True) as pipe:
@@ -153,7 +153,7 @@ class Store(OnlineStore):
     # ---- the lock
 
     @contextmanager
-    def lock(self, space: Space) -> Iterator[None]:
+    def lock(self, space: KeySpace) -> Iterator[None]:
         name, token = self._lock_name(space), uuid.uuid4().hex.encode()
         with self._typed():
             while not self._writer.set(name, token, nx=True, px=round(LOCK_SECONDS * 1000)):
@@ -180,10 +180,10 @@ class Store(OnlineStore):
             except (redis.RedisError, OSError):
                 continue
 
-    def _tokens(self) -> dict[Space, bytes]:
+    def _tokens(self) -> dict[KeySpace, bytes]:
         if not hasattr(self._held, "tokens"):
             self._held.tokens = {}
-        tokens: dict[Space, bytes] = self._held.tokens
+        tokens: dict[KeySpace, bytes] = self._held.tokens
         return tokens
 
     def close(self) -> None:
@@ -198,10 +198,10 @@ class Store(OnlineStore):
     def _states(self) -> str:
         return f"{self._namespace}:states"
 
-    def _records(self, space: Space) -> str:
+    def _records(self, space: KeySpace) -> str:
         return f"{self._namespace}:rows:{space.prefix.hex()}"
 
-    def _lock_name(self, space: Space) -> str:
+    def _lock_name(self, space: KeySpace) -> str:
         return f"{self._namespace}:lock:{space.prefix.hex()}"
 
     def _failure(self, error: Exception) -> StoreError:
@@ -255,7 +255,7 @@ def _without_password(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
-def _lost(space: Space) -> CommitConflict:
+def _lost(space: KeySpace) -> CommitConflict:
     return CommitConflict(
         f"the lock of {space.table} ran out while it was being published; nothing more was written",
         where=f"index {space.index}",

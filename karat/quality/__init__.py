@@ -26,19 +26,19 @@ offset may follow). An expression that fails on a row sets that row aside; it do
 Nullable columns of the contract may be left out of ``columns``: they are null then. All others must be there.
 """
 
-from karat.quality.check import Checked, check
-from karat.quality.found import Found
-from karat.quality.gold import asked, check_gold, kept
-from karat.quality.ingest import Ingested, ingest
+from karat.quality.check_results import CheckResult
+from karat.quality.contract_check import CheckedFrame, check
+from karat.quality.gold_check import asked, check_gold, kept
+from karat.quality.ingest import IngestResult, ingest
 from karat.quality.maps import Map, load_map
 from karat.quality.origin import awaited_gold, origin, set_aside_name
-from karat.quality.record import latest, results
+from karat.quality.results_table import latest, results
 from karat.quality.sample import write_sample
 
 __all__ = [
-    "Checked",
-    "Found",
-    "Ingested",
+    "CheckResult",
+    "CheckedFrame",
+    "IngestResult",
     "Map",
     "asked",
     "awaited_gold",

@@ -16,14 +16,14 @@ from karat.executors import Progress, silent
 from karat.lake import Commit, Lake, Work
 from karat.lake.conform import check_zone
 from karat.names import TableName
-from karat.quality.aside import rows_aside
-from karat.quality.check import Judged, conclude, judge, reasons_of
-from karat.quality.choose import choose_map
-from karat.quality.mapping import Mapped, apply, bind
+from karat.quality.contract_check import Judged, conclude, judge, reasons_of
+from karat.quality.gold_writer import write_gold
+from karat.quality.map_selection import choose_map
+from karat.quality.mapping import MappedRows, apply, bind
 from karat.quality.maps import Format, Map, check_targets, find_map, load_map
 from karat.quality.origin import GOLD_WORK, INGEST, SAMPLE, create_gold, origin
+from karat.quality.quarantine import rows_aside
 from karat.quality.sources import digest_of, head_of, read_source
-from karat.quality.write import write_gold
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Ingested:
+class IngestResult:
     """``rows`` kept the contract, ``set_aside`` did not, ``reasons`` counts why; ``changed`` False: all of it was
     there already. ``map`` is the map that was used (maps, with commas); ``replaced_sample``: sample rows made way."""
 
@@ -59,7 +59,7 @@ def ingest(
     map_path: Path | None = None,
     timezone: str | None = None,
     progress: Progress = silent,
-) -> Ingested:
+) -> IngestResult:
     """Brings CSV files, Parquet files or Delta folders into a gold table, in one commit.
 
     Without ``map_path`` a file's columns must bear the contract's names, or exactly one map of the project must fit
@@ -87,7 +87,7 @@ def ingest(
     replaces = origin(lake, name) == SAMPLE
     commit, reasons = write_gold(lake, name, contract, good, aside, work=work, replaces=replaces)
     replaced = replaces and commit.changed
-    return Ingested(name, commit.version, good.height, aside.height, reasons, commit.changed, used, replaced)
+    return IngestResult(name, commit.version, good.height, aside.height, reasons, commit.changed, used, replaced)
 
 
 def _contract(project: Project, table: str) -> GoldTable:
@@ -126,17 +126,17 @@ def _key(inputs: Sequence[Input], contract: GoldTable) -> str:
     return f"ingest:{hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()}"
 
 
-def _again(lake: Lake, name: TableName, done: Commit, used: str | None) -> Ingested:
+def _again(lake: Lake, name: TableName, done: Commit, used: str | None) -> IngestResult:
     work = lake.last_work(name, GOLD_WORK)
     detail = work.detail if work else {}
     reasons = detail.get("reasons", {})
     rows = detail.get("rows", done.rows)
-    return Ingested(name, lake.version(name), rows, sum(reasons.values()), reasons, changed=False, map=used)
+    return IngestResult(name, lake.version(name), rows, sum(reasons.values()), reasons, changed=False, map=used)
 
 
 def _taken(inputs: Sequence[Input], contract: GoldTable, progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that keep the contract, a key unique across the files, and those set aside."""
-    mapped: list[Mapped] = []
+    mapped: list[MappedRows] = []
     judged: list[Judged] = []
     for index, one in enumerate(inputs):
         progress(index, len(inputs), f"reading {one.path.name}")

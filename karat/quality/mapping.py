@@ -13,20 +13,20 @@ import polars as pl
 from karat.declare import GoldTable
 from karat.errors import ColumnMissing, DeclarationError, did_you_mean
 from karat.quality.maps import Expression, Map
-from karat.quality.sources import Source
+from karat.quality.sources import InputFile
 
 ROW, FILE = "_row", "_file"
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedRows:
     """``frame`` in the contract's columns; ``problem`` is why a row's expression failed, else null; ``numbers`` are
     the rows' places in ``source``, from 1."""
 
     frame: pl.DataFrame
     problem: pl.Series
     numbers: pl.Series
-    source: Source
+    source: InputFile
 
 
 def locked_down(timezone: str | None) -> duckdb.DuckDBPyConnection:
@@ -127,7 +127,7 @@ def _numbered(rows: pl.DataFrame, name: str) -> pl.DataFrame:
     return rows.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW), pl.lit(name).alias(FILE))
 
 
-def apply(chosen: Map, source: Source, table: GoldTable, timezone: str | None) -> Mapped:
+def apply(chosen: Map, source: InputFile, table: GoldTable, timezone: str | None) -> MappedRows:
     """The rows that ``where`` keeps, each target column computed; the columns left out are null.
 
     An expression that fails on a row gives null and a problem there.
@@ -147,7 +147,7 @@ def apply(chosen: Map, source: Source, table: GoldTable, timezone: str | None) -
                 f"the map {chosen.name!r} failed on {source.path}: {str(error).splitlines()[0]}",
                 remedy="use TRY_CAST where a cast may fail on a row",
             ) from None
-    return Mapped(_completed(found, table), _problem(found), found["__row"], source)
+    return MappedRows(_completed(found, table), _problem(found), found["__row"], source)
 
 
 def _kept(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[str], str]:

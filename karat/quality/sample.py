@@ -13,10 +13,10 @@ from karat.declare import GoldTable, Project
 from karat.errors import DeclarationError, IngestedRows, TableNotFound, did_you_mean
 from karat.executors import Progress, silent
 from karat.lake import Lake, Work
-from karat.quality.check import check
-from karat.quality.ingest import Ingested
+from karat.quality.contract_check import check
+from karat.quality.gold_writer import write_gold
+from karat.quality.ingest import IngestResult
 from karat.quality.origin import GOLD_WORK, SAMPLE, has_rows, origin
-from karat.quality.write import write_gold
 
 
 def write_sample(
@@ -28,7 +28,7 @@ def write_sample(
     end: date | None = None,
     tables: Sequence[str] | None = None,
     progress: Progress = silent,
-) -> list[Ingested]:
+) -> list[IngestResult]:
     """Writes the project's sample gold tables (``tables``: only these), each in one commit.
 
     ``end`` is the last day, yesterday (UTC) by default. The same generator, scale, seed and end twice change nothing;
@@ -107,7 +107,7 @@ def _frames(
     return frames
 
 
-def _write(project: Project, lake: Lake, table: GoldTable, frame: pl.DataFrame, work: Work) -> Ingested:
+def _write(project: Project, lake: Lake, table: GoldTable, frame: pl.DataFrame, work: Work) -> IngestResult:
     name = project.gold_name(table.name)
     checked = check(frame, table)
     aside = checked.aside.select(
@@ -117,12 +117,12 @@ def _write(project: Project, lake: Lake, table: GoldTable, frame: pl.DataFrame, 
         "row",
     )
     commit, reasons = write_gold(lake, name, table, checked.good, aside, work=work, replaces=True)
-    return Ingested(name, commit.version, checked.good.height, aside.height, reasons, commit.changed)
+    return IngestResult(name, commit.version, checked.good.height, aside.height, reasons, commit.changed)
 
 
-def _unchanged(project: Project, lake: Lake, table: str) -> Ingested:
+def _unchanged(project: Project, lake: Lake, table: str) -> IngestResult:
     name = project.gold_name(table)
     work = lake.last_work(name, GOLD_WORK)
     detail = work.detail if work else {}
     reasons = detail.get("reasons", {})
-    return Ingested(name, lake.version(name), detail.get("rows", 0), sum(reasons.values()), reasons, changed=False)
+    return IngestResult(name, lake.version(name), detail.get("rows", 0), sum(reasons.values()), reasons, changed=False)

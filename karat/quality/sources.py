@@ -29,7 +29,7 @@ PARQUET = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
-class Source:
+class InputFile:
     """One input: its rows, and the lines of a CSV that are no rows (``place``, ``reason``, ``row`` as text)."""
 
     path: Path
@@ -76,15 +76,15 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_source(path: Path, options: Format) -> Source:
+def read_source(path: Path, options: Format) -> InputFile:
     """All rows of one input. Raises UnreadableInput where it is not what it is taken for."""
     kind = kind_of(path)
     none = pl.DataFrame(schema={"place": pl.String, "reason": pl.String, "row": pl.String})
     try:
         if kind == "delta":
-            return Source(path, pl.scan_delta(str(path)).collect(), none)
+            return InputFile(path, pl.scan_delta(str(path)).collect(), none)
         if kind == "parquet":
-            return Source(path, pl.read_parquet(path), none)
+            return InputFile(path, pl.read_parquet(path), none)
     except (PolarsError, DeltaError, OSError) as error:
         raise _unreadable(path, kind, error) from None
     return _read_csv(path, options)
@@ -164,7 +164,7 @@ def _as_utf8(path: Path, encoding: str) -> Iterator[Path]:
         yield Path(copy.name)
 
 
-def _read_csv(path: Path, options: Format) -> Source:
+def _read_csv(path: Path, options: Format) -> InputFile:
     names, delimiter = _csv_header(path, options)
     with _as_utf8(path, options.encoding) as readable, duckdb.connect() as connection:
         query = _csv_query(readable, names, delimiter, options)
@@ -180,7 +180,7 @@ def _read_csv(path: Path, options: Format) -> Source:
     broken = unread.filter(pl.col("error_type") == "INVALID ENCODING")
     if broken.height:
         raise _wrong_encoding(path, options.encoding, f"see line {broken['line'][0]}")
-    return Source(path, rows, _unread(unread))
+    return InputFile(path, rows, _unread(unread))
 
 
 def _csv_query(path: Path, names: list[str], delimiter: str, options: Format) -> str:

@@ -33,7 +33,7 @@ CARD = "model_card.md"
 
 
 @dataclass(frozen=True)
-class Entry:
+class VersionEntry:
     """A version to be registered.
 
     ``metrics`` and ``baseline`` are of the test rows, ``train_metrics`` of the others; ``judged`` are the figures of a
@@ -62,7 +62,7 @@ class Entry:
     draw: Callable[[Path], list[Path]] | None = None
 
 
-def write_entry(connection: Connection, entry: Entry) -> int:
+def write_entry(connection: Connection, entry: VersionEntry) -> int:
     """Run -> logged model -> version, in that order, so that whatever a kill leaves behind is no version.
 
     Returns the version's number. A run of the same model that a killed process left open is closed as killed.
@@ -90,7 +90,7 @@ def write_entry(connection: Connection, entry: Entry) -> int:
         raise
 
 
-def _logged_model(connection: Connection, experiment: str, run_id: str, entry: Entry) -> str:
+def _logged_model(connection: Connection, experiment: str, run_id: str, entry: VersionEntry) -> str:
     client = connection.client
     logged = client.create_logged_model(
         experiment,
@@ -122,7 +122,7 @@ def _logged_model(connection: Connection, experiment: str, run_id: str, entry: E
     return str(logged.model_id)
 
 
-def _metrics(client: Any, run_id: str, model_id: str, entry: Entry) -> None:
+def _metrics(client: Any, run_id: str, model_id: str, entry: VersionEntry) -> None:
     now = int(time.time() * 1000)
     figures = {
         **entry.metrics,
@@ -139,7 +139,7 @@ def _metrics(client: Any, run_id: str, model_id: str, entry: Entry) -> None:
         client.log_batch(run_id, metrics=metrics[start : start + 500])
 
 
-def _files(connection: Connection, run: Run, entry: Entry) -> None:
+def _files(connection: Connection, run: Run, entry: VersionEntry) -> None:
     """The card and the plots, in the run's own folder."""
     folder = Path(tempfile.mkdtemp(prefix="karat-run-"))
     try:
@@ -157,7 +157,7 @@ def _files(connection: Connection, run: Run, entry: Entry) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _datasets(entry: Entry) -> list[DatasetInput]:
+def _datasets(entry: VersionEntry) -> list[DatasetInput]:
     """The training set as MLflow's dataset input, and every table it was looked up from."""
     pins = entry.metadata["pins"]
     spine = Dataset(
@@ -182,7 +182,7 @@ def _datasets(entry: Entry) -> list[DatasetInput]:
     return inputs
 
 
-def _register(connection: Connection, run_id: str, model_id: str, entry: Entry) -> int:
+def _register(connection: Connection, run_id: str, model_id: str, entry: VersionEntry) -> int:
     client, name = connection.client, str(entry.name)
     try:
         client.create_registered_model(name, tags={"karat.project": entry.tags.get("karat.project", "")})
@@ -244,4 +244,4 @@ def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-__all__ = ["Entry", "close_orphans", "write_entry"]
+__all__ = ["VersionEntry", "close_orphans", "write_entry"]

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from karat.names import ModelName
-from karat.training.functions import PinnedFunction
-from karat.training.lookups import PinnedLookup
+from karat.training_sets.functions import PinnedFunction
+from karat.training_sets.lookups import PinnedLookup
 
 
 class Servable(Protocol):
@@ -62,7 +62,7 @@ class ModelVersion:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModelStatus:
     """Where a registered model stands; None where there is no such version."""
 
     model: ModelName
@@ -108,28 +108,3 @@ class LoadedModel:
     @property
     def uri(self) -> str:
         return f"models:/{self.name}/{self.version}"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What ``make_candidate`` made or found; ``retrained`` is False where it was already there."""
-
-    version: ModelVersion
-    retrained: bool
-    metrics: dict[str, float]
-    baseline: dict[str, float]
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Whether a version became champion, why, and the figures behind it: all on the candidate's test rows."""
-
-    model: ModelName
-    version: int
-    promoted: bool
-    reason: str
-    candidate_metrics: dict[str, float]
-    champion_metrics: dict[str, float] | None
-    baseline: dict[str, float]
-    champion_version: int | None = None

@@ -20,11 +20,11 @@ from mlflow.exceptions import MlflowException
 from karat.errors import ModelNotFound, NoChampion, did_you_mean
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
 from karat.registry.connection import Connection, translated
-from karat.registry.entry import CARD, TAG_LIMIT, Entry, is_orphan, write_entry
+from karat.registry.entry import CARD, TAG_LIMIT, VersionEntry, is_orphan, write_entry
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
-from karat.registry.records import LoadedModel, ModelVersion, Standing
+from karat.registry.records import LoadedModel, ModelStatus, ModelVersion
 from karat.registry.reports import attach
-from karat.training.judgement import is_judged
+from karat.training.gain_report import is_judged
 
 _PAGE = 500
 _OURS = re.compile(r"^\w+\.models\.\w+$")
@@ -49,7 +49,7 @@ class Registry:
 
     # ---- writing
 
-    def log(self, entry: Entry) -> ModelVersion:
+    def log(self, entry: VersionEntry) -> ModelVersion:
         """Run, logged model and registered version; the version appears last, when everything else stands."""
         with translated(self.tracking_uri):
             return self.version(entry.name, write_entry(self.connection, entry))
@@ -177,7 +177,7 @@ class Registry:
             remedy=f"name a version, as in models:/{ref.model}/{versions[0].version}, or train and promote one",
         )
 
-    def standing(self, catalog: str | None = None) -> list[Standing]:
+    def standing(self, catalog: str | None = None) -> list[ModelStatus]:
         """Every registered model (of a catalog) with its champion, its challenger and its newest version."""
         with translated(self.tracking_uri):
             named = [(ModelName.parse(m.name), m) for m in self._registered()]
@@ -186,13 +186,13 @@ class Registry:
                 key=lambda s: s.model,
             )
 
-    def _standing(self, name: ModelName, model: Any) -> Standing:
+    def _standing(self, name: ModelName, model: Any) -> ModelStatus:
         aliases = {alias: int(number) for alias, number in model.aliases.items()}
         newest = max((int(v.version) for v in model.latest_versions), default=None)
         numbers = (aliases.get(CHAMPION), aliases.get(CHALLENGER), newest)
         made = {n: self.version(name, n) for n in {*numbers} if n is not None}
         champion, challenger, last = (None if n is None else made[n] for n in numbers)
-        return Standing(name, champion, challenger, last)
+        return ModelStatus(name, champion, challenger, last)
 
     # ---- loading
 

@@ -1,0 +1,1 @@
+"""Fits and evaluates a model: split, fit, metrics, baselines, bootstrap, importance, plots."""

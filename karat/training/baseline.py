@@ -11,11 +11,11 @@ import polars as pl
 from karat.declare.models import BASELINES, ModelSpec
 from karat.errors import DeclarationError
 from karat.kinds import parts_of
-from karat.training.evaluate import evaluate, judged_by, ranking
+from karat.training.evaluation import evaluate, primary_metric, ranking
 
 
 @dataclass(frozen=True)
-class Naive:
+class BaselineAnswer:
     """The baseline's ``name``, its ``prediction`` for each test row and its ``metrics``."""
 
     name: str
@@ -23,7 +23,7 @@ class Naive:
     metrics: dict[str, float]
 
 
-def naive(
+def baseline_prediction(
     spec: ModelSpec,
     y_train: pl.Series | None,
     test: pl.DataFrame,
@@ -33,7 +33,7 @@ def naive(
     threshold: float,
     prediction: np.ndarray | None = None,
     space: np.ndarray | None = None,
-) -> Naive:
+) -> BaselineAnswer:
     """``spec.baseline`` fitted on ``y_train``, on the test rows.
 
     - mean, median: of the training labels. prior: the classes' shares of the training labels.
@@ -67,13 +67,13 @@ def naive(
         metrics = evaluate(spec.task, y_test, answer, space=space)
     else:
         metrics = metrics_of(spec, y_test, answer, classes, threshold)
-    if judged_by(spec, metrics) not in metrics:
+    if primary_metric(spec, metrics) not in metrics:
         raise DeclarationError(
             f"model {spec.name!r}: the baseline {name!r} has no {spec.primary_metric}, so nothing could be compared",
             remedy="choose a metric that it has, or a scale that brings the feature between 0 and 1. "
             f"It has: {', '.join(metrics)}",
         )
-    return Naive(name, answer, metrics)
+    return BaselineAnswer(name, answer, metrics)
 
 
 def metrics_of(

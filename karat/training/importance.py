@@ -7,7 +7,7 @@ import polars as pl
 
 from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.kinds import Model
-from karat.training.evaluate import evaluate, judged_by
+from karat.training.evaluation import evaluate, primary_metric
 
 #: Rows and repeats that a permutation is judged on: enough for an order, a fraction of a second for 30 features.
 ROWS, REPEATS = 400, 2
@@ -40,7 +40,7 @@ def _permuted(model: Model, spec: ModelSpec, test: pl.DataFrame, y_test: pl.Seri
 
 def _score(model: Model, spec: ModelSpec, X: np.ndarray, y: pl.Series) -> float:
     """The primary metric, greater is better."""
-    metric = judged_by(spec, [])
+    metric = primary_metric(spec, [])
     found = evaluate(
         spec.task,
         y,

@@ -15,14 +15,14 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn import metrics as sk
 
 from karat.kinds import parts_of
-from karat.training.train import Trained
+from karat.training.train import TrainingResult
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#7F7F7F", "#009E73"
 MOST_POINTS, MOST_BARS, MOST_CLASSES = 3000, 20, 12
 
 
-def draw(trained: Trained, folder: Path) -> list[Path]:
+def draw(trained: TrainingResult, folder: Path) -> list[Path]:
     """Writes the PNG files that suit the model's task into ``folder``; returns their paths.
 
     binary, anomaly: roc_pr.png; binary, multiclass: confusion_matrix.png; anomaly: scores.png; regression, forecast:
@@ -31,7 +31,7 @@ def draw(trained: Trained, folder: Path) -> list[Path]:
     that learn in rounds: learning_curve.png.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn: list[tuple[str, Callable[[Trained], Figure]]] = [*_DRAWN[trained.model.task]]
+    drawn: list[tuple[str, Callable[[TrainingResult], Figure]]] = [*_DRAWN[trained.model.task]]
     drawn.append(("feature_importance", _importance))
     if trained.curve:
         drawn.append(("learning_curve", _curve))
@@ -42,7 +42,7 @@ def draw(trained: Trained, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(trained: Trained, title: str, panels: int = 1, size: tuple[float, float] = (10, 4.6)) -> list[Axes]:
+def _figure(trained: TrainingResult, title: str, panels: int = 1, size: tuple[float, float] = (10, 4.6)) -> list[Axes]:
     figure = Figure(figsize=size, layout="constrained")
     name = trained.spec.name or trained.model.kind_name
     figure.suptitle(f"{name}: {title}", fontsize=12, fontweight="bold")
@@ -60,16 +60,16 @@ def _of(axis: Axes) -> Figure:
     return figure
 
 
-def _judged(trained: Trained) -> str:
+def _judged(trained: TrainingResult) -> str:
     return f"{trained.rows['test']:,} test rows" + (", planted anomalies" if trained.planted else "")
 
 
-def _positive(trained: Trained) -> np.ndarray:
+def _positive(trained: TrainingResult) -> np.ndarray:
     y = trained.test_labels.to_numpy()
     return y == trained.model.classes[1] if trained.model.classes else y.astype(float) == 1
 
 
-def _roc_pr(trained: Trained) -> Figure:
+def _roc_pr(trained: TrainingResult) -> Figure:
     left, right = _figure(trained, f"ROC and precision-recall, {_judged(trained)}", panels=2, size=(10, 5.6))
     positive, score = _positive(trained), trained.test_predictions
     for axis in (left, right):
@@ -93,7 +93,7 @@ def _roc_pr(trained: Trained) -> Figure:
     return _of(left)
 
 
-def _naive_curves(trained: Trained, positive: np.ndarray, left: Axes, right: Axes) -> None:
+def _naive_curves(trained: TrainingResult, positive: np.ndarray, left: Axes, right: Axes) -> None:
     """The baseline: a curve where it ranks the rows, else chance."""
     score = trained.baseline_predictions
     style: dict[str, Any] = {"color": GREY, "lw": 1.5, "ls": "--"}
@@ -111,7 +111,7 @@ def _naive_curves(trained: Trained, positive: np.ndarray, left: Axes, right: Axe
     right.plot([0, 1], [share, share], **style, label=f"chance, average precision {share:.3f}")
 
 
-def _predictions(trained: Trained) -> Figure:
+def _predictions(trained: TrainingResult) -> Figure:
     left, right = _figure(trained, f"predictions of {_judged(trained)}", panels=2)
     actual, predicted = _numbers(trained).ravel(), trained.test_predictions.ravel()
     shown = np.random.default_rng(0).permutation(len(actual))[:MOST_POINTS]
@@ -133,13 +133,13 @@ def _predictions(trained: Trained) -> Figure:
     return _of(left)
 
 
-def _numbers(trained: Trained) -> np.ndarray:
+def _numbers(trained: TrainingResult) -> np.ndarray:
     """(n,) labels, or (n, parts)."""
     y = trained.test_labels
     return parts_of(y)[1] if isinstance(y.dtype, pl.Struct) else y.cast(float).to_numpy()
 
 
-def _steps(trained: Trained) -> Figure:
+def _steps(trained: TrainingResult) -> Figure:
     (axis,) = _figure(trained, f"error of each step, {_judged(trained)}", size=(8, 4.4))
     y = _numbers(trained)
     for name, colour, found in (
@@ -155,7 +155,7 @@ def _steps(trained: Trained) -> Figure:
     return _of(axis)
 
 
-def _labels(trained: Trained) -> Figure:
+def _labels(trained: TrainingResult) -> Figure:
     """Each label's own ranking; of those that the test rows know both sides of."""
     names, y = parts_of(trained.test_labels)
     (axis,) = _figure(trained, f"ROC of each label, {_judged(trained)}", size=(7, 5.4))
@@ -170,7 +170,7 @@ def _labels(trained: Trained) -> Figure:
     return _of(axis)
 
 
-def _clusters(trained: Trained) -> Figure:
+def _clusters(trained: TrainingResult) -> Figure:
     left, right = _figure(trained, f"clusters of {_judged(trained)}", panels=2)
     clusters, space = trained.test_predictions.astype(int), trained.model.space(trained.test)
     numbers, sizes = np.unique(clusters, return_counts=True)
@@ -191,13 +191,13 @@ def _is_wide(values: np.ndarray) -> bool:
     return len(size) > 0 and size.max() > 50 * np.median(size)
 
 
-def _short(trained: Trained) -> str:
+def _short(trained: TrainingResult) -> str:
     name = trained.spec.primary_metric
     theirs = trained.baseline.get(name, float("nan"))
     return f"{name} {trained.metrics[name]:.4g}; naive ({trained.baseline_name}) {theirs:.4g}"
 
 
-def _confusion(trained: Trained) -> Figure:
+def _confusion(trained: TrainingResult) -> Figure:
     labels = trained.test_labels.to_list()
     decided = trained.model.outputs(trained.test_predictions)["prediction"].tolist()
     names = sorted({*trained.model.classes, *labels}, key=lambda c: (c not in trained.model.classes, str(c)))
@@ -225,7 +225,7 @@ def _confusion(trained: Trained) -> Figure:
     return _of(axis)
 
 
-def _scores(trained: Trained) -> Figure:
+def _scores(trained: TrainingResult) -> Figure:
     (axis,) = _figure(trained, f"anomaly scores, {_judged(trained)}", size=(8, 4.4))
     positive, score = _positive(trained), trained.test_predictions
     edges = np.linspace(score.min(), score.max() + 1e-9, 40)
@@ -241,7 +241,7 @@ def _scores(trained: Trained) -> Figure:
     return _of(axis)
 
 
-def _importance(trained: Trained) -> Figure:
+def _importance(trained: TrainingResult) -> Figure:
     top = list(trained.importance.items())[:MOST_BARS][::-1]
     own = trained.model.importance() is not None
     how = "the model's own" if own else f"of what {trained.spec.primary_metric} loses when it is shuffled"
@@ -256,7 +256,7 @@ def _importance(trained: Trained) -> Figure:
     return _of(axis)
 
 
-def _curve(trained: Trained) -> Figure:
+def _curve(trained: TrainingResult) -> Figure:
     (axis,) = _figure(trained, "learning curve", size=(8, 4.4))
     for (part, losses), colour in zip(trained.curve.items(), (BLUE, ORANGE, GREEN), strict=False):
         axis.plot(range(1, len(losses) + 1), losses, color=colour, lw=2, label=part)
@@ -269,7 +269,7 @@ def _curve(trained: Trained) -> Figure:
     return _of(axis)
 
 
-_DRAWN: dict[str, tuple[tuple[str, Callable[[Trained], Figure]], ...]] = {
+_DRAWN: dict[str, tuple[tuple[str, Callable[[TrainingResult], Figure]], ...]] = {
     "regression": (("predictions", _predictions),),
     "binary": (("roc_pr", _roc_pr), ("confusion_matrix", _confusion)),
     "multiclass": (("confusion_matrix", _confusion),),

@@ -11,15 +11,15 @@ import polars as pl
 
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model, Report
-from karat.training.baseline import Naive, naive
-from karat.training.checks import check_columns, check_label, known_anomalies, known_groups, usable
-from karat.training.evaluate import evaluate
+from karat.training.baseline import BaselineAnswer, baseline_prediction
+from karat.training.data_warnings import data_warnings, unseen
+from karat.training.evaluation import evaluate
 from karat.training.importance import importances
-from karat.training.oddities import oddities, unseen
-from karat.training.perfect import doubt, refuse_perfect
-from karat.training.planted import plant
-from karat.training.rivals import rivals
+from karat.training.leakage_guard import doubt, refuse_perfect_score
+from karat.training.preconditions import check_columns, check_label, known_anomalies, known_groups, usable
+from karat.training.reference_models import reference_models
 from karat.training.split import TEST, TRAIN
+from karat.training.synthetic_anomalies import plant_anomalies
 
 #: Of how many rows that were learned from ``train_metrics`` are at most: a share is known to within a percent then, and
 #: predicting all of them would take several times as long as the test rows do.
@@ -27,14 +27,14 @@ MOST_LEARNED = 20_000
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A trained model and what was found out about it.
 
     ``metrics`` and ``baseline`` are of the same test rows, ``train_metrics`` of the rows learned from (``MOST_LEARNED``
     of them at most, drawn by the seed). ``test`` holds the features of the test rows and ``test_labels`` their labels,
     as they were judged: of a detector without labels with its planted anomalies, and ``planted`` is True.
-    ``test_predictions`` and ``baseline_predictions`` are in their order, and those of the ``rivals`` that kinds of
-    sequences have; ``test_rows`` are these rows whole, with keys and times, ``learned_labels`` the labels learned from.
+    ``test_predictions`` and ``baseline_predictions`` are in their order, and those of the ``reference_models`` of
+    sequence kinds; ``test_rows`` are these rows whole, with keys and times, ``learned_labels`` the labels learned from.
     ``curve`` is the loss ``curve_metric`` after each round, by part; empty without rounds.
     """
 
@@ -57,7 +57,7 @@ class Trained:
     test_rows: pl.DataFrame = field(repr=False)
     learned_labels: pl.Series | None = field(repr=False)
     warnings: list[str]
-    rivals: dict[str, Naive] = field(default_factory=dict, repr=False)
+    reference_models: dict[str, BaselineAnswer] = field(default_factory=dict, repr=False)
 
 
 def train(
@@ -70,7 +70,7 @@ def train(
     evaluation_label: str | None = None,
     report: Report | None = None,
     time: str | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Fits ``spec``'s model on the rows that ``split`` marks "train", and judges it on those marked "test".
 
     ``label`` is what the model learns; rows without one are left out. An anomaly detector and a clustering learn from
@@ -92,11 +92,11 @@ def train(
     unsupervised = spec.task in UNSUPERVISED
     known = (unsupervised and evaluation_label) or label
     learned, test, (rows, test_rows), warnings = _parts(spec, frame, features, known, split)
-    warnings += [*oddities(learned[0]), *unseen(learned[0], test[0])]
+    warnings += [*data_warnings(learned[0]), *unseen(learned[0], test[0])]
     model.fit(*learned, report=report, order=rows[time] if time else None)
     warnings += [*model.encoder.warnings, *_positive_class(model)]
     found = _judge(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
-    refuse_perfect(spec, found.metrics, learned, test)
+    refuse_perfect_score(spec, found.metrics, learned, test)
     return found
 
 
@@ -108,7 +108,7 @@ def judge_fitted(
     features: Sequence[str],
     label: str | None,
     split: pl.Series,
-) -> Trained:
+) -> TrainingResult:
     """What ``train`` says of its own model, of one that was fitted elsewhere: on the same test rows, against the same
     baseline. Whether it has learned from these rows nobody can tell. Raises as ``train`` does."""
     learned, test, (_, test_rows), warnings = _parts(spec, frame, features, label, split)
@@ -152,11 +152,11 @@ def _parts(
 
 def _judge(
     spec: ModelSpec, model: Model | Fitted, learned: _Rows, test: _Rows, *, test_rows: pl.DataFrame, warnings: list[str]
-) -> Trained:
+) -> TrainingResult:
     X, y = _labelled(test, spec)
     prediction = model.predict(X)
     metrics = _metrics(model, X, y, prediction)
-    against = naive(
+    against = baseline_prediction(
         spec,
         learned[1],
         X,
@@ -167,7 +167,7 @@ def _judge(
         space=_space(model, X),
     )
     X_learned, y_learned = _labelled(_some(learned, spec.seed), spec)
-    return Trained(
+    return TrainingResult(
         spec=spec,
         model=model,
         metrics=metrics,
@@ -187,7 +187,7 @@ def _judge(
         test_rows=test_rows,
         learned_labels=learned[1],
         warnings=warnings + doubt(spec, metrics, test[1]),
-        rivals=rivals(spec, model, learned, test) if isinstance(model, Model) else {},
+        reference_models=reference_models(spec, model, learned, test) if isinstance(model, Model) else {},
     )
 
 
@@ -206,7 +206,7 @@ def _labelled(rows: _Rows, spec: ModelSpec) -> tuple[pl.DataFrame, pl.Series]:
         return X, y
     if spec.task == "clustering":
         return X, pl.Series("group", [None] * X.height, dtype=pl.Int64)
-    return plant(X, seed=spec.seed)
+    return plant_anomalies(X, seed=spec.seed)
 
 
 def _own_importance(model: Fitted) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from infra.job_records import Outcome
 from karat.declare import load_project
-from karat.inference.side_by_side import combine_predictions
+from karat.inference.combined_predictions import combine_predictions
 from karat.lake import Lake
 from karat.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Any
 from infra.job_records import JobError, Outcome
 from karat.errors import NoChampion
 from karat.monitoring import Check
-from karat.monitoring.watch import Watched, watch
+from karat.monitoring.drift_check import DriftCheckResult, watch
 from ray_jobs.steps.model_work import ModelWork
 
 
@@ -43,7 +43,7 @@ def _failed(errors: Mapping[Check, Exception]) -> JobError:
     return first.model_copy(update={"what": what, "transient": transient, "traceback": lines})
 
 
-def _told(model: ModelWork, found: Watched) -> dict[str, Any]:
+def _told(model: ModelWork, found: DriftCheckResult) -> dict[str, Any]:
     first = found.rows.row(0, named=True)
     run = model.registry.client.get_run(first["run_id"])
     return {

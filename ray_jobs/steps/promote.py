@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from infra.job_records import Outcome
-from karat.registry import promote
+from karat.lifecycle import promote
 from ray_jobs.steps.model_work import ModelWork
 
 

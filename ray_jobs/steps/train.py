@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from infra.job_records import Outcome
-from karat.registry import ModelVersion, gates_of, make_candidate, valid_champion
+from karat.lifecycle import gates_of, make_candidate, valid_champion
+from karat.registry import ModelVersion
 from ray_jobs.program import attempt, logged
 from ray_jobs.steps import promote
 from ray_jobs.steps.model_work import ModelWork

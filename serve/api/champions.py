@@ -13,7 +13,7 @@ from karat.names import ModelName, project_of
 from karat.settings import Settings
 
 if TYPE_CHECKING:
-    from serve.api.served import Served
+    from serve.api.loaded_model import LoadedVersion
 
 log = logging.getLogger("karat.serve")
 
@@ -37,7 +37,7 @@ class Champions:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._wanted: dict[ModelName, int] = {}
-        self._served: dict[ModelName, Served] = {}
+        self._served: dict[ModelName, LoadedVersion] = {}
         self._errors: dict[ModelName, str] = {}
         self._names: dict[str, tuple[ModelName, ...]] = {}
         self._changed, self._swapping = threading.Event(), threading.Lock()
@@ -53,7 +53,7 @@ class Champions:
             self._served = {name: served for name, served in self._served.items() if name in wanted}
         self._changed.set()
 
-    def find(self, text: str) -> Served:
+    def find(self, text: str) -> LoadedVersion:
         """The loaded version that ``text`` means: ``project.model``, the registered name, or the bare name where it is
         unique; kebab and upper case too.
 
@@ -85,7 +85,7 @@ class Champions:
     def close(self) -> None:
         """Writes what the predictions still have to be logged; nothing, where no model was ever loaded."""
         if self._served:
-            import_module("serve.api.served").close_logs()
+            import_module("serve.api.loaded_model").close_logs()
 
     # ---- what there is
 
@@ -112,7 +112,7 @@ class Champions:
 
     def _keep_loading(self) -> None:
         # What loads a model takes seconds to import: this replica, and Serve's build step, are ready before that.
-        self._load = import_module("serve.api.served").load
+        self._load = import_module("serve.api.loaded_model").load
         failures = 0
         while True:
             pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1] if failures else None
@@ -129,7 +129,7 @@ class Champions:
             if (served is not None and served.version == version) or self._wanted.get(name) != version:
                 continue
             try:
-                fresh: Served = self._load(self.settings, name, version)
+                fresh: LoadedVersion = self._load(self.settings, name, version)
             except Exception as error:  # a model that can't be loaded must not stop the others from being loaded
                 failed = True
                 what = error.what if isinstance(error, KaratError) else repr(error)

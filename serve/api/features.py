@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound, FeatureNotFound, InvalidRequest, TableNotFound, WrongCall
 from karat.inference.features import FeatureValues, online_features
 from karat.lake import Lake
@@ -47,11 +47,11 @@ def answer(settings: Settings, body: FeaturesBody) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _known(projects: Path, environment: str) -> KnownProjects:
-    return KnownProjects(Settings(projects=projects, environment=environment))
+def _known(projects: Path, environment: str) -> ProjectCatalog:
+    return ProjectCatalog(Settings(projects=projects, environment=environment))
 
 
-def known_projects(settings: Settings) -> KnownProjects:
+def known_projects(settings: Settings) -> ProjectCatalog:
     """The declarations, read once in this process."""
     return _known(settings.projects, settings.environment)
 

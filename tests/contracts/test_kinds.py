@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from karat.declare.models import UNSUPERVISED
 from karat.errors import DeclarationError, SignatureError, UntrustedModel
 from karat.kinds import Model, facts, load_kind, names
-from karat.training.evaluate import evaluate
-from karat.training.planted import plant
+from karat.training.evaluation import evaluate
+from karat.training.synthetic_anomalies import plant_anomalies
 
 ROWS, LEARNED = 600, 450
 CASES = [(kind, task) for kind in names() for task in sorted(facts(kind).tasks)]
@@ -119,7 +119,7 @@ def test_a_task_that_it_does_not_do_is_refused(kind):
 def test_it_learns_what_is_there_to_learn(kind, task):
     frame, model = rows()[0][LEARNED:], model_of(kind, task)
     if task == "anomaly":
-        judged, y = plant(frame, seed=1)
+        judged, y = plant_anomalies(frame, seed=1)
         metrics = evaluate(task, y, model.predict(judged), threshold=model.threshold)
         assert metrics["average_precision"] > 4 * y.mean()
         return

@@ -13,12 +13,12 @@ from dataclasses import replace
 import pytest
 
 from karat.errors import WrongCall
-from karat.online import OnlineStore, Space, State, backends, open_store
+from karat.online import KeySpace, OnlineStore, PublishState, backends, open_store
 from karat.settings import Settings
 from tests.services import use_store
 
-SPACE = Space("shop_dev.features.sales")
-STATE = State(SPACE.table, "latest", (("shop", "string"),), "day", 0, {1: (("n", "float64"),)}, 1)
+SPACE = KeySpace("shop_dev.features.sales")
+STATE = PublishState(SPACE.table, "latest", (("shop", "string"),), "day", 0, {1: (("n", "float64"),)}, 1)
 
 
 @pytest.fixture(params=backends())
@@ -64,7 +64,7 @@ def test_records_and_state_come_back_as_they_were(store: OnlineStore) -> None:
 
 
 def test_spaces_do_not_see_each_other(store: OnlineStore) -> None:
-    other, exact = Space("shop_dev.features.sale"), Space(SPACE.table, "exact")
+    other, exact = KeySpace("shop_dev.features.sale"), KeySpace(SPACE.table, "exact")
     store.apply(STATE, [(b"a", b"1")], [])
     store.apply(replace(STATE, table=other.table), [(b"a", b"2")], [])
     store.apply(replace(STATE, index="exact"), [(b"a", b"3")], [])
@@ -83,7 +83,7 @@ def test_a_write_that_fails_leaves_nothing(store: OnlineStore) -> None:
 
 
 def test_many_spaces_are_read_at_once(store: OnlineStore) -> None:
-    other = Space("shop_dev.features.other")
+    other = KeySpace("shop_dev.features.other")
     store.apply(STATE, [(b"a", b"1")], [])
     store.apply(replace(STATE, table=other.table), [(b"a", b"2"), (b"b", b"3")], [])
     wanted = [(other, [b"b", b"a", b"c"]), (SPACE, []), (SPACE, [b"a"])]
@@ -120,7 +120,8 @@ for n in range(1, 200):
 
 def test_readers_see_whole_records_while_another_process_writes(store: OnlineStore, stored: Settings, tmp_path) -> None:
     (tmp_path / "tests_state.py").write_text(
-        f"from karat.online import State\nSTATE = State({STATE.table!r}, 'latest', {STATE.key!r}, 'day', 0, "
+        f"from karat.online import PublishState\n"
+        f"STATE = PublishState({STATE.table!r}, 'latest', {STATE.key!r}, 'day', 0, "
         f"{STATE.layouts!r}, 1)\n"
     )
     environment = {
@@ -176,9 +177,9 @@ def test_the_lock_is_held_by_one_at_a_time(store: OnlineStore) -> None:
 
 HOLDER = """
 import time
-from karat.online import Space, open_store
+from karat.online import KeySpace, open_store
 from karat.settings import Settings
-with open_store(Settings()).lock(Space("shop_dev.features.sales")):
+with open_store(Settings()).lock(KeySpace("shop_dev.features.sales")):
     print("held", flush=True)
     time.sleep(60)
 """

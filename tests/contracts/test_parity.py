@@ -13,17 +13,17 @@ import polars as pl
 import pytest
 
 from karat.declare import FeatureTable, Project, load_project
-from karat.declare.known import KnownProjects
 from karat.declare.load import project_names
+from karat.declare.project_catalog import ProjectCatalog
 from karat.features import Status, compute_table
 from karat.inference.features import online_features
 from karat.inference.vector import VectorReader
 from karat.lake import Lake, TableInfo
-from karat.online import OnlineStore, Reader, Space, backends, microseconds, open_store, publish_table
+from karat.online import KeySpace, OnlineStore, RowReader, backends, microseconds, open_store, publish_table
 from karat.quality import write_sample
 from karat.settings import Settings
-from karat.training.filled import fill
-from karat.training.lookups import FeatureLookup, PinnedLookup, pin
+from karat.training_sets.feature_join import join_features
+from karat.training_sets.lookups import FeatureLookup, PinnedLookup, pin
 from tests.services import use_store
 
 PROJECTS = Path(__file__).parents[2] / "projects"
@@ -82,7 +82,7 @@ def test_served_is_what_the_offline_store_says(
         lake,
         store,
         info.name,
-        projects=KnownProjects(None, project),
+        projects=ProjectCatalog(None, project),
         sequence_length=LENGTH if info.timeseries else None,
     )
     if project.tables[table].grain == "event":
@@ -117,7 +117,7 @@ def check_latest(project: Project, info: TableInfo, lake: Lake, store: OnlineSto
     for lookback in (None, timedelta(days=20)) if info.timeseries else (None,):
         lookup = as_of(project, info, lake, spine, lookback_window=lookback)
         compare(lake, store, project, lookup, spine)
-    filled = fill(lake, spine, [as_of(project, info, lake, spine)])
+    filled = join_features(lake, spine, [as_of(project, info, lake, spine)])
     references = [f"{info.name}:{name}" for name in filled.values.columns]
     found = online_features(lake, store, references, spine.drop("__at").to_dicts())
     assert_same(found.values, filled.values.rows())
@@ -132,8 +132,8 @@ def check_sequences(project: Project, info: TableInfo, lake: Lake, store: Online
 
 
 def compare(lake: Lake, store: OnlineStore, project: Project, lookup: PinnedLookup, spine: pl.DataFrame) -> None:
-    filled = fill(lake, spine, [lookup])
-    reader = VectorReader([lookup], lookup.outputs, store, lake, KnownProjects(None, project))
+    filled = join_features(lake, spine, [lookup])
+    reader = VectorReader([lookup], lookup.outputs, store, lake, ProjectCatalog(None, project))
     for i, row in enumerate(spine.drop("__at").to_dicts()):
         vector = reader.read(row, None)
         assert_same([vector.values], [[plain(v) for v in filled.values.row(i)]])
@@ -144,7 +144,7 @@ def check_exact(info: TableInfo, lake: Lake, store: OnlineStore) -> None:
     """Every column of some rows under their whole keys."""
     rows = lake.read(info.name).sample(ENTITIES, seed=2, with_replacement=True)
     columns = [n for n in info.schema.names if n not in info.primary_key]
-    reader = Reader(store, Space(str(info.name), "exact"), columns)
+    reader = RowReader(store, KeySpace(str(info.name), "exact"), columns)
     keys = rows.select(info.primary_key).rows()
     found = reader.read_many(keys, microseconds(datetime.now(UTC)))
     assert_same([list(r.values) for r in found], rows.select(columns).rows())
@@ -153,7 +153,7 @@ def check_exact(info: TableInfo, lake: Lake, store: OnlineStore) -> None:
 
 def check_events(project: Project, table: FeatureTable, lake: Lake, store: OnlineStore) -> None:
     """Events of the last day are served online the rows that the table has for them."""
-    gold, projects = project.gold_name(table.source), KnownProjects(None, project)
+    gold, projects = project.gold_name(table.source), ProjectCatalog(None, project)
     name = project.table_name(table.name)
     key = [*table.entity, str(table.time), str(table.event_id)]
     now = datetime.now(UTC)

@@ -25,13 +25,13 @@ import polars.testing
 
 from karat.declare import Project, load_project
 from karat.features import compute_table
-from karat.features.backfilling import Backfill, backfill
-from karat.features.checked import aside_name
+from karat.features.backfilling import BackfillResult, backfill
 from karat.features.daily_statistics import statistics_name
+from karat.features.quality_gate import aside_name
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import Space, open_store, publish_table
-from karat.quality.record import quality_name
+from karat.online import KeySpace, open_store, publish_table
+from karat.quality.results_table import quality_name
 from karat.settings import Settings
 
 FILES = {
@@ -153,7 +153,7 @@ class Mart:
         """Three days, of six of the customers."""
         some = pl.DataFrame({"customer": [f"c{n:02}" for n in range(6)]})
         first = FIRST.date() + timedelta(days=1)
-        wanted = Backfill(("spend",), first, first + timedelta(days=2), some)
+        wanted = BackfillResult(("spend",), first, first + timedelta(days=2), some)
         backfill(self.project, wanted, self.lake)
 
     def publish(self) -> None:
@@ -177,8 +177,8 @@ class Mart:
                 rows = rows.drop("table_version", "computed_at")
             found[str(name)] = rows.sort(rows.columns)
         store, name = open_store(self.settings), self.project.table_name("spend")
-        state = store.state(Space(str(name)))
-        found["online"] = dict(store.scan(Space(str(name)))) if state else {}
+        state = store.state(KeySpace(str(name)))
+        found["online"] = dict(store.scan(KeySpace(str(name)))) if state else {}
         found["published"] = (state.version, state.pending) if state else None
         store.close()
         return found

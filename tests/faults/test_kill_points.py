@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 COMPUTE = [
-    ("stale", ("karat.features.table.check_gold", "after", 1)),
+    ("stale", ("karat.features.materialize.check_gold", "after", 1)),
     ("empty", ("karat.features.shard.stage_checked", "after", 2)),
-    ("stale", ("karat.features.table.conclude", "before", 1)),
-    ("empty", ("karat.features.table.commit_aside", "after", 1)),
-    ("empty", ("karat.features.table.commit_aside", "before", 1)),
-    ("stale", ("karat.features.table.commit_aside", "after", 1)),
-    ("stale", ("karat.features.table.keep_results", "before", 1)),
-    ("stale", ("karat.features.table.keep_statistics", "before", 1)),
+    ("stale", ("karat.features.materialize.conclude", "before", 1)),
+    ("empty", ("karat.features.materialize.commit_aside", "after", 1)),
+    ("empty", ("karat.features.materialize.commit_aside", "before", 1)),
+    ("stale", ("karat.features.materialize.commit_aside", "after", 1)),
+    ("stale", ("karat.features.materialize.keep_results", "before", 1)),
+    ("stale", ("karat.features.materialize.keep_statistics", "before", 1)),
 ]
 BACKFILL = [
     ("karat.features.shard._stage_others", "after", 1),
-    ("karat.features.table.commit_aside", "after", 1),
-    ("karat.features.table.commit_plan", "after", 1),
+    ("karat.features.materialize.commit_aside", "after", 1),
+    ("karat.features.materialize.commit_plan", "after", 1),
     ("karat.features.daily_statistics._rows", "after", 1),
 ]
 MERGE = [

@@ -19,9 +19,10 @@ from karat.features import compute_table
 from karat.inference.prediction_log import SCHEMA, append
 from karat.inference.predictions import score_model
 from karat.lake import Lake
+from karat.lifecycle import make_candidate, promote
 from karat.names import ModelName, TableName
 from karat.quality import write_sample
-from karat.registry import make_candidate, open_registry, promote
+from karat.registry import open_registry
 from karat.settings import Settings
 
 ROOT = Path(__file__).parents[2]

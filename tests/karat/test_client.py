@@ -41,7 +41,7 @@ from karat.errors import (
 from karat.kinds import Model
 from karat.registry import Registry, open_registry
 from karat.settings import Settings
-from karat.training.frames import to_polars
+from karat.training_sets.frames import to_polars
 
 DAYS = [date(2026, 1, 1) + timedelta(days=i) for i in range(40)]
 FRAME = pl.DataFrame(

@@ -16,13 +16,13 @@ from karat.declare.models import UNSUPERVISED
 from karat.features import compute_frame, compute_table
 from karat.features.schema import feature_schema
 from karat.lake import Lake
-from karat.quality import awaited_gold, check, write_sample
+from karat.quality import awaited_gold, contract_check, write_sample
 from karat.settings import Settings
-from karat.training.labels import label_spine
-from karat.training.lookups import lookups_of
 from karat.training.split import split_rows
-from karat.training.train import Trained, train
-from karat.training.training_set import create_training_set
+from karat.training.train import TrainingResult, train
+from karat.training_sets.labels import label_spine
+from karat.training_sets.lookups import lookups_of
+from karat.training_sets.training_set import create_training_set
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -52,7 +52,7 @@ class Bench:
             gold = project.gold[name]
             parts = {"primary_key": gold.key, "timeseries": gold.event_time, "properties": {"origin": "sample"}}
             self.lake.create(project.gold_name(name), gold.schema, partition_by=(), **parts)
-            self.lake.append(project.gold_name(name), check(frame, gold).good)
+            self.lake.append(project.gold_name(name), contract_check(frame, gold).good)
         for name in tables:
             table = project.tables[name]
             source = project.gold[table.source]
@@ -69,7 +69,7 @@ class Bench:
     def gold(self, name: str) -> pl.DataFrame:
         return self.lake.read(self.project.gold_name(name))
 
-    def train(self, model: str) -> Trained:
+    def train(self, model: str) -> TrainingResult:
         """What ``make_candidate`` does, short of the registry."""
         project, spec = self.project, self.project.models[model]
         table = project.tables[spec.spine_table]

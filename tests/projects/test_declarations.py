@@ -11,7 +11,7 @@ from karat.declare import Project, load_project, project_names
 from karat.features import compute_frame
 from karat.quality import load_map
 from karat.settings import Settings
-from karat.training.labels import check_label
+from karat.training_sets.labels import check_label
 from tests.projects.conftest import ROOT
 
 SETTINGS = Settings(projects=ROOT / "projects")

@@ -16,9 +16,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from karat.features import compute_table
 from karat.quality import ingest
-from karat.training.labels import label_spine
-from karat.training.lookups import lookups_of
-from karat.training.training_set import create_training_set
+from karat.training_sets.labels import label_spine
+from karat.training_sets.lookups import lookups_of
+from karat.training_sets.training_set import create_training_set
 from tests.projects.conftest import Bench
 
 pytestmark = pytest.mark.shared_data

@@ -13,12 +13,12 @@ import pytest
 
 from karat.declare import Project
 from karat.features import compute_frame
-from karat.quality import check
-from karat.training.labels import label_spine
-from karat.training.lookups import lookups_of
+from karat.quality import contract_check
+from karat.training.oracle import oracle_predictions
 from karat.training.split import split_rows
-from karat.training.training_set import create_training_set
-from karat.training.truth import truth_of
+from karat.training_sets.labels import label_spine
+from karat.training_sets.lookups import lookups_of
+from karat.training_sets.training_set import create_training_set
 from tests.projects.conftest import END, Bench
 
 SCALE, HOUR = 0.22, timedelta(hours=1)
@@ -41,7 +41,7 @@ def test_the_sample_keeps_its_contract_and_its_past(bench: Bench, hydroponics: P
     later = hydroponics.sample(scale=SCALE, seed=0, end=END + timedelta(days=3))
     assert set(later) == set(hydroponics.gold)
     for name, frame in later.items():
-        assert check(frame, hydroponics.gold[name]).reasons == {}, name
+        assert contract_check(frame, hydroponics.gold[name]).reasons == {}, name
     for name in ("iot_data", "sensor_truth"):
         before = rows.select(later[name].columns)
         both = before.join(later[name], on="reading_id", suffix="_later")
@@ -175,7 +175,7 @@ def test_a_small_network_beats_persistence_and_the_truth_stands_beside_it(bench:
 def test_the_truth_of_an_event_is_that_of_its_own_row(bench: Bench) -> None:
     project, spec = bench.project, bench.project.models["gru_forecast"]
     spine = label_spine(project, spec, bench.lake).head(500)
-    found = truth_of(project, spec, bench.lake, spine)
+    found = oracle_predictions(project, spec, bench.lake, spine)
     steps = [f"ph_{h}h" for h in range(1, 7)]
     own = spine.join(bench.gold("sensor_truth"), on="reading_id", how="left", maintain_order="left").select(steps)
     assert found is not None

@@ -11,7 +11,7 @@ from infra.code import ROOT
 from karat.declare import load_project
 from karat.quality import write_sample
 from karat.settings import Settings
-from ray_jobs.awaiting import waiting
+from ray_jobs.missing_gold import waiting
 from ray_jobs.program import Job
 
 READS = {"churn_features": ["customers"], "terminal_risk": ["transactions"]}

@@ -17,7 +17,7 @@ from karat.client import FeatureEngineeringClient
 from karat.kinds import Model
 from karat.online import open_store
 from karat.settings import Settings
-from karat.training.lookups import FeatureLookup
+from karat.training_sets.lookups import FeatureLookup
 from serve.api.app import make_app
 from serve.api.champions import Champions
 

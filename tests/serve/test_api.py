@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from karat.online import Space, open_store
+from karat.online import KeySpace, open_store
 from serve.api.champions import Champions
 
 from .conftest import CHURN, OTHER, TODAY, VALUE, Shop, until
@@ -158,7 +158,7 @@ def test_stores_out_of_reach_are_503(ready: TestClient, shop: Shop) -> None:
     assert (answer.status_code, answer.json()["error"]) == (503, "FeatureLookupFailed")
     assert "usage" in answer.json()["what"]
     assert ready.post(PREDICT, json={"entity_id": "c0"}).status_code == 200
-    open_store(shop.settings).drop(Space("shop_dev.features.usage"))
+    open_store(shop.settings).drop(KeySpace("shop_dev.features.usage"))
     open_store(shop.settings).close()
     answer = ready.post(PREDICT, json={"entity_id": "c0"})
     assert (answer.status_code, answer.json()["error"]) == (503, "FeatureLookupFailed")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from karat.online import Space, open_store
+from karat.online import KeySpace, open_store
 
 from .conftest import TODAY, Shop
 
@@ -67,7 +67,7 @@ def test_a_wrong_field_is_422_and_named(shop: Shop, http: TestClient, body: dict
 def test_unknown_entities_are_404_and_a_table_not_online_503(shop: Shop, http: TestClient) -> None:
     unknown = IN_SHOP | {"entities": [{"customer": "nobody"}, {"customer": None}]}
     assert http.post("/v1/features", json=unknown).status_code == 404
-    open_store(shop.settings).drop(Space("shop_dev.features.usage"))
+    open_store(shop.settings).drop(KeySpace("shop_dev.features.usage"))
     answer = http.post("/v1/features", json=IN_SHOP | {"entities": [{"customer": "c1"}]})
     assert (answer.status_code, answer.json()["error"]) == (503, "StoreUnreachable")
 

@@ -14,10 +14,10 @@ from infra.code import ROOT
 from karat.declare import load_project
 from karat.lake import Lake
 from karat.monitoring import record
-from karat.monitoring.table import POLARS
+from karat.monitoring.drift_table import POLARS
 from karat.settings import Settings
+from tasks.monitoring_schedule import asked_checks, due_checks
 from tasks.scope import Scope
-from tasks.watched import asked_checks, due_checks
 
 TODAY = datetime.now(UTC).date()
 NEVER = {"dataset_drift": "0 5 29 2 *", "prediction_drift": "0 5 29 2 *", "fairness": "0 5 29 2 *"}
@@ -73,7 +73,7 @@ def at(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     """Makes it this moment of UTC."""
     frozen = datetime.fromisoformat(moment).replace(tzinfo=UTC)
     clock = type("Clock", (datetime,), {"now": classmethod(lambda _, zone: frozen.astimezone(zone))})
-    monkeypatch.setattr("tasks.watched.datetime", clock)
+    monkeypatch.setattr("tasks.monitoring_schedule.datetime", clock)
 
 
 def test_a_check_that_was_missed_on_its_day_is_made_up(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:

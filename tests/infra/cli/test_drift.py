@@ -13,7 +13,7 @@ from infra.cli.app import main
 from infra.code import ROOT
 from karat.lake import Lake
 from karat.monitoring import record
-from karat.monitoring.table import POLARS
+from karat.monitoring.drift_table import POLARS
 from karat.settings import Settings
 
 TODAY = datetime.now(UTC).date()

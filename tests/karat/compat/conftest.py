@@ -19,11 +19,11 @@ from karat.compat import FeatureEngineer, FeaturePipeline, ModelRegistry
 from karat.declare import load_project
 from karat.features import compute_table
 from karat.lake import Lake
+from karat.lifecycle.candidate import training_set_of
 from karat.quality import write_sample
 from karat.registry import Registry
-from karat.registry.candidate import training_set_of
 from karat.settings import Settings
-from karat.training.labels import label_spine
+from karat.training_sets.labels import label_spine
 
 PROJECTS = Path(__file__).parent / "projects"
 #: Of roi's model those that tell most.

@@ -16,7 +16,7 @@ from karat.errors import (
     UnknownModel,
     WrongCall,
 )
-from karat.registry import make_candidate
+from karat.lifecycle import make_candidate
 
 NAME = "move_probability_model"
 GOOD = ["doc_access_count_30d", "email_open_rate_30d"]

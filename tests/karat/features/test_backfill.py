@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from karat.errors import DefinitionChanged, TableNotFound, WrongCall
-from karat.features import Backfill, backfill, compute_frame, compute_table, is_fresh
+from karat.features import BackfillResult, backfill, compute_frame, compute_table, is_fresh
 
 from .conftest import SPEND
 from .test_as_of import BURSTS
@@ -26,7 +26,7 @@ def day(number: int) -> date:
 
 
 def fill(shop, first=2, last=4, tables=("spend",), **more):
-    return backfill(shop.project, Backfill(tuple(tables), day(first), day(last), **more), shop.lake)
+    return backfill(shop.project, BackfillResult(tuple(tables), day(first), day(last), **more), shop.lake)
 
 
 def whole(shop, table="spend"):
@@ -105,7 +105,7 @@ def test_several_tables_and_those_without_time(shop, events, same_tables):
     seen = []
     results = backfill(
         shop.project,
-        Backfill(("spend", "profile"), day(2), day(4)),
+        BackfillResult(("spend", "profile"), day(2), day(4)),
         shop.lake,
         progress=lambda *a: seen.append(a),
     )
@@ -159,14 +159,15 @@ import os, signal, sys
 from datetime import date
 from pathlib import Path
 from karat.declare import load_project
-from karat.features import Backfill, table
+from karat.features import BackfillResult, table
 from karat.features import backfill as run
 from karat.lake import Lake
 from karat.settings import Settings
 import importlib
 
 point, after = sys.argv[2], sys.argv[3] == "after"
-module = importlib.import_module("karat.features.backfilling" if point == "fill_table" else "karat.features.table")
+name = "backfilling" if point == "fill_table" else "materialize"
+module = importlib.import_module(f"karat.features.{name}")
 inner, calls = getattr(module, point), []
 
 def dies(*given, **named):
@@ -182,7 +183,7 @@ def dies(*given, **named):
 setattr(module, point, dies)
 root = Path(sys.argv[1])
 settings = Settings(home=root / "home", projects=root / "projects")
-wanted = Backfill(("by_visit", "spend"), date(2024, 2, 27), date(2024, 3, 20))
+wanted = BackfillResult(("by_visit", "spend"), date(2024, 2, 27), date(2024, 3, 20))
 run(load_project("shop", settings), wanted, Lake(settings.lake, "dev"))
 """
 
@@ -205,7 +206,7 @@ def test_killed_at_each_point_it_is_taken_up_again(shop, events, same_tables, tm
     )
     assert done.returncode == -signal.SIGKILL
     first, second = backfill(
-        shop.project, Backfill(("by_visit", "spend"), date(2024, 2, 27), date(2024, 3, 20)), shop.lake
+        shop.project, BackfillResult(("by_visit", "spend"), date(2024, 2, 27), date(2024, 3, 20)), shop.lake
     )
     assert not first.changed
     assert second.changed is not (point == "commit_plan" and when == "after")

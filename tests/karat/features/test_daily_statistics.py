@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from karat.features import compute_table, daily_statistics, keep_statistics
 from karat.features.daily_statistics import statistics_name
-from karat.lake.figures import figures_of, joined
+from karat.lake.column_statistics import figures_of, joined
 
 ROWS = [
     ("x", 1, 1, 1.0, 1, "a"),
@@ -103,7 +103,7 @@ def test_what_a_killed_computation_left_out_the_next_one_finds(shop, events, mon
 
     shop.gold("events", events(ROWS))
     with monkeypatch.context() as patch:
-        patch.setattr("karat.features.table.keep_statistics", killed)
+        patch.setattr("karat.features.materialize.keep_statistics", killed)
         with pytest.raises(KeyboardInterrupt):
             compute_table(shop.project, "spend", shop.lake)
     assert daily_statistics(shop.lake, shop.project.catalog).is_empty()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from karat.errors import DeclarationError
-from karat.features import compute_frame, compute_table, features_as_of, lookup
+from karat.features import compute_frame, compute_table, features_as_of, point_in_time_join
 
 PAID = """
 from karat.declare import FeatureTable, aggregate, from_event
@@ -98,7 +98,7 @@ def test_of_events_of_one_time_a_lookup_takes_the_highest_id(stored, asked) -> N
     spine = pl.DataFrame(
         [(k, START + timedelta(seconds=s)) for k, s in asked], schema={"k": pl.String, "at": moment}, orient="row"
     )
-    got = lookup(spine, features, keys={"k": "k"}, time=("at", "t"), event_id="id", columns=["x"])
+    got = point_in_time_join(spine, features, keys={"k": "k"}, time=("at", "t"), event_id="id", columns=["x"])
     known = [[(s, i) for key, s, i in stored if key == k and s <= at] for k, at in asked]
     assert got.values["x"].to_list() == [max(rows)[1] * 10 if rows else None for rows in known]
 
@@ -113,7 +113,7 @@ def test_as_of_any_time_is_what_the_stored_table_says(shop, hours: int) -> None:
     found = features_as_of(shop.project, "paid", shop.lake, entities, at=at)
     spine = entities.with_columns(pl.lit(at, dtype=pl.Datetime("us", "UTC")).alias("when"))
     stored = shop.features("paid")
-    wanted = lookup(
+    wanted = point_in_time_join(
         spine, stored, keys={"user": "user"}, time=("when", "at"), event_id="event_id", columns=found.values.columns
     )
     assert_frame_equal(found.values, wanted.values)

@@ -18,7 +18,7 @@ from karat.errors import (
     SequenceTooShort,
     WrongCall,
 )
-from karat.features import sequences
+from karat.features import sequence_join
 
 DAY = timedelta(days=1)
 START = datetime(2024, 2, 26, tzinfo=UTC)
@@ -96,7 +96,7 @@ spans = st.sampled_from([timedelta(0), timedelta(hours=6), DAY, 3 * DAY])
 def test_sequences_are_what_plain_loops_say(case, length, step, lag, lookback):
     names, features, spine = case
     keys = {f"s_{n}": n for n in names}
-    made = sequences(
+    made = sequence_join(
         spine, features, keys=keys, time=("when", "t"), length=length, step=step, lag=lag, lookback=lookback,
         event_id="id", columns=["x", "y"],
     )  # fmt: skip
@@ -119,7 +119,7 @@ def table(**columns):
 
 def of(spine, features=None, **how):
     how = {"keys": {"user": "user"}, "time": ("t", "day"), "length": 3, "columns": ["x"], **how}
-    return sequences(spine, table(x=[1, None, 3, 9]) if features is None else features, **how)
+    return sequence_join(spine, table(x=[1, None, 3, 9]) if features is None else features, **how)
 
 
 SPINE = pl.DataFrame({"user": ["a", "b", "z"], "t": [date(2024, 3, 6)] * 3})

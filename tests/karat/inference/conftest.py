@@ -18,7 +18,7 @@ from karat.names import ModelName, TableName
 from karat.online import OnlineStore, open_store, publish_table
 from karat.registry import LoadedModel
 from karat.settings import Settings
-from karat.training.lookups import FeatureLookup, pin
+from karat.training_sets.lookups import FeatureLookup, pin
 
 USAGE, PLANS = TableName("shop_dev", "features", "usage"), TableName("shop_dev", "features", "plans")
 TODAY = datetime.now(UTC).date()

@@ -20,7 +20,8 @@ from karat.features import compute_table
 from karat.inference import score_batch, score_model
 from karat.inference.batch import predict
 from karat.lake import Lake
-from karat.registry import Registry, make_candidate, promote
+from karat.lifecycle import make_candidate, promote
+from karat.registry import Registry
 
 ADDED = ["prediction", "probability", "model_name", "model_version", "run_id", "scored_at"]
 

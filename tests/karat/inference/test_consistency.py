@@ -16,12 +16,12 @@ from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.kinds import Model
 from karat.lake import Lake
+from karat.lifecycle.consistency_gate import inconsistent, latest_consistency
 from karat.names import ModelName, ModelRef
 from karat.online import OnlineStore
 from karat.registry import Registry
-from karat.registry.served import inconsistent, latest_consistency
 from karat.settings import PredictionLogSettings, Settings
-from karat.training.lookups import FeatureLookup
+from karat.training_sets.lookups import FeatureLookup
 
 from .conftest import CUSTOMERS, PLANS, USAGE, ago
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from karat.declare import Project, load_project
-from karat.declare.known import KnownProjects
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import FeatureLookupFailed, InvalidRequest
 from karat.features import Status, compute_frame, compute_table
 from karat.inference.consistency import check_consistency
@@ -22,12 +22,13 @@ from karat.inference.request import PredictionRequest
 from karat.inference.vector import VectorReader
 from karat.kinds import Model
 from karat.lake import Lake
+from karat.lifecycle import log_user_model
 from karat.names import ModelName, TableName
 from karat.online import OnlineStore, backends, open_store, publish_table
-from karat.registry import ModelVersion, Registry, log_user_model
+from karat.registry import ModelVersion, Registry
 from karat.settings import PredictionLogSettings, Settings
-from karat.training.lookups import FeatureLookup, PinnedLookup, pin
-from karat.training.training_set import create_training_set
+from karat.training_sets.lookups import FeatureLookup, PinnedLookup, pin
+from karat.training_sets.training_set import create_training_set
 from tests.karat.features.events_oracle import GOLD, MORE, same, table
 from tests.services import use_store
 
@@ -92,7 +93,7 @@ def published(
     request: pytest.FixtureRequest, settings: Settings, filled: Lake, project: Project
 ) -> Iterator[OnlineStore]:
     store = open_store(use_store(request.param, settings, request))
-    publish_table(filled, store, PAID, projects=KnownProjects(settings, project))
+    publish_table(filled, store, PAID, projects=ProjectCatalog(settings, project))
     yield store
     store.close()
 
@@ -113,7 +114,7 @@ def differing(values: Any, row: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_event_is_served_the_row_that_the_table_gives_it(filled, published, project) -> None:
     """Recent ones from the online tail, with the event in it already or not; older ones from the lake."""
-    projects = KnownProjects(None, project)
+    projects = ProjectCatalog(None, project)
     reader = VectorReader([exact(filled)], NAMES, published, filled, projects)
     served = {"online": 0, "offline": 0}
     for row in (
@@ -135,7 +136,7 @@ def test_an_event_is_served_the_row_that_the_table_gives_it(filled, published, p
 
 @pytest.mark.parametrize("user", ["ann", "nobody"])
 def test_an_event_of_this_moment_is_served_what_the_engine_would_give_it(filled, published, project, user) -> None:
-    reader = VectorReader([exact(filled)], NAMES, published, filled, KnownProjects(None, project))
+    reader = VectorReader([exact(filled)], NAMES, published, filled, ProjectCatalog(None, project))
     at = datetime.now(UTC)
     own = {"amount": 2.5, "items": 3, "fraud": False, "what": "card"}
     event = pl.DataFrame([{"payment_id": 1000, "user": user, "shop": 1, "paid_at": at, **own}])
@@ -148,7 +149,7 @@ def test_an_event_of_this_moment_is_served_what_the_engine_would_give_it(filled,
 
 
 def test_without_an_event_the_windows_end_now_and_do_not_go_stale(filled, published, project) -> None:
-    reader = VectorReader([as_of(filled)], NAMES, published, filled, KnownProjects(None, project))
+    reader = VectorReader([as_of(filled)], NAMES, published, filled, ProjectCatalog(None, project))
     place = NAMES.index("count_90m")
     for user in ("ann", "bob", "cid", "dee"):
         keys = {"user": user, "shop": 1}
@@ -166,21 +167,21 @@ def test_without_an_event_the_windows_end_now_and_do_not_go_stale(filled, publis
         ["paid:count_2d"],
         [{"user": "ann", "shop": 1}, {"user": "nobody", "shop": 1}, {"user": None, "shop": 1}],
         catalog="shop_dev",
-        projects=KnownProjects(None, project),
+        projects=ProjectCatalog(None, project),
     )
     assert found.statuses == [[Status.PRESENT], [Status.NOT_FOUND], [Status.NOT_FOUND]]
 
 
 def test_expired_as_an_as_of_join_has_it(filled, published, project) -> None:
     lookup = as_of(filled, lookback_window=timedelta(minutes=30))
-    reader = VectorReader([lookup], NAMES, published, filled, KnownProjects(None, project))
+    reader = VectorReader([lookup], NAMES, published, filled, ProjectCatalog(None, project))
     assert set(reader.read({"user": "ann", "shop": 1}, None).statuses) == {Status.EXPIRED}
 
 
 def test_another_definition_than_the_models_is_refused(filled, published, project, tmp_path) -> None:
     other = table(windows=("90m", "3d"), closed="right", more=MORE)
     changed = Project("shop", tmp_path, "dev", project.spec, {"payments": GOLD}, {"paid": other})
-    reader = VectorReader([exact(filled)], ["count_90m"], published, filled, KnownProjects(None, changed))
+    reader = VectorReader([exact(filled)], ["count_90m"], published, filled, ProjectCatalog(None, changed))
     with pytest.raises(FeatureLookupFailed, match="another than the one the model was trained with"):
         reader.read({"user": "ann", "shop": 1}, None)
 
@@ -189,13 +190,13 @@ def test_a_value_of_the_wrong_type_names_its_field(filled, published, project) -
     row = {"user": "ann", "shop": 1, "items": "many"}
     with pytest.raises(InvalidRequest) as raised:
         online_features(
-            filled, published, ["paid:count_2d"], [row], catalog="shop_dev", projects=KnownProjects(None, project)
+            filled, published, ["paid:count_2d"], [row], catalog="shop_dev", projects=ProjectCatalog(None, project)
         )
     assert raised.value.where == "entities.0.items"
 
 
 def test_what_was_served_is_consistent_until_gold_changes(filled, published, project, registry, settings) -> None:
-    model, projects = register(filled, registry), KnownProjects(None, project)
+    model, projects = register(filled, registry), ProjectCatalog(None, project)
     log = PredictionLog(filled, PredictionLogSettings(seconds=3600))
     predictor = Predictor(registry.load(model), published, filled, log=log, projects=projects)
     for user in ("ann", "bob", "cid"):

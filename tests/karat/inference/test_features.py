@@ -10,7 +10,7 @@ from karat.errors import FeatureNotFound, InvalidRequest, StoreUnreachable, Tabl
 from karat.features import Status
 from karat.inference.features import online_features
 from karat.lake import Lake
-from karat.online import OnlineStore, Space
+from karat.online import KeySpace, OnlineStore
 
 from .conftest import PLANS, USAGE, ago
 
@@ -79,7 +79,7 @@ def test_refusals_name_the_nearest(tables: Lake, store: OnlineStore, references,
 
 
 def test_a_table_that_is_not_online_is_read_offline_alone(tables: Lake, store: OnlineStore) -> None:
-    store.drop(Space(str(USAGE)))
+    store.drop(KeySpace(str(USAGE)))
     with pytest.raises(StoreUnreachable, match="not in the online store"):
         online_features(tables, store, ["usage:calls"], [{"customer": "c7"}], catalog="shop_dev")
     moment = datetime.now(UTC) - timedelta(seconds=1)

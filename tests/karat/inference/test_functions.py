@@ -16,12 +16,12 @@ from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.kinds import Model
 from karat.lake import Lake
+from karat.lifecycle.candidate import describe
 from karat.names import ModelName
 from karat.online import OnlineStore
 from karat.registry import LoadedModel
-from karat.registry.candidate import describe
-from karat.training.functions import FunctionLibrary
-from karat.training.training_set import create_training_set
+from karat.training_sets.functions import FunctionLibrary
+from karat.training_sets.training_set import create_training_set
 from tests.karat.inference.conftest import PLANS, USAGE
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from karat.inference.prediction_log import Logged, PredictionLog, close_logs, log_table, open_log
+from karat.inference.prediction_log import LoggedPrediction, PredictionLog, close_logs, log_table, open_log
 from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.lake import Lake
@@ -27,7 +27,7 @@ MODEL = ModelName("shop_dev", "churn")
 SLOW = PredictionLogSettings(seconds=3600)
 
 
-def logged(number: int, **more: Any) -> Logged:
+def logged(number: int, **more: Any) -> LoggedPrediction:
     answer = {
         "prediction_id": f"pred_{number}",
         "keys": {"customer": "c1"},
@@ -42,7 +42,7 @@ def logged(number: int, **more: Any) -> Logged:
         "prediction_date": "2026-11-21T03:00:00.123+00:00",
         "latency_ms": 1.0,
     }
-    return Logged(MODEL, answer | more, [3], ["calls"], {}, None)
+    return LoggedPrediction(MODEL, answer | more, [3], ["calls"], {}, None)
 
 
 def test_what_was_served_is_logged(predictor: Callable[..., Predictor], tables: Lake) -> None:

@@ -14,7 +14,7 @@ from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.lake import Lake
 from karat.names import ModelName
-from karat.online import OnlineStore, Space, publish_table
+from karat.online import KeySpace, OnlineStore, publish_table
 from karat.registry import LoadedModel
 
 from .conftest import PLANS, USAGE, ago
@@ -114,7 +114,7 @@ def test_an_unknown_entity(predictor) -> None:
 def test_all_features_given_need_no_store_and_no_key(predictor, store: OnlineStore) -> None:
     churn = predictor()
     for table in (USAGE, PLANS):
-        store.drop(Space(str(table)))
+        store.drop(KeySpace(str(table)))
     answer = ask(churn, features={"calls": 1, "spent": 2.5, "plan": "gold"})
     assert answer["predicted_value"] == churn.model.predict_row([1, 2.5, "gold"])[0]
     assert answer["entity_id"] is None
@@ -122,7 +122,7 @@ def test_all_features_given_need_no_store_and_no_key(predictor, store: OnlineSto
 
 def test_a_table_that_is_not_published_is_named(predictor, store: OnlineStore, tables: Lake) -> None:
     churn = predictor()
-    store.drop(Space(str(PLANS)))
+    store.drop(KeySpace(str(PLANS)))
     with pytest.raises(FeatureLookupFailed, match=r"shop_dev\.features\.plans"):
         ask(churn, entity_id="c7")
     publish_table(tables, store, PLANS)

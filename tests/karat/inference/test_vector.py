@@ -13,10 +13,10 @@ import pytest
 from karat.errors import FeatureLookupFailed, SequenceTooShort
 from karat.inference.vector import Vector, VectorReader
 from karat.lake import Lake
-from karat.online import OnlineStore, Space, backends, open_store, publish_table
+from karat.online import KeySpace, OnlineStore, backends, open_store, publish_table
 from karat.settings import Settings
-from karat.training.filled import fill
-from karat.training.lookups import FeatureLookup, PinnedLookup, pin
+from karat.training_sets.feature_join import join_features
+from karat.training_sets.lookups import FeatureLookup, PinnedLookup, pin
 from tests.services import use_store
 
 from .conftest import PLANS, USAGE
@@ -62,7 +62,7 @@ def test_online_and_as_of_are_what_a_training_set_has(tables: Lake, published: O
     reader = VectorReader(asked, outputs, published, tables)
     for customer in CUSTOMERS:
         at = datetime.now(UTC)
-        filled = fill(tables, pl.DataFrame({"customer": [customer], "at": [at]}), asked)
+        filled = join_features(tables, pl.DataFrame({"customer": [customer], "at": [at]}), asked)
         expected = [plain(list(filled.values.row(0))), list(filled.statuses.row(0))]
         for moment in (None, at):
             vector: Vector = reader.read({"customer": customer}, moment)
@@ -88,7 +88,7 @@ def test_short_sequences_are_refused_where_the_model_says_so(tables: Lake, publi
 
 
 def test_what_is_not_online_is_told_with_its_table(tables: Lake, published: OnlineStore) -> None:
-    published.drop(Space(str(USAGE), "sequence"))
+    published.drop(KeySpace(str(USAGE), "sequence"))
     reader = VectorReader([pin(sequence(), tables, SPINE)], ["calls"], published, tables)
     with pytest.raises(FeatureLookupFailed, match="not in the online store"):
         reader.read({"customer": "c1"}, None)

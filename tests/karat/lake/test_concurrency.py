@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from karat.lake import Lake, Work
-from karat.lake.transaction import Lost, Plan, attempt_commit
+from karat.lake.transaction import CommitLost, CommitPlan, attempt_commit
 from karat.names import TableName
 
 WRITER = textwrap.dedent(
@@ -62,9 +62,9 @@ def test_two_processes_write_the_same_days_at_once(lake, daily, verb):
 def test_of_two_stale_overwrites_of_an_empty_partition_one_is_refused(lake, daily, sales):
     first, second = lake._opened(daily), lake._opened(daily)  # both have read the same version
     staged = [lake.stage(daily, sales("a", [1], v), label="x") for v in (1.0, 2.0)]
-    attempt_commit(*first, Plan(add=staged[0], rows=1))
-    with pytest.raises(Lost):
-        attempt_commit(*second, Plan(add=staged[1], rows=1))
+    attempt_commit(*first, CommitPlan(add=staged[0], rows=1))
+    with pytest.raises(CommitLost):
+        attempt_commit(*second, CommitPlan(add=staged[1], rows=1))
     assert lake.read(daily)["revenue"].to_list() == [1.0]
 
 
@@ -126,8 +126,8 @@ def test_a_foreign_writer_is_noticed(lake, daily, sales):
     table, info = lake._opened(daily)
     sales("q", [5]).write_delta(str(lake.path(daily)), mode="append")
     staged = lake.stage(daily, sales("a", [1]), label="x")
-    with pytest.raises(Lost):
-        attempt_commit(table, info, Plan(add=staged, rows=1))
+    with pytest.raises(CommitLost):
+        attempt_commit(table, info, CommitPlan(add=staged, rows=1))
     lake.commit(daily, staged, replace=[date(2024, 1, 1)], work=Work("w", "1"))
     assert sorted(lake.read(daily)["shop"]) == ["a", "q"]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karat.lake.order import strictly_increasing
+from karat.lake.sort_order import strictly_increasing
 
 keys = st.tuples(st.integers(-2, 2), st.sampled_from(["", "a", "ab", "é", "z"]))
 

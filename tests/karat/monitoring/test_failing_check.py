@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from karat.errors import PlatformError, StaleFeatures
-from karat.monitoring import watch as module
-from karat.monitoring.findings import Finding
-from karat.monitoring.sides import Champion
+from karat.monitoring import drift_check as module
+from karat.monitoring.drift_thresholds import Finding
+from karat.monitoring.reference_current import Champion
 from ray_jobs.steps import monitor
 from ray_jobs.steps.model_work import ModelWork
 

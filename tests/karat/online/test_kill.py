@@ -9,13 +9,13 @@ import sys
 from datetime import UTC, datetime
 
 from karat.lake import Lake
-from karat.online import Reader, Space, open_store, publish_table
+from karat.online import KeySpace, RowReader, open_store, publish_table
 from karat.online._keys import microseconds
 from karat.settings import Settings
 
 from .conftest import SALES, day, sales
 
-SPACE = Space(str(SALES))
+SPACE = KeySpace(str(SALES))
 PUBLISH = f"""
 import importlib
 import karat.online._publish as publishing
@@ -60,7 +60,7 @@ def test_a_killed_publication_is_resumed(table, lake: Lake, stored: Settings) ->
     assert (state.version, state.pending) == (done.version, (lake.version(SALES),))
     lake.merge(SALES, sales(("s1", 1, 5, 5.0)))  # and the table goes on before anybody resumes
     publish_table(lake, store, SALES)
-    reader = Reader(store, SPACE, ["sum_7d"])
+    reader = RowReader(store, SPACE, ["sum_7d"])
     now = microseconds(datetime.combine(day(28), datetime.min.time(), UTC))
     assert len(dict(store.scan(SPACE))) == 10_000
     assert {reader.read((f"s{i}", 1), now).values for i in range(10_000) if i != 1} == {(2.0,)}

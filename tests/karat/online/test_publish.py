@@ -20,23 +20,23 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from karat.errors import DiskFull, LookupKeyMismatch, StoreUnreachable, TableNotFound, WrongCall
-from karat.features import Status, sequences
+from karat.features import Status, sequence_join
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import OnlineStore, Reader, Space, open_store, publish_table
+from karat.online import KeySpace, OnlineStore, RowReader, open_store, publish_table
 from karat.online._keys import microseconds
 from karat.online._rows import split_rows
 from karat.settings import Settings
 
 from .conftest import SALES, SCHEMA, day, sales
 
-SPACE = Space(str(SALES))
+SPACE = KeySpace(str(SALES))
 NOON = datetime.combine(day(20), time(12), UTC)
 
 
-def sums(store: OnlineStore, at: datetime = NOON, space: Space = SPACE) -> dict[tuple, float | None]:
+def sums(store: OnlineStore, at: datetime = NOON, space: KeySpace = SPACE) -> dict[tuple, float | None]:
     """Every key online with its ``sum_7d`` known at that time."""
-    reader = Reader(store, space, ["sum_7d"])
+    reader = RowReader(store, space, ["sum_7d"])
     keys = [reader.state.codec.decode(key) for key, _ in store.scan(space)]
     read = {key: reader.read(key, microseconds(at)) for key in keys if key is not None}
     return {key: row.values[0] for key, row in read.items() if row.statuses[0] != Status.NOT_FOUND}
@@ -78,7 +78,7 @@ def test_the_same_time_again_takes_the_later_version(table, lake: Lake, store, p
     publish()
     lake.merge(SALES, sales(("a", 1, 10, 11.0)))
     publish()
-    reader = Reader(store, SPACE, ["sum_7d"])
+    reader = RowReader(store, SPACE, ["sum_7d"])
     row = reader.read(("a", 1), microseconds(NOON))
     assert (row.values, row.version) == ((11.0,), lake.version(SALES))
 
@@ -116,7 +116,7 @@ def test_a_row_is_online_when_it_is_known_and_not_before(table, lake: Lake, stor
 def test_exact_keeps_every_row_under_its_whole_key(table, lake: Lake, store, publish) -> None:
     lake.merge(table(), sales(("a", 1, 18, 18.0), ("a", 1, 19, 19.0), ("a", 1, 20, 20.0)))
     publish(index="exact")
-    exact = Space(str(SALES), "exact")
+    exact = KeySpace(str(SALES), "exact")
     assert sums(store, space=exact) == {("a", 1, day(18)): 18.0, ("a", 1, day(19)): 19.0, ("a", 1, day(20)): 20.0}
     lake.overwrite(SALES, sales(("a", 1, 19, 1.0)), days=[day(19), day(20)])
     second = publish(index="exact")
@@ -133,19 +133,19 @@ def test_a_table_without_time(lake: Lake, store: OnlineStore) -> None:
     lake.overwrite(name, pl.DataFrame({"shop": ["b", "c"], "size": [2.0, 3.0]}))
     second = publish_table(lake, store, name)
     assert (second.written, second.deleted) == (1, 1)
-    reader = Reader(store, Space(str(name)), ["size"])
+    reader = RowReader(store, KeySpace(str(name)), ["size"])
     assert [reader.read((k,), 0).values[0] for k in "abc"] == [None, 2.0, 3.0]
 
 
 def test_a_new_column_reaches_old_rows_and_open_readers(table, lake: Lake, store, publish) -> None:
     lake.merge(table(), sales(("a", 1, 3, 1.0)))
     publish()
-    reader = Reader(store, SPACE, ["sum_7d", "count_7d"])
+    reader = RowReader(store, SPACE, ["sum_7d", "count_7d"])
     schema = SCHEMA.append(pa.field("added", pa.float64()))
     lake.create(SALES, schema, primary_key=("shop", "till", "day"), timeseries="day", lag=timedelta(days=1))
     assert publish().whole
     assert reader.read(("a", 1), microseconds(NOON)).values == (1.0, 1)
-    fresh = Reader(store, SPACE, ["added", "sum_7d"]).read(("a", 1), microseconds(NOON))
+    fresh = RowReader(store, SPACE, ["added", "sum_7d"]).read(("a", 1), microseconds(NOON))
     assert (fresh.values, fresh.statuses) == ((None, 1.0), (Status.NULL, Status.PRESENT))
 
 
@@ -227,7 +227,7 @@ def test_what_is_not_there_is_said(lake: Lake, store: OnlineStore, table) -> Non
     with pytest.raises(TableNotFound):
         publish_table(lake, store, SALES)
     with pytest.raises(StoreUnreachable, match="publish it"):
-        Reader(store, SPACE, ["sum_7d"])
+        RowReader(store, SPACE, ["sum_7d"])
     name = TableName("shop_dev", "features", "totals")
     schema = pa.schema([pa.field("day", pa.date32(), nullable=False), pa.field("total", pa.float64())])
     lake.create(name, schema, primary_key=("day",), timeseries="day")
@@ -287,7 +287,7 @@ def check_sequences(store: OnlineStore, stored: pl.DataFrame, at: datetime) -> N
     entities = pl.DataFrame([(s, t) for s in "abcd" for t in (1, 2)], schema=["shop", "till"], orient="row")
     spine = entities.with_columns(pl.lit(at, dtype=pl.Datetime("us", "UTC")).alias("at"))
     for step, lookback in ((None, None), (timedelta(days=2), None), (timedelta(days=30), timedelta(days=6))):
-        looked = sequences(
+        looked = sequence_join(
             spine,
             stored,
             keys={"shop": "shop", "till": "till"},
@@ -298,7 +298,7 @@ def check_sequences(store: OnlineStore, stored: pl.DataFrame, at: datetime) -> N
             lookback=lookback,
             columns=["sum_7d", "count_7d"],
         )
-        reader = Reader(store, Space(str(SALES), "sequence"), ["sum_7d", "count_7d"], lookback=lookback)
+        reader = RowReader(store, KeySpace(str(SALES), "sequence"), ["sum_7d", "count_7d"], lookback=lookback)
         for i, key in enumerate(entities.iter_rows()):
             values, mask, newest = reader.read_sequence(key, microseconds(at), 3, step=step)
             assert values.shape == (3, 2)
@@ -312,8 +312,8 @@ def test_a_longer_sequence_takes_the_whole_table_and_a_shorter_keeps_it(table, l
     lake.merge(table(), sales(*(("a", 1, d, float(d)) for d in range(1, 15))))
     assert publish_table(lake, store, SALES, at=NOON).others == ()
     publish_table(lake, store, SALES, at=NOON, sequence_length=2)
-    space = Space(str(SALES), "sequence")
-    reader = Reader(store, space, ["sum_7d"])
+    space = KeySpace(str(SALES), "sequence")
+    reader = RowReader(store, space, ["sum_7d"])
     assert reader.read_sequence(("a", 1), microseconds(NOON), 2)[0].tolist() == [[13.0], [14.0]]
     with pytest.raises(WrongCall, match="sequence_length=3"):
         reader.read_sequence(("a", 1), microseconds(NOON), 3)
@@ -336,7 +336,7 @@ def test_a_sequence_needs_numbers_length_and_time(table, lake: Lake, store) -> N
         with pytest.raises(WrongCall, match="sequence"):
             publish_table(lake, store, SALES, **wrong)
     publish_table(lake, store, SALES, sequence_length=1, at=NOON)
-    reader = Reader(store, Space(str(SALES), "sequence"), ["sum_7d", "segment"])
+    reader = RowReader(store, KeySpace(str(SALES), "sequence"), ["sum_7d", "segment"])
     with pytest.raises(WrongCall, match="'segment' is of type string"):
         reader.read_sequence(("a", 1), microseconds(NOON), 1)
 

@@ -14,12 +14,12 @@ from pydantic import SecretStr
 
 import karat.online.redis as backend
 from karat.errors import CommitConflict, DiskFull, StoreUnreachable, WrongCall
-from karat.online import OnlineStore, Space, State, open_store
+from karat.online import KeySpace, OnlineStore, PublishState, open_store
 from karat.settings import Settings
 from tests.services import RedisServer, free_port, use_store
 
-SPACE = Space("shop_dev.features.sales")
-STATE = State(SPACE.table, "latest", (("shop", "string"),), "day", 0, {1: (("n", "float64"),)}, 1)
+SPACE = KeySpace("shop_dev.features.sales")
+STATE = PublishState(SPACE.table, "latest", (("shop", "string"),), "day", 0, {1: (("n", "float64"),)}, 1)
 CALLS: dict[str, Callable[[OnlineStore], Any]] = {
     "get": lambda s: s.getter(SPACE)(b"a"),
     "get_many": lambda s: s.get_many(SPACE, [b"a"]),

@@ -13,18 +13,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from karat.declare import Project, aggregate
-from karat.declare.known import KnownProjects
 from karat.declare.project import ProjectSpec
+from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import StoreUnreachable, WrongCall
-from karat.features.events import finish
+from karat.features.request_features import finish
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import EventSource, OnlineStore, Space, Tail, TailReader, microseconds, open_store, publish_table
+from karat.online import EventSource, KeySpace, OnlineStore, Tail, TailReader, microseconds, open_store, publish_table
 from karat.settings import Settings
 from tests.karat.features.events_oracle import GOLD, MORE, table
 
 PAID, PAYMENTS = TableName("shop_dev", "features", "paid"), TableName("shop_dev", "gold", "payments")
-SPACE = Space(str(PAID), "events")
+SPACE = KeySpace(str(PAID), "events")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TABLE = table(
     windows=("2d", "5d"),
@@ -102,7 +102,7 @@ def test_whatever_was_written_the_tails_finish_as_gold_does(steps, tmp_path_fact
     home = tmp_path_factory.mktemp("home")
     settings = Settings(home=home)
     lake, store, project = made(Lake(settings.lake, "dev")), open_store(settings), shop(home)
-    projects, now = KnownProjects(settings, project), NOON
+    projects, now = ProjectCatalog(settings, project), NOON
     for (verb, rows), later in steps:
         (lake.merge if verb == "merge" else lake.overwrite)(PAYMENTS, events(*rows))
         if later:
@@ -116,7 +116,7 @@ def test_whatever_was_written_the_tails_finish_as_gold_does(steps, tmp_path_fact
 
 
 def test_tails_follow_gold_and_drop_what_has_left(lake: Lake, store: OnlineStore, project: Project) -> None:
-    projects = KnownProjects(None, project)
+    projects = ProjectCatalog(None, project)
     made(lake).merge(PAYMENTS, events(*((n, "a", n / 2, 1.0) for n in range(40)), (100, "b", 1, 2.0)))
     first = publish_table(lake, store, PAID, projects=projects, at=NOON)
     assert (first.index, first.whole, first.written) == ("events", True, 2)
@@ -139,7 +139,7 @@ def test_tails_follow_gold_and_drop_what_has_left(lake: Lake, store: OnlineStore
 
 def test_events_of_one_time_are_in_the_order_of_their_ids(lake: Lake, store: OnlineStore, project: Project) -> None:
     made(lake).merge(PAYMENTS, events((9, "a", 19, 1.0), (3, "a", 19, 2.0), (5, "a", 19, 3.0)))
-    publish_table(lake, store, PAID, projects=KnownProjects(None, project), at=NOON)
+    publish_table(lake, store, PAID, projects=ProjectCatalog(None, project), at=NOON)
     reader = TailReader(store, SPACE)
     assert reader.tail_of(reader.fetch(("a", 1))).columns["payment_id"].tolist() == [3, 5, 9]
 
@@ -147,10 +147,10 @@ def test_events_of_one_time_are_in_the_order_of_their_ids(lake: Lake, store: Onl
 def test_what_is_not_declared_or_not_published_is_told(lake: Lake, store: OnlineStore, project: Project) -> None:
     made(lake)
     with pytest.raises(WrongCall, match="row per event"):
-        publish_table(lake, store, PAID, index="events", projects=KnownProjects(None))
+        publish_table(lake, store, PAID, index="events", projects=ProjectCatalog(None))
     with pytest.raises(StoreUnreachable, match="publish"):
         TailReader(store, SPACE)
-    publish_table(lake, store, PAID, projects=KnownProjects(None, project), at=NOON)
+    publish_table(lake, store, PAID, projects=ProjectCatalog(None, project), at=NOON)
     tail = TailReader(store, SPACE).tail_of(None)
     assert tail.newest(microseconds(NOON)) is None
     assert features(tail, NOON)[:2] == [0.0, 0]

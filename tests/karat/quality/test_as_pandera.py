@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from karat.declare import Column, FeatureTable, GoldTable, aggregate, between, matches, not_null
-from karat.quality.as_pandera import pandera_schema
+from karat.quality.pandera_schema import pandera_schema
 
 GOLD = GoldTable(
     name="orders",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karat.declare import fresh, volume
-from karat.quality.days import judge_fresh, judge_volume
+from karat.quality.day_checks import judge_fresh, judge_volume
 
 FIRST = date(2024, 2, 25)  # so that the days hold a leap day
 

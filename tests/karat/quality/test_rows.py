@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from karat.declare import between, is_in, matches, not_null
 from karat.declare.checks import RowCheck
-from karat.quality.found import added
-from karat.quality.rows import REASON, count, part
+from karat.quality.check_results import added
+from karat.quality.row_checks import REASON, count, part
 
 SCHEMA = {"id": pl.Int64, "n": pl.Int64, "x": pl.Float64, "s": pl.String, "b": pl.Boolean}
 numbers = st.one_of(st.none(), st.integers(-3, 3))

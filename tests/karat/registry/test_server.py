@@ -17,8 +17,9 @@ from karat.declare import Project
 from karat.errors import PlatformError, ServiceDown, StoreError
 from karat.inference import score_batch
 from karat.lake import Lake
+from karat.lifecycle import make_candidate, promote
 from karat.names import ModelName
-from karat.registry import Registry, make_candidate, open_registry, promote
+from karat.registry import Registry, open_registry
 from karat.registry.connection import answers
 from karat.settings import Settings
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from karat.declare import ModelSpec
 from karat.errors import DeclarationError
-from karat.training.baseline import Naive, naive
+from karat.training.baseline import BaselineAnswer, baseline_prediction
 
 TEST = pl.DataFrame({"before": [10.0, None, 30.0], "risk": [0.2, 0.4, 0.9]})
 
@@ -20,17 +20,17 @@ def spec_of(task: str, **more) -> ModelSpec:
     return ModelSpec(name="m", description="d", task=task, kind=kind, label=label, lookups=[{"table": "t"}], **more)
 
 
-def regression(strategy: str | None, **more) -> Naive:
+def regression(strategy: str | None, **more) -> BaselineAnswer:
     spec = spec_of("regression", baseline={"strategy": strategy, **more})
     learned = pl.Series("y", [1.0, 2.0, 9.0])
-    return naive(spec, learned, TEST, pl.Series("y", [4.0, 5.0, 6.0]), classes=[], threshold=0.5)
+    return baseline_prediction(spec, learned, TEST, pl.Series("y", [4.0, 5.0, 6.0]), classes=[], threshold=0.5)
 
 
-def binary(strategy: str | None, classes=(0, 1), metric: str | None = None, **more) -> Naive:
+def binary(strategy: str | None, classes=(0, 1), metric: str | None = None, **more) -> BaselineAnswer:
     spec = spec_of("binary", metric=metric, baseline={"strategy": strategy, **more})
     off, on = classes
     learned, known = pl.Series("y", [on, off, off, off]), pl.Series("y", [off, off, on])
-    return naive(spec, learned, TEST, known, classes=list(classes), threshold=0.5)
+    return baseline_prediction(spec, learned, TEST, known, classes=list(classes), threshold=0.5)
 
 
 def test_a_regression_answers_with_the_mean_of_what_was_learned():
@@ -74,13 +74,15 @@ def test_a_feature_as_a_score_has_probability_metrics_only_between_0_and_1():
 def test_many_classes_are_answered_with_their_shares():
     spec = spec_of("multiclass")
     learned = pl.Series("y", ["a", "a", "b", "c"])
-    found = naive(spec, learned, TEST, pl.Series("y", ["a", "b", "c"]), classes=["a", "b", "c"], threshold=0.5)
+    found = baseline_prediction(
+        spec, learned, TEST, pl.Series("y", ["a", "b", "c"]), classes=["a", "b", "c"], threshold=0.5
+    )
     assert found.prediction.tolist() == [[0.5, 0.25, 0.25]] * 3
     assert found.metrics["log_loss"] == pytest.approx(-np.log([0.5, 0.25, 0.25]).mean())
 
 
 def test_anomalies_are_ranked_at_random():
-    found = naive(spec_of("anomaly"), None, TEST, pl.Series([0, 1, 0]), classes=[], threshold=0.5)
+    found = baseline_prediction(spec_of("anomaly"), None, TEST, pl.Series([0, 1, 0]), classes=[], threshold=0.5)
     assert (found.name, found.metrics["roc_auc"]) == ("random", 0.5)
     assert found.metrics["average_precision"] == pytest.approx(1 / 3)
 

@@ -15,8 +15,8 @@ from karat.declare import Project
 from karat.errors import EmptyTrainingSet, LabelOverlapsFeatures
 from karat.lake import Lake
 from karat.names import TableName
-from karat.training.lookups import lookups_of
-from karat.training.training_set import create_training_set
+from karat.training_sets.lookups import lookups_of
+from karat.training_sets.training_set import create_training_set
 
 DAY = timedelta(days=1)
 NAME = TableName("demo_dev", "features", "visits")

@@ -13,8 +13,8 @@ from polars.testing import assert_frame_equal
 from karat import FeatureLookup
 from karat.lake import Lake
 from karat.names import TableName
-from karat.training import filled
-from karat.training.training_set import create_training_set
+from karat.training_sets import feature_join
+from karat.training_sets.training_set import create_training_set
 
 TABLE = TableName("demo_dev", "features", "visits")
 START = date(2026, 1, 1)
@@ -66,7 +66,7 @@ def test_parts_give_what_the_whole_gives(visits: Lake, spine: pl.DataFrame, at_o
         FeatureLookup(str(TABLE), ["clicks"], rename_outputs={"clicks": "last"}, sequence_length=3, **keys),
     ]
     whole = create_training_set(visits, spine, lookups, "y")
-    monkeypatch.setattr(filled, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(feature_join, "ROWS_AT_ONCE", at_once)
     parts = create_training_set(visits, spine, lookups, "y")
     assert parts.digest == whole.digest
     assert_frame_equal(parts.data, whole.data)

@@ -18,10 +18,10 @@ from karat.errors import (
     TooFewRows,
     UnusableLabel,
 )
-from karat.training.evaluate import beats_baseline
-from karat.training.planted import plant
+from karat.training.evaluation import beats_baseline
 from karat.training.plots import draw
-from karat.training.train import Trained, train
+from karat.training.synthetic_anomalies import plant_anomalies
+from karat.training.train import TrainingResult, train
 
 ROWS = 600
 FEATURES = ["signal", "noise", "place"]
@@ -63,7 +63,7 @@ def split_of(frame: pl.DataFrame) -> pl.Series:
     return pl.Series("split", ["test" if i % 4 == 0 else "train" for i in range(len(frame))])
 
 
-def trained(task: str, frame: pl.DataFrame | None = None, *, label: str | None = "", **more) -> Trained:
+def trained(task: str, frame: pl.DataFrame | None = None, *, label: str | None = "", **more) -> TrainingResult:
     frame = rows() if frame is None else frame
     label = (None if task == "anomaly" else task) if label == "" else label
     return train(spec_of(task, **more), frame, features=FEATURES, label=label, split=split_of(frame))
@@ -128,7 +128,7 @@ def test_a_detector_learns_from_rows_without_labels():
 def test_a_detector_without_labels_is_judged_by_planted_anomalies():
     found = trained("anomaly")
     assert found.planted
-    expected, planted = plant(rows().filter(split_of(rows()) == "test").select(FEATURES), seed=0)
+    expected, planted = plant_anomalies(rows().filter(split_of(rows()) == "test").select(FEATURES), seed=0)
     assert found.test.equals(expected)
     assert found.test_labels.to_list() == planted.to_list()
     assert found.baseline["average_precision"] == pytest.approx(planted.mean())

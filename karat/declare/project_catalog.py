@@ -1,0 +1,40 @@
+"""Projects by the catalog of their tables, each loaded once: for who has a table's name and needs its declaration."""
+
+from __future__ import annotations
+
+import threading
+
+from karat.declare.features import FeatureTable
+from karat.declare.load import load_project
+from karat.declare.project import Project
+from karat.errors import UnknownProject
+from karat.names import TableName, project_of
+from karat.settings import Settings
+
+
+class ProjectCatalog:
+    """The projects under ``KARAT_PROJECTS``; ``given`` ones need not be there."""
+
+    def __init__(self, settings: Settings | None = None, *given: Project) -> None:
+        self._settings = settings
+        self._found: dict[str, Project | None] = {p.catalog: p for p in given}
+        self._loading = threading.Lock()
+
+    def of(self, table: TableName) -> Project | None:
+        """The project that declares ``table``; None where there is none. Raises DeclarationError."""
+        with self._loading:
+            if table.catalog not in self._found:
+                try:
+                    self._found[table.catalog] = load_project(project_of(table.catalog), self._settings)
+                except UnknownProject:
+                    self._found[table.catalog] = None
+            project = self._found[table.catalog]
+        declares = project is not None and project.catalog == table.catalog and table.table in project.tables
+        return project if declares and table.schema == "features" else None
+
+    def by_event(self, table: TableName) -> tuple[Project, FeatureTable] | None:
+        """The declaration of ``table`` where it has a row per event."""
+        project = self.of(table)
+        if project is None or project.tables[table.table].grain != "event":
+            return None
+        return project, project.tables[table.table]

@@ -1,0 +1,299 @@
+"""Brings a feature table up to date with gold: exactly the days that changed, in one commit."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from karat.declare import FeatureTable, Project
+from karat.errors import CommitConflict, DeclarationError, TableNotFound, did_you_mean
+from karat.executors import Executor, LocalExecutor, Progress, silent
+from karat.features.daily_statistics import keep_statistics
+from karat.features.engine import Days, compute_frame
+from karat.features.invalidation import stretches
+from karat.features.materialization_plan import KIND, MaterializationPlan, make_plan, standing
+from karat.features.quality_gate import (
+    ShardResult,
+    commit_aside,
+    conclude,
+    define_aside,
+    detail_of,
+    discard,
+    joined,
+    keep_results,
+)
+from karat.features.schema import feature_schema
+from karat.features.shard import Shard, compute_shard, entity_hash, gold_rows, hash_probe
+from karat.lake import Commit, Lake, Work
+from karat.names import TableName
+from karat.quality.check_results import warnings
+from karat.quality.gold_check import check_gold
+
+#: Gold rows that one shard holds in memory at a time.
+ROWS_A_SHARD = 5_000_000
+#: From so many on, another shard beside it is worth what it costs: reading all days once more.
+WORTH_A_WORKER = 1_000_000
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class MaterializationResult:
+    """The outcome: ``days`` were recomputed (all of gold's if ``full``), ``rows`` written; unless not ``changed``.
+
+    ``set_aside`` rows were left out by the table's checks; ``warnings`` say what checks found, of gold too.
+    """
+
+    table: TableName
+    version: int
+    changed: bool
+    days: tuple[date, ...]
+    rows: int
+    gold_version: int
+    definition_hash: str
+    full: bool
+    set_aside: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+def compute_table(
+    project: Project,
+    table: str,
+    lake: Lake,
+    *,
+    executor: Executor | None = None,
+    progress: Progress = silent,
+    full: bool = False,
+    shards: int | None = None,
+) -> MaterializationResult:
+    """Computes what gold's changes since the last time touch; all of it after a changed definition or origin of gold.
+
+    One commit, or none where nothing changed; run again after a kill it leaves the same table. ``full`` recomputes
+    regardless. Raises TableNotFound (gold, or the declaration), ColumnMissing, DeclarationError, SchemaMismatch,
+    QualityBlocked (a check of gold before, of the computed rows after the computation) before anything is committed,
+    and what the lake raises.
+    """
+    declared = declared_table(project, table)
+    for attempt in range(ATTEMPTS):
+        try:
+            with placed(project, declared):
+                return _compute(
+                    project, declared, lake, executor or LocalExecutor(), progress, forced=full, shards=shards
+                )
+        except CommitConflict:
+            # Somebody computed this table meanwhile: what is left to do depends on what they did.
+            if attempt + 1 == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _compute(
+    project: Project,
+    table: FeatureTable,
+    lake: Lake,
+    executor: Executor,
+    progress: Progress,
+    *,
+    forced: bool,
+    shards: int | None,
+) -> MaterializationResult:
+    name = project.table_name(table.name)
+    version = gold_version(project, table, lake)
+    looked = check_gold(project, table.source, lake, version, since=good_version(project, table, lake))
+    plan = make_plan(project, table, lake, version, forced=forced)
+    if plan is None:
+        define(project, table, lake)  # owner, descriptions and lag may have changed all the same
+        keep_results(lake, name, KIND)  # a run that was killed did not come so far
+        keep_statistics(lake, name)  # nor this far
+        hash_ = table.definition_hash
+        return MaterializationResult(name, lake.version(name), False, (), 0, version, hash_, False, 0, looked.warnings)
+    run = uuid.uuid4().hex if forced else plan.key
+    return carry_out(project, table, lake, plan, MaterializationRun(run, executor, progress, shards, looked.warnings))
+
+
+def good_version(project: Project, table: FeatureTable, lake: Lake) -> int | None:
+    """The version of gold from which the table was computed last, if it is of the gold that stands there."""
+    _, before = standing(project, table, lake)
+    same = before is not None and before.gold_id == lake.info(project.gold_name(table.source)).id
+    return before.gold_version if before and same else None
+
+
+@dataclass(frozen=True)
+class MaterializationRun:
+    """How a plan is carried out: under which key of work, on which executor, in how many shards (None: by the rows)."""
+
+    key: str
+    executor: Executor
+    progress: Progress
+    shards: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def carry_out(
+    project: Project, table: FeatureTable, lake: Lake, plan: MaterializationPlan, run: MaterializationRun
+) -> MaterializationResult:
+    """Computes, checks and commits what is planned, in one commit. Raises as ``compute_table``, and CommitConflict
+    where another computation of the table was committed since it was planned."""
+    name, gold = project.table_name(table.name), project.gold_name(table.source)
+    compute_frame(table, lake.scan(gold, plan.reads).head(0), source=project.gold[table.source])
+    define(project, table, lake)
+    aside_base = define_aside(project, table, lake)
+    parts: list[ShardResult] = []
+    try:
+        for part in stage_plan(project, table, lake, plan, run):
+            parts.append(part)
+        whole = joined(parts)
+        found = conclude(project, table, lake, whole, days=plan.days, run=run.key)
+        commit_aside(lake, name, whole, days=plan.days, run=run.key, base=aside_base)
+        commit = commit_plan(lake, name, plan, Work(KIND, run.key, plan.detail | detail_of(table, found)), whole)
+    except BaseException:
+        discard(lake, name, joined(parts))
+        raise
+    keep_results(lake, name, KIND)
+    keep_statistics(lake, name, whole.staged if commit.changed else ())
+    return MaterializationResult(
+        name,
+        commit.version,
+        commit.changed,
+        plan.days if plan.days is not None else commit.days,
+        commit.rows,
+        plan.reads,
+        table.definition_hash,
+        plan.full,
+        sum(s.rows for s in whole.aside),
+        (*run.warnings, *warnings(found, name)),
+    )
+
+
+def stage_plan(
+    project: Project, table: FeatureTable, lake: Lake, plan: MaterializationPlan, run: MaterializationRun
+) -> Iterator[ShardResult]:
+    """The shards' parts as they come; nothing is visible yet."""
+    pieces = _shards(project, table, lake, plan, run)
+    for done, (_, part) in enumerate(run.executor.map(compute_shard, pieces), start=1):
+        yield part
+        run.progress(done, len(pieces), f"features {table.name}")
+
+
+def commit_plan(lake: Lake, name: TableName, plan: MaterializationPlan, work: Work, whole: ShardResult) -> Commit:
+    """The one commit by which what was staged becomes visible."""
+    return lake.commit(name, whole.staged, replace="all" if plan.days is None else plan.days, work=work, base=plan.base)
+
+
+def define(project: Project, table: FeatureTable, lake: Lake) -> None:
+    """The table in the lake as it is declared: made, or given what the declaration gained."""
+    lake.create(
+        project.table_name(table.name),
+        feature_schema(table, project.gold[table.source]),
+        primary_key=table.primary_key,
+        timeseries=table.time,
+        grain=table.grain if table.time else None,
+        lag=table.lag if table.time else timedelta(0),
+        owner=table.owner or project.spec.owner,
+        description=table.description,
+        event_id=table.event_id,
+        properties={
+            "karat.definition_hash": table.definition_hash,
+            "karat.meanings": json.dumps(table.meanings),
+            "karat.source": table.source,
+        },
+    )
+
+
+def _shards(
+    project: Project, table: FeatureTable, lake: Lake, plan: MaterializationPlan, run: MaterializationRun
+) -> list[Shard]:
+    """The pieces of the work; none where gold has no rows for it."""
+    source, gold = project.gold[table.source], project.gold_name(table.source)
+    spans, days = None, None
+    if table.time:
+        computed = [d for d in plan.days if plan.last and d <= plan.last] if plan.days is not None else None
+        whole = [(plan.first, plan.last)] if plan.first and plan.last else []
+        spans = tuple(whole if computed is None else stretches(computed, bridge=table.lookback))
+        days = None if computed is None else frozenset(computed)
+        if not spans:
+            return []
+    extent = (spans[0][0], spans[-1][1]) if spans else None
+    rows = gold_rows(lake, gold, plan.reads, extent, table=table, source=source)
+    # The rows of other entities stay as they are, in the first shard: there must be one.
+    count = 1 if plan.entities is not None else run.shards or project.spec.feature_shards
+    of = count or _pieces(table, rows, extent, run.executor.workers)
+    return [
+        Shard(
+            project=project.name,
+            projects=project.path.parent,
+            environment=project.environment,
+            lake=lake.root,
+            table=table.name,
+            gold_version=plan.reads,
+            definition=table.definition_hash,
+            number=number,
+            of=of,
+            stretches=spans,
+            days=days,
+            probe=hash_probe(),
+            entities=plan.entities,
+        )
+        for number in range(of)
+    ]
+
+
+def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None, workers: int) -> int:
+    """As many shards as keep each within memory, by the rows that it reads and those that it makes, and as give every
+    worker its part; more than the workers are a multiple of them, so that none is idle in the last round."""
+    read = rows.select(pl.len()).collect(engine="streaming").item()
+    made = 0
+    if extent and table.rows == "window":
+        entities = rows.select(entity_hash(table).approx_n_unique()).collect(engine="streaming").item()
+        made = entities * ((extent[1] - extent[0]).days + 1)
+    most = max(read, made)
+    needed = max(1, math.ceil(most / ROWS_A_SHARD), min(workers, most // WORTH_A_WORKER))
+    return needed if needed <= workers else workers * math.ceil(needed / workers)
+
+
+def declared_table(project: Project, table: str) -> FeatureTable:
+    found = project.tables.get(table)
+    if found is None:
+        raise TableNotFound(
+            f"project {project.name!r} declares no feature table {table!r}",
+            where=str(project.path / "features"),
+            remedy=did_you_mean(table, project.tables),
+        )
+    return found
+
+
+def gold_version(project: Project, table: FeatureTable, lake: Lake) -> int:
+    gold = project.gold_name(table.source)
+    if not lake.exists(gold):
+        raise TableNotFound(
+            f"there is no gold table {gold}, which {table.name!r} reads",
+            where=str(lake.root),
+            remedy=f"make sample rows: karat sample {project.name}; or bring your own: "
+            f"karat ingest {project.name} {table.source} FILE",
+        )
+    return lake.version(gold)
+
+
+@contextmanager
+def placed(project: Project, table: FeatureTable) -> Iterator[None]:
+    """An error of the declaration says in which file that stands."""
+    try:
+        yield
+    except DeclarationError as error:
+        error.where = declared_in(project, table.name)
+        raise
+
+
+def declared_in(project: Project, table: str) -> str:
+    """``health_monitor/features/cost.py``: the file that names the table."""
+    for path in sorted((project.path / "features").glob("*.py")):
+        if f'"{table}"' in path.read_text() or f"'{table}'" in path.read_text():
+            return str(Path(project.name, "features", path.name))
+    return f"feature table {table!r}"

@@ -1,0 +1,164 @@
+"""The model card of a version: what it is, what it learned from, what it is worth, how sure that is, and why it is not
+worth more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import polars as pl
+
+from karat.declare.base import format_duration
+from karat.declare.models import Label, ModelSpec
+from karat.declare.project import Project
+from karat.training.gain_report import GainReport, Interval
+from karat.training.split import GAP, TEST, TRAIN
+from karat.training.train import TrainingResult
+from karat.training_sets.training_set import TrainingSet
+
+#: MLflow's limit on a version's description.
+DESCRIPTION_LIMIT = 5000
+_SHOWN = 8
+
+
+def card_summary(spec: ModelSpec, trained: TrainingResult, judged: GainReport | None) -> str:
+    """Markdown, the description of the version in the registry: the card in short."""
+    return "\n\n".join([spec.description, *_gains(trained, judged), *_why(spec, judged)])[:DESCRIPTION_LIMIT]
+
+
+def model_card(
+    project: Project,
+    spec: ModelSpec,
+    training_set: TrainingSet,
+    trained: TrainingResult,
+    judged: GainReport | None,
+    *,
+    split: pl.Series,
+    origins: Mapping[str, str],
+) -> str:
+    """Markdown, whole (after Mitchell and others, Model Cards for Model Reporting, 2019): a file of its run."""
+    parts = [
+        f"# {project.model_name(spec.name)}",
+        spec.description,
+        "\n".join(_what(spec, trained)),
+        "## Data\n\n" + "\n".join(_data(spec, training_set, origins)),
+        "## Split\n\n" + _split(project, spec, training_set.data, split),
+        f"## Worth, on the {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
+        *_gains(trained, judged),
+        *_why(spec, judged),
+        *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.holds) else []),
+        *([f"## Notes\n\n{spec.notes}"] if spec.notes else []),
+        *_leaning(trained),
+        *(["## Remarks\n\n" + "\n".join(f"- {w}" for w in trained.warnings)] if trained.warnings else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(spec: ModelSpec, trained: TrainingResult) -> Iterator[str]:
+    yield "| | |\n|---|---|"
+    yield f"| task | {spec.task} |"
+    yield f"| kind | {spec.kind} |"
+    if spec.owner:
+        yield f"| owner | {spec.owner} |"
+    chosen = {k: v for k, v in trained.parameters.items() if k in spec.parameters}
+    if chosen:
+        yield f"| parameters | `{json.dumps(chosen)}` |"
+    if spec.protected:
+        yield f"| protected | {', '.join(spec.protected)} |"
+
+
+def _data(spec: ModelSpec, training_set: TrainingSet, origins: Mapping[str, str]) -> Iterator[str]:
+    for lookup in training_set.lookups:
+        several = f", sequences of {lookup.sequence_length}" if lookup.sequence_length else ""
+        yield f"- `{lookup.table}`, Delta version {lookup.version}{several}: {', '.join(lookup.outputs)}"
+    for function in training_set.functions:
+        yield f"- feature function `{function.name}`: {function.output}"
+    if spec.label is not None:
+        yield f"- label `{spec.label.name}`: {_label(spec.label)}"
+    for table, origin in origins.items():
+        yield f"- gold table `{table}`: {origin or 'of unknown origin'}"
+    yield f"- {training_set.data.height} rows, digest `{training_set.digest}`"
+
+
+def _label(label: Label) -> str:
+    written = label.expression or "; ".join(f"{name}: {sql}" for name, sql in label.expressions.items())
+    text = f"`{' '.join(written.split())}` over gold table `{label.source}`"
+    if label.where:
+        text += f" where `{label.where}`"
+    if label.horizon is not None:
+        steps = f"{label.steps} windows of " if label.steps else ""
+        text += f", {steps}{format_duration(label.horizon)} from {format_duration(label.offset)} after the row on"
+    return text
+
+
+def _split(project: Project, spec: ModelSpec, data: pl.DataFrame, split: pl.Series) -> str:
+    time = project.tables[spec.spine_table].time
+    by = spec.split.by or ("time" if time else "entity")
+    told = []
+    for part, what in ((TRAIN, "to learn from"), (GAP, "in the gap between"), (TEST, "for the test")):
+        rows = data.filter(split == part)
+        if rows.height:
+            span = f" ({rows[time].min()!s} to {rows[time].max()!s})" if time else ""
+            told.append(f"{rows.height} rows {what}{span}")
+    return f"By {by}: {', '.join(told)}."
+
+
+def _figures(trained: TrainingResult, judged: GainReport | None) -> Iterator[str]:
+    truth, intervals = (judged.truth, judged.intervals) if judged else ({}, {})
+    rivals = [(name, rival.metrics) for name, rival in trained.reference_models.items()]
+    heads = ["metric", "model", "95 % interval", f"baseline `{trained.baseline_name}`", *(name for name, _ in rivals)]
+    yield f"| {' | '.join([*heads, *(['truth'] if truth else [])])} |"
+    yield "|" + "---|" * (len(heads) + bool(truth))
+    for metric, value in trained.metrics.items():
+        cells = [metric, f"{value:.4g}", _ends(intervals.get(metric)), _number(trained.baseline.get(metric))]
+        cells += [_number(metrics.get(metric)) for _, metrics in rivals]
+        yield f"| {' | '.join([*cells, *([_number(truth.get(metric))] if truth else [])])} |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _ends(interval: Interval | None) -> str:
+    if interval is None or not np.isfinite(interval.low):
+        return ""
+    return f"{interval.low:.4g} to {interval.high:.4g}"
+
+
+def _gains(trained: TrainingResult, judged: GainReport | None) -> Iterator[str]:
+    if judged is None:
+        yield "**Gain**: these rows allow no interval of the primary metric."
+        return
+    gain, metric, rows = judged.gain, judged.metric, trained.rows
+    yield (
+        f"**Gain** in {metric} over the baseline `{trained.baseline_name}`, more is better: {_over(gain)}. "
+        f"{rows['test']} test rows, {rows['train']} learned from; paired bootstrap of {judged.groups} {judged.drawn}."
+    )
+    for name, rival in judged.reference_models.items():
+        yield f"**Gain** over {name} ({trained.reference_models[name].name}) on the same rows: {_over(rival)}."
+    if judged.truth and judged.truth_gain is not None:
+        best = _over(judged.truth_gain)
+        text = f"**Truth**: the planted truth itself scores {judged.truth[metric]:.4g}, a gain of {best}."
+        if judged.attained is not None:
+            a = judged.attained
+            text += f" The model attains {a.value:.0%} of it (95 % interval {a.low:.0%} to {a.high:.0%})."
+        yield text
+
+
+def _over(interval: Interval) -> str:
+    if not np.isfinite(interval.low):
+        return f"{interval.value:.4g}, without an interval"
+    return f"{interval.value:.4g}, 95 % interval {interval.low:.4g} to {interval.high:.4g}"
+
+
+def _why(spec: ModelSpec, judged: GainReport | None) -> Iterator[str]:
+    if judged is not None and judged.why:
+        declared = [spec.limits.strip().rstrip(".")] if spec.limits else []
+        yield "**Why not more**\n\n" + "\n".join(f"- {reason}." for reason in (*judged.why, *declared))
+
+
+def _leaning(trained: TrainingResult) -> Iterator[str]:
+    leaning = [(name, share) for name, share in trained.importance.items() if share > 0][:_SHOWN]
+    if leaning:
+        yield "## What it leans on\n\n" + ", ".join(f"{name} {share:.0%}" for name, share in leaning)

@@ -1,0 +1,67 @@
+"""Checks of a table's days: its newest, and how many rows each has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from statistics import median
+from typing import Any
+
+from karat.declare.base import format_duration
+from karat.declare.checks import Fresh, Volume
+from karat.quality.check_results import EXAMPLES, CheckResult
+
+_DAY = timedelta(days=1)
+
+
+def judge_fresh(check: Fresh, newest: date | datetime | None, now: datetime) -> CheckResult:
+    """``newest`` is the latest time of the table (a DATE means 00:00 UTC), None where it has no rows."""
+    if check.as_of is not None:
+        now = _instant(check.as_of) + _DAY
+    if newest is None:
+        return CheckResult(check, 1, 1, ('{"newest":null}',))
+    age = now - _instant(newest)
+    told = {"newest": str(newest), "age": format_duration(timedelta(hours=age // timedelta(hours=1)))}
+    stale = age > check.within
+    return CheckResult(check, 1, int(stale), (json.dumps(told),) if stale else ())
+
+
+def judge_volume(check: Volume, rows: Mapping[date, int] | int) -> CheckResult:
+    """``rows`` of each day that has any, or in all where the table has no time."""
+    if isinstance(rows, int):
+        broken = not _within(rows, check.low, check.high)
+        return CheckResult(check, 1, int(broken), (json.dumps({"rows": rows}),) if broken else ())
+    if not rows:
+        return CheckResult(check, 1, 1, ('{"rows":0}',))
+    newest, first = max(rows), min(rows)
+    days = [newest - n * _DAY for n in range(check.last) if newest - n * _DAY >= first]
+    broken_days = [told for day in days if (told := _judge_day(check, rows, day)) is not None]
+    return CheckResult(check, len(days), len(broken_days), tuple(json.dumps(t) for t in broken_days[:EXAMPLES]))
+
+
+def _judge_day(check: Volume, rows: Mapping[date, int], day: date) -> dict[str, Any] | None:
+    """What is wrong with the day, or None."""
+    has = rows.get(day, 0)
+    told = {"day": str(day), "rows": has}
+    if not has and check.gaps:
+        return None
+    if not has or not _within(has, check.low, check.high):
+        return told
+    before = [rows[d] for n in range(1, check.days + 1) if (d := day - n * _DAY) in rows]
+    if not check.relative or not before:
+        return None
+    usual = median(before)
+    low = None if check.fall is None else (1 - check.fall) * usual
+    high = None if check.rise is None else (1 + check.rise) * usual
+    return None if _within(has, low, high) else {**told, "median": usual}
+
+
+def _within(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _instant(value: date | datetime) -> datetime:
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return datetime(value.year, value.month, value.day, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Training sets: a spine, its looked-up features and labels; frozen, pinned to versions, and reproducible."""

@@ -1,0 +1,128 @@
+"""One loaded version of a model, and how it comes to be. Heavy to import: only the loading thread does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from karat.declare.project_catalog import ProjectCatalog
+from karat.errors import EntityNotFound, InvalidRequest
+from karat.inference.prediction_log import close_logs, open_log
+from karat.inference.predictor import Predictor
+from karat.inference.request import PredictionRequest
+from karat.lake import Lake
+from karat.names import ModelName
+from karat.online import open_store
+from karat.registry import ModelVersion, open_registry
+from karat.settings import Settings
+from karat.training_sets.functions import FunctionLibrary
+
+__all__ = ["LoadedVersion", "close_logs", "load"]
+#: A model whose prediction takes longer is asked in a thread of its own, so that the others need not wait for it.
+QUICK_SECONDS = 0.002
+
+
+@dataclass
+class RequestCounts:
+    """What one loaded version has answered in this replica."""
+
+    predictions: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    last: datetime | None = None
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A loaded version: never changed, only replaced by another."""
+
+    registered: ModelVersion
+    predictor: Predictor
+    quick: bool
+    loaded_at: datetime
+    counted: RequestCounts = field(default_factory=RequestCounts, compare=False)
+
+    @property
+    def name(self) -> ModelName:
+        return self.registered.name
+
+    @property
+    def version(self) -> int:
+        return self.registered.version
+
+    def at_once(self, fields: Mapping[str, Any]) -> bool:
+        """Whether the answer takes so little that nobody need mind waiting for it: no past date, no slow model."""
+        named = fields["keys"].keys()
+        return self.quick and fields["as_of_date"] is None and self.predictor.time_columns.isdisjoint(named)
+
+    def answer(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """``fields`` as PredictionRequest has them -> the prediction. Raises as ``Predictor.predict`` does."""
+        counted, began = self.counted, time.perf_counter()
+        try:
+            answer = self.predictor.predict(PredictionRequest(**fields))
+        except (InvalidRequest, EntityNotFound):
+            raise
+        except Exception:
+            counted.errors += 1
+            raise
+        counted.predictions += 1
+        counted.seconds += time.perf_counter() - began
+        counted.last = datetime.now(UTC)
+        return answer
+
+    def described(self) -> dict[str, Any]:
+        """What a list of models says of it."""
+        return {
+            "run_id": self.registered.run_id,
+            "task": self.predictor.model.task,
+            "kind": self.registered.tags.get("karat.kind"),
+            "metrics": self.registered.metrics,
+            "baseline": self.registered.baseline,
+            "keys": self.predictor.key_columns,
+            "features": self.predictor.types,
+            "loaded_at": self.loaded_at.isoformat(timespec="seconds"),
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Document 002's health of a model."""
+        counted = self.counted
+        asked = counted.predictions + counted.errors
+        return {
+            "model_name": self.name.name,
+            "model_version": self.version,
+            "status": "DEPLOYED",
+            "deployed_at": self.loaded_at.isoformat(timespec="seconds"),
+            "prediction_count": counted.predictions,
+            "avg_latency_ms": round(counted.seconds / counted.predictions * 1000, 3) if counted.predictions else None,
+            "error_rate": counted.errors / asked if asked else None,
+            "drift_detected": None,
+            "last_prediction_at": counted.last.isoformat(timespec="milliseconds") if counted.last else None,
+        }
+
+
+def load(settings: Settings, name: ModelName, version: int) -> LoadedVersion:
+    """Raises what the registry and the online store raise."""
+    registry = open_registry(settings)
+    registered = registry.version(name, version)
+    predictor = Predictor(
+        registry.load(registered),
+        open_store(settings),
+        Lake(settings.lake, settings.environment),
+        FunctionLibrary(settings),
+        log=open_log(settings),
+        projects=ProjectCatalog(settings),
+    )
+    return LoadedVersion(registered, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
+
+
+def _seconds(predictor: Predictor) -> float:
+    """How long a prediction takes without its look-up, the first one left out."""
+    taken = []
+    for _ in range(4):
+        began = time.perf_counter()
+        predictor.rehearse()
+        taken.append(time.perf_counter() - began)
+    return min(taken[1:])

@@ -1,0 +1,114 @@
+"""Erasing a person wins over pins: no file holds them any more, and what is left comes back by its digest."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from karat.declare import Project
+from karat.errors import RebuildFailed, WrongCall
+from karat.lake import Lake
+from karat.lifecycle import erase, make_candidate, pins_of, retain
+from karat.lifecycle import erasure as module
+from karat.registry import ModelVersion, Registry
+from karat.training_sets.reproduce import ErasedRows, rebuild_training_set
+
+GONE = pl.DataFrame({"customer": ["c007", "c011"]})
+
+
+@pytest.fixture
+def models(shop_features: Project, lake: Lake, registry: Registry) -> list[ModelVersion]:
+    """Two live versions on two versions of the table; then the table moves on."""
+    name, made = shop_features.table_name("people_features"), []
+    for _ in range(2):
+        made.append(make_candidate(shop_features, shop_features.models["leaver"], lake, registry).version)
+        lake.overwrite(name, lake.read(name).with_columns(pl.col("age") + 1))
+    return made
+
+
+def holds(lake: Lake, catalog: str, schemas: tuple[str, ...]) -> list[str]:
+    """The files under these schemas that have one of the two in any column of text."""
+    found = []
+    for schema in schemas:
+        for file in (lake.root / catalog / schema).rglob("*.parquet"):
+            if "_delta_log" in file.parts:
+                continue
+            frame = pl.read_parquet(file, hive_partitioning=False)
+            texts = frame.select(pl.col(pl.String))
+            if texts.width and texts.select(pl.any_horizontal(pl.all().is_in(GONE["customer"].to_list())).any()).item():
+                found.append(str(file))
+    return found
+
+
+def again(lake: Lake, registry: Registry, version: ModelVersion):
+    version = registry.version(version.name, version.version)
+    return rebuild_training_set(lake, registry.metadata(version), erased=ErasedRows.of(version.tags))
+
+
+def test_no_file_holds_them_and_models_come_back_without(
+    shop_features: Project, lake: Lake, registry: Registry, models
+) -> None:
+    name = shop_features.table_name("people_features")
+    before = [again(lake, registry, v) for v in models]
+    assert holds(lake, "shop_dev", ("features", "models"))
+    done = erase(lake, registry, name, GONE)
+    assert (done.rows, done.models) == (2, {v.uri: 2 for v in models})
+    assert [f for f in holds(lake, "shop_dev", ("features", "models")) if "people_features" in f or "spine" in f] == []
+    for version, was in zip(models, before, strict=True):
+        made = again(lake, registry, version)
+        kept = was.data.filter(~pl.col("customer").is_in(GONE["customer"].to_list()))
+        assert made.data.equals(kept)
+        assert made.erased_rows == 2
+        tags = registry.version(version.name, version.version).tags
+        assert tags["karat.rebuildable"] == f"but for 2 of {was.data.height} rows, which were erased"
+        assert registry.spine(version).filter(pl.col("customer").is_in(GONE["customer"].to_list())).is_empty()
+    with pytest.raises(RebuildFailed, match="2 of 600 rows are missing"):
+        rebuild_training_set(lake, registry.metadata(models[0]))
+    assert lake.read(name).filter(pl.col("customer").is_in(GONE["customer"].to_list())).is_empty()
+    other = pl.DataFrame({"customer": ["c020", "nobody"]})  # a second time, another one
+    assert erase(lake, registry, name, other).models == {v.uri: 3 for v in models}
+    assert again(lake, registry, models[0]).erased_rows == 3
+    assert erase(lake, registry, name, other).rows == 0
+    for table in (t for t in lake.tables("shop_dev", "models") if t.table.startswith("pinned__")):
+        lake.overwrite(table, lake.read(table).tail(5))  # what is left is checked too
+    with pytest.raises(RebuildFailed, match="is not what it was: what was left"):
+        again(lake, registry, models[0])
+    registry.delete(models[0])
+    registry.delete(models[1])
+    retain(lake, registry, "shop_dev", keep=module._KEEP, dry_run=False)
+    assert [t for t in lake.tables("shop_dev", "models") if t.table.startswith("pinned__")] == []
+
+
+@pytest.mark.parametrize("step", ["_keep_rest", "_purge", "_after"])
+def test_killed_in_the_middle_the_next_call_does_the_rest(
+    shop_features: Project, lake: Lake, registry: Registry, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    version = make_candidate(shop_features, shop_features.models["leaver"], lake, registry).version
+    name, inner = shop_features.table_name("people_features"), getattr(module, step)
+
+    def killed(*args: object, **kwargs: object) -> object:
+        inner(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            erase(lake, registry, name, GONE)
+    assert erase(lake, registry, name, GONE).models == {version.uri: 2}
+    assert [f for f in holds(lake, "shop_dev", ("features", "models")) if "people_features" in f or "spine" in f] == []
+    made = again(lake, registry, version)
+    assert (made.erased_rows, made.digest) == (2, ErasedRows.of(registry.version(version.name, 1).tags).digest)
+
+
+def test_who_is_not_there_and_what_is_no_key(shop_features: Project, lake: Lake, registry: Registry) -> None:
+    name = shop_features.table_name("people_features")
+    version = make_candidate(shop_features, shop_features.models["leaver"], lake, registry).version
+    done = erase(lake, registry, name, pl.DataFrame({"customer": ["nobody"]}))
+    assert (done.rows, done.models) == (0, {})
+    assert again(lake, registry, version).erased_rows == 0
+    assert "karat.erased" not in registry.version(version.name, 1).tags
+    with pytest.raises(WrongCall, match="no key column"):
+        erase(lake, registry, name, pl.DataFrame({"city": ["Bern"]}))
+    with pytest.raises(WrongCall, match="nobody is named"):
+        erase(lake, registry, name, GONE.clear())
+    assert name in pins_of(registry, module._KEEP, version.created).tables

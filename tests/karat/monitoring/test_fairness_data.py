@@ -1,0 +1,40 @@
+"""Which groups the audit of fairness sees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+
+from karat.declare import FeatureTable, Project, aggregate
+from karat.declare.models import Lookup
+from karat.lake import Lake
+from karat.monitoring.fairness_data import _groups
+
+
+def test_a_protected_column_of_another_table_is_looked_up_for_the_models_own_rows(shop: Project, lake: Lake) -> None:
+    """Of a table with a time of its own the newest row that was known on the row's day."""
+    tiers = FeatureTable(
+        name="tiers",
+        description="What a customer belongs to",
+        source="orders",
+        entity=("customer",),
+        time="since",
+        features=(aggregate("tier", "max", "channel", window="7d", description="Tier", dtype="string"),),
+    )
+    project = replace(shop, tables={**shop.tables, "tiers": tiers})
+    spec = project.models["next_week"]
+    lookups = (*spec.lookups, Lookup(table="tiers", features=("tier",)))
+    spec = spec.model_copy(update={"lookups": lookups, "protected": ("tier",)})
+    rows = pl.DataFrame({"customer": "a", "since": [date(2026, 1, 1), date(2026, 2, 1)], "tier": ["low", "high"]})
+    lake.create(
+        project.table_name("tiers"), rows.to_arrow().schema, primary_key=["customer", "since"], timeseries="since"
+    )
+    lake.overwrite(project.table_name("tiers"), rows)
+    champion: Any = SimpleNamespace(project=project, spec=spec, lake=lake)
+    keys = pl.DataFrame({"customer": ["a", "a", "b"], "day": [date(2026, 1, 20), date(2026, 3, 1), date(2026, 3, 1)]})
+    (tier,) = _groups(champion, keys)
+    assert tier.to_list() == ["low", "high", None]
