@@ -21,7 +21,7 @@ from karat.inference.consistency import Consistency, check_consistency
 from karat.lake import DAY_COLUMN, EVENT, Commit, Lake, TableInfo
 from karat.lake.conform import conform
 from karat.lake.schema import define
-from karat.lifecycle import ErasureResult, erase, log_user_model
+from karat.lifecycle import ErasureResult, erase, log_user_model, rebuild
 from karat.names import ModelName, TableName
 from karat.online import OnlineStore, PublishResult, open_store, publish_table
 from karat.registry import ModelVersion, Registry, open_registry
