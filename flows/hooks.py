@@ -10,8 +10,7 @@ from prefect import Flow
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
 from prefect.blocks.webhook import Webhook
-from prefect.client.schemas.objects import FlowRun
-from prefect.states import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from infra.jobs import Jobs

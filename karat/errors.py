@@ -88,11 +88,11 @@ class KaratError(Exception):
             lines.append(f"  do: {self.remedy}")
         return "\n".join(lines)
 
-    def __reduce__(self):  # errors cross process borders: Ray and Prefect pickle them
+    def __reduce__(self) -> tuple[object, ...]:  # errors cross process borders: Ray and Prefect pickle them
         return _rebuild, (type(self), self.what, self.where, self.remedy, self.__dict__)
 
 
-def _rebuild(cls: type[KaratError], what: str, where: str, remedy: str, state: dict) -> KaratError:
+def _rebuild(cls: type[KaratError], what: str, where: str, remedy: str, state: dict[str, object]) -> KaratError:
     error = cls.__new__(cls)
     Exception.__init__(error, what, where, remedy)
     error.__dict__.update(state)

@@ -7,9 +7,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from prefect import Task, get_run_logger
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
-from prefect.states import State
 
 from infra.job_records import Outcome, Program, is_transient
 from infra.jobs import Jobs, spec_of

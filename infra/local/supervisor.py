@@ -14,6 +14,7 @@ import xmlrpc.client
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
@@ -161,7 +162,7 @@ stdout_logfile_backups = 2
         except (xmlrpc.client.Fault, *_SILENT):
             return
 
-    def _call(self, verb: str, *arguments: object):
+    def _call(self, verb: str, *arguments: object) -> Any:
         transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
         with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
             return getattr(proxy.supervisor, verb)(*arguments)

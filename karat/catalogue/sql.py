@@ -36,7 +36,8 @@ def query(text: str, views: Views, *, limit: int | None = None) -> pl.DataFrame:
         asked = text.strip().rstrip(";") if changed is None else _text(connection, changed)
         try:
             rows = connection.sql(asked if limit is None else f"SELECT * FROM ({asked}) LIMIT {limit}")
-            return rows.pl()
+            made: pl.DataFrame = rows.pl()
+            return made
         except duckdb.Error as error:
             hints = [line.strip() for line in str(error).splitlines() if line.startswith(("Candidate", "Did you"))]
             raise WrongCall(

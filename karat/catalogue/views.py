@@ -16,8 +16,7 @@ from karat.declare import Project
 from karat.errors import PlatformError, StoreError
 from karat.lake import Lake
 from karat.monitoring import drift_name
-from karat.names import ModelName, TableName
-from karat.names import prediction_log_name as log_table
+from karat.names import ModelName, TableName, prediction_log_name
 
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from karat.registry import ModelVersion, Registry
@@ -172,7 +171,11 @@ class Views:
         tables = [t for c in self._catalogs for t in self.lake.tables(c, "predictions")]
         # A batch table repeats what the tables of its models say.
         frames = [_batch(self.lake, t) for t in tables if "karat.model" in self.lake.info(t).properties]
-        frames += [_online(self.lake, log_table(c)) for c in self._catalogs if self.lake.exists(log_table(c))]
+        frames += [
+            _online(self.lake, prediction_log_name(c))
+            for c in self._catalogs
+            if self.lake.exists(prediction_log_name(c))
+        ]
         rows = pl.concat([pl.LazyFrame(schema=_PREDICTIONS).drop("prediction_count"), *frames])
         counted = pl.len().over("model_id", "version").cast(pl.Int64).alias("prediction_count")
         return rows.with_columns(counted)

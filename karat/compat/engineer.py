@@ -15,7 +15,7 @@ from karat.compat.timestamps import day, moment
 from karat.declare import FeatureTable
 from karat.errors import InvalidRequest, WrongCall, did_you_mean
 from karat.executors import Executor, Progress, silent
-from karat.features import BackfillResult, JoinResult, MaterializationResult, Status, backfill, features_as_of
+from karat.features import BackfillRequest, JoinResult, MaterializationResult, Status, backfill, features_as_of
 from karat.features.schema import POLARS
 from karat.online import coerce_key
 from karat.settings import Settings
@@ -107,7 +107,7 @@ class FeatureEngineer:
         ids, results = None if entity_ids is None else list(entity_ids), []
         for found in self.found(feature_names):
             entities = None if ids is None else entities_of(found, ids)
-            wanted = BackfillResult((found.table.name,), day(start_date), day(end_date), entities)
+            wanted = BackfillRequest((found.table.name,), day(start_date), day(end_date), entities)
             results += backfill(found.project, wanted, self.client.lake, executor=executor, progress=progress)
         return results
 

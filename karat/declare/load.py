@@ -114,7 +114,8 @@ def _project_spec(path: Path, environment: str, errors: list[str]) -> ProjectSpe
     for name, over in own.items() if isinstance(own, dict) else ():
         errors.extend(_environment_problems(path, data, str(name), over))
     if errors:
-        return base
+        made: ProjectSpec | None = base
+        return made
     return ProjectSpec.model_validate(_merge(data, (own or {}).get(environment, {})))
 
 

@@ -1,6 +1,6 @@
 """Gold to feature tables, and feature tables to rows: windows, incremental computation, as-of join, statistics."""
 
-from karat.features.backfilling import BackfillResult, backfill
+from karat.features.backfilling import BackfillRequest, backfill
 from karat.features.daily_statistics import daily_statistics, keep_statistics
 from karat.features.engine import compute_frame
 from karat.features.freshness import Freshness, is_fresh, redefined
@@ -11,7 +11,7 @@ from karat.features.sequences import SequenceResult, sequence_join
 from karat.features.statistics import statistics
 
 __all__ = [
-    "BackfillResult",
+    "BackfillRequest",
     "Freshness",
     "JoinResult",
     "MaterializationResult",

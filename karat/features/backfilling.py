@@ -32,7 +32,7 @@ from karat.quality.gold_check import check_gold
 
 
 @dataclass(frozen=True)
-class BackfillResult:
+class BackfillRequest:
     """What is to be filled: the days ``first`` to ``last``, both included, of ``tables``.
 
     ``entities`` narrows it to these (a frame with the entity columns); ``forced`` recomputes what stands already.
@@ -47,7 +47,7 @@ class BackfillResult:
 
 def backfill(
     project: Project,
-    wanted: BackfillResult,
+    wanted: BackfillRequest,
     lake: Lake,
     *,
     executor: Executor | None = None,
@@ -73,7 +73,7 @@ def backfill(
 
 
 def fill_table(
-    project: Project, table: FeatureTable, lake: Lake, wanted: BackfillResult, executor: Executor
+    project: Project, table: FeatureTable, lake: Lake, wanted: BackfillRequest, executor: Executor
 ) -> MaterializationResult:
     """One table's part of a backfill."""
     if table.time is None:
@@ -89,7 +89,7 @@ def fill_table(
 
 
 def _fill(
-    project: Project, table: FeatureTable, lake: Lake, wanted: BackfillResult, executor: Executor
+    project: Project, table: FeatureTable, lake: Lake, wanted: BackfillRequest, executor: Executor
 ) -> MaterializationResult:
     version = gold_version(project, table, lake)
     looked = check_gold(project, table.source, lake, version, since=good_version(project, table, lake))

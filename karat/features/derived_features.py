@@ -79,7 +79,8 @@ def _by_sql(
 
     def by_sql(frame: pl.DataFrame) -> pl.Series:
         connection.register("block", plain_times(frame.select(read)))
-        return connection.sql(f"SELECT ({sql}\n) AS v FROM block").pl().to_series()
+        made: pl.Series = connection.sql(f"SELECT ({sql}\n) AS v FROM block").pl().to_series()
+        return made
 
     return by_sql
 
@@ -125,6 +126,7 @@ def evaluate_one(feature: Feature, frame: pl.DataFrame) -> pl.Series:
     with kept_connection(), connect() as connection:
         connection.register("block", plain_times(frame))
         try:
-            return connection.sql(f"SELECT ({feature.sql}\n) AS v FROM block").pl().to_series()
+            made: pl.Series = connection.sql(f"SELECT ({feature.sql}\n) AS v FROM block").pl().to_series()
+            return made
         finally:
             connection.unregister("block")

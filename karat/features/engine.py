@@ -106,7 +106,8 @@ def _as_it_stands(column: pl.Series, feature: Plain) -> pl.Series:
 def _sql_over(connection: duckdb.DuckDBPyConnection, tiles: pl.DataFrame, sql: str) -> pl.DataFrame:
     connection.register("tiles", tiles)
     try:
-        return connection.sql(sql).pl()
+        made: pl.DataFrame = connection.sql(sql).pl()
+        return made
     finally:
         connection.unregister("tiles")
 

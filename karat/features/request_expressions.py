@@ -57,7 +57,8 @@ def _by_sql(plan: RequestPlan, expressions: tuple[str, ...], frame: pl.DataFrame
                 f"{typed_value(e, str(t))} AS c{i}"
                 for i, (e, t) in enumerate(zip(expressions, bare.types, strict=True))
             ]
-            return connection.sql(f"SELECT {', '.join(columns)} FROM tail").pl()
+            made: pl.DataFrame = connection.sql(f"SELECT {', '.join(columns)} FROM tail").pl()
+            return made
         except duckdb.Error as error:
             raise Place(plan.table.name).error(
                 f"{' and '.join(expressions)}: {why(error)}", remedy="send the columns that the event's features read"

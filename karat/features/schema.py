@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pyarrow as pa
 
-from karat.declare import FeatureTable, GoldTable
+from karat.declare import Feature, FeatureTable, GoldTable
 from karat.declare.base import ARROW
 from karat.errors import DeclarationError, did_you_mean
 from karat.features.expressions import Place
@@ -49,7 +49,7 @@ def _key_field(column: str, source: GoldTable, place: Place) -> pa.Field:
     return pa.field(column, ARROW[declared.dtype], nullable=False, metadata={"comment": declared.description})
 
 
-def _comment(feature) -> str:
+def _comment(feature: Feature) -> str:
     return f"{feature.description} (deprecated: {feature.deprecated})" if feature.deprecated else feature.description
 
 

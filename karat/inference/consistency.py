@@ -15,13 +15,13 @@ import polars as pl
 
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import NoDataToCompare, WrongCall
-from karat.inference.prediction_log import as_json, log_table
+from karat.inference.prediction_log import as_json
 from karat.inference.reads import KEY_TYPES
 from karat.inference.request import typed_values
 from karat.inference.vector import VectorReader
 from karat.lake import Lake
 from karat.lifecycle.consistency_gate import record_consistency
-from karat.names import ModelName
+from karat.names import ModelName, prediction_log_name
 from karat.online import coerce_key, dtype_of
 from karat.registry import Registry
 from karat.training_sets.feature_join import join_features
@@ -84,7 +84,7 @@ def check_consistency(
     if not served:
         raise NoDataToCompare(
             f"no prediction of {model} is in the sample",
-            where=str(log_table(model.catalog)),
+            where=str(prediction_log_name(model.catalog)),
             remedy="take a greater share or a longer time; the log is written some seconds after a prediction",
         )
     groups: dict[tuple[int, tuple[str, ...]], list[dict[str, Any]]] = {}
@@ -106,7 +106,7 @@ def check_consistency(
 
 
 def _logged(lake: Lake, model: ModelName, since: datetime | None, until: datetime | None) -> list[dict[str, Any]]:
-    name = log_table(model.catalog)
+    name = prediction_log_name(model.catalog)
     if not lake.exists(name):
         return []
     rows = lake.scan(name).filter(pl.col("model_name") == str(model))

@@ -24,8 +24,7 @@ import pyarrow as pa
 
 from karat.errors import KaratError
 from karat.lake import Lake, Work
-from karat.names import ModelName
-from karat.names import prediction_log_name as log_table
+from karat.names import ModelName, prediction_log_name
 from karat.settings import PredictionLogSettings, Settings
 
 log = logging.getLogger("karat.predictions")
@@ -134,7 +133,7 @@ class PredictionLog:
 
 def append(lake: Lake, catalog: str, frame: pl.DataFrame, *, writer: str) -> None:
     """Adds rows of SCHEMA to the catalog's log in one commit, once. Raises what the lake raises."""
-    name = log_table(catalog)
+    name = prediction_log_name(catalog)
     if not lake.exists(name):
         lake.create(
             name,

@@ -29,7 +29,8 @@ def _inputs(values: np.ndarray, layer: Layer) -> np.ndarray:
     """(c, steps, n) -> (gates x h, steps, n), all steps in one product."""
     channels, steps, rows = values.shape
     flat = layer.input @ values.reshape(channels, steps * rows) + layer.bias[:, None]
-    return flat.reshape(-1, steps, rows)
+    made: np.ndarray = flat.reshape(-1, steps, rows)
+    return made
 
 
 def lstm(values: np.ndarray, layer: Layer) -> np.ndarray:

@@ -92,7 +92,8 @@ class Linear(Kind):
             known = (codes >= 0) & (codes < len(table))
             terms[:, column] = np.where(known, table[np.where(known, codes, 0).astype(np.intp)], 0.0)
         np.copyto(terms, self._missing[output], where=np.isnan(X))
-        return terms
+        made: np.ndarray = terms
+        return made
 
     def _sums(self, X: np.ndarray) -> np.ndarray:
         """(n, outputs): the linear predictor. Sums run along each row alone, so that a row's never depends on n."""

@@ -46,7 +46,8 @@ class Network(nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         states, _ = self.cells(X)
-        return self.head(self.dropout(states[:, -1])) + self.skip(X[:, -1])
+        made: torch.Tensor = self.head(self.dropout(states[:, -1])) + self.skip(X[:, -1])
+        return made
 
     def arrays(self) -> dict[str, np.ndarray]:
         names = {"weight_ih": "input", "weight_hh": "hidden", "bias_ih": "bias", "bias_hh": "hidden_bias"}

@@ -30,6 +30,8 @@ def _without(library: str) -> Iterator[None]:
 with _without("torch"):
     import skops.io
 
+__all__ = ["FILE", "load", "save", "skops"]
+
 Estimator = TypeVar("Estimator")
 FILE = "estimator.skops"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def check_nodes(left: np.ndarray, right: np.ndarray, leaf: np.ndarray, feature: 
         )
 
 
-def check_forest(trees: Iterable, features: int, outputs: int, values: int) -> None:
+def check_forest(trees: Iterable[Any], features: int, outputs: int, values: int) -> None:
     """``trees``: ``sklearn.tree._tree.Tree`` objects, each with ``values`` values of each of ``outputs`` a node."""
     for tree in trees:
         leaf = tree.children_left == -1

@@ -111,9 +111,11 @@ class GradientBoosting(Kind):
             for column, tree in enumerate(trees):
                 raw[:, column] += tree(X, bitsets, positions, 1)
         if self.task == "regression":
-            return estimator._loss.link.inverse(raw[:, 0])
+            made: np.ndarray = estimator._loss.link.inverse(raw[:, 0])
+            return made
         chances = estimator._loss.predict_proba(raw)
-        return chances if self.task == "multiclass" else chances[:, 1]
+        chosen: np.ndarray = chances if self.task == "multiclass" else chances[:, 1]
+        return chosen
 
     def _state(self) -> dict[str, Any]:
         return {

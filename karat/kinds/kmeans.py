@@ -58,7 +58,8 @@ class KMeans(Kind):
     def _nearest(self, Z: np.ndarray) -> np.ndarray:
         # One center at a time: the sum runs along each row alone, so that a row's never depends on the others.
         distances = [((Z - center) ** 2).sum(axis=1) for center in self._centers]
-        return np.argmin(distances, axis=0)
+        made: np.ndarray = np.argmin(distances, axis=0)
+        return made
 
     def importance(self) -> np.ndarray:
         """Shares of the variance between the clusters."""

@@ -153,7 +153,8 @@ class LightGBM(Kind):
     def importance(self) -> np.ndarray:
         """Shares of the total gain."""
         gain = np.sum([b.feature_importance("gain") for b in self._boosters], axis=0)
-        return gain / gain.sum() if gain.sum() else gain
+        made: np.ndarray = gain / gain.sum() if gain.sum() else gain
+        return made
 
     def _state(self) -> dict[str, Any]:
         return {"boosters": len(self._boosters)}

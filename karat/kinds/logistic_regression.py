@@ -22,8 +22,10 @@ class LogisticRegression(Linear):
     def predict(self, X: np.ndarray) -> np.ndarray:
         sums = self._sums(X)
         if self.task == "binary":
-            return expit(sums[:, 0])
+            made: np.ndarray = expit(sums[:, 0])
+            return made
         if sums.shape[1] == 1:  # two classes have one sum between them
             chance = expit(sums)
             return np.hstack([1 - chance, chance])
-        return softmax(sums, axis=1)
+        chances: np.ndarray = softmax(sums, axis=1)
+        return chances

@@ -71,7 +71,8 @@ class RandomForest(Kind):
         return total / len(self._trees)
 
     def importance(self) -> np.ndarray:
-        return self._forest.feature_importances_
+        made: np.ndarray = self._forest.feature_importances_
+        return made
 
     def _save_estimator(self, folder: Path) -> None:
         _skops.save(self._forest, folder)

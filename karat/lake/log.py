@@ -58,7 +58,8 @@ def find_add(table: Path, path: str, before: int) -> dict[str, Any] | None:
     for version in range(before, -1, -1):
         for action in actions(table, version):
             if action.get("add", {}).get("path") == path:
-                return action["add"]
+                made: dict[str, Any] | None = action["add"]
+                return made
     return None
 
 

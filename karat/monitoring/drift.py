@@ -78,7 +78,8 @@ def population_stability(reference: pl.Series, current: pl.Series, threshold: fl
 
 def _numbers(column: pl.Series) -> np.ndarray:
     values = column.drop_nulls().cast(pl.Float64).to_numpy()
-    return values[~np.isnan(values)]
+    made: np.ndarray = values[~np.isnan(values)]
+    return made
 
 
 def _binned(column: pl.Series, edges: np.ndarray) -> pl.Series:

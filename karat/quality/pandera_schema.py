@@ -50,7 +50,8 @@ def _rule(check: RowCheck) -> pa.Check:
     """By the same expression that Karat asks."""
 
     def holds(data: Any) -> pl.LazyFrame:
-        return data.lazyframe.select(~check.broken())
+        made: pl.LazyFrame = data.lazyframe.select(~check.broken())
+        return made
 
     return pa.Check(holds, name=check.name, raise_warning=check.on_fail == "warn")
 

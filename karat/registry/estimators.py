@@ -87,11 +87,12 @@ class Estimator:
         if self.task == "regression":
             return np.asarray(self.estimator.predict(X), dtype=np.float64).reshape(-1)
         if not hasattr(self.estimator, "predict_proba"):
-            return (
+            made: np.ndarray = (
                 (np.asarray(self.estimator.predict(X))[:, None] == np.array(self.classes))
                 .astype(np.float64)[:, slice(1, 2) if self.task == "binary" else slice(None)]
                 .squeeze(axis=1 if self.task == "binary" else ())
             )
+            return made
         chances = np.asarray(self.estimator.predict_proba(X), dtype=np.float64)
         return chances[:, 1] if self.task == "binary" else chances
 

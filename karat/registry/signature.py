@@ -11,6 +11,8 @@ from mlflow.types.schema import Array
 
 from karat.errors import SignatureError, did_you_mean
 
+__all__ = ["ModelSignature", "check_given", "sign"]
+
 _INPUT = {"string": DataType.string, "date": DataType.datetime, "timestamp": DataType.datetime}
 
 

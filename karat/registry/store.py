@@ -299,7 +299,8 @@ class Registry:
         if self.connection.empty:
             return None
         try:
-            return self.connection.models.get_model_version_by_alias(str(model), alias)
+            made: MlflowVersion | None = self.connection.models.get_model_version_by_alias(str(model), alias)
+            return made
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no alias
                 raise

@@ -143,7 +143,8 @@ def _of_chances(metric: str, positive: np.ndarray, score: np.ndarray, threshold:
 def _surprise(chance: np.ndarray) -> np.ndarray:
     """Minus the logarithm, of no less than the type's own precision, as scikit-learn has it."""
     least = np.finfo(chance.dtype).eps
-    return -np.log(np.clip(chance, least, 1 - least).astype(float))
+    made: np.ndarray = -np.log(np.clip(chance, least, 1 - least).astype(float))
+    return made
 
 
 def _decided(metric: str, positive: np.ndarray, decided: np.ndarray) -> ResampledMetric | None:

@@ -48,7 +48,8 @@ def _rand(sums: np.ndarray, *, width: int) -> np.ndarray:
 
 
 def _pairs(number: np.ndarray) -> np.ndarray:
-    return number * (number - 1) / 2
+    made: np.ndarray = number * (number - 1) / 2
+    return made
 
 
 def _silhouette(space: np.ndarray, clusters: np.ndarray) -> ResampledMetric | None:

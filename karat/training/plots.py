@@ -51,7 +51,8 @@ def _figure(trained: TrainingResult, title: str, panels: int = 1, size: tuple[fl
         axis.grid(True, alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_axisbelow(True)
-    return axes
+    made: list[Axes] = axes
+    return made
 
 
 def _of(axis: Axes) -> Figure:
@@ -66,7 +67,8 @@ def _judged(trained: TrainingResult) -> str:
 
 def _positive(trained: TrainingResult) -> np.ndarray:
     y = trained.test_labels.to_numpy()
-    return y == trained.model.classes[1] if trained.model.classes else y.astype(float) == 1
+    made: np.ndarray = y == trained.model.classes[1] if trained.model.classes else y.astype(float) == 1
+    return made
 
 
 def _roc_pr(trained: TrainingResult) -> Figure:

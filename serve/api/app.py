@@ -54,4 +54,5 @@ class Api:
 
 def build(arguments: dict[str, Any]) -> serve.Application:
     """What Serve's configuration imports."""
-    return Api.bind()  # type: ignore[attr-defined]
+    made: serve.Application = Api.bind()  # type: ignore[attr-defined]
+    return made

@@ -25,7 +25,7 @@ import polars.testing
 
 from karat.declare import Project, load_project
 from karat.features import compute_table
-from karat.features.backfilling import BackfillResult, backfill
+from karat.features.backfilling import BackfillRequest, backfill
 from karat.features.daily_statistics import statistics_name
 from karat.features.quality_gate import aside_name
 from karat.lake import Lake
@@ -153,7 +153,7 @@ class Mart:
         """Three days, of six of the customers."""
         some = pl.DataFrame({"customer": [f"c{n:02}" for n in range(6)]})
         first = FIRST.date() + timedelta(days=1)
-        wanted = BackfillResult(("spend",), first, first + timedelta(days=2), some)
+        wanted = BackfillRequest(("spend",), first, first + timedelta(days=2), some)
         backfill(self.project, wanted, self.lake)
 
     def publish(self) -> None:

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from infra.prefect_api import Prefect, Run
-from karat.inference.prediction_log import log_table
 from karat.monitoring import found_on
+from karat.names import prediction_log_name
 from karat.registry import Registry
 from tests.shop import Shop
 from tests.waiting import wait_until
@@ -67,7 +67,7 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     page = f"{shop.settings.mlflow_url}/get-artifact?run_uuid={champion.run_id}&path={told['report'][0]}"
     assert "next_week version 1" in httpx.get(page, trust_env=False).text
 
-    log = log_table(shop.project.catalog)
+    log = prediction_log_name(shop.project.catalog)
     wait_until(lambda: shop.lake.exists(log) and shop.lake.count(log) > 0, seconds=30)  # it is created, then filled
     assert shop.lake.read(log)["prediction_id"].to_list() == [answer.json()["prediction_id"]]
 

@@ -6,8 +6,8 @@ import json
 
 from starlette.testclient import TestClient
 
-from karat.inference.prediction_log import log_table
 from karat.lake import Lake
+from karat.names import prediction_log_name
 from serve.api.champions import Champions
 
 from .conftest import CHURN, OTHER, VALUE, Shop
@@ -23,8 +23,8 @@ def test_predictions_of_all_projects_are_logged_when_the_replica_ends(
     assert http.post("/v1/predict/shop.churn", json={"entity_id": "nobody"}).status_code == 404
     champions.close()
     lake = Lake(shop.settings.lake, shop.settings.environment)
-    rows = lake.read(log_table("shop_dev")).sort("model_name")
+    rows = lake.read(prediction_log_name("shop_dev")).sort("model_name")
     assert rows["prediction_id"].to_list() == [ids["shop.basket_value"], ids["shop.churn"]]
-    assert lake.read(log_table("farm_dev"))["prediction_id"].to_list() == [ids["farm.churn"]]
+    assert lake.read(prediction_log_name("farm_dev"))["prediction_id"].to_list() == [ids["farm.churn"]]
     assert set(json.loads(rows["features"][1])) == {"calls", "plan"}
     assert rows["latency_ms"].min() > 0

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from karat.errors import DefinitionChanged, TableNotFound, WrongCall
-from karat.features import BackfillResult, backfill, compute_frame, compute_table, is_fresh
+from karat.features import BackfillRequest, backfill, compute_frame, compute_table, is_fresh
 
 from .conftest import SPEND
-from .test_as_of import BURSTS
+from .test_on_the_fly import BURSTS
 
 ROWS = [("x", 1, d, float(d), 1, "a") for d in (1, 2, 3, 8, 20)] + [("y", 1, d, 100.0, 2, "b") for d in (2, 3, 4)]
 
@@ -26,7 +26,7 @@ def day(number: int) -> date:
 
 
 def fill(shop, first=2, last=4, tables=("spend",), **more):
-    return backfill(shop.project, BackfillResult(tuple(tables), day(first), day(last), **more), shop.lake)
+    return backfill(shop.project, BackfillRequest(tuple(tables), day(first), day(last), **more), shop.lake)
 
 
 def whole(shop, table="spend"):
@@ -105,7 +105,7 @@ def test_several_tables_and_those_without_time(shop, events, same_tables):
     seen = []
     results = backfill(
         shop.project,
-        BackfillResult(("spend", "profile"), day(2), day(4)),
+        BackfillRequest(("spend", "profile"), day(2), day(4)),
         shop.lake,
         progress=lambda *a: seen.append(a),
     )
@@ -159,7 +159,7 @@ import os, signal, sys
 from datetime import date
 from pathlib import Path
 from karat.declare import load_project
-from karat.features import BackfillResult, table
+from karat.features import BackfillRequest, table
 from karat.features import backfill as run
 from karat.lake import Lake
 from karat.settings import Settings
@@ -183,7 +183,7 @@ def dies(*given, **named):
 setattr(module, point, dies)
 root = Path(sys.argv[1])
 settings = Settings(home=root / "home", projects=root / "projects")
-wanted = BackfillResult(("by_visit", "spend"), date(2024, 2, 27), date(2024, 3, 20))
+wanted = BackfillRequest(("by_visit", "spend"), date(2024, 2, 27), date(2024, 3, 20))
 run(load_project("shop", settings), wanted, Lake(settings.lake, "dev"))
 """
 
@@ -206,7 +206,7 @@ def test_killed_at_each_point_it_is_taken_up_again(shop, events, same_tables, tm
     )
     assert done.returncode == -signal.SIGKILL
     first, second = backfill(
-        shop.project, BackfillResult(("by_visit", "spend"), date(2024, 2, 27), date(2024, 3, 20)), shop.lake
+        shop.project, BackfillRequest(("by_visit", "spend"), date(2024, 2, 27), date(2024, 3, 20)), shop.lake
     )
     assert not first.changed
     assert second.changed is not (point == "commit_plan" and when == "after")

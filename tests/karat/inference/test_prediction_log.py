@@ -15,14 +15,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from karat.inference.prediction_log import LoggedPrediction, PredictionLog, close_logs, log_table, open_log
+from karat.inference.prediction_log import LoggedPrediction, PredictionLog, close_logs, open_log
 from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.lake import Lake
-from karat.names import ModelName
+from karat.names import ModelName, prediction_log_name
 from karat.settings import PredictionLogSettings, Settings
 
-TABLE = log_table("shop_dev")
+TABLE = prediction_log_name("shop_dev")
 MODEL = ModelName("shop_dev", "churn")
 SLOW = PredictionLogSettings(seconds=3600)
 
