@@ -248,7 +248,7 @@ def _shards(
 def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None, workers: int) -> int:
     """As many shards as keep each within memory, by the rows that it reads and those that it makes, and as give every
     worker its part; more than the workers are a multiple of them, so that none is idle in the last round."""
-    read = rows.select(pl.len()).collect(engine="streaming").item()
+    read: int = rows.select(pl.len()).collect(engine="streaming").item()
     made = 0
     if extent and table.rows == "window":
         entities = rows.select(entity_hash(table).approx_n_unique()).collect(engine="streaming").item()
