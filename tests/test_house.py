@@ -35,6 +35,14 @@ def test_every_room_has_chosen_its_floor():
     assert rooms == set(contract["root_packages"])
 
 
+def test_the_files_behind_the_ten_questions_exist():
+    page = (REPO / "docs" / "house.md").read_text()
+    rows = page.partition("## Ten questions")[2].partition("\n## ")[0].splitlines()
+    files = [row.rsplit("|", 2)[1].strip(" `") for row in rows if row.startswith("|") and "?" in row]
+    assert len(files) == 10
+    assert [f for f in files if not (REPO / f).is_file()] == []
+
+
 def test_only_settings_reads_karats_environment():
     readers = {
         str(path.relative_to(REPO))
