@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes requirements.lock: what pip resolves for pyproject.toml and its dev group in an empty environment.
+# Writes requirements.lock: what pip resolves for pyproject.toml with all its extras and its dev group in an empty environment.
 # Pinned versions only, no hashes and no index addresses, so that plain pip installs it anywhere.
 set -euo pipefail
 python=${1:-python3.11}
@@ -10,7 +10,7 @@ trap 'rm -rf "$folder"' EXIT
 pip=("$folder/venv/bin/python" -m pip --disable-pip-version-check)
 "${pip[@]}" install --quiet --upgrade "pip>=25.1"
 "${pip[@]}" install --quiet torch==2.13.0
-"${pip[@]}" install --quiet --group dev setuptools -e .
+"${pip[@]}" install --quiet --group dev setuptools -e ".[all]"
 "${pip[@]}" check
 {
     echo "# Written by \`make lock\` from pyproject.toml; do not edit."

@@ -46,6 +46,7 @@
     ├── FeatureFunctionFailed        it raised, or gave no value a row
     ├── FunctionChanged              another source than the model was trained with
     ├── FeatureLookupFailed          at inference: which table, which keys
+    ├── MissingExtra                 a library of an optional extra is not installed
     ├── StaleFeatures                inference before the features of the day
     ├── StoreError
     │   ├── StoreUnreachable
@@ -245,6 +246,9 @@ class FunctionChanged(KaratError): ...
 
 
 class FeatureLookupFailed(KaratError): ...
+
+
+class MissingExtra(KaratError): ...
 
 
 class StaleFeatures(KaratError): ...

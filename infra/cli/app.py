@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from karat.errors import KaratError
+from karat.extras import optional_imports
 
 
 class Entry(NamedTuple):
@@ -98,7 +99,8 @@ def karat() -> None:
 def main(args: list[str] | None = None) -> None:
     """Entry point: a KaratError becomes its message and its exit status; a wrong call exits with 2."""
     try:
-        get_command(app)(args, prog_name="karat")
+        with optional_imports():
+            get_command(app)(args, prog_name="karat")
     except KaratError as error:
         errors.print(f"[bold red]{type(error).__name__}[/]", highlight=False)
         errors.print(str(error), markup=False, highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from karat.errors import DeclarationError, did_you_mean
+from karat.extras import optional_imports
 from karat.kinds._kind import Kind, problems
 
 _FOLDER = Path(__file__).parent
@@ -43,8 +44,9 @@ def _known(name: str) -> str:
 
 @cache
 def load_kind(name: str) -> type[Kind]:
-    """The class in ``karat/kinds/NAME.py``, loaded now. Raises DeclarationError with the nearest name."""
-    module = import_module(f"karat.kinds.{_known(name)}")
+    """The class in ``karat/kinds/NAME.py``, loaded now. Raises DeclarationError with the nearest name, MissingExtra."""
+    with optional_imports():
+        module = import_module(f"karat.kinds.{_known(name)}")
     found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Kind)]
     own = [c for c in found if c.__module__ == module.__name__]
     if len(own) != 1:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit
 
 from karat.errors import UntrustedModel
+from karat.extras import optional_imports
 from karat.kinds import _arrays
 from karat.kinds._cells import CELLS, GATES, Layer
 from karat.kinds._channels import Channels
@@ -46,7 +47,8 @@ class Recurrent(Kind):
         self._channels = Channels.fit(X, categorical, tell_missing=True)
         self._set_scale(y)
         # The one import inside a function: torch costs 3 seconds and 300 MB, and a prediction does without it.
-        from karat.kinds import _recurrent_fit
+        with optional_imports():
+            from karat.kinds import _recurrent_fit
 
         learned = _recurrent_fit.fit(
             self.cell,

@@ -7,13 +7,16 @@ from html import escape
 
 import pandas as pd
 import polars as pl
-from evidently import DataDefinition, Dataset, Report
-from evidently.legacy.calculations.stattests import StatTest, register_stattest
-from evidently.legacy.core import ColumnType
-from evidently.metrics import ValueDrift
 
+from karat.extras import optional_imports
 from karat.monitoring.drift_thresholds import Finding
 from karat.monitoring.fairness import Group
+
+with optional_imports():
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.legacy.calculations.stattests import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
+    from evidently.metrics import ValueDrift
 
 _TEST = "karat_psi"
 _COLUMNS = ("column", "statistic is", "statistic", "threshold", "usual", "", "of the threshold")

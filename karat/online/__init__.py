@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from karat.errors import WrongCall, did_you_mean
+from karat.extras import optional_imports
 from karat.online._keys import EPOCH, KeyCodec, coerce_key, dtype_of, microseconds
 from karat.online._publish import PublishResult, publish_table
 from karat.online._reader import Row, RowReader
@@ -42,14 +43,15 @@ def backends() -> tuple[str, ...]:
 
 
 def load_backend(kind: str) -> type[OnlineStore]:
-    """The class ``Store`` of ``karat/online/KIND.py``. Raises WrongCall with the nearest kind."""
+    """The class ``Store`` of ``karat/online/KIND.py``. Raises WrongCall with the nearest kind, MissingExtra."""
     if kind not in backends():
         raise WrongCall(
             f"there is no online store of kind {kind!r}",
             where="KARAT_ONLINE__KIND",
             remedy=did_you_mean(kind, backends()),
         )
-    store: type[OnlineStore] = import_module(f"karat.online.{kind}").Store
+    with optional_imports():
+        store: type[OnlineStore] = import_module(f"karat.online.{kind}").Store
     return store
 
 

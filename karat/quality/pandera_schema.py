@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import pandera.polars as pa
 import polars as pl
 import pyarrow
 
 from karat.declare import Check, FeatureTable, GoldTable
 from karat.declare.base import ARROW
 from karat.declare.checks import Between, IsIn, Matches, NotNull, RowCheck
+from karat.extras import optional_imports
+
+with optional_imports():
+    import pandera.polars as pa
 
 
 def pandera_schema(table: GoldTable | FeatureTable) -> pa.DataFrameSchema:

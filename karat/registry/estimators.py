@@ -13,6 +13,7 @@ import polars as pl
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
 from karat.errors import SignatureError, UntrustedModel
+from karat.extras import optional_imports
 from karat.kinds import Encoder, Model
 from karat.kinds._skops import skops  # imported there without torch: 3 s less in every process
 
@@ -155,7 +156,8 @@ class Estimator:
         if described["flavor"] == "xgboost":
             if described["class"] not in _XGBOOST:
                 raise UntrustedModel(f"{described['class']!r} is no estimator of XGBoost", where=str(folder))
-            estimator = getattr(import_module("xgboost"), described["class"])()
+            with optional_imports():
+                estimator = getattr(import_module("xgboost"), described["class"])()
             estimator.load_model(path)
         else:
             _check_trusted(path)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from importlib.metadata import version
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,16 @@ def write_folder(
         data_path=str(own),
         signature=signature,
         input_example=example,
-        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIRED],
+        pip_requirements=list(_requirements()),
         metadata={"karat": {"task": model.task, "kind": metadata.get("kind"), "features": model.feature_names}},
     )
+
+
+def _requirements() -> Iterator[str]:
+    """The pinned libraries that are installed: those of an optional extra may be missing."""
+    for name in _REQUIRED:
+        with suppress(PackageNotFoundError):
+            yield f"{name}=={version(name)}"
 
 
 def read_folder(own: Path) -> tuple[Servable, dict[str, Any]]:

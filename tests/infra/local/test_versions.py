@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,9 @@ def test_each_version_outside_its_bounds_is_named() -> None:
 
 def test_the_bounds_admit_what_the_project_requires() -> None:
     """pyproject.toml pins within them; a change there without one here would refuse to start."""
-    required = {
-        requirement.name: requirement.specifier
-        for requirement in map(Requirement, tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"])
-    }
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    listed = chain(project["dependencies"], *project["optional-dependencies"].values())
+    required = {requirement.name: requirement.specifier for requirement in map(Requirement, listed)}
     for bound in BOUNDS:
         if bound.package in required:
             pinned = [s.version for s in required[bound.package] if s.operator == "=="]
