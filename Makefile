@@ -15,7 +15,7 @@ QUICK := tests/karat/test_errors.py tests/karat/test_names.py tests/karat/test_s
 # The main job is the cost domain of health_monitor: small enough to watch.
 RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
 
-.PHONY: help install run down check test faults bench lint format lock changelog clean
+.PHONY: help install run down check test coverage faults bench lint format lock changelog clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -55,6 +55,11 @@ format: install  ## ruff's formatter and its safe fixes
 
 test: install  ## all tests; needs no server started beforehand
 	@$(BIN)/python -m pytest -m "not faults" -n 2 --dist loadscope --no-loadscope-reorder
+
+coverage: install  ## the tests that need no platform, with coverage; raises the floor in pyproject.toml, never lowers it
+	@$(BIN)/python -m pytest -m "not platform and not faults" -n 2 --dist loadscope --cov --cov-report=
+	@$(BIN)/coverage report
+	@$(BIN)/python .ci/raise_floor.py
 
 faults: install  ## the whole fault matrix: kill -9 of every part, and at random moments of every write
 	@$(BIN)/python -m pytest -m faults
