@@ -1,4 +1,4 @@
-"""Raises the coverage floor in pyproject.toml to the whole percent that was measured. Never lowers it.
+"""Raise the coverage floor in pyproject.toml to the whole percent measured. Never lower it.
 
 `coverage report` has failed before if the measured share is below the floor.
 """
@@ -21,6 +21,7 @@ def raised(text: str, measured: float) -> str:
 
 
 def main() -> None:
+    """Read the total of the last measurement and raise the floor to it."""
     command = [sys.executable, "-m", "coverage", "report", "--format=total", "--precision=2"]
     total = subprocess.run(command, cwd=PYPROJECT.parent, capture_output=True, text=True, check=True).stdout
     before = PYPROJECT.read_text()
