@@ -1,4 +1,4 @@
-"""Estimator kinds: one file each, found by its name; ``Model`` wraps one with what turns rows into numbers.
+"""Estimator kinds, one file each; ``Model`` joins a kind with the encoder of its rows.
 
 A new kind is a file ``karat/kinds/NAME.py`` with one subclass of ``Kind``; ``kind: NAME`` in a model's YAML finds it,
 and the contract suite in tests/contracts tests it. Files that begin with ``_`` are not kinds. Importing this package

@@ -1,4 +1,4 @@
-"""A model's numbers to and from a file of plain arrays (npz): nothing is unpickled, and only known names are read."""
+"""Model arrays in an npz file. Nothing is unpickled, and only known names are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ FILE = "estimator.npz"
 
 
 def save(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Write ``arrays`` into ``folder``."""
     np.savez(folder / FILE, **arrays)  # type: ignore[arg-type]
 
 
 def load(folder: Path) -> dict[str, np.ndarray]:
-    """Float arrays by name. Raises UntrustedModel where the file can't be read, or holds anything else."""
+    """Read float arrays by name.
+
+    Raises:
+        UntrustedModel: The file cannot be read, or holds anything but finite floats.
+    """
     path = folder / FILE
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -36,8 +41,12 @@ def load(folder: Path) -> dict[str, np.ndarray]:
 
 
 def check_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
-    """Raises UntrustedModel unless ``arrays`` are those of ``shapes``, no more and no less."""
+    """Require exactly the arrays of ``shapes``.
+
+    Raises:
+        UntrustedModel: An array is missing, unknown or of another shape.
+    """
     found = {name: array.shape for name, array in arrays.items()}
     if found != dict(shapes):
         odd = sorted({n for n in {*found, *shapes} if found.get(n) != shapes.get(n)})
-        raise UntrustedModel(f"the model's file holds other arrays than the model: {', '.join(odd)}", where=str(folder))
+        raise UntrustedModel(f"the model's file has wrong arrays: {', '.join(odd)}", where=str(folder))

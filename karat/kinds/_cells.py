@@ -1,4 +1,4 @@
-"""The recurrent layers in NumPy, as torch defines them (torch.nn.LSTM, torch.nn.GRU), rows on the innermost axis."""
+"""LSTM and GRU layers in NumPy, as ``torch.nn.LSTM`` and ``torch.nn.GRU`` define them; rows on the innermost axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ _HALF = np.float32(0.5)
 
 
 class Layer(NamedTuple):
-    """``input`` (gates x h, c), ``hidden`` (gates x h, h) and their biases (gates x h,)."""
+    """Weights of one layer.
+
+    Attributes:
+        input: ``(gates * hidden, channels)``.
+        hidden: ``(gates * hidden, hidden)``.
+        bias: Bias of ``input``, ``(gates * hidden,)``.
+        hidden_bias: Bias of ``hidden``, ``(gates * hidden,)``.
+    """
 
     input: np.ndarray
     hidden: np.ndarray
@@ -26,7 +33,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def _inputs(values: np.ndarray, layer: Layer) -> np.ndarray:
-    """(c, steps, n) -> (gates x h, steps, n), all steps in one product."""
+    """The input's part of every gate, ``(gates * hidden, steps, rows)``, all steps in one product."""
     channels, steps, rows = values.shape
     flat = layer.input @ values.reshape(channels, steps * rows) + layer.bias[:, None]
     made: np.ndarray = flat.reshape(-1, steps, rows)
@@ -34,7 +41,7 @@ def _inputs(values: np.ndarray, layer: Layer) -> np.ndarray:
 
 
 def lstm(values: np.ndarray, layer: Layer) -> np.ndarray:
-    """(c, steps, n) -> (h, steps, n)."""
+    """Run an LSTM layer over ``values``, ``(channels, steps, rows)``; the hidden states, ``(hidden, steps, rows)``."""
     given, size = _inputs(values, layer), layer.hidden.shape[1]
     hidden = np.zeros((size, values.shape[2]), dtype=np.float32)
     cell, out = hidden, np.empty((size, *values.shape[1:]), dtype=np.float32)
@@ -48,7 +55,7 @@ def lstm(values: np.ndarray, layer: Layer) -> np.ndarray:
 
 
 def gru(values: np.ndarray, layer: Layer) -> np.ndarray:
-    """(c, steps, n) -> (h, steps, n)."""
+    """Run a GRU layer over ``values``, ``(channels, steps, rows)``; the hidden states, ``(hidden, steps, rows)``."""
     given, size = _inputs(values, layer), layer.hidden.shape[1]
     hidden = np.zeros((size, values.shape[2]), dtype=np.float32)
     out = np.empty((size, *values.shape[1:]), dtype=np.float32)

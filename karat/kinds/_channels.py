@@ -1,20 +1,26 @@
-"""Columns as a network or a distance wants them: numbers with mean 0 and variance 1, texts as one column each."""
+"""Standardised channels for networks and distances: numbers with mean 0 and variance 1, texts one-hot."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-#: A value farther from the mean than so many standard deviations counts as that far: one row must not drown the rest.
+#: Values are clipped at this many standard deviations, so that one row does not drown the rest.
 FARTHEST = 10.0
 
 
 @dataclass(frozen=True)
 class Channels:
-    """``mean`` and ``scale`` (f,) of each column; ``told`` (f,): whether a channel says that its value is missing;
-    ``codes`` (f,): the number of a text's codes, 0 of a number. A missing number is the mean, a missing text none."""
+    """Fitted scaling of columns. A missing number becomes the mean, a missing text has no channel set.
+
+    Attributes:
+        mean: Mean of each column, ``(features,)``.
+        scale: Standard deviation of each column, ``(features,)``.
+        told: Whether a column has an indicator channel for missing values, ``(features,)``.
+        codes: Number of a text column's codes, 0 for a number, ``(features,)``.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
@@ -23,7 +29,16 @@ class Channels:
 
     @classmethod
     def fit(cls, X: np.ndarray, categorical: list[bool], *, tell_missing: bool) -> Channels:
-        """``X`` (n, f) or (n, steps, f), NaN where missing; every step counts as a row."""
+        """Fit the scaling.
+
+        Args:
+            X: ``(rows, features)`` or ``(rows, steps, features)``, NaN where missing. Every step counts as a row.
+            categorical: Per feature, whether its values are codes of texts.
+            tell_missing: Whether columns with missing numbers get an indicator channel.
+
+        Returns:
+            The fitted channels.
+        """
         rows = X.reshape(-1, X.shape[-1])
         texts, missing = np.array(categorical, dtype=bool), np.isnan(rows)
         count = np.maximum((~missing).sum(0), 1)
@@ -36,16 +51,17 @@ class Channels:
 
     @property
     def owners(self) -> np.ndarray:
-        """(c,): the column of each channel."""
+        """The column of each channel, ``(channels,)``."""
         numbers = np.flatnonzero(self.codes == 0)
         return np.concatenate([numbers, np.flatnonzero(self.told), np.repeat(np.arange(len(self.codes)), self.codes)])
 
     @property
     def width(self) -> int:
+        """Number of channels."""
         return len(self.owners)
 
-    def apply(self, X: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
-        """(..., f) -> (..., c): numbers, then what is missing, then texts. Each value by itself."""
+    def apply(self, X: np.ndarray, dtype: DTypeLike = np.float64) -> np.ndarray:
+        """Scale ``X``, ``(..., features)``, to ``(..., channels)``: numbers, then missing indicators, then texts."""
         numbers = np.flatnonzero(self.codes == 0)
         scaled = np.clip((X[..., numbers] - self.mean[numbers]) / self.scale[numbers], -FARTHEST, FARTHEST)
         parts = [np.nan_to_num(scaled, copy=False), np.isnan(X[..., self.told])]
@@ -53,8 +69,10 @@ class Channels:
         return np.concatenate([p.astype(dtype) for p in parts], axis=-1)
 
     def arrays(self) -> dict[str, np.ndarray]:
+        """The attributes as float arrays, for a file."""
         return {"mean": self.mean, "scale": self.scale, "told": self.told.astype(float), "codes": self.codes * 1.0}
 
     @classmethod
     def of(cls, arrays: dict[str, np.ndarray]) -> Channels:
+        """Channels from what ``arrays`` gave."""
         return cls(arrays["mean"], arrays["scale"], arrays["told"] > 0, arrays["codes"].astype(int))

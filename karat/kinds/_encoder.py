@@ -1,4 +1,4 @@
-"""Rows to numbers: what a model learned about its columns, kept with the model as JSON."""
+"""Encoder of rows to numbers: the types and categories that a model learned, kept with it as JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import polars as pl
 
 from karat.errors import NaiveTimestamp, SchemaMismatch, SignatureError, did_you_mean
 
-#: The most texts that get a code of their own; histogram trees have 255 bins, one of them for missing values.
+#: At most this many texts get a code; histogram trees have 255 bins, one of them for missing values.
 MAX_CATEGORIES = 254
-#: A text in fewer training rows than this has no code: boosting learns such rows by heart.
+#: A text in fewer training rows has no code, because boosting overfits such rows.
 FEWEST_ROWS = 5
-#: Trees compare in 32 bits: what is greater than this is infinite to them.
+#: Trees compare in 32 bits; greater values are infinite to them.
 LARGEST = float(np.finfo(np.float32).max)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = 86_400_000_000
@@ -25,8 +25,14 @@ _NUMBERS = ("int64", "float64", "bool")
 
 @dataclass(frozen=True)
 class Column:
-    """One feature: its name, its type (``karat.declare.Dtype``) and, of texts, the categories in the order of codes.
-    ``length`` is that of a sequence of such values, 0 where the feature is one."""
+    """One feature.
+
+    Attributes:
+        name: The feature's name.
+        dtype: Its declared type.
+        categories: Of a text, the categories in the order of their codes.
+        length: Steps of a sequence; 0 if the feature is one value.
+    """
 
     name: str
     dtype: str
@@ -35,12 +41,24 @@ class Column:
 
     @property
     def type_name(self) -> str:
-        """Its type in a signature: ``float64``, or ``float64[24]`` for a sequence."""
+        """The type in a signature: ``float64``, or ``float64[24]`` for a sequence."""
         return f"{self.dtype}[{self.length}]" if self.length else self.dtype
 
 
 def dtype_of(name: str, dtype: pl.DataType) -> str:
-    """The declared type that a Polars column stands for. Raises SchemaMismatch or NaiveTimestamp."""
+    """The declared type of a Polars column.
+
+    Args:
+        name: The feature's name, for messages.
+        dtype: The column's type.
+
+    Returns:
+        The declared type.
+
+    Raises:
+        SchemaMismatch: No model takes the type.
+        NaiveTimestamp: It is a timestamp without a time zone.
+    """
     if dtype.is_integer():
         return "int64"
     if dtype.is_float() or dtype.is_decimal() or dtype == pl.Null:
@@ -54,30 +72,48 @@ def dtype_of(name: str, dtype: pl.DataType) -> str:
         return "string"
     if isinstance(dtype, pl.Array):
         raise SchemaMismatch(
-            f"feature {name!r} is a sequence, and this kind of model reads one value a row",
-            remedy="take a kind that reads sequences, or look it up without sequence_length",
+            f"feature {name!r} is a sequence, but this kind of model reads one value per feature",
+            remedy="use a kind that reads sequences, or remove sequence_length from its lookup",
         )
     raise SchemaMismatch(
         f"feature {name!r} has the type {dtype}, which no model takes",
-        remedy="features are numbers, texts, switches, dates or timestamps",
+        remedy="features are numbers, texts, booleans, dates or timestamps",
     )
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Columns to a float64 matrix: numbers as they are, switches 0 and 1, dates and timestamps as days since 1970,
-    texts as codes. Null, NaN, infinite (beyond 32 bits), rare and unseen texts are NaN: missing.
+    """Columns to a float64 matrix, ``(rows, features)``.
 
-    Where columns are sequences the matrix has three dimensions: (n, steps, f), oldest first; a shorter sequence is
-    padded in front with NaN, and a column of one value has it at every step."""
+    Numbers stay, booleans are 0 and 1, dates and timestamps are days since 1970, texts are codes. Null, NaN, values
+    beyond 32 bits, and rare or unseen texts are NaN: missing.
+
+    If columns are sequences, the matrix is ``(rows, steps, features)``, oldest step first. A shorter sequence is padded
+    in front with NaN; a column of one value has it at every step.
+
+    Attributes:
+        columns: The features in their order.
+        warnings: What was noticed while fitting, such as texts without a code.
+    """
 
     columns: tuple[Column, ...]
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def fit(cls, frame: pl.DataFrame, *, sequences: bool = False) -> Encoder:
-        """Learns the types and categories of every column of ``frame``, in its order; Array columns are ``sequences``
-        where these are wanted. Raises SchemaMismatch."""
+        """Learn the type and categories of every column.
+
+        Args:
+            frame: The features alone; the encoder keeps their order.
+            sequences: Whether Array columns are read as sequences.
+
+        Returns:
+            The fitted encoder.
+
+        Raises:
+            SchemaMismatch: A column has a type that no model takes.
+            NaiveTimestamp: A timestamp has no time zone.
+        """
         columns, warnings = [], []
         for series in frame:
             if sequences and isinstance(series.dtype, pl.Array):
@@ -89,8 +125,8 @@ class Encoder:
                 categories, different = _categories(series.cast(pl.String))
                 if len(categories) < different:
                     warnings.append(
-                        f"feature {series.name!r} has {different} different texts; {len(categories)} of them are "
-                        f"frequent enough to learn from ({FEWEST_ROWS} rows, the first {MAX_CATEGORIES}), the others "
+                        f"feature {series.name!r} has {different} distinct texts; {len(categories)} of them are "
+                        f"frequent enough to learn from (in {FEWEST_ROWS} rows, {MAX_CATEGORIES} at most); the others "
                         "count as missing"
                     )
             columns.append(Column(series.name, dtype, categories))
@@ -101,21 +137,30 @@ class Encoder:
 
     @property
     def names(self) -> list[str]:
+        """The features' names in their order."""
         return [c.name for c in self.columns]
 
     @property
     def categorical(self) -> list[bool]:
+        """Per feature, whether it is a text."""
         return [c.dtype == "string" for c in self.columns]
 
     @property
     def steps(self) -> int:
-        """The greatest length of a sequence, 0 without one."""
+        """The length of the longest sequence; 0 without sequences."""
         return max((c.length for c in self.columns), default=0)
 
     def encode(self, frame: pl.DataFrame) -> np.ndarray:
-        """``frame`` with at least the encoder's columns -> (n, f) or (n, steps, f) float64, row by row in memory.
+        """Encode every row.
 
-        Raises SignatureError for a column that is missing or of another type.
+        Args:
+            frame: Rows with at least the encoder's columns.
+
+        Returns:
+            ``(rows, features)`` or ``(rows, steps, features)`` float64, in row-major order.
+
+        Raises:
+            SignatureError: A column is missing or has another type.
         """
         self._check(frame)
         if self.steps:
@@ -152,9 +197,18 @@ class Encoder:
             if dtype != column.dtype and not numbers and given != pl.Null:
                 raise _other_type(column, str(given))
 
-    def encode_row(self, values: Sequence[Any]) -> np.ndarray:
-        """Plain values in the order of ``names`` -> (1, f) or (1, steps, f); equal to ``encode`` of that row's frame.
-        A sequence is a list, oldest first, or None where it is missing whole."""
+    def encode_row(self, values: Sequence[object]) -> np.ndarray:
+        """Encode one row; equal to ``encode`` on a frame of this row.
+
+        Args:
+            values: Plain values in the order of ``names``. A sequence is a list, oldest step first; None is missing.
+
+        Returns:
+            ``(1, features)`` or ``(1, steps, features)``.
+
+        Raises:
+            SignatureError: The number of values or the type of one is wrong.
+        """
         if len(values) != len(self.columns):
             raise SignatureError(f"the model has {len(self.columns)} features, but {len(values)} values were given")
         readers = self._readers()
@@ -173,6 +227,7 @@ class Encoder:
         return found
 
     def to_json(self) -> list[dict[str, Any]]:
+        """The columns as JSON, for ``model.json``."""
         return [
             {"name": c.name, "dtype": c.dtype, "categories": list(c.categories)}
             | ({"length": c.length} if c.length else {})
@@ -181,13 +236,14 @@ class Encoder:
 
     @classmethod
     def from_json(cls, data: list[dict[str, Any]]) -> Encoder:
+        """An encoder from what ``to_json`` gave."""
         return cls(tuple(Column(c["name"], c["dtype"], tuple(c["categories"]), c.get("length", 0)) for c in data))
 
 
 def _sequence(name: str, dtype: pl.Array) -> Column:
     inner = dtype_of(name, dtype.inner)  # type: ignore[arg-type]
     if inner not in _NUMBERS:
-        raise SchemaMismatch(f"feature {name!r} is a sequence of {inner}, and a sequence holds numbers")
+        raise SchemaMismatch(f"feature {name!r} is a sequence of {inner}; sequences hold numbers")
     return Column(name, inner, length=dtype.shape[0])
 
 
@@ -198,13 +254,13 @@ def _check_length(column: Column, given: pl.DataType) -> None:
 
 
 def _matrix(series: pl.Series, length: int) -> np.ndarray:
-    """(n, length); a row that is missing whole is NaN throughout."""
+    """A sequence column as ``(rows, steps)``; a null row is NaN throughout."""
     if series.dtype == pl.Null:
         return np.full((len(series), length), np.nan)
     values = np.full((len(series), length), np.nan)
     lists = series.drop_nulls().cast(pl.List(pl.Float64))
     if (lists.list.len() != length).any():
-        raise SignatureError(f"feature {series.name!r} is a sequence of {length} values, and some given are not")
+        raise SignatureError(f"feature {series.name!r} is a sequence of {length} values; some rows have another length")
     if len(lists):
         values[series.is_not_null().to_numpy()] = lists.explode().to_numpy().reshape(-1, length)
     return values
@@ -221,7 +277,7 @@ def _read_steps(column: Column, read: Callable[[Any], float], value: Any, steps:
 
 
 def _categories(texts: pl.Series) -> tuple[tuple[str, ...], int]:
-    """The texts that get a code, in the order of their codes, and how many different ones there are."""
+    """The texts that get a code, in the order of their codes, and the number of distinct texts."""
     counts = texts.drop_nulls().value_counts().rows()
     frequent = sorted((r for r in counts if r[1] >= FEWEST_ROWS), key=lambda r: (-r[1], r[0]))
     return tuple(sorted(text for text, _ in frequent[:MAX_CATEGORIES])), len(counts)
@@ -229,7 +285,7 @@ def _categories(texts: pl.Series) -> tuple[tuple[str, ...], int]:
 
 def _other_type(column: Column, given: str) -> SignatureError:
     return SignatureError(
-        f"feature {column.name!r} was learned as {column.type_name}, but {given} was given",
+        f"feature {column.name!r} was learned as {column.type_name}; it was given as {given}",
         remedy=f"give {column.type_name}, as the model's signature says",
     )
 
@@ -256,7 +312,7 @@ def _values(series: pl.Series, column: Column) -> np.ndarray:
 
 
 def _reader(column: Column) -> Callable[[Any], float]:
-    """The fast way from one plain value to a number."""
+    """The function that turns one plain value into a number."""
     if column.dtype == "string":
         return _category_reader(column)
     if column.dtype == "date":
@@ -280,7 +336,7 @@ def _reader(column: Column) -> Callable[[Any], float]:
 def _category_reader(column: Column) -> Callable[[Any], float]:
     codes: dict[Any, float] = {text: float(code) for code, text in enumerate(column.categories)}
 
-    def category(value: Any) -> float:
+    def category(value: object) -> float:
         code = codes.get(value)
         if code is None:
             if value is not None and not isinstance(value, str):
@@ -291,13 +347,13 @@ def _category_reader(column: Column) -> Callable[[Any], float]:
     return category
 
 
-def _days(column: Column, value: Any) -> float:
+def _days(column: Column, value: object) -> float:
     if isinstance(value, datetime) or not isinstance(value, date):
         raise _other_type(column, repr(value))
     return float((value - _EPOCH.date()).days)
 
 
-def _timestamp(column: Column, value: Any) -> float:
+def _timestamp(column: Column, value: object) -> float:
     if not isinstance(value, datetime):
         raise _other_type(column, repr(value))
     if value.tzinfo is None:

@@ -1,4 +1,4 @@
-"""Kinds by their file's name, and what they take, without loading their libraries."""
+"""Lookup of kinds by file name, and of their tasks and parameters without loading their libraries."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any
 
 from karat.errors import DeclarationError, did_you_mean
 from karat.extras import optional_imports
-from karat.kinds._kind import Kind, problems
+from karat.kinds._kind import Kind, Parameters, Problem, problems
 
 _FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class KindFacts:
-    """What a declaration needs to know of a kind: its tasks, its parameters' defaults, whether it reads sequences."""
+    """What a declaration is checked against: a kind's tasks, its parameters' defaults, whether it reads sequences."""
 
     name: str
     description: str
     tasks: frozenset[str]
-    defaults: dict[str, Any]
+    defaults: Parameters
     sequences: bool = False
 
 
 def names() -> tuple[str, ...]:
-    """Every kind there is, sorted."""
+    """The names of all kinds, sorted."""
     return tuple(sorted(p.stem for p in _FOLDER.glob("*.py") if not p.stem.startswith("_")))
 
 
@@ -44,7 +44,12 @@ def _known(name: str) -> str:
 
 @cache
 def load_kind(name: str) -> type[Kind]:
-    """The class in ``karat/kinds/NAME.py``, loaded now. Raises DeclarationError with the nearest name, MissingExtra."""
+    """Import the class in ``karat/kinds/NAME.py``.
+
+    Raises:
+        DeclarationError: There is no such kind (with the nearest name), or its file does not define exactly one.
+        MissingExtra: The kind's library is not installed.
+    """
     with optional_imports():
         module = import_module(f"karat.kinds.{_known(name)}")
     found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Kind)]
@@ -56,7 +61,7 @@ def load_kind(name: str) -> type[Kind]:
 
 @cache
 def facts(name: str) -> KindFacts:
-    """Read from the text of the kind's file: loading scikit-learn for a spelling check would cost a second."""
+    """Read a kind's facts from the text of its file: loading scikit-learn for a spelling check would cost a second."""
     tree = ast.parse((_FOLDER / f"{_known(name)}.py").read_text())
     found = dict(_assigned(tree))
     described = ast.get_docstring(tree) or ""
@@ -73,11 +78,18 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
             yield node.targets[0].id, ast.literal_eval(value)
 
 
-def check_declared(
-    kind: str, task: str, parameters: dict[str, Any], *, sequences: bool = False
-) -> list[tuple[tuple[str, ...], str]]:
-    """What is wrong with a declaration's kind, task, parameters and (where its lookups bring ``sequences``) lookups:
-    (field, text) of each error, without loading."""
+def check_declared(kind: str, task: str, parameters: Parameters, *, sequences: bool = False) -> list[Problem]:
+    """Every error of a declaration's kind, task, parameters and lookups, found without loading the kind.
+
+    Args:
+        kind: The declared kind.
+        task: The declared task.
+        parameters: The declared parameters.
+        sequences: Whether one of the declared lookups has a ``sequence_length``.
+
+    Returns:
+        The field of each error and a line of text.
+    """
     if kind not in names():
         return [(("kind",), f"there is no kind {kind!r}. {did_you_mean(kind, names())}")]
     known = facts(kind)
@@ -85,11 +97,11 @@ def check_declared(
     readers = [name for name in names() if facts(name).sequences]
     if sequences and not known.sequences:
         text = (
-            f"kind {kind!r} reads one value a row, and a lookup with sequence_length brings many; leave "
-            f"sequence_length out, or take a kind that reads sequences: {', '.join(readers)}"
+            f"kind {kind!r} reads one value per feature, but a lookup with sequence_length returns many; remove "
+            f"sequence_length, or use a kind that reads sequences: {', '.join(readers)}"
         )
         found.append((("lookups",), text))
     if known.sequences and not sequences:
-        text = f"kind {kind!r} reads sequences, and no lookup brings one: give a lookup sequence_length, as in 24"
+        text = f"kind {kind!r} reads sequences, but no lookup returns one; add sequence_length to a lookup, such as 24"
         found.append((("lookups",), text))
     return found

@@ -1,4 +1,4 @@
-"""What every estimator kind offers."""
+"""The interface of every estimator kind, and the checks of its parameters and files."""
 
 from __future__ import annotations
 
@@ -16,31 +16,54 @@ from karat.errors import DeclarationError, TrainingError, UntrustedModel, did_yo
 
 #: ``report(iteration, metrics)``: called by kinds that learn in rounds, after each round.
 Report = Callable[[int, dict[str, float]], None]
+#: Parameter -> plain value (number, text, switch or None), as YAML has it.
+Parameters = dict[str, Any]
+#: What ``kind.json`` keeps of a fitted kind besides the estimator's own file, as JSON.
+State = dict[str, Any]
+#: The field of a declaration (path of keys), and what is wrong with it.
+Problem = tuple[tuple[str, ...], str]
 
 
 class Kind(ABC):
-    """An estimator behind one interface for all tasks; subclasses live in one file each, named after the kind.
+    """An estimator behind one interface for all tasks.
 
-    ``tasks`` and ``defaults`` are written as literals, because declarations are checked against the text of the file
-    without loading its library. ``defaults`` names every parameter that the kind takes.
+    Each subclass lives in a file of its own, named after the kind. Its ``tasks`` and ``defaults`` are literals, because
+    declarations are checked against the file's text without loading its library.
 
-    ``parameters`` are the given ones over the defaults. ``curve`` holds one list a part of the rows ("train",
-    "validation") with the loss after each round, in ``curve_metric``; empty where a kind does not learn in rounds.
-    ``threshold`` is set by a kind that learns its own decision threshold; ``classes`` is their number, 0 without, and
-    ``outputs`` that of the label's parts, 0 where it is one value. ``sequences`` says that the kind reads sequences.
+    Attributes:
+        tasks: The tasks that the kind can learn.
+        defaults: Every parameter that the kind takes, with its default.
+        sequences: Whether the kind reads sequences.
+        parameters: The given parameters over the defaults.
+        curve: Part of the rows ("train", "validation") -> the loss after each round. Empty if the kind learns in one
+            step.
+        curve_metric: The name of the loss in ``curve``.
+        threshold: The decision threshold of a kind that learns one; else None.
+        classes: Number of classes; 0 if the task has none.
+        outputs: Number of the label's parts; 0 if the label is one value.
     """
 
     tasks: ClassVar[frozenset[str]]
-    defaults: ClassVar[dict[str, Any]]
+    defaults: ClassVar[Parameters]
     sequences: ClassVar[bool] = False
 
     def __init__(
-        self, task: str, parameters: dict[str, Any] | None = None, *, seed: int = 0, class_weight: str | None = None
+        self, task: str, parameters: Parameters | None = None, *, seed: int = 0, class_weight: str | None = None
     ) -> None:
-        """Raises DeclarationError for a task or a parameter that the kind does not take."""
+        """Make an unfitted estimator.
+
+        Args:
+            task: One of ``tasks``.
+            parameters: Parameters that differ from ``defaults``.
+            seed: Seed of every random draw.
+            class_weight: ``"balanced"`` to weigh classes by their inverse frequency.
+
+        Raises:
+            DeclarationError: The kind does not take this task or one of the parameters.
+        """
         check(type(self).__module__.rpartition(".")[2], self.tasks, self.defaults, task, parameters or {})
         self.task, self.seed, self.class_weight = task, seed, class_weight
-        self.parameters: dict[str, Any] = {**self.defaults, **(parameters or {})}
+        self.parameters: Parameters = {**self.defaults, **(parameters or {})}
         self.curve: dict[str, list[float]] = {}
         self.curve_metric = ""
         self.threshold: float | None = None
@@ -57,15 +80,24 @@ class Kind(ABC):
         report: Report | None = None,
         order: np.ndarray | None = None,
     ) -> None:
-        """Learns from ``X`` (n, f) float64, NaN where missing, categories as codes 0..k-1; a kind that reads sequences
-        from (n, steps, f), oldest first, where there are any.
+        """Fit the estimator.
 
-        ``y`` (n,): values for a regression, class codes 0..k-1 for a classification, None for an anomaly detector or a
-        clustering; (n, L): 0 and 1 of each label of a multi-label model, the steps of a forecast. ``order`` (n,): when
-        each row was, ascending in time; the rows are in that order themselves where it is None.
-        Rows used to stop early are taken from these rows. It uses ``n_jobs`` threads, 1 by default: models are
-        trained side by side, and threads that wait for a taken core make a fit many times slower. Raises TrainingError
-        with what the library says.
+        A kind that stops early sets its validation rows aside from these rows. It uses ``n_jobs`` threads, 1 by
+        default: models are trained side by side, and threads that wait for a busy core make a fit many times slower.
+
+        Args:
+            X: Features, ``(rows, features)`` float64. NaN marks a missing value; categories are codes 0..k-1. A kind
+                that reads sequences takes ``(rows, steps, features)``, oldest step first.
+            y: Labels. ``(rows,)`` values for a regression, class codes 0..k-1 for a classification; ``(rows, labels)``
+                zeros and ones for a multi-label model; ``(rows, steps)`` for a forecast; None for an anomaly detector
+                or a clustering.
+            names: Feature names.
+            categorical: Per feature, whether its values are codes.
+            report: Called after each round by kinds that learn in rounds.
+            order: The time of each row, ``(rows,)``. None if the rows are in the order of time.
+
+        Raises:
+            TrainingError: The library refuses a parameter's value or the data.
         """
         self.classes = int(y.max()) + 1 if y is not None and self.task in ("binary", "multiclass") else 0
         self.outputs = y.shape[1] if y is not None and y.ndim == 2 else 0
@@ -93,40 +125,56 @@ class Kind(ABC):
         categorical: list[bool],
         report: Report | None,
     ) -> None:
-        """What ``fit`` says; ``X`` is not to be changed."""
+        """Fit the library's estimator; see ``fit``. ``X`` must stay unchanged."""
 
     @abstractmethod
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """(n, f) -> regression (n,) value; binary (n,) probability of class 1; multiclass (n, k) probabilities;
-        multilabel (n, L) probabilities; anomaly (n,) score, greater is more anomalous; clustering (n,) the cluster's
-        number; forecast (n, N) values. A row's answer never depends on the other rows, to the bit."""
+        """Predict each row. A row's prediction never depends on the other rows, to the bit.
+
+        Args:
+            X: Features, ``(rows, features)`` or ``(rows, steps, features)``, as ``fit`` takes them.
+
+        Returns:
+            Regression: values, ``(rows,)``. Binary: probability of class 1, ``(rows,)``. Multiclass: probabilities,
+            ``(rows, classes)``. Multi-label: probabilities, ``(rows, labels)``. Anomaly: scores, ``(rows,)``, greater
+            is more anomalous. Clustering: cluster numbers, ``(rows,)``. Forecast: values, ``(rows, steps)``.
+        """
 
     def space(self, X: np.ndarray) -> np.ndarray | None:
-        """(n, f) -> (n, d): where a clustering measures its distances; None for other tasks."""
+        """The space in which a clustering measures its distances, ``(rows, dimensions)``; None for other tasks."""
         return None
 
     def importance(self) -> np.ndarray | None:
-        """(f,) shares that sum to 1, or None where the estimator has no importance of its own."""
+        """Feature importances as shares that sum to 1, ``(features,)``; None if the estimator has none of its own."""
         return None
 
     def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str] | None:
-        """For one row ``X`` (1, f): what each feature adds, as (outputs, f + 1) whose last column is the base, and the
-        unit in which a line of it adds up to the prediction: "value", "log-odds" or "margin". One output stands for
-        the value or for class 1. None where this is not exact, or takes much longer than the prediction."""
+        """Additive contributions of each feature to one prediction.
+
+        Args:
+            X: One row, ``(1, features)``.
+
+        Returns:
+            The contributions, ``(outputs, features + 1)`` with the base value in the last column, and the unit in which
+            a line adds up to the prediction: "value", "log-odds" or "margin". One output stands for the value or for
+            class 1. None if the kind has no exact contributions, or computing them takes much longer than predicting.
+        """
         return None
 
     @abstractmethod
-    def _save_estimator(self, folder: Path) -> None: ...
+    def _save_estimator(self, folder: Path) -> None:
+        """Write the library's own files, each named ``estimator*``."""
 
     @abstractmethod
-    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None: ...
+    def _load_estimator(self, folder: Path, state: State) -> None:
+        """Read what ``_save_estimator`` and ``_state`` kept."""
 
-    def _state(self) -> dict[str, Any]:
-        """What ``_load_estimator`` needs besides the estimator's own file, as JSON."""
+    def _state(self) -> State:
+        """State that ``_load_estimator`` needs besides the estimator's own file."""
         return {}
 
     def save(self, folder: Path) -> None:
-        """Writes ``kind.json`` and the estimator's file into ``folder``; no pickle."""
+        """Write ``kind.json`` and the estimator's files into ``folder``. Nothing is pickled."""
         folder.mkdir(parents=True, exist_ok=True)
         self._save_estimator(folder)
         described = {
@@ -144,7 +192,11 @@ class Kind(ABC):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Raises UntrustedModel where a file is not what ``save`` writes."""
+        """Read a fitted kind that ``save`` wrote.
+
+        Raises:
+            UntrustedModel: A file is not what ``save`` writes.
+        """
         described = read_json(folder / "kind.json")
         try:
             kind = cls(
@@ -154,7 +206,7 @@ class Kind(ABC):
                 class_weight=described["class_weight"],
             )
             kind.threshold, kind.classes = described["threshold"], described["classes"]
-            kind.outputs = described.get("outputs", 0)  # models of before had one
+            kind.outputs = described["outputs"]
             for name, digest in described["digests"].items():
                 _check_whole(folder / Path(name).name, digest)
             kind._load_estimator(folder, described["state"])
@@ -172,17 +224,21 @@ def _digest(path: Path) -> str:
 
 
 def _check_whole(path: Path, digest: str) -> None:
-    """Libraries crash the process on half a file (XGBoost's parser does), so a broken one must not reach them."""
+    """Refuse a file that differs from what was saved: XGBoost's parser crashes the process on half a file."""
     if not path.is_file() or _digest(path) != digest:
         raise UntrustedModel(
             f"the model's {path.name} is {'not what was saved' if path.exists() else 'missing'}",
             where=str(path),
-            remedy="fetch the model again; if that doesn't help, train it again",
+            remedy="fetch the model again; if that does not help, train it again",
         )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from ``path``. Raises UntrustedModel where it is missing or something else."""
+def read_json(path: Path) -> State:
+    """Read a JSON object.
+
+    Raises:
+        UntrustedModel: The file is missing, is no JSON, or holds no object.
+    """
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -192,36 +248,42 @@ def read_json(path: Path) -> dict[str, Any]:
             remedy="load a folder that Model.save has written",
         ) from error
     if not isinstance(data, dict):
-        raise UntrustedModel(f"{path.name} holds no object", where=str(path.parent))
+        raise UntrustedModel(f"{path.name} holds no JSON object", where=str(path.parent))
     return data
 
 
-def check(kind: str, tasks: frozenset[str], defaults: dict[str, Any], task: str, parameters: dict[str, Any]) -> None:
-    """Raises DeclarationError, all its errors at once."""
+def check(kind: str, tasks: frozenset[str], defaults: Parameters, task: str, parameters: Parameters) -> None:
+    """Refuse a task or parameters that a kind does not take.
+
+    Raises:
+        DeclarationError: With all errors at once.
+    """
     errors = [text for _, text in problems(kind, tasks, defaults, task, parameters)]
     if errors:
-        raise DeclarationError(f"a model of kind {kind!r} can't be made so", errors=errors)
+        raise DeclarationError(
+            f"a model of kind {kind!r} cannot be made from this task and these parameters", errors=errors
+        )
 
 
 def problems(
-    kind: str, tasks: frozenset[str], defaults: dict[str, Any], task: str, parameters: dict[str, Any]
-) -> list[tuple[tuple[str, ...], str]]:
-    """What is wrong: the field of the declaration, and a line of text."""
-    found: list[tuple[tuple[str, ...], str]] = []
+    kind: str, tasks: frozenset[str], defaults: Parameters, task: str, parameters: Parameters
+) -> list[Problem]:
+    """Every error of a task and parameters: the field of the declaration, and a line of text."""
+    found: list[Problem] = []
     if task not in tasks:
-        found.append((("task",), f"kind {kind!r} does no {task!r}; it does {', '.join(sorted(tasks))}"))
+        found.append((("task",), f"kind {kind!r} cannot learn {task!r}; it learns {', '.join(sorted(tasks))}"))
     for name, value in parameters.items():
         if name not in defaults:
             text = f"kind {kind!r} has no parameter {name!r}. {did_you_mean(name, defaults)}"
             found.append((("parameters", name), text))
         elif not _fits(value, defaults[name]):
-            text = f"parameter {name!r} of {kind!r} is {value!r}, but wants a value like {defaults[name]!r}"
+            text = f"parameter {name!r} of {kind!r} is {value!r}; it takes a value like {defaults[name]!r}"
             found.append((("parameters", name), text))
     return found
 
 
-def _fits(value: Any, default: Any) -> bool:
-    """Numbers for numbers, text for text, a switch for a switch; a default of None takes any plain value, and null."""
+def _fits(value: object, default: object) -> bool:
+    """Whether a value has the type of the default. A default of None takes any plain value, and null."""
     if default is None:
         return value is None or isinstance(value, bool | int | float | str)
     if isinstance(default, bool):

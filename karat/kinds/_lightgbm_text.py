@@ -1,4 +1,4 @@
-"""Checks on LightGBM's text of a model: it follows the node numbers of a file without looking at bounds."""
+"""Bounds checks on a LightGBM model's text: LightGBM follows node numbers from a file without checking them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from karat.kinds._trees import check_nodes
 
 
 def check_text(text: str, outputs: int) -> None:
-    """Raises UntrustedModel where a tree leads out of its nodes, features or categories, or there are other
-    ``outputs`` a round; ValueError or KeyError for what is no model's text."""
+    """Check a model's text before LightGBM reads it.
+
+    Args:
+        text: The model as LightGBM writes it.
+        outputs: Trees per round that the model must have.
+
+    Raises:
+        UntrustedModel: A tree points outside its nodes, features or categories, or a round has other outputs.
+        ValueError: The text is no LightGBM model.
+        KeyError: A field is missing.
+    """
     head, *trees = text.partition("end of trees")[0].split("\nTree=")
     if not head.startswith("tree\n"):
-        raise ValueError("it does not begin as such a text does")
+        raise ValueError("it does not begin like a LightGBM model")
     told = _fields(head)
     features = int(told["max_feature_idx"]) + 1
     if int(told["num_tree_per_iteration"]) != outputs or len(trees) % outputs or not trees:
@@ -29,7 +38,7 @@ def _fields(block: str) -> dict[str, str]:
 def _check_tree(fields: dict[str, str], features: int) -> None:
     leaves, categorical = int(fields["num_leaves"]), int(fields["num_cat"])
     if leaves < 1 or len(fields["leaf_value"].split()) != leaves:
-        raise UntrustedModel("a tree in the model's file has other leaves than it says")
+        raise UntrustedModel("a tree in the model's file has another number of leaves than it declares")
     if leaves == 1:
         return
     inner = leaves - 1
@@ -38,7 +47,7 @@ def _check_tree(fields: dict[str, str], features: int) -> None:
     )
     for child in (left, right):
         if (child < -leaves).any():
-            raise UntrustedModel("a tree in the model's file leads out of its leaves")
+            raise UntrustedModel("a tree in the model's file points outside its leaves")
     # Its leaves are negative numbers: as nodes of their own after the inner ones they can be checked alike.
     nodes = [np.append(np.where(c < 0, inner + ~c, c), np.zeros(leaves, dtype=int)) for c in (left, right)]
     leaf = np.arange(inner + leaves) >= inner
@@ -60,7 +69,7 @@ def _check_categories(fields: dict[str, str], decision: np.ndarray, count: int) 
         or bounds[0] < 0
         or bounds[-1] > words
     ):
-        raise UntrustedModel("a tree in the model's file asks for categories that are not there")
+        raise UntrustedModel("a tree in the model's file tests categories that do not exist")
 
 
 def _numbers(fields: dict[str, str], name: str, count: int) -> np.ndarray:

@@ -1,5 +1,4 @@
-"""What the linear kinds share: imputation, scaling and one-hot columns, fitted with the estimator, and a prediction
-that is one sum a row."""
+"""Base of the linear kinds: imputation, scaling and one-hot columns; a prediction is one sum per row."""
 
 from __future__ import annotations
 
@@ -14,14 +13,18 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from karat.errors import UntrustedModel
 from karat.kinds import _skops
-from karat.kinds._kind import Kind, Report
+from karat.kinds._kind import Kind, Report, State
 
 
 class Linear(Kind):
-    """Numbers: missing ones become the median, and a column says so where any were missing; then mean 0, variance 1.
-    Texts: one column each; a text that was not seen has none of them."""
+    """A linear estimator behind scikit-learn's preprocessing.
+
+    Missing numbers become the median, with an indicator column; numbers are scaled to mean 0 and variance 1. Texts are
+    one-hot; an unseen text sets no column.
+    """
 
     def _estimator(self) -> Any:
+        """The unfitted scikit-learn estimator."""
         raise TypeError(f"{type(self).__name__} names no estimator")
 
     def _fit(
@@ -39,7 +42,7 @@ class Linear(Kind):
         self._fold()
 
     def _fold(self) -> None:
-        """The fitted pipeline as one slope a number, one table a text, and what a missing value adds."""
+        """Fold the pipeline into one slope per number, one table per text, and the term of a missing value."""
         estimator, prepare = self._pipeline["estimate"], self._pipeline["prepare"]
         coefficients = np.atleast_2d(estimator.coef_)
         outputs = len(coefficients)
@@ -85,7 +88,7 @@ class Linear(Kind):
             self._weight[column] = np.abs(block).max(initial=0)
 
     def _terms(self, X: np.ndarray, output: int) -> np.ndarray:
-        """(n, f): what each feature adds to an output, beside the intercept."""
+        """What each feature adds to an output, ``(rows, features)``; without the intercept."""
         terms = (X - self._mean) * self._slope[output]
         for column, tables in self._tables.items():
             codes, table = X[:, column], tables[output]
@@ -96,14 +99,14 @@ class Linear(Kind):
         return made
 
     def _sums(self, X: np.ndarray) -> np.ndarray:
-        """(n, outputs): the linear predictor. Sums run along each row alone, so that a row's never depends on n."""
+        """The linear predictor, ``(rows, outputs)``. Each row is summed alone, so it never depends on the others."""
         out = np.empty((len(X), len(self._slope)))
         for k in range(len(self._slope)):
             out[:, k] = self._terms(X, k).sum(axis=1) + self._intercept[k]
         return out
 
     def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str]:
-        """Coefficient times distance from the training rows' mean; the base is the prediction at that mean."""
+        """Coefficient times the distance from the training mean; the base is the prediction at that mean."""
         terms = [np.append(self._terms(X, k)[0], base) for k, base in enumerate(self._intercept)]
         return np.array(terms), "value" if self.task == "regression" else "log-odds"
 
@@ -111,13 +114,13 @@ class Linear(Kind):
         """Shares of the absolute coefficients, on the scaled columns."""
         return self._weight / self._weight.sum() if self._weight.sum() else self._weight
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State:
         return {"features": self._features}
 
     def _save_estimator(self, folder: Path) -> None:
         _skops.save(self._pipeline, folder)
 
-    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+    def _load_estimator(self, folder: Path, state: State) -> None:
         self._features = int(state["features"])
         self._pipeline = _skops.load(folder, Pipeline, ("numpy.dtype",))
         try:
@@ -126,7 +129,7 @@ class Linear(Kind):
                 raise UntrustedModel(f"the model's file holds another {estimator}", where=str(folder))
             self._fold()
         except (AttributeError, KeyError, IndexError, ValueError, TypeError) as error:
-            raise UntrustedModel(f"the model's file is not a whole pipeline: {error}", where=str(folder)) from error
+            raise UntrustedModel(f"the model's file is no complete pipeline: {error}", where=str(folder)) from error
 
 
 def _preparation(categorical: list[bool]) -> ColumnTransformer:

@@ -1,4 +1,4 @@
-"""The thing that is trained, saved, loaded and served: an encoder, a kind, classes and a threshold."""
+"""A trainable and servable model: an encoder, an estimator kind, classes and a decision threshold."""
 
 from __future__ import annotations
 
@@ -13,35 +13,49 @@ import polars as pl
 from karat.errors import SignatureError, UntrustedModel, UnusableLabel
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import load_kind, names
-from karat.kinds._kind import Kind, Report, read_json
+from karat.kinds._kind import Kind, Parameters, Report, read_json
 
 CLASSIFICATION = ("binary", "multiclass")
 UNSUPERVISED = ("anomaly", "clustering")
-#: The tasks whose labels have several parts, a struct of numbers.
+#: Tasks whose labels have several parts, a struct of numbers.
 SEVERAL = ("multilabel", "forecast")
-#: More classes than this are numbers taken for classes.
+#: A label with more distinct values than this holds numbers, not classes.
 MAX_CLASSES = 200
 
 
 class Model:
     """Rows of features in, predictions out.
 
-    ``threshold`` decides between the classes of a binary model (probability >= threshold is ``classes[1]``) and between
-    normal and anomalous rows (score >= threshold); a kind that learns its own replaces it. ``classes`` are the label's
-    values in ascending order: in a binary model the second is the positive class.
+    Attributes:
+        threshold: The decision threshold. A binary model answers ``classes[1]`` from this probability on; an anomaly
+            detector calls a row anomalous from this score on. A kind that learns a threshold replaces it.
+        classes: The label's values in ascending order. The second class of a binary model is the positive one.
+        parts: The names of the label's parts (multi-label and forecast); else empty.
     """
 
     def __init__(
         self,
         kind: str,
         task: str,
-        parameters: dict[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         seed: int = 0,
         class_weight: str | None = None,
         threshold: float = 0.5,
     ) -> None:
-        """Raises DeclarationError for an unknown kind, a task it does not do, or an unknown parameter."""
+        """Make an unfitted model.
+
+        Args:
+            kind: The kind's name.
+            task: The task to learn.
+            parameters: The kind's parameters that differ from its defaults.
+            seed: Seed of every random draw.
+            class_weight: ``"balanced"`` to weigh classes by their inverse frequency.
+            threshold: Decision threshold; see the class.
+
+        Raises:
+            DeclarationError: There is no such kind, it cannot learn the task, or it takes no such parameter.
+        """
         self.kind_name, self.task, self.threshold = kind, task, threshold
         self.kind: Kind = load_kind(kind)(task, parameters, seed=seed, class_weight=class_weight)
         self.encoder = Encoder(())
@@ -56,10 +70,21 @@ class Model:
         report: Report | None = None,
         order: pl.Series | None = None,
     ) -> Model:
-        """Learns from ``frame`` (features only, in the order that stays) and its labels; ``order`` is the time of each
-        row, for kinds that stop by the latest of them.
+        """Fit the encoder and the estimator.
 
-        Raises UnusableLabel for a label that is null, infinite, or of too few or too many classes.
+        Args:
+            frame: The features alone; the model keeps their order.
+            y: The labels, one per row of ``frame``; None for a task without labels.
+            report: Called after each round by kinds that learn in rounds.
+            order: The time of each row. Kinds that stop early validate on the latest rows.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            UnusableLabel: The label is null or infinite, or has too few or too many classes.
+            SchemaMismatch: A feature has a type that no model takes.
+            TrainingError: The library refuses a parameter's value or the data.
         """
         self.encoder = Encoder.fit(frame, sequences=self.kind.sequences)
         target = None if y is None or self.task in UNSUPERVISED else self._target(y)
@@ -90,7 +115,7 @@ class Model:
         most = 2 if self.task == "binary" else MAX_CLASSES
         if not 2 <= len(self.classes) <= most:
             raise UnusableLabel(
-                f"label {y.name!r} has {len(self.classes)} different values, but a {self.task} model needs "
+                f"label {y.name!r} has {len(self.classes)} distinct values, but a {self.task} model needs "
                 f"{'2' if most == 2 else f'2 to {most}'}",
                 remedy="look at the label's expression and at the rows it is computed from",
             )
@@ -116,11 +141,12 @@ class Model:
 
     @property
     def feature_names(self) -> list[str]:
+        """The features in the order that ``predict_row`` takes."""
         return self.encoder.names
 
     @property
     def feature_types(self) -> dict[str, str]:
-        """Feature -> string, int64, float64, bool, date or timestamp; float64[24] is a sequence of so many."""
+        """Feature -> declared type, such as ``float64``; ``float64[24]`` is a sequence of 24 values."""
         return {c.name: c.type_name for c in self.encoder.columns}
 
     @property
@@ -129,9 +155,18 @@ class Model:
         return self.kind.parameters
 
     def predict(self, frame: pl.DataFrame) -> np.ndarray:
-        """(n,) values, probabilities of ``classes[1]``, anomaly scores or clusters' numbers; (n, k) class probabilities
-        of a multiclass model; (n, parts) of one with several. Other columns of ``frame`` are ignored.
-        Raises SignatureError."""
+        """Predict every row.
+
+        Args:
+            frame: Rows with at least the model's features. Other columns are ignored.
+
+        Returns:
+            ``(rows,)`` values, probabilities of ``classes[1]``, anomaly scores or cluster numbers; ``(rows, classes)``
+            probabilities of a multiclass model; ``(rows, parts)`` of a multi-label model or a forecast.
+
+        Raises:
+            SignatureError: A feature is missing or has another type.
+        """
         X = self.encoder.encode(frame)
         if not len(X):
             several = self.parts or (self.classes if self.task == "multiclass" else [])
@@ -139,25 +174,35 @@ class Model:
         return self.kind.predict(X)
 
     def predict_row(self, values: Sequence[Any]) -> np.ndarray:
-        """What ``predict`` gives for a frame of this one row, to the bit, without making a frame.
+        """Predict one row; equal to ``predict`` on a frame of this row, to the bit, without making a frame.
 
-        ``values``: plain Python values in the order of ``feature_names``; None where missing.
+        Args:
+            values: Plain Python values in the order of ``feature_names``; None where missing.
+
+        Returns:
+            The prediction, with one row.
         """
         return self.kind.predict(self.encoder.encode_row(values))
 
     def space(self, frame: pl.DataFrame) -> np.ndarray | None:
-        """(n, d): where a clustering measures its distances, for the silhouette; None for other tasks."""
+        """The space in which a clustering measures its distances, ``(rows, dimensions)``; None for other tasks."""
         return self.kind.space(self.encoder.encode(frame))
 
     def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
-        """The named columns of a batch or of an answer, from what ``predict`` gave.
+        """Name the columns of a batch or of an answer.
 
-        regression: ``prediction``. binary: ``prediction`` (a class) and ``probability`` (of ``classes[1]``).
-        multiclass: ``prediction``, ``probability`` (of that class), and ``probability_CLASS`` for each class.
-        anomaly: ``prediction`` (whether it is anomalous) and ``score``. clustering: ``prediction`` (a number).
-        multilabel: ``prediction`` (the names of the labels at or above the threshold, with commas), and
-        ``probability_NAME`` for each. forecast: ``prediction`` (the first step), and ``prediction_step_1`` and so on
-        where there are several.
+        Args:
+            prediction: What ``predict`` returned.
+
+        Returns:
+            Column -> values, ``(rows,)``. Every task has ``prediction``; besides:
+
+            - binary: ``probability`` of ``classes[1]``
+            - multiclass: ``probability`` of the predicted class, ``probability_CLASS`` for each class
+            - anomaly: ``score``; ``prediction`` says whether the row is anomalous
+            - multilabel: ``probability_NAME`` for each label; ``prediction`` joins the names of those at or above the
+              threshold with commas
+            - forecast: ``prediction_step_1`` and so on if there are several steps; ``prediction`` is the first
         """
         if self.task == "regression":
             return {"prediction": prediction}
@@ -183,12 +228,12 @@ class Model:
         return np.array([", ".join(n for n, yes in zip(self.parts, line, strict=True) if yes) for line in lines])
 
     def importance(self) -> dict[str, float] | None:
-        """Feature -> share, where the kind has an importance of its own."""
+        """Feature -> share of the importance; None if the kind has none of its own."""
         shares = self.kind.importance()
         return None if shares is None else dict(zip(self.feature_names, shares.tolist(), strict=True))
 
     def save(self, folder: Path) -> None:
-        """Writes the model into ``folder``; ``model.json`` comes last, so a folder without it is not whole."""
+        """Write the model into ``folder``. ``model.json`` comes last: a folder without it is incomplete."""
         self.kind.save(folder)
         described = {
             "format": 1,
@@ -203,26 +248,39 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path) -> Model:
-        """Runs no foreign code. Raises UntrustedModel where a file names types that the kind does not use."""
+        """Read a model that ``save`` wrote. Runs no foreign code.
+
+        Raises:
+            UntrustedModel: A file is not what ``save`` writes, or names types that the kind does not use.
+        """
         described = read_json(folder / "model.json")
         name = described.get("kind")
         if name not in names():
-            raise UntrustedModel(f"model.json names the kind {name!r}, which is none of Karat's", where=str(folder))
+            raise UntrustedModel(f"model.json names an unknown kind, {name!r}", where=str(folder))
         try:
             model = cls.__new__(cls)
             model.kind_name, model.task = name, described["task"]
             model.threshold, model.classes = described["threshold"], described["classes"]
-            model.parts = described.get("parts", [])  # models of before had none
+            model.parts = described["parts"]
             model.encoder = Encoder.from_json(described["columns"])
         except (KeyError, TypeError) as error:
-            raise UntrustedModel(f"model.json is not whole: {error!r}", where=str(folder)) from error
+            raise UntrustedModel(f"model.json is incomplete: {error!r}", where=str(folder)) from error
         model.kind = load_kind(name).load(folder)
         return model
 
 
 def parts_of(y: pl.Series) -> tuple[list[str], np.ndarray]:
-    """A label of several parts (a struct) -> their names, and their values as (n, parts) float64, NaN where missing.
-    Raises UnusableLabel."""
+    """Split a label of several parts.
+
+    Args:
+        y: The label, a struct of numbers.
+
+    Returns:
+        The parts' names, and their values, ``(rows, parts)`` float64, NaN where missing.
+
+    Raises:
+        UnusableLabel: The label is no struct of numbers.
+    """
     fields = y.dtype.to_schema() if isinstance(y.dtype, pl.Struct) else {}
     if not fields or not all(t.is_numeric() or t in (pl.Boolean, pl.Null) for t in fields.values()):
         raise UnusableLabel(
@@ -234,18 +292,22 @@ def parts_of(y: pl.Series) -> tuple[list[str], np.ndarray]:
 
 
 def classes_of(y: pl.Series) -> list[Any]:
-    """The values of a label in ascending order, as plain values; whole floats become integers."""
+    """The distinct values of a label in ascending order, as plain values; whole floats become integers."""
     if y.dtype.is_float() and (y == y.round(0)).all():
         y = y.cast(pl.Int64)
     if y.dtype in (pl.Categorical, pl.Enum):
         y = y.cast(pl.String)
     if not (y.dtype.is_numeric() or y.dtype in (pl.Boolean, pl.String)):
-        raise UnusableLabel(f"label {y.name!r} is {y.dtype}; classes are texts, numbers or switches")
+        raise UnusableLabel(f"label {y.name!r} is {y.dtype}; classes are texts, numbers or booleans")
     return y.unique().sort().to_list()
 
 
 def codes_of(y: pl.Series, classes: list[Any]) -> np.ndarray:
-    """Labels -> positions in ``classes``. Raises SignatureError for a value that is not one of them."""
+    """The position of each label in ``classes``, ``(rows,)``.
+
+    Raises:
+        SignatureError: A label is none of ``classes``.
+    """
     codes = {value: code for code, value in enumerate(classes)}
     try:
         return np.array([codes[value] for value in y.to_list()], dtype=np.int64)

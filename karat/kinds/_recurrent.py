@@ -1,15 +1,14 @@
-"""What the recurrent kinds share: scaled sequences in, a network that adds to a linear model on the newest row, and a
-prediction in NumPy.
+"""Base of the recurrent kinds: a network over scaled sequences, added to a linear model on the newest row.
 
-The network learns in torch, on a GPU where there is one. It answers without torch: a process that serves needs neither
-its three seconds nor its memory, and the answer is that of one device whatever the network learned on. Rows are
-answered in blocks of one size, because a matrix product's last bits depend on its shape.
+The network is trained in torch, on a GPU if there is one. It predicts in NumPy: a serving process saves torch's three
+seconds and its memory, and the prediction does not depend on the training device. Rows are predicted in blocks of one
+size, because the last bits of a matrix product depend on its shape.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import expit
@@ -19,16 +18,19 @@ from karat.extras import optional_imports
 from karat.kinds import _arrays
 from karat.kinds._cells import CELLS, GATES, Layer
 from karat.kinds._channels import Channels
-from karat.kinds._kind import Kind, Report
+from karat.kinds._kind import Kind, Parameters, Report, State
 
-#: Rows that are answered together.
+#: Rows that are predicted together.
 BLOCK = 16
 _SCALERS = ("mean", "scale", "told", "codes")
 
 
 class Recurrent(Kind):
-    """``_network``: of each layer ``layer_K.input`` (gates x h, channels), ``.hidden`` (gates x h, h), ``.bias`` and
-    ``.hidden_bias``; ``head.weight`` (L, h) and ``head.bias``; ``skip.weight`` (L, channels) and ``skip.bias``."""
+    """A recurrent network and its linear skip connection; ``network_shapes`` names its arrays.
+
+    Attributes:
+        cell: "lstm" or "gru".
+    """
 
     cell: ClassVar[str]
 
@@ -66,19 +68,19 @@ class Recurrent(Kind):
         self._prepare()
 
     def _check(self) -> None:
-        """What torch would only say in its own words, or not at all."""
+        """Refuse parameters that torch would refuse in its own words, or not at all."""
         for name in ("hidden_size", "num_layers", "batch_size", "epochs"):
             value = self.parameters[name]
             if value < 1 or value != int(value):
-                raise ValueError(f"{name} is {value!r}, but wants a whole number from 1")
+                raise ValueError(f"{name} is {value!r}; it must be a whole number of 1 or more")
         length = self.parameters["sequence_length"]
         if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
-            raise ValueError(f"sequence_length is {length!r}, but wants a whole number from 1, or null for all steps")
+            raise ValueError(f"sequence_length is {length!r}; it must be a whole number from 1, or null (all steps)")
         if not 0 <= self.parameters["dropout"] < 1:
-            raise ValueError(f"dropout is {self.parameters['dropout']!r}, but wants a share below 1")
+            raise ValueError(f"dropout is {self.parameters['dropout']!r}; it must be a share below 1")
 
     def _steps(self, X: np.ndarray) -> np.ndarray:
-        """(n, steps, f), of a row without sequences one step; the last ``sequence_length``."""
+        """The last ``sequence_length`` steps, ``(rows, steps, features)``; a row without sequences is one step."""
         X = X if X.ndim == 3 else X[:, None, :]
         length = self.parameters["sequence_length"]
         return X[:, -int(length) :] if length else X
@@ -109,7 +111,7 @@ class Recurrent(Kind):
         return out if self.task == "forecast" else out[:, 0]
 
     def _block(self, X: np.ndarray) -> np.ndarray:
-        """(BLOCK, steps, f) -> (BLOCK, L). Rows are the innermost axis: each is a lane of its own throughout."""
+        """Predict one block, ``(BLOCK, steps, features)``: ``(BLOCK, outputs)``. Rows stay on the innermost axis."""
         values = np.ascontiguousarray(self._channels.apply(X, np.float32).transpose(2, 1, 0))
         newest = values[:, -1]
         for run, layer in self._layers:
@@ -128,7 +130,7 @@ class Recurrent(Kind):
         scalers |= {f"scaler.{name}": array for name, array in self._channels.arrays().items()}
         _arrays.save(self._network | scalers, folder)
 
-    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+    def _load_estimator(self, folder: Path, state: State) -> None:
         arrays = _arrays.load(folder)
         features = arrays["scaler.mean"].shape if "scaler.mean" in arrays else ()
         if len(features) != 1:
@@ -146,8 +148,18 @@ class Recurrent(Kind):
         self._prepare()
 
 
-def network_shapes(cell: str, parameters: dict[str, Any], channels: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every array of the network."""
+def network_shapes(cell: str, parameters: Parameters, channels: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of the network, by name.
+
+    Args:
+        cell: "lstm" or "gru".
+        parameters: The kind's parameters.
+        channels: Width of the input.
+        outputs: Values per prediction.
+
+    Returns:
+        Name -> shape.
+    """
     hidden = int(parameters["hidden_size"])
     gates = GATES[cell] * hidden
     shapes: dict[str, tuple[int, ...]] = {}

@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from karat.kinds._kind import Report
+from karat.kinds._kind import Parameters, Report
 from karat.kinds._validation import latest_rows
 
 _EVALUATED = 1024  # rows at once
@@ -30,7 +29,7 @@ class Learned:
 class Network(nn.Module):
     """The skip is a linear model on the newest step; the head begins at zero, so that learning begins there."""
 
-    def __init__(self, cell: str, channels: int, outputs: int, parameters: dict[str, Any]) -> None:
+    def __init__(self, cell: str, channels: int, outputs: int, parameters: Parameters) -> None:
         super().__init__()
         hidden, layers, dropout = int(parameters["hidden_size"]), int(parameters["num_layers"]), parameters["dropout"]
         between = dropout if layers > 1 else 0.0
@@ -64,7 +63,7 @@ def fit(
     cell: str,
     X: np.ndarray,
     y: np.ndarray,
-    parameters: dict[str, Any],
+    parameters: Parameters,
     *,
     binary: bool,
     balanced: bool,
@@ -92,7 +91,7 @@ def fit(
 
 class _Training:
     def __init__(
-        self, network: Network, parts: list[torch.Tensor], parameters: dict[str, Any], *, binary: bool, seed: int
+        self, network: Network, parts: list[torch.Tensor], parameters: Parameters, *, binary: bool, seed: int
     ) -> None:
         self.network, self.parameters, self.binary = network, parameters, binary
         self.X, self.y, self.weights = parts

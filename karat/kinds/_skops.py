@@ -1,4 +1,4 @@
-"""scikit-learn estimators to and from files, through skops: nothing is unpickled, and only listed types are made."""
+"""scikit-learn estimators in skops files. Nothing is unpickled, and only trusted types are loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from karat.errors import UntrustedModel
 
 @contextmanager
 def _without(library: str) -> Iterator[None]:
-    """Meanwhile ``import library`` fails, unless it is there already."""
+    """Make ``import library`` fail in the block, unless the library is loaded already."""
     absent = library not in sys.modules
     if absent:
         sys.modules[library] = None  # type: ignore[assignment]
@@ -37,12 +37,24 @@ FILE = "estimator.skops"
 
 
 def save(estimator: object, folder: Path) -> None:
+    """Write ``estimator`` into ``folder``."""
     skops.io.dump(estimator, folder / FILE, compression=ZIP_DEFLATED, compresslevel=1)
 
 
 def load(folder: Path, expected: type[Estimator], trusted: Sequence[str]) -> Estimator:
-    """The estimator of ``folder``. Raises UntrustedModel where the file names a type outside ``trusted`` and skops'
-    own list, is not an ``expected``, or can't be read."""
+    """Read the estimator of ``folder``.
+
+    Args:
+        folder: Where ``save`` wrote.
+        expected: The class that the file must hold.
+        trusted: Types to trust besides those that skops trusts.
+
+    Returns:
+        The estimator.
+
+    Raises:
+        UntrustedModel: The file names other types, holds another class, or cannot be read.
+    """
     path = folder / FILE
     try:
         others = set(skops.io.get_untrusted_types(file=path)) - set(trusted)

@@ -1,4 +1,4 @@
-"""Checks on trees that come from a file: scikit-learn follows their node numbers without looking at bounds."""
+"""Bounds checks on trees from a file: scikit-learn follows node numbers without checking them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,40 @@ from karat.errors import UntrustedModel
 
 
 def check_nodes(left: np.ndarray, right: np.ndarray, leaf: np.ndarray, feature: np.ndarray, features: int) -> None:
-    """Raises UntrustedModel unless every inner node leads on to later nodes and asks for a feature that exists.
+    """Check the nodes of one tree. Children must come after their parent, so that no walk goes in circles.
 
-    Children come after their parent in every tree that scikit-learn grows, so that no walk goes in circles.
+    Args:
+        left: Left child of each node, ``(nodes,)``.
+        right: Right child of each node, ``(nodes,)``.
+        leaf: Whether each node is a leaf, ``(nodes,)``.
+        feature: The feature that each node tests, ``(nodes,)``.
+        features: Number of features of the model.
+
+    Raises:
+        UntrustedModel: A node points outside the tree, backwards, or to a feature that does not exist.
     """
     inner = np.flatnonzero(~leaf)
     count = len(leaf)
     sound = count > 0 and all(((c[inner] > inner) & (c[inner] < count)).all() for c in (left, right))
     if not sound or not ((feature[inner] >= 0) & (feature[inner] < features)).all():
         raise UntrustedModel(
-            "a tree in the model's file leads out of its nodes or features",
+            "a tree in the model's file points outside its nodes or features",
             remedy="do not load it; find out who wrote it, and train the model again",
         )
 
 
 def check_forest(trees: Iterable[Any], features: int, outputs: int, values: int) -> None:
-    """``trees``: ``sklearn.tree._tree.Tree`` objects, each with ``values`` values of each of ``outputs`` a node."""
+    """Check the trees of a scikit-learn forest.
+
+    Args:
+        trees: ``sklearn.tree._tree.Tree`` objects.
+        features: Number of features of the model.
+        outputs: Outputs per node.
+        values: Values per output.
+
+    Raises:
+        UntrustedModel: A tree has another shape than the model, or points outside its nodes.
+    """
     for tree in trees:
         leaf = tree.children_left == -1
         if tree.n_features != features or tree.value.shape != (tree.node_count, outputs, values):

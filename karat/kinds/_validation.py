@@ -1,16 +1,25 @@
-"""Rows set aside from the training rows, for stopping early and for the learning curve."""
+"""Validation rows for early stopping and the learning curve, drawn from the training rows."""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: With fewer rows than this set aside, the loss on them says nothing, and every round is trained.
+#: With fewer validation rows the loss on them is noise, so no row is set aside and every round is trained.
 FEWEST = 20
 
 
 def validation_rows(y: np.ndarray, share: float, *, classes: int, seed: int) -> np.ndarray:
-    """(n,) True for the rows set aside: ``share`` of each class, so that none vanishes from what is learned from;
-    none at all where they would be fewer than ``FEWEST``."""
+    """Draw random validation rows, stratified by class so that no class vanishes from the training rows.
+
+    Args:
+        y: Labels, ``(rows,)``; class codes if ``classes`` is given.
+        share: Share of the rows to draw.
+        classes: Number of classes; 0 for a regression.
+        seed: Seed of the draw.
+
+    Returns:
+        ``(rows,)`` True for a validation row; all False if they would be fewer than ``FEWEST``.
+    """
     aside = np.zeros(len(y), dtype=bool)
     random = np.random.default_rng(seed)
     for group in range(classes) if classes else (None,):
@@ -20,8 +29,16 @@ def validation_rows(y: np.ndarray, share: float, *, classes: int, seed: int) -> 
 
 
 def latest_rows(rows: int, order: np.ndarray | None, share: float) -> np.ndarray | None:
-    """(n,) True for the latest ``share`` of the rows by ``order`` (None: as they stand); rows of one time fall on one
-    side. None where they would be fewer than ``FEWEST``, or all."""
+    """Take the latest rows for validation. Rows of one time stay on one side.
+
+    Args:
+        rows: Number of rows.
+        order: The time of each row, ``(rows,)``; None if the rows are in the order of time.
+        share: Share of the rows to take.
+
+    Returns:
+        ``(rows,)`` True for a validation row; None if they would be fewer than ``FEWEST``, or all rows.
+    """
     times = np.arange(rows) if order is None else order
     first = np.sort(times)[rows - int(rows * share)] if int(rows * share) else None
     aside = np.zeros(rows, dtype=bool) if first is None else times >= first

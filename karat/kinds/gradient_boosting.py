@@ -1,6 +1,9 @@
-"""Gradient boosting on histograms (scikit-learn): texts are split natively, and it stops when a tenth of the training
-rows, set aside, gains no more."""
+"""Gradient boosting on histograms (scikit-learn), with native splits of texts and early stopping.
 
+A tenth of the training rows is validation.
+"""
+
+# ruff: noqa: SLF001 (scikit-learn offers no public way to its predictions without its checks, which take longer than the rest)
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from karat.errors import UntrustedModel
 from karat.kinds import _skops
-from karat.kinds._kind import Kind, Report
+from karat.kinds._kind import Kind, Report, State
 from karat.kinds._trees import check_nodes
 from karat.kinds._validation import validation_rows
 
@@ -26,6 +29,8 @@ _BIN_ROWS = 200_000
 
 
 class GradientBoosting(Kind):
+    """scikit-learn's HistGradientBoosting, predicted without its per-call checks."""
+
     tasks = frozenset({"regression", "binary", "multiclass"})
     defaults = {
         "learning_rate": 0.1,
@@ -90,13 +95,14 @@ class GradientBoosting(Kind):
             report(len(self.curve["train"]), {part: losses[-1] for part, losses in self.curve.items()})
 
     def _prepare(self, tables: dict[int, np.ndarray]) -> None:
-        """What one prediction needs, taken out of the estimator once. It puts columns with codes first, renumbered."""
+        """Extract once what predictions need. The estimator puts columns with codes first and renumbers the codes."""
         self._tables = tables
         self._order = np.concatenate([np.flatnonzero(self._categorical), np.flatnonzero(~self._categorical)])
         self._bitsets = self._estimator._bin_mapper.make_known_categories_bitsets()
         self._rounds = [[p.predict for p in each] for each in self._estimator._predictors]
 
     def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict each row; see ``Kind.predict``."""
         # What the estimator's own predict does, in the same order, less up to 0.7 ms of checks for each call.
         if self._tables:
             X = X.copy()
@@ -117,7 +123,7 @@ class GradientBoosting(Kind):
         chosen: np.ndarray = chances if self.task == "multiclass" else chances[:, 1]
         return chosen
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State:
         return {
             "categorical": self._categorical.tolist(),
             "tables": [[j, [None if np.isnan(v) else v for v in t.tolist()]] for j, t in self._tables.items()],
@@ -126,7 +132,7 @@ class GradientBoosting(Kind):
     def _save_estimator(self, folder: Path) -> None:
         _skops.save(self._estimator, folder)
 
-    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+    def _load_estimator(self, folder: Path, state: State) -> None:
         regression = self.task == "regression"
         expected = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
         self._estimator = _skops.load(folder, expected, _TRUSTED)
@@ -137,7 +143,7 @@ class GradientBoosting(Kind):
 
 
 def _tables(estimator: Any, categorical: np.ndarray, X: np.ndarray) -> dict[int, np.ndarray]:
-    """Column -> its codes' numbers in the estimator, NaN for codes that it has not seen."""
+    """Column -> the estimator's number of each code; NaN for codes that it has not seen."""
     columns = np.flatnonzero(categorical)
     if not len(columns):
         return {}
@@ -155,4 +161,4 @@ def _check(tree: Any, features: int) -> None:
     check_nodes(left, right, leaf, nodes["feature_idx"].astype(np.int64), features)
     splits = nodes[(nodes["is_categorical"] != 0) & ~leaf]
     if bitsets.shape[1:] != (8,) or (len(splits) and splits["bitset_idx"].max() >= len(bitsets)):
-        raise UntrustedModel("a tree in the model's file asks for categories that are not there")
+        raise UntrustedModel("a tree in the model's file tests categories that do not exist")

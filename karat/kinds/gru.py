@@ -1,5 +1,4 @@
-"""A gated recurrent unit network (lighter than an LSTM) over sequences of the latest rows, with document 001's
-defaults. It adds to a linear model on the newest row: see karat/kinds/_recurrent.py."""
+"""A gated recurrent unit (GRU) network over sequences, added to a linear model on the newest row."""
 
 from __future__ import annotations
 
@@ -7,22 +6,24 @@ from karat.kinds._recurrent import Recurrent
 
 
 class GRU(Recurrent):
+    """A gated recurrent unit (GRU) network; see ``karat/kinds/_recurrent.py``."""
+
     cell = "gru"
     sequences = True
     tasks = frozenset({"regression", "forecast", "binary"})
     defaults = {
-        "sequence_length": None,  # the last so many steps of what the lookups bring; all of them
+        "sequence_length": None,  # how many of the latest steps to read; None reads all
         "hidden_size": 64,
         "num_layers": 2,
         "dropout": 0.2,
         "learning_rate": 0.001,
         "batch_size": 32,
         "epochs": 50,
-        "patience": 8,  # epochs without a gain on the rows set aside; 0 trains every epoch
+        "patience": 8,  # epochs without a gain on the validation rows; 0 trains every epoch
         "validation_fraction": 0.1,
         "weight_decay": 0.0,
         "gradient_clip": 1.0,
-        "skip": True,  # the linear model on the newest row, to which the network adds
+        "skip": True,  # add the network to a linear model on the newest row
         "skip_alpha": 1.0,
         "n_jobs": 1,
     }

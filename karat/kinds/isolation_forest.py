@@ -1,27 +1,30 @@
-"""Isolation forest (scikit-learn) for anomalies. The score is the paper's: near 1 anomalous, under 0.5 normal.
+"""Isolation forest (scikit-learn) for anomaly detection.
 
-Texts enter as the share of training rows that have them, since what is rare is what is to be found.
+The score is that of Liu, Ting and Zhou, Isolation Forest, ICDM 2008: near 1 is anomalous, under 0.5 is normal. A text
+enters as the share of training rows that have it, because rare values are what the detector looks for.
 """
 
+# ruff: noqa: SLF001 (scikit-learn offers no public way to its scores without its checks, which take longer than the rest)
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.ensemble import IsolationForest as Forest
 
 from karat.kinds import _skops
-from karat.kinds._kind import Kind, Report
+from karat.kinds._kind import Kind, Report, State
 from karat.kinds._trees import check_forest
 
 
 class IsolationForest(Kind):
+    """Isolation forest on 32-bit values, as scikit-learn's trees compare them."""
+
     tasks = frozenset({"anomaly"})
     defaults = {
         "n_estimators": 100,
         "max_samples": "auto",
-        "contamination": "auto",  # a share sets the threshold so that this share of the training rows is anomalous
+        "contamination": "auto",  # a share sets the threshold: this share of the training rows is anomalous
         "max_features": 1.0,
         "bootstrap": False,
         "n_jobs": 1,
@@ -44,7 +47,7 @@ class IsolationForest(Kind):
             self.threshold = -float(self._forest.offset_)
 
     def _numbers(self, X: np.ndarray) -> np.ndarray:
-        """Codes replaced by their shares; 32 bits, as trees compare."""
+        """Replace codes by their shares, in 32 bits."""
         if self._shares:
             X = X.copy()
         for j, shares in self._shares.items():
@@ -68,6 +71,7 @@ class IsolationForest(Kind):
         ]
 
     def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict each row; see ``Kind.predict``."""
         # What the forest's own score_samples does, less 3 ms of checks and thread pools for each call.
         X = self._numbers(X)
         total = np.zeros(len(X))
@@ -76,13 +80,13 @@ class IsolationForest(Kind):
         usual = len(self._depths) * _average_path(self._forest._max_samples)
         return np.ones(len(X)) if usual == 0 else 2 ** -(total / usual)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State:
         return {"shares": [[j, s.tolist()] for j, s in self._shares.items()]}
 
     def _save_estimator(self, folder: Path) -> None:
         _skops.save(self._forest, folder)
 
-    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+    def _load_estimator(self, folder: Path, state: State) -> None:
         self._shares = {j: np.array(s) for j, s in state["shares"]}
         self._forest = _skops.load(folder, Forest, ("sklearn.tree._tree.Tree",))
         self._prepare()
@@ -91,14 +95,14 @@ class IsolationForest(Kind):
 
 
 def _shares(codes: np.ndarray) -> np.ndarray:
-    """Code -> share of the rows that have it; the last entry is that of missing and unseen ones."""
+    """Share of the rows by code; the last entry is the share of missing and unseen texts."""
     known = codes[~np.isnan(codes)].astype(np.intp)
     counts = np.bincount(known) if len(known) else np.zeros(0)
     return np.append(counts, len(codes) - len(known)) / max(len(codes), 1)
 
 
 def _average_path(n: int) -> float:
-    """The mean depth of ``n`` rows in a random binary tree (Liu, Ting and Zhou, 2008, equation 1)."""
+    """Mean depth of ``n`` rows in a random binary tree (Liu, Ting and Zhou, 2008, equation 1)."""
     if n <= 1:
         return 0.0
     return 1.0 if n == 2 else 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n

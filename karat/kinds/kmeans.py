@@ -1,11 +1,12 @@
-"""K-means (scikit-learn) on scaled columns, texts as one column each. Clusters are numbered by size, 0 the largest, so
-that their numbers mean the same from fit to fit."""
+"""K-means (scikit-learn) on scaled columns with one-hot texts.
+
+Clusters are numbered by size, 0 the largest, so that a number keeps its meaning from fit to fit.
+"""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans as Estimator
@@ -14,10 +15,12 @@ from sklearn.exceptions import ConvergenceWarning
 from karat.errors import UntrustedModel
 from karat.kinds import _arrays
 from karat.kinds._channels import Channels
-from karat.kinds._kind import Kind, Report
+from karat.kinds._kind import Kind, Report, State
 
 
 class KMeans(Kind):
+    """K-means clustering; its prediction is the nearest center."""
+
     tasks = frozenset({"clustering"})
     defaults = {
         "n_clusters": 8,
@@ -50,9 +53,11 @@ class KMeans(Kind):
         self._importance = _explained(Z, self._nearest(Z), self._channels.owners, X.shape[1])
 
     def space(self, X: np.ndarray) -> np.ndarray:
+        """The scaled channels, ``(rows, channels)``."""
         return self._channels.apply(X)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict each row; see ``Kind.predict``."""
         return self._nearest(self.space(X)).astype(np.float64)
 
     def _nearest(self, Z: np.ndarray) -> np.ndarray:
@@ -69,7 +74,7 @@ class KMeans(Kind):
         arrays = self._channels.arrays() | {"centers": self._centers, "importance": self._importance}
         _arrays.save(arrays, folder)
 
-    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+    def _load_estimator(self, folder: Path, state: State) -> None:
         arrays = _arrays.load(folder)
         if not {"centers", "importance"} <= set(arrays):
             raise UntrustedModel("the model's file holds no cluster centers", where=str(folder))
@@ -82,7 +87,7 @@ class KMeans(Kind):
 
 
 def _explained(Z: np.ndarray, clusters: np.ndarray, owners: np.ndarray, features: int) -> np.ndarray:
-    """(f,): of each column the share of the variance between the clusters, of all channels that are its."""
+    """Share of the variance between the clusters that each column explains, ``(features,)``."""
     between = np.zeros(Z.shape[1])
     for cluster in np.unique(clusters):
         rows = Z[clusters == cluster]

@@ -1,6 +1,8 @@
-"""LightGBM's gradient boosting on histograms, with document 001's defaults: texts are split natively, and it stops when
-a tenth of the training rows, set aside, gains no more; the rounds after the best one are dropped. A multi-label model
-is one booster a label."""
+"""Gradient boosting on histograms (LightGBM), with native splits of texts and early stopping.
+
+A tenth of the training rows is validation. Rounds after the best one are dropped. A multi-label model has one booster
+per label.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
 from karat.errors import UntrustedModel
-from karat.kinds._kind import Kind, Report
+from karat.kinds._kind import Kind, Report, State
 from karat.kinds._lightgbm_text import check_text
 from karat.kinds._validation import validation_rows
 
@@ -25,6 +27,8 @@ _OBJECTIVES = {
 
 
 class LightGBM(Kind):
+    """LightGBM boosters, one per label."""
+
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
     defaults = {
         "num_leaves": 31,
@@ -32,7 +36,7 @@ class LightGBM(Kind):
         "num_boost_round": 100,
         "feature_fraction": 0.9,
         "bagging_fraction": 0.8,
-        "bagging_freq": 5,  # without which the fraction does nothing
+        "bagging_freq": 5,  # bagging_fraction has no effect without it
         "max_depth": -1,
         "min_data_in_leaf": 20,
         "min_sum_hessian_in_leaf": 1e-3,
@@ -71,7 +75,7 @@ class LightGBM(Kind):
     def _booster(
         self, X: np.ndarray, y: np.ndarray, categorical: list[bool], report: Report | None
     ) -> tuple[lightgbm.Booster, dict[str, list[float]]]:
-        """One booster and its losses by part of the rows."""
+        """Fit one booster; with its losses by part of the rows."""
         classes = 2 if self.task == "multilabel" else self.classes
         aside = np.zeros(len(y), dtype=bool)
         if self.parameters["early_stopping_rounds"]:
@@ -113,7 +117,7 @@ class LightGBM(Kind):
         return callbacks
 
     def _learned(self, report: Report | None, losses: list[dict[str, list[float]]]) -> None:
-        """The curve: of several boosters the mean over those that still learn, its last loss for one that stopped."""
+        """Set the learning curve: the mean over the boosters, with the last loss of those that stopped."""
         longest = max(len(each["train"]) for each in losses)
         for part in losses[0]:
             lines = [each[part] + each[part][-1:] * (longest - len(each[part])) for each in losses if part in each]
@@ -137,6 +141,7 @@ class LightGBM(Kind):
         }
 
     def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict each row; see ``Kind.predict``."""
         found = [np.asarray(b.predict(X, num_threads=1), dtype=np.float64) for b in self._boosters]
         return np.column_stack(found) if self.outputs else found[0]
 
@@ -156,14 +161,14 @@ class LightGBM(Kind):
         made: np.ndarray = gain / gain.sum() if gain.sum() else gain
         return made
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State:
         return {"boosters": len(self._boosters)}
 
     def _save_estimator(self, folder: Path) -> None:
         for index, booster in enumerate(self._boosters):
             (folder / f"estimator_{index}.txt").write_text(booster.model_to_string(num_iteration=-1))
 
-    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+    def _load_estimator(self, folder: Path, state: State) -> None:
         count = int(state["boosters"])
         if count != (self.outputs or 1):
             raise UntrustedModel(f"the model has {self.outputs or 1} outputs and {count} boosters", where=str(folder))

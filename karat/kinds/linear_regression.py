@@ -1,5 +1,7 @@
-"""Linear regression (scikit-learn's Ridge: least squares with a small penalty, ``alpha``; 0 is ordinary least squares)
-on imputed, scaled and one-hot columns."""
+"""Linear regression (scikit-learn's Ridge) on imputed, scaled and one-hot columns.
+
+``alpha`` is the penalty of the squared coefficients; 0 is ordinary least squares.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from karat.kinds._linear import Linear
 
 
 class LinearRegression(Linear):
+    """Ridge regression."""
+
     tasks = frozenset({"regression"})
     defaults = {"alpha": 1.0, "fit_intercept": True, "positive": False, "n_jobs": 1}
 
@@ -20,4 +24,5 @@ class LinearRegression(Linear):
         return Ridge(**given, random_state=self.seed)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict each row; see ``Kind.predict``."""
         return self._sums(X)[:, 0]

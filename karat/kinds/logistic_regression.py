@@ -12,6 +12,8 @@ from karat.kinds._linear import Linear
 
 
 class LogisticRegression(Linear):
+    """Logistic regression of two or more classes."""
+
     tasks = frozenset({"binary", "multiclass"})
     defaults = {"C": 1.0, "l1_ratio": 0.0, "solver": "lbfgs", "max_iter": 1000, "tol": 1e-4, "n_jobs": 1}
 
@@ -20,6 +22,7 @@ class LogisticRegression(Linear):
         return Estimator(**given, class_weight=self.class_weight, random_state=self.seed)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict each row; see ``Kind.predict``."""
         sums = self._sums(X)
         if self.task == "binary":
             made: np.ndarray = expit(sums[:, 0])

@@ -1,5 +1,7 @@
-"""XGBoost's gradient boosting on histograms: texts are split natively, and it stops when a tenth of the training rows,
-set aside, gains no more; the rounds after the best one are dropped."""
+"""Gradient boosting on histograms (XGBoost), with native splits of texts and early stopping.
+
+A tenth of the training rows is validation. Rounds after the best one are dropped.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import xgboost
 from sklearn.utils.class_weight import compute_sample_weight
 
 from karat.errors import UntrustedModel
-from karat.kinds._kind import Kind, Report
+from karat.kinds._kind import Kind, Report, State
 from karat.kinds._trees import check_nodes
 from karat.kinds._validation import validation_rows
 
@@ -26,6 +28,8 @@ _OBJECTIVES = {
 
 
 class XGBoost(Kind):
+    """An XGBoost booster."""
+
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
     defaults = {
         "n_estimators": 300,
@@ -110,6 +114,7 @@ class XGBoost(Kind):
         }
 
     def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict each row; see ``Kind.predict``."""
         return self._booster.inplace_predict(X).astype(np.float64)
 
     def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str]:
@@ -130,7 +135,7 @@ class XGBoost(Kind):
     def _save_estimator(self, folder: Path) -> None:
         self._booster.save_model(folder / _FILE)
 
-    def _load_estimator(self, folder: Path, state: dict[str, Any]) -> None:
+    def _load_estimator(self, folder: Path, state: State) -> None:
         self._booster = xgboost.Booster()
         try:
             self._booster.load_model(folder / _FILE)
@@ -145,7 +150,7 @@ class XGBoost(Kind):
 
 
 def _check(booster: xgboost.Booster) -> None:
-    """XGBoost follows the node numbers of a file without looking at bounds."""
+    """Check the trees: XGBoost follows node numbers from a file without checking them."""
     model = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
     for tree in model["trees"]:
         left, right, feature = (np.array(tree[k]) for k in ("left_children", "right_children", "split_indices"))
@@ -153,10 +158,12 @@ def _check(booster: xgboost.Booster) -> None:
         ends = np.add(tree["categories_segments"], tree["categories_sizes"])
         told = np.array(tree["split_type"])[left != -1].sum()
         if len(ends) != told or (ends > len(tree["categories"])).any():
-            raise UntrustedModel("a tree in the model's file asks for categories that are not there")
+            raise UntrustedModel("a tree in the model's file tests categories that do not exist")
 
 
 class _Reporting(xgboost.callback.TrainingCallback):
+    """Calls ``report`` after each round."""
+
     def __init__(self, report: Report) -> None:
         super().__init__()
         self._report = report

@@ -66,7 +66,7 @@ def test_codes_follow_the_alphabet_and_rare_texts_have_none():
     frame = pl.DataFrame({"place": [*texts("south", "east", None), "once", "twice", "twice"]})
     encoder = Encoder.fit(frame)
     assert encoder.columns[0].categories == ("east", "south")
-    assert "4 different texts; 2 of them" in encoder.warnings[0]
+    assert "4 distinct texts; 2 of them" in encoder.warnings[0]
     codes = encoder.encode(pl.DataFrame({"place": ["south", "east", None, "once", "unheard"]}))[:, 0]
     assert np.array_equal(codes, [1, 0, np.nan, np.nan, np.nan], equal_nan=True)
 

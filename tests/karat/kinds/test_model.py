@@ -68,8 +68,8 @@ def test_classes_are_the_labels_values_in_order(labels, classes, tmp_path):
 @pytest.mark.parametrize(
     ("task", "labels", "says"),
     [
-        ("binary", [1] * 60, "has 1 different values, but a binary model needs 2"),
-        ("binary", [0, 1, 2] * 20, "has 3 different values"),
+        ("binary", [1] * 60, "has 1 distinct values, but a binary model needs 2"),
+        ("binary", [0, 1, 2] * 20, "has 3 distinct values"),
         ("binary", [0, 1, None] * 20, "null or not finite"),
         ("multiclass", [3] * 60, "needs 2 to 200"),
         ("regression", ["a", "b"] * 30, "is String, but a regression needs numbers"),
@@ -85,7 +85,7 @@ def test_a_label_that_cannot_be_learned_is_refused(task, labels, says):
 
 def test_numbers_are_not_taken_for_classes():
     frame = pl.DataFrame({"a": range(500)})
-    with pytest.raises(UnusableLabel, match="has 500 different values"):
+    with pytest.raises(UnusableLabel, match="has 500 distinct values"):
         Model("xgboost", "multiclass").fit(frame, pl.Series("y", range(500)))
 
 
@@ -164,7 +164,7 @@ def test_xgboost_trees_that_lead_astray_are_refused(tree, field, value, tmp_path
     astray.load_model(bytearray(json.dumps(described).encode()))
     model.kind._booster = astray
     model.save(tmp_path)
-    with pytest.raises(UntrustedModel, match="leads out of its nodes or features"):
+    with pytest.raises(UntrustedModel, match="points outside its nodes or features"):
         Model.load(tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_forests_whose_trees_lead_astray_are_refused(kind, task, field, value, t
     state["nodes"][field][0] = value
     tree.__setstate__(state)
     model.save(tmp_path)
-    with pytest.raises(UntrustedModel, match="leads out of its nodes or features"):
+    with pytest.raises(UntrustedModel, match="points outside its nodes or features"):
         Model.load(tmp_path)
 
 
@@ -186,7 +186,7 @@ def test_boosted_trees_that_lead_astray_are_refused(field, value, tmp_path):
     model = Model("gradient_boosting", "regression").fit(X, X["a"])
     model.kind._estimator._predictors[2][0].nodes[field][0] = value
     model.save(tmp_path)
-    with pytest.raises(UntrustedModel, match="leads out of its nodes or features"):
+    with pytest.raises(UntrustedModel, match="points outside its nodes or features"):
         Model.load(tmp_path)
 
 
