@@ -10,7 +10,7 @@ from karat.declare import FeatureTable, GoldTable, Project
 from karat.errors import DeclarationError, KaratError, LabelNotFound
 from karat.features import compute_frame
 from karat.training_sets.labels import check_label
-from karat.training_sets.lookups import lookups_of
+from karat.training_sets.lookups import declared_lookups
 
 
 def refuse_mistakes(project: Project, models: Collection[str]) -> None:
@@ -36,7 +36,7 @@ def mistakes(project: Project, models: Collection[str] = ()) -> Iterator[str]:
         try:
             if spec.label is not None:
                 check_label(project, spec)
-            lookups_of(project, spec)
+            declared_lookups(project, spec)
         except LabelNotFound as error:
             yield f"{place}: label: {error.what}. {error.remedy}"
         except KaratError as error:

@@ -26,7 +26,7 @@ from karat.names import ModelName, TableName
 from karat.online import OnlineStore, PublishResult, open_store, publish_table
 from karat.registry import ModelVersion, Registry, open_registry
 from karat.settings import Settings
-from karat.training_sets.frames import Frame, Kind, as_kind, to_polars
+from karat.training_sets.frames import Frame, FrameKind, convert_frame, to_polars
 from karat.training_sets.functions import FeatureFunction, FunctionLibrary
 from karat.training_sets.lookups import FeatureLookup
 from karat.training_sets.training_set import TrainingSet, create_training_set
@@ -40,7 +40,7 @@ class FeatureEngineeringClient:
     """
 
     def __init__(
-        self, catalog: str | None = None, settings: Settings | None = None, *, frames: Kind = "polars"
+        self, catalog: str | None = None, settings: Settings | None = None, *, frames: FrameKind = "polars"
     ) -> None:
         self.catalog, self.settings, self.frames = catalog, settings or Settings(), frames
         self.lake = Lake(self.settings.lake, self.settings.environment)
@@ -132,10 +132,10 @@ class FeatureEngineeringClient:
         *,
         version: int | None = None,
         columns: Sequence[str] | None = None,
-        frames: Kind | None = None,
+        frames: FrameKind | None = None,
     ) -> Frame:
         """The rows, of now or of a Delta version. Raises TableNotFound, ColumnMissing with the nearest name."""
-        return as_kind(self.lake.read(self._table(name), version=version, columns=columns), frames or self.frames)
+        return convert_frame(self.lake.read(self._table(name), version=version, columns=columns), frames or self.frames)
 
     def get_table(self, name: str) -> TableInfo:
         """Keys, schema, owner, descriptions, version. Raises TableNotFound with the nearest name."""

@@ -18,7 +18,7 @@ from karat.declare.models import Label
 from karat.errors import NotFound, did_you_mean
 from karat.features.connection import connect, literal
 from karat.features.engine import event_time
-from karat.training_sets.lookups import lookups_of
+from karat.training_sets.lookups import declared_lookups
 
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from karat.registry import Registry
@@ -174,7 +174,7 @@ def _add_label(graph: nx.DiGraph, project: Project, spec: ModelSpec, label: Labe
 def _add_model(graph: nx.DiGraph, project: Project, spec: ModelSpec, champion: Mapping[str, Any] | None) -> None:
     name = str(project.model_name(spec.name))
     model = _add(graph, "model", name, spec.name, champion)
-    for lookup in lookups_of(project, spec):
+    for lookup in declared_lookups(project, spec):
         for feature in lookup.feature_names or ():
             _link(graph, _id("feature", lookup.table_name, str(feature)), model, "value")
     if spec.label is not None:

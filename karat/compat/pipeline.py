@@ -11,7 +11,7 @@ from karat.compat.engineer import Day, Entity, FeatureEngineer, FeatureSet, enti
 from karat.compat.exports import export
 from karat.errors import EmptyTrainingSet, LookupKeyMismatch, SchemaMismatch
 from karat.registry import open_registry
-from karat.training_sets.frames import Frame, as_kind
+from karat.training_sets.frames import Frame, convert_frame
 
 
 class FeaturePipeline:
@@ -50,7 +50,7 @@ class FeaturePipeline:
                 where=f"feature sets {', '.join(f.table.name for f in found)}; as of {as_of_date or 'now'}",
                 remedy="compare the ids and the date with the gold tables",
             )
-        return as_kind(pl.concat(frames, how="horizontal"), self.engineer.client.frames)
+        return convert_frame(pl.concat(frames, how="horizontal"), self.engineer.client.frames)
 
     def create_prediction_features(
         self, entity_id: Entity, model_type: str, as_of_date: Day | None = None

@@ -21,7 +21,7 @@ from karat.lake import TableInfo
 from karat.names import FeatureRef, TableName
 from karat.online import open_store
 from karat.settings import Settings
-from karat.training_sets.frames import Frame, as_kind, like, to_polars
+from karat.training_sets.frames import Frame, convert_frame, convert_like, to_polars
 from karat.training_sets.lookups import FeatureLookup
 from karat.training_sets.training_set import TrainingSet
 
@@ -59,7 +59,7 @@ class HistoricalFeatures:
 
     def to_df(self) -> Frame:
         """A frame of the kind that was given."""
-        return like(self.data, self.given)
+        return convert_like(self.data, self.given)
 
     def to_dict(self) -> dict[str, list[Any]]:
         return self.data.to_dict(as_series=False)
@@ -83,7 +83,7 @@ class OnlineFeatures:
         return out | {name: [row[j] for row in self.found.values] for j, name in enumerate(self.names)}
 
     def to_df(self) -> Frame:
-        return as_kind(pl.DataFrame(self.to_dict()), self.frames)
+        return convert_frame(pl.DataFrame(self.to_dict()), self.frames)
 
     @property
     def statuses(self) -> dict[str, list[Status]]:

@@ -16,8 +16,8 @@ from karat.lake import Lake
 from karat.names import ModelRef, TableName
 from karat.registry import LoadedModel, Registry
 from karat.training_sets.feature_join import JoinedFeatures, join_features
-from karat.training_sets.frames import Frame, beside, to_polars
-from karat.training_sets.functions import FunctionLibrary, check_inputs, compute
+from karat.training_sets.frames import Frame, append_columns, to_polars
+from karat.training_sets.functions import FunctionLibrary, check_inputs, compute_functions
 from karat.training_sets.lookups import PinnedLookup
 
 _RESULT_TYPES: dict[str, Any] = {
@@ -61,7 +61,7 @@ def score_batch(
     added = predict(lake, loaded, frame, missing=missing, library=library)
     if result_type is not None:
         added = added.with_columns(_cast(added["prediction"], result_type))
-    return beside(df, added)
+    return append_columns(df, added)
 
 
 def predict(
@@ -109,7 +109,7 @@ def inputs_of(
     if unknown.any() and missing == "raise":
         raise _none_knows(loaded, frame, unknown)
     known = pl.DataFrame([*frame.select(needs.given), *filled.values])
-    made = compute(functions, frame.with_columns(filled.values)) if functions else []
+    made = compute_functions(functions, frame.with_columns(filled.values)) if functions else []
     return pl.DataFrame([*known, *made]).select(loaded.features), unknown
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from karat.errors import InvalidRequest
 from karat.features.schema import POLARS
 from karat.registry import LoadedModel
-from karat.training_sets.functions import BoundFunction, FunctionLibrary, call, needed_functions
+from karat.training_sets.functions import BoundFunction, FunctionLibrary, call_function, needed_functions
 
 
 class OnDemandFeatures:
@@ -39,7 +39,9 @@ class OnDemandFeatures:
         made: dict[str, Any] = {}
         for pinned in needed_functions(self._pinned, [f for f in self._features if f not in known], known.keys()):
             row = [_column(c, values, pinned.types[c], pinned.name) for c in dict.fromkeys(pinned.inputs.values())]
-            made[pinned.output] = values[pinned.output] = call(self.functions[pinned.output], pl.DataFrame(row))[0]
+            made[pinned.output] = values[pinned.output] = call_function(
+                self.functions[pinned.output], pl.DataFrame(row)
+            )[0]
         return made
 
 

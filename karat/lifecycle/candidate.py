@@ -32,12 +32,12 @@ from karat.training.oracle import TRUTH, check_classes, oracle_predictions
 from karat.training.significance import gain_significance
 from karat.training.split import split_rows
 from karat.training.train import TrainingResult, train
-from karat.training_sets.functions import FunctionLibrary, functions_of
+from karat.training_sets.functions import FunctionLibrary, declared_functions
 from karat.training_sets.labels import label_spine
-from karat.training_sets.leakage import leaks
-from karat.training_sets.lookups import lookups_of
-from karat.training_sets.reproduce import stored_pins
-from karat.training_sets.spine import ROW
+from karat.training_sets.leakage import leak_messages
+from karat.training_sets.lookups import declared_lookups
+from karat.training_sets.reproduce import store_pins
+from karat.training_sets.spine import ROW_NUMBER
 from karat.training_sets.training_set import TrainingSet, create_training_set
 
 #: The column of the stored spine that says which rows were for training and which for the test.
@@ -106,7 +106,7 @@ def make_candidate(
     version = offered(registry, version)
     progress(_STEPS, _STEPS, "done")
     why = judged.why if judged else ()
-    warnings = (*leaks(training_set.report), *trained.warnings, *why)
+    warnings = (*leak_messages(training_set.report), *trained.warnings, *why)
     return Candidate(version, True, trained.metrics, trained.baseline, warnings)
 
 
@@ -119,7 +119,7 @@ def training_set_of(
     return create_training_set(
         lake,
         spine,
-        [*lookups_of(project, spec), *functions_of(spec)],
+        [*declared_lookups(project, spec), *declared_functions(spec)],
         spec.target,
         exclude_columns=[*project.spine_columns(spec), *without],
         catalog=project.catalog,
@@ -217,7 +217,7 @@ def entry_of(
         "karat.pins": json.dumps({p.table.table: p.version for p in training_set.lookups}),
         **({"karat.why": "; ".join(why)} if why else {}),
     }
-    pins = stored_pins(lake, project.model_name(spec.name), training_set)
+    pins = store_pins(lake, project.model_name(spec.name), training_set)
     metadata = describe(training_set, trained.model, pins) | {
         "kind": spec.kind,
         "project": project.name,
@@ -237,7 +237,7 @@ def entry_of(
         "commit": commit,
         "origin": overall(found),
         "origins": found,
-        "warnings": [*leaks(training_set.report), *trained.warnings],
+        "warnings": [*leak_messages(training_set.report), *trained.warnings],
     }
     return VersionEntry(
         name=project.model_name(spec.name),
@@ -245,7 +245,7 @@ def entry_of(
         model=trained.model,
         signature=sign(trained.model.feature_types, outputs_of(trained.model, training_set.data.head(5))),
         example=example_of(trained.model, training_set.data),
-        spine=training_set.spine.with_row_index(ROW).with_columns(split.alias(SPLIT)),
+        spine=training_set.spine.with_row_index(ROW_NUMBER).with_columns(split.alias(SPLIT)),
         metadata=metadata,
         tags=tags,
         description=card_summary(spec, trained, judged),

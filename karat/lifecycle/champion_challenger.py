@@ -20,7 +20,7 @@ from karat.training.split import TEST
 from karat.training.synthetic_anomalies import knows_both, plant_anomalies
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.spine import ROW
+from karat.training_sets.spine import ROW_NUMBER
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class TestRows:
 
 def judged_rows(registry: Registry, version: ModelVersion, model: LoadedModel) -> TestRows:
     """From the candidate's own stored spine, so that any process can judge it later."""
-    spine = registry.spine(version).sort(ROW)
+    spine = registry.spine(version).sort(ROW_NUMBER)
     label = model.metadata["label"]
-    rows = spine.filter(pl.col(SPLIT) == TEST).drop(ROW, SPLIT)
+    rows = spine.filter(pl.col(SPLIT) == TEST).drop(ROW_NUMBER, SPLIT)
     if label is not None:
         known = known_labels(rows[label])  # a training set that was given may hold NaN
         rows = rows.filter(known) if known.any() else rows

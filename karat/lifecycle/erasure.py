@@ -18,7 +18,7 @@ from karat.names import TableName, pinned_copy
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.reproduce import ErasedRows, refilled
+from karat.training_sets.reproduce import ErasedRows, TrainingSetRecord, rejoin_training_set
 from karat.training_sets.spine import StoredSpine
 
 _KEEP, _NOW = timedelta(days=30), timedelta(0)
@@ -157,7 +157,7 @@ def _holds(lake: Lake, table: TableName, version: int, keys: pl.DataFrame) -> bo
 
 def _before(lake: Lake, registry: Registry, pinning: _Pinning, library: FunctionLibrary | None) -> bool:
     """Whether the training set is still what it was; the tag says that from now on it is less."""
-    known = ErasedRows.of(pinning.version.tags)
+    known = ErasedRows.from_tags(pinning.version.tags)
     if known is not None and known.digest is None:
         return True  # it was looked at by a call that was killed
     try:
@@ -198,10 +198,10 @@ def _after(lake: Lake, registry: Registry, pinning: _Pinning, library: FunctionL
     if pinning.keys is not None:
         registry.erase_spine(pinning.version, pinning.keys)
     rows = pinning.metadata["pins"]["spine"]["rows"]
-    known = ErasedRows.of(pinning.version.tags)
+    known = ErasedRows.from_tags(pinning.version.tags)
     gone, left = (known.rows if known else 0), ""
     try:
-        made = refilled(lake, pinning.metadata, library)
+        made = rejoin_training_set(lake, TrainingSetRecord.from_metadata(pinning.metadata), library)
         gone, left = made.erased_rows, made.digest if checked else ""
     except KaratError:
         pass  # it can't be made again anyway, and the tag says that it can't be checked

@@ -7,8 +7,8 @@ from karat.lifecycle.candidate import SPLIT
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.reproduce import ErasedRows, rebuild_training_set
-from karat.training_sets.spine import ROW
+from karat.training_sets.reproduce import ErasedRows, TrainingSetRecord, rebuild_training_set
+from karat.training_sets.spine import ROW_NUMBER
 from karat.training_sets.training_set import TrainingSet
 
 
@@ -22,5 +22,6 @@ def rebuild(
     metadata = registry.metadata(version)
     spine = None
     if "stored" not in metadata["pins"]["spine"]:
-        spine = registry.spine(version).sort(ROW).drop(ROW, SPLIT, strict=False)
-    return rebuild_training_set(lake, metadata, library, erased=ErasedRows.of(version.tags), spine=spine)
+        spine = registry.spine(version).sort(ROW_NUMBER).drop(ROW_NUMBER, SPLIT, strict=False)
+    record = TrainingSetRecord.from_metadata(metadata)
+    return rebuild_training_set(lake, record, library, erased=ErasedRows.from_tags(version.tags), spine=spine)

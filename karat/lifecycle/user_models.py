@@ -20,8 +20,8 @@ from karat.registry.records import ModelVersion, Servable
 from karat.registry.signature import ModelSignature, check_given, sign
 from karat.registry.store import Registry
 from karat.training_sets.frames import Frame, to_polars
-from karat.training_sets.reproduce import stored_pins
-from karat.training_sets.spine import ROW
+from karat.training_sets.reproduce import store_pins
+from karat.training_sets.spine import ROW_NUMBER
 from karat.training_sets.training_set import TrainingSet
 
 _FLAVORS = ("sklearn", "xgboost", "pyfunc", "karat")
@@ -62,7 +62,7 @@ def log_user_model(
         "karat.user_model": "true",
     }
     signed = sign(servable.feature_types, outputs)
-    metadata = describe(training_set, servable, stored_pins(lake, name, training_set))
+    metadata = describe(training_set, servable, store_pins(lake, name, training_set))
     return registry.log(
         VersionEntry(
             name=name,
@@ -70,7 +70,7 @@ def log_user_model(
             model=servable,
             signature=signed,
             example=example_of(servable, rows),
-            spine=training_set.spine.with_row_index(ROW),
+            spine=training_set.spine.with_row_index(ROW_NUMBER),
             metadata=metadata | {"kind": kind, "catalog": name.catalog, "model": name.name},
             tags={**(tags or {}), **own},
             artifact=artifact_path,

@@ -13,7 +13,7 @@ from karat.monitoring.reference_current import Champion, Side
 from karat.training.split import TEST
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.labels import label_spine
-from karat.training_sets.lookups import lookups_of, pin
+from karat.training_sets.lookups import declared_lookups, pin
 
 QUARTER = timedelta(days=91)
 #: The tasks that pick some rows and leave others.
@@ -82,6 +82,6 @@ def _groups(champion: Champion, keys: pl.DataFrame) -> list[pl.Series]:
         # The rows stay those of the model: without its spine named, the column's own table would be taken for it.
         alone = (Lookup(table=table, features=(column,)),)
         asked = spec.model_copy(update={"spine": spec.spine_table, "lookups": alone})
-        pinned = [pin(lookup, champion.lake, keys) for lookup in lookups_of(project, asked)]
+        pinned = [pin(lookup, champion.lake, keys) for lookup in declared_lookups(project, asked)]
         found[column] = join_features(champion.lake, keys, pinned).values[column]
     return [found[c].cast(pl.String).alias(c) for c in spec.protected]

@@ -19,7 +19,7 @@ from karat.monitoring.drift_history import FEWEST
 from karat.names import TableName
 from karat.registry import LoadedModel, ModelVersion, Registry
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.spine import ROW
+from karat.training_sets.spine import ROW_NUMBER
 
 #: Rows of either side that are looked at, at most.
 MOST = 10_000
@@ -41,7 +41,7 @@ class Champion:
     def of(cls, project: Project, spec: ModelSpec, lake: Lake, registry: Registry, version: ModelVersion) -> Champion:
         """With the keys of its training set, in their stored order. Raises ColumnMissing where these are not of the
         spine table that is declared by now."""
-        champion = cls(project, spec, lake, version, registry.load(version), registry.spine(version).sort(ROW))
+        champion = cls(project, spec, lake, version, registry.load(version), registry.spine(version).sort(ROW_NUMBER))
         for column in champion.key:
             if column not in champion.learned.columns:
                 raise ColumnMissing(

@@ -1,1 +1,1 @@
-"""Training sets: a spine, its looked-up features and labels; frozen, pinned to versions, and reproducible."""
+"""Training sets: a spine, its features by point-in-time join and its labels, pinned to versions and reproducible."""

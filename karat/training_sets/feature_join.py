@@ -1,11 +1,10 @@
-"""Lookups filled in for every row of a spine: at pinned Delta versions for training, at those of now for scoring."""
+"""Feature join: lookups and functions for every row of a spine, at pinned Delta versions or the present ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -14,17 +13,23 @@ from karat.features import point_in_time_join as join
 from karat.features.keys import aligned
 from karat.features.point_in_time import STATUS
 from karat.lake import Lake
-from karat.training_sets.functions import BoundFunction, PinnedFunction, compute
-from karat.training_sets.leakage import describe, report
+from karat.training_sets.functions import BoundFunction, PinnedFunction, compute_functions
+from karat.training_sets.leakage import ReportLine, leakage_report, report_line
 from karat.training_sets.lookups import PinnedLookup
 
-#: Rows of a feature table that a lookup holds in memory at a time.
-ROWS_AT_ONCE = 10_000_000
+#: Rows of a feature table that a lookup holds in memory at once.
+ROWS_PER_PART = 10_000_000
 
 
 @dataclass(frozen=True)
 class JoinedFeatures:
-    """What lookups gave for a spine, row for row: values and statuses by output name, and each lookup's report."""
+    """Features of a spine, row for row.
+
+    Attributes:
+        values: Each output's values, ``(rows, features)``.
+        statuses: Each value's status, ``(rows, features)``.
+        report: The leakage report, one line per feature.
+    """
 
     values: pl.DataFrame
     statuses: pl.DataFrame
@@ -40,48 +45,58 @@ def join_features(
     given: Collection[str] = (),
     functions: Sequence[BoundFunction] = (),
 ) -> JoinedFeatures:
-    """Every lookup's columns for every row of ``spine``, at the pinned Delta versions or at those of now; then those
-    of ``functions``. Outputs in ``given`` are neither looked up nor computed: the frame brings them itself.
+    """Look up and compute the features of every row of ``spine``.
+
+    Args:
+        lake: The lake.
+        spine: Keys and times, ``(rows, columns)``.
+        lookups: The lookups.
+        pinned: Reads the pinned Delta versions; else the present ones.
+        given: Outputs that the frame brings itself. They are neither looked up nor computed.
+        functions: The feature functions.
+
+    Returns:
+        The outputs of the lookups, then those of the functions.
     """
-    found = _looked_up(lake, spine, lookups, pinned=pinned, given=given)
+    found = _join_lookups(lake, spine, lookups, pinned=pinned, given=given)
     needed = [f for f in functions if f.pinned.output not in given]
     if not needed:
         return found
     frame = pl.DataFrame([*spine, *found.values])
-    return together(found, computed(compute(needed, frame), [f.pinned for f in needed]))
+    return concat_features(found, function_outputs(compute_functions(needed, frame), [f.pinned for f in needed]))
 
 
-def _looked_up(
+def _join_lookups(
     lake: Lake, spine: pl.DataFrame, lookups: Sequence[PinnedLookup], *, pinned: bool, given: Collection[str]
 ) -> JoinedFeatures:
     values: list[pl.Series] = []
     statuses: list[pl.Series] = []
-    lines: list[dict[str, Any]] = []
+    lines: list[ReportLine] = []
     for lookup in (asked.without(given) for asked in lookups):
         if not lookup.outputs:
             continue
-        found, told, age = _by_parts(lake, spine, lookup, pinned=pinned)
+        found, told, age = _join_table(lake, spine, lookup, pinned=pinned)
         values += found
         statuses += told
         keys = spine.select(pl.any_horizontal(pl.col(lookup.spine_columns).is_null()).sum()).item()
         table = str(lookup.table)
-        lines += [describe(v.name, table, v, s, age, null_keys=keys) for v, s in zip(found, told, strict=True)]
-    return JoinedFeatures(pl.DataFrame(values), pl.DataFrame(statuses), report(lines))
+        lines += [report_line(v.name, table, v, s, age, null_keys=keys) for v, s in zip(found, told, strict=True)]
+    return JoinedFeatures(pl.DataFrame(values), pl.DataFrame(statuses), leakage_report(lines))
 
 
-def computed(made: Sequence[pl.Series], functions: Sequence[PinnedFunction]) -> JoinedFeatures:
-    """The outputs of feature functions, told as lookups are: PRESENT or NULL, and of no age."""
+def function_outputs(made: Sequence[pl.Series], functions: Sequence[PinnedFunction]) -> JoinedFeatures:
+    """Wrap the outputs of feature functions as joined features: status PRESENT or NULL, no age."""
     statuses, lines = [], []
     for series, pinned in zip(made, functions, strict=True):
         given = series.is_null().replace_strict({False: Status.PRESENT, True: Status.NULL}, return_dtype=STATUS)
         statuses.append(given.alias(series.name))
         ages = pl.Series("age", [None] * len(series), dtype=pl.Duration("us"))
-        lines.append(describe(series.name, f"function {pinned.name}", series, statuses[-1], ages))
-    return JoinedFeatures(pl.DataFrame(made), pl.DataFrame(statuses), report(lines))
+        lines.append(report_line(series.name, f"function {pinned.name}", series, statuses[-1], ages))
+    return JoinedFeatures(pl.DataFrame(made), pl.DataFrame(statuses), leakage_report(lines))
 
 
-def together(first: JoinedFeatures, second: JoinedFeatures) -> JoinedFeatures:
-    """The columns of both, and the lines of both reports."""
+def concat_features(first: JoinedFeatures, second: JoinedFeatures) -> JoinedFeatures:
+    """Concatenate the columns and the reports of both."""
     return JoinedFeatures(
         pl.DataFrame([*first.values, *second.values]),
         pl.DataFrame([*first.statuses, *second.statuses]),
@@ -89,15 +104,15 @@ def together(first: JoinedFeatures, second: JoinedFeatures) -> JoinedFeatures:
     )
 
 
-_Found = tuple[list[pl.Series], list[pl.Series], pl.Series]
+_LookupColumns = tuple[list[pl.Series], list[pl.Series], pl.Series]
 
 
-def _by_parts(lake: Lake, spine: pl.DataFrame, lookup: PinnedLookup, *, pinned: bool) -> _Found:
-    """A large table is read in parts, by the hash of a key: what is in memory is one part and the spine."""
-    fill_part = _row if lookup.sequence_length is None else _sequence
+def _join_table(lake: Lake, spine: pl.DataFrame, lookup: PinnedLookup, *, pinned: bool) -> _LookupColumns:
+    """Join one table, in parts by the hash of a key if it is large: memory holds one part and the spine."""
+    fill_part = _join_latest_row if lookup.sequence_length is None else _join_sequence
     read = lookup.table_columns
     source, version = lake.pinned_source(lookup.table, lookup.version) if pinned else (lookup.table, None)
-    parts = math.ceil(lake.count(source, version) / ROWS_AT_ONCE)
+    parts = math.ceil(lake.count(source, version) / ROWS_PER_PART)
     if parts <= 1:
         return fill_part(spine, lake.read(source, version=version, columns=read), lookup)
     column, key = next(iter(lookup.keys.items()))
@@ -111,16 +126,16 @@ def _by_parts(lake: Lake, spine: pl.DataFrame, lookup: PinnedLookup, *, pinned: 
         places.append(place)
     order = pl.concat(places).arg_sort()
     values, statuses, ages = zip(*found, strict=True)
-    return _stacked(values, order), _stacked(statuses, order), pl.concat(ages).gather(order)
+    return _concat_parts(values, order), _concat_parts(statuses, order), pl.concat(ages).gather(order)
 
 
-def _stacked(parts: Sequence[list[pl.Series]], order: pl.Series) -> list[pl.Series]:
-    """Column by column, the parts' rows in the order of the spine."""
+def _concat_parts(parts: Sequence[list[pl.Series]], order: pl.Series) -> list[pl.Series]:
+    """Concatenate the parts column by column and restore the spine's order."""
     return [pl.concat(columns).gather(order) for columns in zip(*parts, strict=True)]
 
 
-def _row(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _Found:
-    """Values, statuses and ages of a lookup that takes one row, by output."""
+def _join_latest_row(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _LookupColumns:
+    """Return values, statuses and ages of a lookup of one row, by output."""
     looked = join(
         spine.select(lookup.spine_columns),
         features,
@@ -132,10 +147,10 @@ def _row(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _
         columns=list(lookup.columns),
         defaults=lookup.defaults,
     )
-    return _named(looked.values, lookup), _named(looked.statuses, lookup), looked.age
+    return _rename_outputs(looked.values, lookup), _rename_outputs(looked.statuses, lookup), looked.age
 
 
-def _sequence(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _Found:
+def _join_sequence(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup) -> _LookupColumns:
     assert lookup.time is not None
     assert lookup.sequence_length is not None
     made = sequence_join(
@@ -152,10 +167,10 @@ def _sequence(spine: pl.DataFrame, features: pl.DataFrame, lookup: PinnedLookup)
         columns=list(lookup.columns),
     )
     mask = [lookup.mask] if lookup.mask else []
-    values = [*_named(made.values, lookup), *(made.mask.alias(m) for m in mask)]
-    statuses = [*_named(made.statuses, lookup), *(made.found.alias(m) for m in mask)]
+    values = [*_rename_outputs(made.values, lookup), *(made.mask.alias(m) for m in mask)]
+    statuses = [*_rename_outputs(made.statuses, lookup), *(made.found.alias(m) for m in mask)]
     return values, statuses, made.age
 
 
-def _named(frame: pl.DataFrame, lookup: PinnedLookup) -> list[pl.Series]:
+def _rename_outputs(frame: pl.DataFrame, lookup: PinnedLookup) -> list[pl.Series]:
     return [frame.get_column(name).alias(out) for name, out in lookup.columns.items()]

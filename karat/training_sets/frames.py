@@ -1,4 +1,4 @@
-"""Frames of Polars, pandas and Arrow: taken as Polars, given back as the kind that came."""
+"""Conversion between Polars, pandas and Arrow frames: Polars inside, the caller's kind outside."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from karat.errors import WrongCall, did_you_mean
 
 #: A Polars, pandas or Arrow frame.
 Frame = Any
-Kind = Literal["polars", "pandas", "arrow"]
+FrameKind = Literal["polars", "pandas", "arrow"]
 
 
 def to_polars(frame: Frame) -> pl.DataFrame:
-    """Raises WrongCall for anything that is no frame. Rows keep their order; a pandas index is left out.
+    """Convert a frame to Polars. Rows keep their order; a pandas index is dropped.
 
-    pandas has no dates: a naive column of its that holds midnights alone is taken as dates, any other as naive times.
+    pandas has no dates: a naive column that holds midnights alone becomes dates, any other becomes naive times.
+
+    Raises:
+        WrongCall: It is not a frame.
     """
     if isinstance(frame, pl.DataFrame):
         return frame
@@ -29,24 +32,28 @@ def to_polars(frame: Frame) -> pl.DataFrame:
         ) from error
     eager = native.collect() if isinstance(native, nw.LazyFrame) else native
     rows = eager.to_polars()
-    return _dated(rows) if eager.implementation.is_pandas() else rows
+    return _cast_midnights_to_dates(rows) if eager.implementation.is_pandas() else rows
 
 
-def _dated(frame: pl.DataFrame) -> pl.DataFrame:
+def _cast_midnights_to_dates(frame: pl.DataFrame) -> pl.DataFrame:
     naive = [n for n, t in frame.schema.items() if isinstance(t, pl.Datetime) and t.time_zone is None]
     days = [n for n in naive if frame[n].count() and (frame[n] == frame[n].dt.truncate("1d")).all()]
     return frame.with_columns(pl.col(days).cast(pl.Date))
 
 
-def as_kind(frame: pl.DataFrame, kind: Kind) -> Frame:
-    """Raises WrongCall for another kind."""
-    if kind not in get_args(Kind):
-        raise WrongCall(f"{kind!r} is no kind of frame", remedy=did_you_mean(kind, get_args(Kind)))
+def convert_frame(frame: pl.DataFrame, kind: FrameKind) -> Frame:
+    """Convert a Polars frame to ``kind``.
+
+    Raises:
+        WrongCall: There is no such kind.
+    """
+    if kind not in get_args(FrameKind):
+        raise WrongCall(f"there is no kind of frame {kind!r}", remedy=did_you_mean(kind, get_args(FrameKind)))
     return {"polars": lambda: frame, "pandas": frame.to_pandas, "arrow": frame.to_arrow}[kind]()
 
 
-def like(out: pl.DataFrame, given: Frame) -> Frame:
-    """``out`` as the kind of ``given``; for pandas with its index, where the rows are the same."""
+def convert_like(out: pl.DataFrame, given: Frame) -> Frame:
+    """Convert ``out`` to the kind of ``given``; pandas keeps its index if both have as many rows."""
     if isinstance(given, pl.DataFrame):
         return out
     if isinstance(given, pl.LazyFrame):
@@ -62,8 +69,8 @@ def like(out: pl.DataFrame, given: Frame) -> Frame:
     return out
 
 
-def beside(given: Frame, added: pl.DataFrame) -> Frame:
-    """``given`` as it is, with the columns of ``added`` to the right of its own."""
+def append_columns(given: Frame, added: pl.DataFrame) -> Frame:
+    """Return ``given`` with the columns of ``added`` to the right."""
     if isinstance(given, pl.DataFrame):
         return given.with_columns(added)
     native = nw.from_native(given)
@@ -75,4 +82,4 @@ def beside(given: Frame, added: pl.DataFrame) -> Frame:
         for name, column in zip(added.columns, added.to_arrow().columns, strict=True):
             given = given.append_column(name, column)
         return given
-    return like(to_polars(given).with_columns(added), given)
+    return convert_like(to_polars(given).with_columns(added), given)

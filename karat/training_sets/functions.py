@@ -1,10 +1,9 @@
-"""FeatureFunction: a feature computed from columns, by the same code in training, in batch and online."""
+"""Feature functions: features that the same code computes in training, batch scoring and online inference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 from pydantic import ValidationError
@@ -26,33 +25,44 @@ from karat.features.schema import POLARS, to_declared
 from karat.kinds._encoder import dtype_of
 from karat.names import project_of
 from karat.settings import Settings
+from karat.training_sets.pins import FunctionRecord
 
 
 @dataclass(frozen=True)
 class FeatureFunction:
-    """A feature that ``udf_name`` computes; ``input_bindings`` maps its parameters to columns.
+    """A feature that a Python function computes from columns.
 
-    The columns may be the frame's own, looked-up features, or outputs of functions before it. ``udf_name`` is that of
-    a function which the project declares (``catalog.schema.name`` names another project's), unless ``function`` gives
-    a plain Python function. The output is named ``output_name``, or after the function.
+    Attributes:
+        udf_name: A function that the project declares; ``catalog.schema.name`` names another project's.
+        input_bindings: Maps the function's parameters to columns: the frame's own, looked-up features or outputs of
+            earlier functions.
+        output_name: The output's column; the function's name by default.
+        function: A plain Python function to use instead of a declared one.
     """
 
     udf_name: str
     input_bindings: Mapping[str, str] = field(default_factory=dict)
     output_name: str | None = None
-    function: Callable[..., Any] | None = None
+    function: Callable[..., object] | None = None
 
     @property
     def output(self) -> str:
+        """The output's column."""
         return self.output_name or self.udf_name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
 class PinnedFunction:
-    """A FeatureFunction as it was resolved: what a model keeps instead of its code.
+    """A resolved FeatureFunction: what a model keeps instead of the function's code.
 
-    ``project`` is that which declares it, "" where it was given. ``inputs`` maps parameters to columns, ``types``
-    these columns to the types with which the function was called; ``dtype`` is the type of what it gives.
+    Attributes:
+        name: The function's name.
+        project: The project that declares it; "" if it was given as a Python function.
+        source_hash: Hash of its source.
+        inputs: Maps parameters to columns.
+        output: The output's column.
+        types: The type of each input column in training.
+        dtype: The output's type.
     """
 
     name: str
@@ -63,11 +73,21 @@ class PinnedFunction:
     types: dict[str, str] = field(default_factory=dict)
     dtype: str = "float64"
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+    def as_json(self) -> FunctionRecord:
+        """Return the record that a model keeps."""
+        return {
+            "name": self.name,
+            "project": self.project,
+            "source_hash": self.source_hash,
+            "inputs": self.inputs,
+            "output": self.output,
+            "types": self.types,
+            "dtype": self.dtype,
+        }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> PinnedFunction:
+    def from_json(cls, record: FunctionRecord) -> PinnedFunction:
+        """Read the record that a model keeps."""
         return cls(**record)
 
 
@@ -80,50 +100,67 @@ class BoundFunction:
 
 
 class FunctionLibrary:
-    """Where the code of feature functions is found: given ones by name, then those that projects declare."""
+    """Code of feature functions by name: first the given ones, then those that projects declare."""
 
     def __init__(self, settings: Settings | None = None, given: Iterable[DeclaredFunction] = ()) -> None:
         self._settings = settings
         self._given = {f.name: f for f in given}
         self._declared: dict[str, dict[str, DeclaredFunction]] = {}
 
-    def add(self, name: str, function: Callable[..., Any]) -> DeclaredFunction:
-        """Takes a plain function under a name. Raises WrongCall for what is none, or has no source to be hashed."""
+    def add(self, name: str, function: Callable[..., object]) -> DeclaredFunction:
+        """Register a plain Python function under a name.
+
+        Raises:
+            WrongCall: It is no function, or it has no source to hash.
+        """
         try:
             declared = DeclaredFunction(name=name, function=function, dtype=None)
         except (ValidationError, ValueError) as error:
-            told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            why = told.removeprefix("Value error, ")
-            raise WrongCall(f"{name!r} is no feature function: {why}", where="FeatureFunction(function=...)") from error
+            message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            why = message.removeprefix("Value error, ")
+            raise WrongCall(
+                f"{name!r} is not a feature function: {why}",
+                where="FeatureFunction(function=...)",
+                remedy="give a function with named parameters, written in a file or a notebook cell",
+            ) from error
         self._given[name] = declared
         return declared
 
     def find(self, project: str, name: str) -> DeclaredFunction:
-        """Raises FunctionNotFound with the nearest name."""
+        """Return a function.
+
+        Raises:
+            FunctionNotFound: There is none; the message has the nearest name.
+        """
         if name in self._given:
             return self._given[name]
-        known = self._of(project) if project else {}
+        known = self._project_functions(project) if project else {}
         if name in known:
             return known[name]
         raise FunctionNotFound(
             f"there is no feature function {name!r}",
-            where=f"project {project!r}" if project else "no project declares it: it was given as a Python function",
+            where=f"project {project!r}" if project else "it was given as a Python function; no project declares it",
             remedy=did_you_mean(name, {**known, **self._given})
             or "declare it under features/ with feature_function(...), or give function=",
         )
 
     def bind(self, pinned: PinnedFunction) -> BoundFunction:
-        """The code with which the model was trained. Raises FunctionNotFound, FunctionChanged."""
+        """Return a pinned function with the code that the model was trained with.
+
+        Raises:
+            FunctionNotFound: The function is gone.
+            FunctionChanged: Its source is not the one of training.
+        """
         declared = self.find(pinned.project, pinned.name)
         if declared.source_hash != pinned.source_hash:
             raise FunctionChanged(
-                f"the feature function {pinned.name!r} is another than the one the model was trained with",
+                f"the feature function {pinned.name!r} has changed since the model was trained",
                 where=f"source hash {declared.source_hash}, in the model {pinned.source_hash}",
-                remedy="train the model again, or bring the function's source back and give new meanings new names",
+                remedy="train the model again, or restore the function's source and give the new one a new name",
             )
         return BoundFunction(pinned, declared)
 
-    def _of(self, project: str) -> dict[str, DeclaredFunction]:
+    def _project_functions(self, project: str) -> dict[str, DeclaredFunction]:
         if project not in self._declared:
             try:
                 self._declared[project] = load_functions(project, self._settings)
@@ -132,12 +169,19 @@ class FunctionLibrary:
         return self._declared[project]
 
 
-def resolve(uses: Sequence[FeatureFunction], library: FunctionLibrary, catalog: str | None) -> list[BoundFunction]:
-    """Names and bindings checked; types are not known yet. Raises FunctionNotFound, WrongCall."""
-    return [_resolved(use, library, catalog) for use in uses]
+def resolve_functions(
+    uses: Sequence[FeatureFunction], library: FunctionLibrary, catalog: str | None
+) -> list[BoundFunction]:
+    """Check names and bindings and find the code; input types are not known yet.
+
+    Raises:
+        FunctionNotFound: There is no such function.
+        WrongCall: A parameter is unknown or has no column.
+    """
+    return [_resolve_function(use, library, catalog) for use in uses]
 
 
-def _resolved(use: FeatureFunction, library: FunctionLibrary, catalog: str | None) -> BoundFunction:
+def _resolve_function(use: FeatureFunction, library: FunctionLibrary, catalog: str | None) -> BoundFunction:
     *above, name = use.udf_name.split(".")
     home = above[0] if len(above) == 2 else catalog
     if use.function is not None:
@@ -156,24 +200,28 @@ def _check_bindings(use: FeatureFunction, declared: DeclaredFunction) -> None:
     for parameter in use.input_bindings:
         if parameter not in declared.parameters:
             raise WrongCall(
-                f"the function has no parameter {parameter!r}",
+                f"the feature function has no parameter {parameter!r}",
                 where=where,
                 remedy=did_you_mean(parameter, declared.parameters),
             )
     unbound = [p for p, needed in declared.parameters.items() if needed and p not in use.input_bindings]
     if unbound:
         raise WrongCall(
-            f"no column is bound to {', '.join(unbound)}", where=where, remedy="bind each parameter to a column"
+            f"parameters without a column: {', '.join(unbound)}", where=where, remedy="bind each parameter to a column"
         )
 
 
-def functions_of(spec: ModelSpec) -> list[FeatureFunction]:
-    """A declared model's functions."""
+def declared_functions(spec: ModelSpec) -> list[FeatureFunction]:
+    """Return the functions of a declared model."""
     return [FeatureFunction(use.function, use.inputs, use.output_name) for use in spec.functions]
 
 
 def check_inputs(functions: Sequence[PinnedFunction], columns: Sequence[str], where: str) -> None:
-    """Every input is a column, or the output of a function before. Raises ColumnMissing with the nearest name."""
+    """Check that every input is a column or the output of an earlier function.
+
+    Raises:
+        ColumnMissing: An input is neither; the message has the nearest name.
+    """
     known = list(columns)
     for pinned in functions:
         for parameter, column in pinned.inputs.items():
@@ -189,8 +237,7 @@ def check_inputs(functions: Sequence[PinnedFunction], columns: Sequence[str], wh
 def needed_functions(
     functions: Sequence[PinnedFunction], wanted: Iterable[str], given: Collection[str] = ()
 ) -> list[PinnedFunction]:
-    """Those that must be called so that the columns ``wanted`` are there, in their order; what is ``given`` need not
-    be computed."""
+    """Return the functions that compute the columns ``wanted``, in their order; ``given`` columns need no function."""
     asked = set(wanted)
     needed: list[PinnedFunction] = []
     for pinned in reversed(functions):
@@ -200,35 +247,48 @@ def needed_functions(
     return needed[::-1]
 
 
-def typed(bound: BoundFunction, frame: pl.DataFrame) -> BoundFunction:
-    """With the types of its inputs as ``frame`` has them. Raises SchemaMismatch for what no function takes."""
+def with_input_types(bound: BoundFunction, frame: pl.DataFrame) -> BoundFunction:
+    """Pin the input types of ``frame``.
+
+    Raises:
+        SchemaMismatch: A column's type is none that functions take.
+    """
     inputs = dict.fromkeys(bound.pinned.inputs.values())
     types = {c: dtype_of(c, frame.schema[c]) for c in inputs}
     return replace(bound, pinned=replace(bound.pinned, types=types, dtype=bound.declared.dtype or ""))
 
 
-def call(bound: BoundFunction, frame: pl.DataFrame) -> pl.Series:
-    """The output for every row of ``frame``, whose inputs are brought to the types of training.
+def call_function(bound: BoundFunction, frame: pl.DataFrame) -> pl.Series:
+    """Compute the output for every row of ``frame``; inputs are cast to the types of training.
 
-    Raises SchemaMismatch for an input of another type, FeatureFunctionFailed.
+    Args:
+        bound: The function.
+        frame: A frame with the function's input columns.
+
+    Returns:
+        The output, ``(rows,)``, in the pinned type.
+
+    Raises:
+        SchemaMismatch: An input's type is not the one of training.
+        FeatureFunctionFailed: The function raised, or did not return one value per row.
     """
     pinned = bound.pinned
-    inputs = {p: _input(frame.get_column(c), pinned.types[c], pinned) for p, c in pinned.inputs.items()}
+    inputs = {p: _cast_input(frame.get_column(c), pinned.types[c], pinned) for p, c in pinned.inputs.items()}
     try:
         made = bound.declared.function(**inputs)
     except Exception as error:  # whatever a user's function raises
-        raise _failed(pinned, f"it raised {type(error).__name__}: {error}") from error
+        raise _function_error(pinned, f"it raised {type(error).__name__}: {error}") from error
     if not isinstance(made, pl.Series) or len(made) != frame.height:
         what = f"{len(made)} values" if isinstance(made, pl.Series) else f"a {type(made).__name__}"
-        raise _failed(pinned, f"for {frame.height} rows it gave {what}, not a Series of as many")
+        raise _function_error(pinned, f"it returned {what} for {frame.height} rows, not a Series of {frame.height}")
     try:
         dtype = pinned.dtype or dtype_of(pinned.output, made.dtype)
         return to_declared(made, dtype, Place(pinned.name)).alias(pinned.output)
     except KaratError as error:
-        raise _failed(pinned, error.what.partition(": ")[2] or error.what) from error
+        raise _function_error(pinned, error.what.partition(": ")[2] or error.what) from error
 
 
-def _input(column: pl.Series, dtype: str, pinned: PinnedFunction) -> pl.Series:
+def _cast_input(column: pl.Series, dtype: str, pinned: PinnedFunction) -> pl.Series:
     wanted = POLARS[dtype]
     if column.dtype == wanted:
         return column
@@ -241,49 +301,59 @@ def _input(column: pl.Series, dtype: str, pinned: PinnedFunction) -> pl.Series:
         if (cast.cast(known.dtype) == known).all() and cast.null_count() == known.null_count():
             return cast
     raise SchemaMismatch(
-        f"the column {column.name!r} is {column.dtype}, and the feature function {pinned.name!r} takes {wanted}",
+        f"the feature function {pinned.name!r} takes {wanted}, and the column {column.name!r} is {column.dtype}",
         where=f"in training it was {dtype}",
         remedy="cast the column",
     )
 
 
-def _failed(pinned: PinnedFunction, why: str) -> FeatureFunctionFailed:
+def _function_error(pinned: PinnedFunction, why: str) -> FeatureFunctionFailed:
     return FeatureFunctionFailed(
         f"the feature function {pinned.name!r} failed: {why}",
         where=", ".join(f"{p}={c} ({pinned.types.get(c, '?')})" for p, c in pinned.inputs.items()),
-        remedy="mend it; it takes Polars Series and gives one value a row, null where there is none",
+        remedy="correct it: it takes Polars Series and returns one value per row, null where there is none",
     )
 
 
-def check_rows(bound: BoundFunction, frame: pl.DataFrame, made: pl.Series) -> None:
-    """Row by row means: a row alone gives what it gave among the others. Tried on the first, a middle and the last."""
+def check_rowwise(bound: BoundFunction, frame: pl.DataFrame, made: pl.Series) -> None:
+    """Check on the first, middle and last row that a row alone gives the same value as among all rows.
+
+    Raises:
+        FeatureFunctionFailed: The function looks at other rows.
+    """
     for row in sorted({0, frame.height // 2, frame.height - 1}):
-        alone = call(bound, frame.slice(row, 1))
+        alone = call_function(bound, frame.slice(row, 1))
         if not alone.eq_missing(made.slice(row, 1)).all():
-            raise _failed(
+            raise _function_error(
                 bound.pinned,
-                f"row {row} alone gives {alone[0]!r}, among all rows {made[row]!r}: it is not computed row by row",
+                f"it is not computed row by row: row {row} gives {alone[0]!r} alone and {made[row]!r} among all rows",
             )
 
 
-def compute(functions: Sequence[BoundFunction], frame: pl.DataFrame) -> list[pl.Series]:
-    """The outputs in order; a function may read those before it."""
+def compute_functions(functions: Sequence[BoundFunction], frame: pl.DataFrame) -> list[pl.Series]:
+    """Compute the outputs in order; a function may read outputs of earlier ones."""
     made: list[pl.Series] = []
     for bound in functions:
-        made.append(call(bound, frame))
+        made.append(call_function(bound, frame))
         frame = frame.with_columns(made[-1])
     return made
 
 
-def learn(functions: Sequence[BoundFunction], frame: pl.DataFrame) -> tuple[list[BoundFunction], list[pl.Series]]:
-    """As ``compute``, for a training set: the types are pinned, and each function is tried row by row."""
+def compute_and_pin(
+    functions: Sequence[BoundFunction], frame: pl.DataFrame
+) -> tuple[list[BoundFunction], list[pl.Series]]:
+    """Compute the outputs for a training set, pin the types and check each function row by row.
+
+    Returns:
+        The functions with pinned types, and their outputs, each ``(rows,)``.
+    """
     known: list[BoundFunction] = []
     made: list[pl.Series] = []
     for function in functions:
-        bound = typed(function, frame)
-        made.append(call(bound, frame))
+        bound = with_input_types(function, frame)
+        made.append(call_function(bound, frame))
         pinned = replace(bound.pinned, dtype=dtype_of(made[-1].name, made[-1].dtype))
         known.append(replace(bound, pinned=pinned))
-        check_rows(known[-1], frame, made[-1])
+        check_rowwise(known[-1], frame, made[-1])
         frame = frame.with_columns(made[-1])
     return known, made

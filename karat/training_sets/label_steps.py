@@ -1,4 +1,4 @@
-"""A forecast's label: one expression on consecutive windows after each row, as one query whatever their number."""
+"""Labels of a forecast: one expression on consecutive windows after each row, computed by one query."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from karat.features.connection import connect, plain_times, quote
 _MICROSECOND = DAY / 86_400_000_000
 
 
-def steps_of(label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.DataFrame, *, by_event: bool) -> pl.Series:
-    """A struct of the parts of ``label`` for each row of ``spine``, in its order; null where a step has no value.
+def label_steps(label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.DataFrame, *, by_event: bool) -> pl.Series:
+    """Compute the parts of ``label`` for each row of ``spine``.
 
-    ``spine`` has the row's time ``t`` and the columns by which gold is joined, under gold's names. Step k of a row of
-    day D is the window that begins at D + offset + k horizons and is one horizon long; of an event both its ends move
-    by the least moment, so that the event itself is in none. Gold rows and spine rows meet in buckets as wide as all
-    steps together, so that the work grows with the rows of a window and not with those of an entity.
-    Raises duckdb.Error.
+    Step k of a row of day D is the window of one horizon that begins at D + offset + k horizons. For an event both ends
+    move by one microsecond, so that no window holds the event itself. Gold and spine rows meet in buckets as wide as
+    all steps together, so that the work grows with the rows of a window, not with those of an entity.
+
+    Args:
+        label: The label; it has a horizon and steps.
+        gold: The gold table.
+        rows: Its rows.
+        spine: The row's time ``t`` and the columns by which gold is joined, under gold's names.
+        by_event: Whether the spine's rows are events.
+
+    Returns:
+        A struct for each row of ``spine``, ``(rows,)``; null where a step has no value.
+
+    Raises:
+        duckdb.Error: The expression fails.
     """
     assert label.horizon is not None
     assert label.steps is not None
@@ -41,15 +52,15 @@ def steps_of(label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.DataFr
         WHERE e._us >= s._from AND e._us < s._from + {window * label.steps}
         GROUP BY 1, 2
     """
-    # One thread: several add floats up in another order each time, and the digest of the same data would differ.
+    # One thread: several threads add floats in varying order, and the digest of equal data would differ.
     with connect(threads=1) as connection:
         connection.register("gold", plain_times(rows))
         connection.register("spine", asked)
         found = connection.sql(query).pl()
-    return _together(label, asked.select("_row"), found)
+    return _pivot_steps(label, asked.select("_row"), found)
 
 
-def _together(label: Label, rows: pl.DataFrame, found: pl.DataFrame) -> pl.Series:
+def _pivot_steps(label: Label, rows: pl.DataFrame, found: pl.DataFrame) -> pl.Series:
     wide = rows
     for index, name in enumerate(label.parts):
         step = found.filter(pl.col("_step") == index).select("_row", pl.col("_label").cast(pl.Float64).alias(name))
@@ -58,11 +69,11 @@ def _together(label: Label, rows: pl.DataFrame, found: pl.DataFrame) -> pl.Serie
         if label.default is not None:
             wide = wide.with_columns(pl.when("_found").then(name).otherwise(pl.lit(label.default)).alias(name))
         wide = wide.drop("_found")
-    return whole(wide.drop("_row"), label.name)
+    return pack_struct(wide.drop("_row"), label.name)
 
 
-def whole(parts: pl.DataFrame, name: str) -> pl.Series:
-    """One struct column; null where any of its parts is null or not a number."""
+def pack_struct(parts: pl.DataFrame, name: str) -> pl.Series:
+    """Pack columns into one struct column; null where a part is null or not a number."""
     parts = parts.fill_nan(None)
     known = pl.all_horizontal(pl.all().is_not_null())
     return parts.select(pl.when(known).then(pl.struct(pl.all())).alias(name)).to_series()

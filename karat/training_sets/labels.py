@@ -17,20 +17,35 @@ from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFo
 from karat.features.connection import connect, plain_times, quote
 from karat.lake import Lake
 from karat.quality import kept, origin
-from karat.training_sets.label_steps import steps_of, whole
+from karat.training_sets.label_steps import label_steps, pack_struct
 
 
 def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
-    """The keys of ``spec.spine_table`` and the label: every row of that table whose label is known, sorted by key.
+    """Return the keys of ``spec.spine_table`` and the label, for every row whose label is known, sorted by key.
 
-    With a time, the row of day D aggregates the gold rows of the same entity in [D + offset, D + offset + horizon);
-    days whose horizon is not over by the last day of gold are left out. A row of an event has the label of that event's
-    own gold row, or with a horizon that of the window (t + offset, t + offset + horizon], and brings the columns too by
-    which other tables are looked up. A row without gold rows takes the label's default; a row whose label is null is
-    left out (an anomaly model and a clustering keep it: their label only serves evaluation). What is not a number
-    (0 / 0) is null. A label of several parts is a struct of numbers, null where one of them is. Without a label there
-    are the keys alone.
-    Raises TableNotFound, LabelNotFound for an expression that does not bind, EmptyTrainingSet and UnusableLabel.
+    With a time, the row of day D aggregates the gold rows of the same entity in [D + offset, D + offset + horizon).
+    Days whose horizon is not over by the last day of gold are left out. The row of an event has the label of that
+    event's own gold row, or with a horizon that of the window (t + offset, t + offset + horizon]. It also has the
+    columns
+    by which other tables are looked up.
+
+    A row without gold rows takes the label's default. A row whose label is null is left out, except for anomaly models
+    and clusterings, whose label only serves evaluation. A value that is not a number (0 / 0) counts as null. A label of
+    several parts is a struct of numbers, null where one part is null. Without a label the keys come alone.
+
+    Args:
+        project: The project.
+        spec: The model's declaration.
+        lake: The lake.
+
+    Returns:
+        Keys and label, ``(rows, keys + 1)``.
+
+    Raises:
+        TableNotFound: The label's gold table has no data.
+        LabelNotFound: The label's expression does not bind to the gold table.
+        EmptyTrainingSet: The spine is empty, or no row's horizon is over.
+        UnusableLabel: Every label is null, or gold rows share a key.
     """
     table = project.tables[spec.spine_table]
     if spec.label is not None:
@@ -47,106 +62,110 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
         return keys
     gold = project.gold[spec.label.source]
     rows = _gold_rows(project, spec, gold, lake)
-    if rows is None:  # the planted truth of a sample, which real data don't have
+    if rows is None:  # real data have no oracle
         return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.labelled.name))
-    if table.time is not None and _after_event(spec, table):
-        return _kept(spec, _forecast(project, spec, table, gold, lake, keys=keys, rows=rows))
+    if table.time is not None and _counts_from_row(spec, table):
+        return _drop_unlabelled(spec, _forecast_labels(project, spec, table, gold, lake, keys=keys, rows=rows))
     if table.time is None or table.by_event:
-        return _kept(spec, _static(spec, table, gold, keys, rows))
-    end = _last_day(project, table, gold, lake, rows)
+        return _drop_unlabelled(spec, _keyed_labels(spec, table, gold, keys, rows))
+    end = _last_gold_day(project, table, gold, lake, rows)
     whole_days = -(-spec.horizon_end // DAY)  # dates drop the hours that they are moved by
     mature = keys.filter(pl.col(table.time) <= end + DAY - whole_days * DAY)
     if mature.is_empty():
-        raise _not_over(spec, table, keys, end)
-    return _kept(spec, _timed(spec, table, gold, mature, rows))
+        raise _horizon_error(spec, table, keys, end)
+    return _drop_unlabelled(spec, _day_labels(spec, table, gold, mature, rows))
 
 
-def _not_over(spec: ModelSpec, table: FeatureTable, keys: pl.DataFrame, end: date) -> EmptyTrainingSet:
+def _horizon_error(spec: ModelSpec, table: FeatureTable, keys: pl.DataFrame, end: date) -> EmptyTrainingSet:
     times = keys[str(table.time)]
     return EmptyTrainingSet(
-        f"no row of {table.name!r} has a label yet: its horizon of {format_duration(spec.horizon_end)} is not over",
+        f"no row of {table.name!r} has a label yet: no horizon of {format_duration(spec.horizon_end)} is over",
         where=f"rows of {times.min()!s} to {times.max()!s}; gold ends on {end}",
         remedy="shorten label.horizon, or wait for more days of gold",
     )
 
 
 def check_label(project: Project, spec: ModelSpec) -> None:
-    """Binds the label's expression to the contract of its gold table, without data. Raises LabelNotFound."""
+    """Bind the label's expression to the contract of its gold table, without data.
+
+    Raises:
+        LabelNotFound: A column is missing, the expression does not bind, or it needs an aggregate.
+    """
     gold = project.gold[spec.labelled.source]
     empty = pl.from_arrow(gold.schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
-    entity = _joined_by(spec, project.tables[spec.spine_table])
+    entity = _gold_key(spec, project.tables[spec.spine_table])
     for column in entity:
         if column not in gold.columns:
             raise LabelNotFound(
-                f"gold table {gold.name!r} has no column {column!r}, by which the label is joined",
+                f"the label is joined by {column!r}, and the gold table {gold.name!r} has no such column",
                 where=f"model {spec.name!r}, label.columns",
                 remedy=did_you_mean(column, gold.columns),
             )
     if project.tables[spec.spine_table].time and gold.event_time is None:
         raise LabelNotFound(
-            f"gold table {gold.name!r} declares no event_time, so no horizon can be counted",
+            f"a label with a horizon needs an event time, and the gold table {gold.name!r} declares none",
             where=f"model {spec.name!r}, label.source",
             remedy="declare event_time in gold.py",
         )
     if spec.labelled.where:
-        _bind(spec, gold, empty, f"SELECT ({spec.labelled.where}) FROM gold")
-    query = _static_query(spec, gold, empty, entity)
+        _check_binding(spec, gold, empty, f"SELECT ({spec.labelled.where}) FROM gold")
+    query = _keyed_query(spec, gold, empty, entity)
     table = project.tables[spec.spine_table]
     if table.time and not table.by_event and "GROUP BY" not in query:
         raise LabelNotFound(
-            f"the label of {spec.name!r} is of a single row, and there may be several of {gold.name!r} in its horizon",
+            f"the label of {spec.name!r} is no aggregate, and its horizon may hold several rows of {gold.name!r}",
             where=f"label.expression {spec.labelled.written!r}",
             remedy="write an aggregate, such as sum(...) or max(...)",
         )
 
 
-def _bind(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, query: str) -> None:
+def _check_binding(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, query: str) -> None:
     with connect() as connection:
         connection.register("gold", plain_times(empty))
         try:
             connection.sql(query)
         except duckdb.Error as error:
-            raise _unbound(spec, gold, error) from error
+            raise _binding_error(spec, gold, error) from error
 
 
-def _unbound(spec: ModelSpec, gold: GoldTable, error: Exception) -> KaratError:
+def _binding_error(spec: ModelSpec, gold: GoldTable, error: Exception) -> KaratError:
     unknown = re.search(r'column "([^"]+)" not found', str(error))
     return LabelNotFound(
         f"the label of {spec.name!r} cannot be computed: {str(error).splitlines()[0]}",
         where=f"label.expression {spec.labelled.written!r} over gold table {gold.name!r}",
-        remedy=did_you_mean(unknown[1], gold.columns) if unknown else "write it as DuckDB reads it",
+        remedy=did_you_mean(unknown[1], gold.columns) if unknown else "write it in DuckDB's SQL",
     )
 
 
 def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -> pl.DataFrame | None:
-    """The gold rows with those columns that the label names; None for a truth table that is not there."""
+    """Read the gold rows with the columns that the label names; None for an oracle table that has no data."""
     name = project.gold_name(gold.name)
     if not lake.exists(name):
         if gold.truth and spec.task in UNSUPERVISED:
             return None
         raise TableNotFound(
-            f"gold table {gold.name!r}, from which the label of {spec.name!r} comes, has no data",
+            f"the label of {spec.name!r} comes from the gold table {gold.name!r}, which has no data",
             where=str(name),
             remedy=f"karat ingest {project.name} {gold.name} FILE, or karat sample {project.name}",
         )
-    if gold.truth and spec.task in UNSUPERVISED and _stale_truth(project, spec, gold, lake):
+    if gold.truth and spec.task in UNSUPERVISED and _stale_oracle(project, spec, gold, lake):
         return None
     words = set(re.findall(r"\w+", f"{spec.labelled.written} {spec.labelled.where or ''}"))
-    needed = words | {*_joined_by(spec, project.tables[spec.spine_table])} | {gold.event_time, *gold.key}
-    # As for features, rows that break the contract do not count.
+    needed = words | {*_gold_key(spec, project.tables[spec.spine_table])} | {gold.event_time, *gold.key}
+    # Like features, labels ignore rows that break the contract.
     rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=kept(gold))
-    return rows.sort(gold.key)  # the order of the files says nothing, and must not show in a sum's last bits
+    return rows.sort(gold.key)  # so that the order of the files can't change a sum's last bits
 
 
-def _stale_truth(project: Project, spec: ModelSpec, truth: GoldTable, lake: Lake) -> bool:
-    """A sample's truth says nothing about the real rows that have replaced the sample."""
+def _stale_oracle(project: Project, spec: ModelSpec, oracle: GoldTable, lake: Lake) -> bool:
+    """Whether real rows have replaced the sample whose oracle this is."""
     source = project.gold_name(project.tables[spec.spine_table].source)
-    return origin(lake, project.gold_name(truth.name)) == "sample" and origin(lake, source) == "ingest"
+    return origin(lake, project.gold_name(oracle.name)) == "sample" and origin(lake, source) == "ingest"
 
 
-def _last_day(project: Project, table: FeatureTable, gold: GoldTable, lake: Lake, rows: pl.DataFrame) -> date:
-    """The last day that gold covers. A truth table lists only what was planted, so the spine's own gold decides."""
+def _last_gold_day(project: Project, table: FeatureTable, gold: GoldTable, lake: Lake, rows: pl.DataFrame) -> date:
+    """Return the last day that gold covers; an oracle table lists planted rows alone, so the spine's gold decides."""
     if gold.truth:
         source = project.gold[table.source]
         column = table.event_time or source.event_time
@@ -157,7 +176,7 @@ def _last_day(project: Project, table: FeatureTable, gold: GoldTable, lake: Lake
     last = days.cast(pl.Date).item()
     if last is None:
         raise EmptyTrainingSet(
-            f"gold table {gold.name!r} has no rows, so no row has a label",
+            f"no row has a label: the gold table {gold.name!r} has no rows",
             where=str(project.gold_name(gold.name)),
             remedy=f"karat ingest {project.name} {gold.name} FILE, or karat sample {project.name}",
         )
@@ -165,10 +184,10 @@ def _last_day(project: Project, table: FeatureTable, gold: GoldTable, lake: Lake
     return last
 
 
-def _timed(
+def _day_labels(
     spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
-    """Each gold row is copied to the days whose horizon holds it; then an equal join, linear in rows x horizon."""
+    """Compute labels of days: copy each gold row to the days whose horizon holds it, then join; O(rows x horizon)."""
     assert spec.labelled.horizon is not None
     names = {c: spec.labelled.columns.get(c, c) for c in table.entity}
     spine = keys.select(
@@ -185,86 +204,84 @@ def _timed(
             (_time - INTERVAL '{_seconds(spec.labelled.offset)} seconds')::DATE AS _until FROM dated),
         e AS (SELECT * EXCLUDE (_from, _until),
             _from + unnest(range(0, (_until - _from + 1)::BIGINT))::INTEGER AS _day FROM bounded),
-        labelled AS (SELECT s._row, ({_sql(spec)}) AS _label
+        labelled AS (SELECT s._row, ({_label_sql(spec)}) AS _label
             FROM spine s JOIN e ON e._day = s._day AND {on} GROUP BY s._row)
         SELECT s._row, l._label, l._row IS NOT NULL AS _found FROM spine s LEFT JOIN labelled l USING (_row) ORDER BY 1
     """
-    # One thread: several add floats up in another order each time, and the digest of the same data would differ.
+    # One thread: several threads add floats in varying order, and the digest of equal data would differ.
     with connect(threads=1) as connection:
         connection.register("gold", plain_times(rows))
         connection.register("spine", spine)
         try:
             labels = connection.sql(query).pl()
         except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:
-            raise _unbound(spec, gold, error) from error
-    return keys.with_columns(_defaulted(spec, labels))
+            raise _binding_error(spec, gold, error) from error
+    return keys.with_columns(_fill_default(spec, labels))
 
 
-def _own_key(spec: ModelSpec, table: FeatureTable) -> list[str]:
-    """By what a row finds its label: by its entity, an event by its whole key; what comes after an event by its
-    entity."""
-    whole_key = table.by_event and not _after_event(spec, table)
+def _label_key(spec: ModelSpec, table: FeatureTable) -> list[str]:
+    """Return the columns by which a row finds its label: the entity, or for an event's own label its whole key."""
+    whole_key = table.by_event and not _counts_from_row(spec, table)
     return list(table.primary_key if whole_key else table.entity)
 
 
-def _after_event(spec: ModelSpec, table: FeatureTable) -> bool:
-    """Whether the label is of windows that are counted from the row's own moment: a forecast's, and the one window of a
-    label with a horizon after an event."""
+def _counts_from_row(spec: ModelSpec, table: FeatureTable) -> bool:
+    """Whether windows start at the row's own time: a forecast's steps, or a horizon after an event."""
     return spec.labelled.steps is not None or (table.by_event and spec.labelled.horizon is not None)
 
 
-def _joined_by(spec: ModelSpec, table: FeatureTable) -> list[str]:
-    """The same columns as the label's gold table names them."""
-    return [spec.labelled.columns.get(c, c) for c in _own_key(spec, table)]
+def _gold_key(spec: ModelSpec, table: FeatureTable) -> list[str]:
+    """Return the columns of ``_label_key`` under the names that the label's gold table has."""
+    return [spec.labelled.columns.get(c, c) for c in _label_key(spec, table)]
 
 
-def _static(
+def _keyed_labels(
     spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
-    """The label of a key without a time, or of an event: of its one gold row, or an aggregate over its rows."""
-    key, entity = _own_key(spec, table), _joined_by(spec, table)
-    query = _static_query(spec, gold, rows.clear(), entity)
-    # One thread: several add floats up in another order each time, and the digest of the same data would differ.
+    """Compute labels of keys without a time and of events: the one gold row's, or an aggregate over the key's rows."""
+    key, entity = _label_key(spec, table), _gold_key(spec, table)
+    query = _keyed_query(spec, gold, rows.clear(), entity)
+    # One thread: several threads add floats in varying order, and the digest of equal data would differ.
     with connect(threads=1) as connection:
         connection.register("gold", plain_times(rows))
         try:
             found = connection.sql(query).pl()
         except duckdb.Error as error:
-            raise _unbound(spec, gold, error) from error
+            raise _binding_error(spec, gold, error) from error
     times = [c for c in entity if isinstance(rows.schema[c], pl.Datetime)]
     found = found.with_columns(pl.col(times).dt.replace_time_zone("UTC"))
     doubled = found.select(entity).is_duplicated().sum()
     if doubled:
         raise UnusableLabel(
-            f"{doubled} gold rows share their key with another, and the label of {spec.name!r} is no aggregate",
+            f"the label of {spec.name!r} is no aggregate, and {doubled} gold rows share their key with another",
             where=f"label.expression {spec.labelled.written!r}",
             remedy="write an aggregate, such as max(...)",
         )
     joined = keys.join(found, left_on=key, right_on=entity, how="left", maintain_order="left", coalesce=True)
-    return keys.with_columns(_defaulted(spec, joined.with_columns(pl.col("_found").is_not_null())))
+    return keys.with_columns(_fill_default(spec, joined.with_columns(pl.col("_found").is_not_null())))
 
 
-def _static_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity: list[str]) -> str:
-    """The query that binds: grouped by the key if the expression is an aggregate, row by row if not."""
+def _keyed_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity: list[str]) -> str:
+    """Return the query that binds: grouped by the key if the expression is an aggregate, else row by row."""
     columns = ", ".join(quote(c) for c in entity)
-    base = f"SELECT {columns}, ({_sql(spec)}) AS _label, true AS _found FROM gold"
+    base = f"SELECT {columns}, ({_label_sql(spec)}) AS _label, true AS _found FROM gold"
     base += f" WHERE {spec.labelled.where}" if spec.labelled.where else ""
     grouped = f"{base} GROUP BY {columns}"
     try:
-        _bind(spec, gold, empty, grouped)
+        _check_binding(spec, gold, empty, grouped)
     except LabelNotFound as error:
         if "GROUP BY" not in error.what:
             raise
-        _bind(spec, gold, empty, base)
+        _check_binding(spec, gold, empty, base)
         return base
     # An expression of key columns alone binds both ways; it is the same value either way.
     return grouped
 
 
-def _defaulted(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
+def _fill_default(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
     value = pl.col("_label")
     if spec.labelled.expressions:
-        return _parts(spec, labels)
+        return _pack_parts(spec, labels)
     if spec.labelled.default is not None:
         value = pl.when(pl.col("_found")).then(value).otherwise(pl.lit(spec.labelled.default))
     series = labels.select(value.alias(spec.labelled.name)).to_series()
@@ -273,24 +290,24 @@ def _defaulted(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
     return series.fill_nan(None) if series.dtype.is_float() else series
 
 
-def _parts(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
-    """A multi-label's struct of 0 and 1."""
+def _pack_parts(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
+    """Return a multi-label's struct of 0 and 1."""
     default = spec.labelled.default
     parts = [pl.col("_label").struct.field(name).cast(pl.Float64) for name in spec.labelled.expressions]
     if default is not None:
         parts = [pl.when("_found").then(part).otherwise(pl.lit(default)) for part in parts]
     named = zip(parts, spec.labelled.expressions, strict=True)
-    return whole(labels.select(part.alias(name) for part, name in named), spec.labelled.name)
+    return pack_struct(labels.select(part.alias(name) for part, name in named), spec.labelled.name)
 
 
-def _sql(spec: ModelSpec) -> str:
-    """The label's SQL; that of several labels makes a struct."""
+def _label_sql(spec: ModelSpec) -> str:
+    """Return the label's SQL; several labels make a struct."""
     several = spec.labelled.expressions
     packed = ", ".join(f"{quote(name)} := ({sql})" for name, sql in several.items())
     return f"struct_pack({packed})" if several else spec.labelled.expression
 
 
-def _forecast(
+def _forecast_labels(
     project: Project,
     spec: ModelSpec,
     table: FeatureTable,
@@ -300,25 +317,25 @@ def _forecast(
     keys: pl.DataFrame,
     rows: pl.DataFrame,
 ) -> pl.DataFrame:
-    """The steps of every row whose last window is over: by the end of gold's last day, or of its last event."""
-    time, end = str(table.time), _last_day(project, table, gold, lake, rows)
+    """Compute the steps of rows whose last window ends by the end of gold's last day, or by its last event."""
+    time, end = str(table.time), _last_gold_day(project, table, gold, lake, rows)
     limit: date | datetime = end + DAY
     if table.by_event:
         limit = rows[str(gold.event_time)].max()  # type: ignore[assignment]
     mature = keys.filter(pl.col(time) <= pl.lit(limit) - spec.horizon_end)
     if mature.is_empty():
-        raise _not_over(spec, table, keys, end)
-    named = zip(_own_key(spec, table), _joined_by(spec, table), strict=True)
+        raise _horizon_error(spec, table, keys, end)
+    named = zip(_label_key(spec, table), _gold_key(spec, table), strict=True)
     spine = mature.select(pl.col(time).alias("t"), *(pl.col(own).alias(theirs) for own, theirs in named))
     try:
         label = spec.labelled if spec.labelled.steps else spec.labelled.model_copy(update={"steps": 1})
-        steps = steps_of(label, gold, rows, spine, by_event=table.by_event)
+        steps = label_steps(label, gold, rows, spine, by_event=table.by_event)
     except (duckdb.Error, pl.exceptions.PolarsError) as error:
-        raise _unbound(spec, gold, error) from error
+        raise _binding_error(spec, gold, error) from error
     return mature.with_columns(steps if spec.labelled.steps else steps.struct.field(step_name(0)).alias(label.name))
 
 
-def _kept(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
+def _drop_unlabelled(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
     if spec.task in UNSUPERVISED:
         return labelled
     kept = labelled.filter(pl.col(spec.labelled.name).is_not_null())
@@ -326,7 +343,7 @@ def _kept(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
         raise UnusableLabel(
             f"the label of {spec.name!r} is null in all {labelled.height} rows",
             where=f"label.expression {spec.labelled.written!r} over {spec.labelled.source!r}",
-            remedy="mend the expression, or give label.default for rows without gold rows in the horizon",
+            remedy="correct the expression, or give label.default for rows without gold rows in the horizon",
         )
     return kept
 

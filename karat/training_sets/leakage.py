@@ -1,13 +1,13 @@
-"""The leakage report: of every looked-up feature, how old its values are and what was missing."""
+"""Leakage report: the age of every feature's values, and what was missing."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TypedDict, cast
 
 import polars as pl
 
-SCHEMA: dict[str, Any] = {
+REPORT_SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
     "feature": pl.String,
     "table": pl.String,
     "rows": pl.Int64,
@@ -25,13 +25,42 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def describe(
+class ReportLine(TypedDict):
+    """One line of the leakage report: counts of rows by status, and ages."""
+
+    feature: str
+    table: str
+    rows: int
+    null_share: float
+    present: int
+    null: int
+    not_found: int
+    expired: int
+    defaulted: int
+    age_min: timedelta | None
+    age_median: timedelta | None
+    age_max: timedelta | None
+    younger: int
+    null_keys: int
+
+
+def report_line(
     name: str, table: str, values: pl.Series, statuses: pl.Series, age: pl.Series, *, null_keys: int = 0
-) -> dict[str, Any]:
-    """One line of the report. ``age`` is the spine row's time less the time of the row used, null where none was;
-    of a sequence that of its newest row, and ``null_share`` then counts its elements, padding too;
-    ``younger`` counts values whose row is of a later time than their spine row: each of them is a leak; ``null_keys``
-    spine rows without a whole key, for which nothing could be looked up."""
+) -> ReportLine:
+    """Describe one feature.
+
+    Args:
+        name: The feature's column.
+        table: Where it comes from.
+        values: Its values, ``(rows,)``; for sequences arrays.
+        statuses: The status of each value, ``(rows,)``.
+        age: The spine row's time less the time of the row used, null without one; of a sequence the newest row's.
+        null_keys: Spine rows without a whole key, which find nothing.
+
+    Returns:
+        One line of the report. ``younger`` counts values whose row is later than their spine row: each is a leak.
+        ``null_share`` of a sequence counts its elements, with the padding.
+    """
     counts = dict(statuses.cast(pl.String).value_counts().iter_rows())
     rows = len(values)
     elements = values.explode() if values.dtype == pl.Array and rows else values
@@ -40,23 +69,29 @@ def describe(
         "table": table,
         "rows": rows,
         "null_share": elements.null_count() / len(elements) if rows else 0.0,
-        **{s.lower(): counts.get(s, 0) for s in ("PRESENT", "NULL", "NOT_FOUND", "EXPIRED", "DEFAULTED")},
-        "age_min": age.min(),
-        "age_median": age.median(),
-        "age_max": age.max(),
+        "present": counts.get("PRESENT", 0),
+        "null": counts.get("NULL", 0),
+        "not_found": counts.get("NOT_FOUND", 0),
+        "expired": counts.get("EXPIRED", 0),
+        "defaulted": counts.get("DEFAULTED", 0),
+        "age_min": cast(timedelta | None, age.min()),
+        "age_median": cast(timedelta | None, age.median()),
+        "age_max": cast(timedelta | None, age.max()),
         "younger": int((age < timedelta(0)).sum()),
         "null_keys": null_keys,
     }
 
 
-def report(lines: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(lines, schema=SCHEMA)
+def leakage_report(lines: list[ReportLine]) -> pl.DataFrame:
+    """Return the report as a frame, one line per feature."""
+    return pl.DataFrame(lines, schema=REPORT_SCHEMA)
 
 
-def leaks(found: pl.DataFrame) -> list[str]:
-    """One line for each feature with values that are younger than their spine row."""
-    young = found.filter(pl.col("younger") > 0)
+def leak_messages(report: pl.DataFrame) -> list[str]:
+    """Return one message for each feature with values younger than their spine row."""
+    young = report.filter(pl.col("younger") > 0)
     return [
-        f"feature {r['feature']!r} of {r['table']}: {r['younger']} of {r['rows']} values are younger than their row"
+        f"leakage: {r['younger']} of {r['rows']} values of feature {r['feature']!r} ({r['table']}) are younger than "
+        "their row"
         for r in young.iter_rows(named=True)
     ]

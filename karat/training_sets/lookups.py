@@ -1,4 +1,4 @@
-"""FeatureLookup: which features of which table, by which keys; checked and pinned against the lake before any read."""
+"""Feature lookups, checked and pinned against the lake before any read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import EllipsisType
-from typing import Any, get_args
+from typing import cast, get_args
 
 import polars as pl
 import pyarrow as pa
@@ -26,23 +26,30 @@ from karat.errors import (
 from karat.features.sequences import Short
 from karat.lake import Lake, TableInfo
 from karat.names import TableName
+from karat.training_sets.pins import LookupRecord
 
 
 @dataclass(frozen=True)
 class FeatureLookup:
-    """Features of one table, found by the spine's ``lookup_key`` columns.
+    """Features of one table, looked up by columns of the spine.
 
-    Without a ``timestamp_lookup_key`` the match is exact on the whole primary key. With one, ``lookup_key`` names the
-    other key columns and the row taken is the latest known at that time, not older than ``lookback_window``.
-    Key columns are matched by name, or by their order where the names differ. ``feature_names`` None takes every
-    feature of the table, and ``...`` among them all that are not named. ``default_values`` replace what is not found or
-    expired; ``rename_outputs`` maps a feature's name to that of its column.
+    Without ``timestamp_lookup_key`` the match is exact on the whole primary key. With it, the join is point-in-time: it
+    takes the latest row known at that time.
 
-    With ``sequence_length`` N (as-of only) each feature is the N latest such rows, an Array(Float64, N), oldest first,
-    padded in front with null; one more column, ``TABLE__mask`` (which ``rename_outputs`` may rename), is true where a
-    row is. A gap wider than ``step`` (the table's grain by default; ``timedelta.max``: none is too wide) ends the
-    sequence. ``short="refuse"`` makes an error of rows with fewer than N. ``lag`` replaces the table's own: 0 for a
-    spine whose row of a day stands for that day's end.
+    Attributes:
+        table_name: The feature table.
+        feature_names: The features. None takes every feature; ``...`` among the names takes all others.
+        lookup_key: Spine columns, matched with the key columns by name, or by order where the names differ.
+        timestamp_lookup_key: The spine's time column. ``lookup_key`` then names the other key columns.
+        lookback_window: The greatest age of a row used.
+        default_values: Value of each feature whose row is not found or expired.
+        rename_outputs: Maps a feature's name to its column's.
+        sequence_length: Makes each feature an Array(Float64, N) of the N latest rows, oldest first, null in front where
+            there are fewer. One more column, ``TABLE__mask`` (``rename_outputs`` may rename it), is true where a row
+            is.
+        step: A gap wider than this ends a sequence. The table's grain by default; ``timedelta.max`` allows any gap.
+        short: ``"refuse"`` raises an error for rows with fewer than N.
+        lag: Replaces the table's own. 0 suits a spine whose row of a day stands for that day's end.
     """
 
     table_name: str
@@ -50,7 +57,7 @@ class FeatureLookup:
     lookup_key: str | Sequence[str] = ()
     timestamp_lookup_key: str | None = None
     lookback_window: timedelta | None = None
-    default_values: Mapping[str, Any] = field(default_factory=dict)
+    default_values: Mapping[str, object] = field(default_factory=dict)
     rename_outputs: Mapping[str, str] = field(default_factory=dict)
     sequence_length: int | None = None
     step: timedelta | None = None
@@ -60,12 +67,25 @@ class FeatureLookup:
 
 @dataclass(frozen=True)
 class PinnedLookup:
-    """A FeatureLookup as it was resolved: what a model keeps, and what batch and online inference read.
+    """A resolved FeatureLookup: what a model keeps, and what batch and online inference read.
 
-    ``keys`` maps spine columns to the table's; ``time`` is that pair of an as-of join; ``columns`` maps each feature
-    to its output's name, in order; ``schema`` gives the Arrow type of every column that is read. ``event_id`` is the
-    column that orders rows of the same time; ``step`` None: no gap ends a sequence; ``mask`` names its mask's output.
-    ``meanings`` has the hash of each feature's meaning (``FeatureTable.meanings``), where the table was computed.
+    Attributes:
+        table: The feature table.
+        version: Its Delta version.
+        keys: Maps spine columns to the table's key columns.
+        time: The spine's and the table's time column of a point-in-time join.
+        lag: Time from a row's timestamp until it was known.
+        lookback: The greatest age of a row used.
+        columns: Maps each feature to its output column, in order.
+        defaults: Value of each feature whose row is not found or expired.
+        schema: Arrow type of every column read.
+        definition_hash: Hash of the table's definition.
+        sequence_length: Rows in a sequence.
+        step: Widest gap inside a sequence; None allows any.
+        short: What to do with rows that have too few.
+        event_id: Column that orders rows of the same time.
+        mask: Output column of a sequence's mask.
+        meanings: Hash of each feature's definition at that version (``FeatureTable.meanings``).
     """
 
     table: TableName
@@ -75,7 +95,7 @@ class PinnedLookup:
     lag: timedelta
     lookback: timedelta | None
     columns: dict[str, str]
-    defaults: dict[str, Any]
+    defaults: dict[str, object]
     schema: dict[str, str]
     definition_hash: str = ""
     sequence_length: int | None = None
@@ -87,28 +107,29 @@ class PinnedLookup:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The columns that this lookup adds, in order: its features, then the mask of a sequence."""
+        """The columns that this lookup adds, in order: its features, then a sequence's mask."""
         return (*self.columns.values(), *([self.mask] if self.mask else []))
 
     @property
     def spine_columns(self) -> tuple[str, ...]:
-        """What a frame must bring so that this lookup can be made."""
+        """The columns that a frame must have for this lookup."""
         return (*self.keys, *([self.time[0]] if self.time else []))
 
     @property
     def table_columns(self) -> list[str]:
-        """What is read of the table, each column once."""
+        """The columns that this lookup reads from the table, each once."""
         order = [self.event_id] if self.event_id and self.time else []
         return list(dict.fromkeys([*self.keys.values(), *([self.time[1]] if self.time else []), *order, *self.columns]))
 
     def without(self, given: Collection[str]) -> PinnedLookup:
-        """This lookup less the outputs that a frame or a request brings itself; ``outputs`` may be empty then."""
+        """Return this lookup less the outputs that a frame or a request brings itself; none may be left."""
         columns = {name: out for name, out in self.columns.items() if out not in given}
         defaults = {name: value for name, value in self.defaults.items() if name in columns}
         mask = self.mask if self.mask not in given else None
         return replace(self, columns=columns, defaults=defaults, mask=mask)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> LookupRecord:
+        """Return the record that a model keeps."""
         return {
             "table": str(self.table),
             "version": self.version,
@@ -129,7 +150,8 @@ class PinnedLookup:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> PinnedLookup:
+    def from_json(cls, record: LookupRecord) -> PinnedLookup:
+        """Read the record that a model keeps."""
         lookback, step = record["lookback_seconds"], record.get("step_seconds")
         return cls(
             table=TableName.parse(record["table"]),
@@ -144,7 +166,7 @@ class PinnedLookup:
             definition_hash=record.get("definition_hash", ""),
             sequence_length=record.get("sequence_length"),
             step=None if step is None else timedelta(seconds=step),
-            short=record.get("short", "pad"),
+            short=cast(Short, record.get("short", "pad")),
             event_id=record.get("event_id"),
             mask=record.get("mask"),
             meanings=record.get("meanings", {}),
@@ -152,19 +174,33 @@ class PinnedLookup:
 
 
 def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str | None = None) -> PinnedLookup:
-    """Checks a lookup against its table and the spine's columns; reads metadata only.
+    """Check a lookup against its table and the spine's columns, and pin the table's version; reads metadata only.
 
-    Raises TableNotFound, FeatureNotFound, ColumnMissing and LookupKeyMismatch, each with the nearest known name;
-    WrongCall and SchemaMismatch for a sequence that can't be.
+    Args:
+        lookup: The lookup.
+        lake: The lake.
+        spine: A frame with the spine's columns.
+        catalog: The catalog of a table name that has none.
+
+    Returns:
+        The lookup with its table's present version, key columns and types.
+
+    Raises:
+        TableNotFound: There is no such table.
+        FeatureNotFound: There is no such feature; the message has the nearest name.
+        ColumnMissing: The spine has no such column; the message has the nearest name.
+        LookupKeyMismatch: ``lookup_key`` does not match the table's primary key.
+        WrongCall: The arguments of a sequence contradict each other.
+        SchemaMismatch: A sequence's feature is not a number.
     """
     info = lake.info(TableName.parse(lookup.table_name, catalog=catalog))
     _check_sequence(lookup)
-    features = _features(lookup, info)
-    keys, time = _keys(lookup, info)
+    features = _select_features(lookup, info)
+    keys, time = _match_keys(lookup, info)
     for column in (*keys, *([time[0]] if time else [])):
         if column not in spine.columns:
             raise ColumnMissing(
-                f"the frame has no column {column!r}, which the lookup of {info.name} needs",
+                f"the lookup of {info.name} needs the column {column!r}, and the frame has none",
                 where=f"columns: {', '.join(spine.columns)}",
                 remedy=did_you_mean(column, spine.columns),
             )
@@ -187,19 +223,19 @@ def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str 
         schema={name: str(info.schema.field(name).type) for name in read},
         definition_hash=info.properties.get("karat.definition_hash", ""),
         sequence_length=lookup.sequence_length,
-        step=_step(lookup, info) if sequence else None,
+        step=_sequence_step(lookup, info) if sequence else None,
         short=lookup.short,
         event_id=event_id,
-        mask=lookup.rename_outputs.get(_mask(info), _mask(info)) if sequence else None,
+        mask=lookup.rename_outputs.get(_mask_name(info), _mask_name(info)) if sequence else None,
         meanings={name: meanings[name] for name in features if name in meanings},
     )
 
 
-def _mask(info: TableInfo) -> str:
+def _mask_name(info: TableInfo) -> str:
     return f"{info.name.table}__mask"
 
 
-def _step(lookup: FeatureLookup, info: TableInfo) -> timedelta | None:
+def _sequence_step(lookup: FeatureLookup, info: TableInfo) -> timedelta | None:
     step = info.grain if lookup.step is None else lookup.step
     return None if step == timedelta.max else step
 
@@ -207,42 +243,45 @@ def _step(lookup: FeatureLookup, info: TableInfo) -> timedelta | None:
 def _check_sequence(lookup: FeatureLookup) -> None:
     where = f"FeatureLookup({lookup.table_name!r})"
     if lookup.short not in get_args(Short):
-        raise WrongCall(f"short={lookup.short!r} is neither 'pad' nor 'refuse'", where=where)
+        raise WrongCall(f"short={lookup.short!r} is neither 'pad' nor 'refuse'", where=where, remedy="give one of them")
     if lookup.sequence_length is None:
         if lookup.step is not None or lookup.short != "pad":
-            raise WrongCall("step and short are of a sequence", where=where, remedy="give sequence_length")
+            raise WrongCall("step and short need a sequence", where=where, remedy="give sequence_length")
         return
     if lookup.sequence_length < 1:
-        raise WrongCall(f"sequence_length={lookup.sequence_length} holds nothing", where=where, remedy="give 1 or more")
+        raise WrongCall(f"sequence_length is {lookup.sequence_length}", where=where, remedy="give 1 or more")
     if lookup.timestamp_lookup_key is None:
         raise WrongCall(
-            "a sequence is of the rows known at a time, and no time is named", where=where,
+            "a sequence needs a time: it holds the rows known at that time",
+            where=where,
             remedy="give timestamp_lookup_key",
-        )  # fmt: skip
+        )
     if lookup.default_values:
         raise WrongCall(
-            "a sequence has no default_values: what is short is padded and masked", where=where, remedy="leave them out"
+            "a sequence takes no default_values: missing rows are padded and masked",
+            where=where,
+            remedy="leave default_values out",
         )
 
 
-def _features(lookup: FeatureLookup, info: TableInfo) -> list[str]:
-    """The features asked for, in the order asked; every name that the lookup uses must be a feature."""
+def _select_features(lookup: FeatureLookup, info: TableInfo) -> list[str]:
+    """Return the features asked for, in order; every name that the lookup uses must be a feature."""
     known = [name for name in info.schema.names if name not in info.primary_key]
-    renamed = [n for n in lookup.rename_outputs if lookup.sequence_length is None or n != _mask(info)]
+    renamed = [n for n in lookup.rename_outputs if lookup.sequence_length is None or n != _mask_name(info)]
     names = [lookup.feature_names] if isinstance(lookup.feature_names, str) else lookup.feature_names
     chosen = list(known if names is None else names)
-    if ... in chosen:  # [..., "a"] as documents write it: these, and all others
+    if ... in chosen:  # [..., "a"] puts all other features where the dots are
         others = [name for name in known if name not in chosen]
         chosen = [name for part in chosen for name in (others if part is ... else [part])]
     for name in (*chosen, *lookup.default_values, *renamed):
         if name not in known:
             raise FeatureNotFound(
-                f"feature {name!r} is not in {info.name}", where=str(info.name), remedy=did_you_mean(name, known)
+                f"{info.name} has no feature {name!r}", where=str(info.name), remedy=did_you_mean(name, known)
             )
     for name in (*lookup.default_values, *renamed):
         if name not in chosen:
             raise FeatureNotFound(
-                f"feature {name!r} has a default or another name, but the lookup does not take it",
+                f"the lookup gives feature {name!r} a default or a new name, but does not select it",
                 where=str(info.name),
                 remedy="add it to feature_names",
             )
@@ -256,34 +295,34 @@ def _check_numbers(features: list[str], info: TableInfo) -> None:
         kind = info.schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
             raise SchemaMismatch(
-                f"the feature {name!r} is a {kind}, and a sequence holds numbers",
+                f"the feature {name!r} is a {kind}, and a sequence holds numbers only",
                 where=str(info.name),
-                remedy="name the numbers in feature_names",
+                remedy="name the numeric features in feature_names",
             )
 
 
-def _keys(lookup: FeatureLookup, info: TableInfo) -> tuple[dict[str, str], tuple[str, str] | None]:
-    """Spine column -> key column, and the pair of time columns of an as-of join."""
+def _match_keys(lookup: FeatureLookup, info: TableInfo) -> tuple[dict[str, str], tuple[str, str] | None]:
+    """Map spine columns to key columns, and return the two time columns of a point-in-time join."""
     given = [lookup.lookup_key] if isinstance(lookup.lookup_key, str) else list(lookup.lookup_key)
     wanted = list(info.primary_key)
     time: tuple[str, str] | None = None
     if lookup.timestamp_lookup_key is not None:
         if info.timeseries is None:
             raise LookupKeyMismatch(
-                f"{info.name} has no timeseries column, so timestamp_lookup_key={lookup.timestamp_lookup_key!r} "
-                "has nothing to be compared with",
+                f"{info.name} has no timeseries column to compare with timestamp_lookup_key="
+                f"{lookup.timestamp_lookup_key!r}",
                 where=f"primary key: {', '.join(info.primary_key)}",
-                remedy="leave timestamp_lookup_key out, or name the table's timeseries column when it is created",
+                remedy="leave timestamp_lookup_key out, or create the table with a timeseries column",
             )
         time = (lookup.timestamp_lookup_key, info.timeseries)
         event_id = info.properties.get("karat.event_id")
         wanted = [key for key in wanted if key not in (info.timeseries, event_id)]
     elif info.timeseries is not None and len(given) < len(wanted):
         raise LookupKeyMismatch(
-            f"lookup_key={given} does not name the timeseries column {info.timeseries!r} of {info.name}",
+            f"lookup_key={given} lacks the timeseries column {info.timeseries!r} of {info.name}",
             where=f"primary key: {', '.join(info.primary_key)}",
-            remedy=f"for an exact match add {info.timeseries!r} to lookup_key; for the latest row known at a time give "
-            "timestamp_lookup_key",
+            remedy=f"add {info.timeseries!r} to lookup_key for an exact match, or give timestamp_lookup_key for a "
+            "point-in-time join",
         )
     if len(given) != len(wanted) or len(set(given)) != len(given):
         raise LookupKeyMismatch(
@@ -296,14 +335,17 @@ def _keys(lookup: FeatureLookup, info: TableInfo) -> tuple[dict[str, str], tuple
     return dict(zip(given, wanted, strict=True)), time
 
 
-def lookups_of(project: Project, spec: ModelSpec) -> list[FeatureLookup]:
-    """A declared model's lookups. A table that shares the spine's whole key is matched exactly (its row of a day ends
-    where the label begins); any other table with a time is joined as of the spine's day."""
+def declared_lookups(project: Project, spec: ModelSpec) -> list[FeatureLookup]:
+    """Return the lookups of a declared model.
+
+    A table with the spine's whole key is matched exactly: its row of a day ends where the label begins. Any other table
+    with a time is joined at the spine's time.
+    """
     spine = project.tables[spec.spine_table]
-    return [_declared(project, lookup, project.spine_columns(spec), spine.time, spec) for lookup in spec.lookups]
+    return [_resolve_lookup(project, lookup, project.spine_columns(spec), spine.time, spec) for lookup in spec.lookups]
 
 
-def _declared(
+def _resolve_lookup(
     project: Project, lookup: Lookup, spine_key: tuple[str, ...], spine_time: str | None, spec: ModelSpec
 ) -> FeatureLookup:
     table = project.tables[lookup.table]
@@ -312,12 +354,12 @@ def _declared(
     name = str(project.table_name(table.name))
     if not set(table.entity) <= set(spine_key):
         raise LookupKeyMismatch(
-            f"{table.name!r} has the key {', '.join(table.entity)}, which the rows of {spec.spine_table!r} do not have",
+            f"the spine {spec.spine_table!r} lacks the key of {table.name!r}: {', '.join(table.entity)}",
             where=f"model {spec.name!r} of project {project.name!r}",
-            remedy=f"name as spine a table whose key holds {', '.join(table.entity)}",
+            remedy=f"choose a spine table whose key holds {', '.join(table.entity)}",
         )
     if set(table.primary_key) <= set(spine_key):
-        # An exact match ignores the lag: row D is complete at D + grain, and the label must not begin before.
+        # An exact match ignores the lag: row D is complete at D + grain, and the label must not begin earlier.
         grain = timedelta(0) if isinstance(table.grain, str) else table.grain
         label = spec.label if spec.task not in UNSUPERVISED else None
         if table.time and label and label.horizon and label.offset < grain:
@@ -330,24 +372,23 @@ def _declared(
             return FeatureLookup(name, taken, lookup_key=list(table.primary_key))
         # As an exact match does, the sequence ends with the row of the spine's own day.
         known = FeatureLookup(name, taken, lookup_key=list(table.entity), timestamp_lookup_key=spine_time)
-        return replace(_sequenced(known, lookup), lag=timedelta(0))
+        return replace(_with_sequence(known, lookup), lag=timedelta(0))
     if spine_time is None:
         raise LookupKeyMismatch(
-            f"{table.name!r} has a time, and the rows of {spec.spine_table!r} have none",
+            f"{table.name!r} has a time, and the spine {spec.spine_table!r} has none",
             where=f"model {spec.name!r} of project {project.name!r}",
-            remedy="name a spine with a time",
+            remedy="choose a spine table with a time",
         )
-    return _sequenced(
+    return _with_sequence(
         FeatureLookup(name, taken, lookup_key=list(table.entity), timestamp_lookup_key=spine_time), lookup
     )
 
 
-def _sequenced(found: FeatureLookup, declared: Lookup) -> FeatureLookup:
-    step = declared.step
-    return replace(found, sequence_length=declared.sequence_length, step=step, short=declared.short)
+def _with_sequence(lookup: FeatureLookup, declared: Lookup) -> FeatureLookup:
+    return replace(lookup, sequence_length=declared.sequence_length, step=declared.step, short=declared.short)
 
 
 def arrow_type(text: str) -> pa.DataType:
-    """The Arrow type that ``str(type)`` wrote into a pin."""
+    """Return the Arrow type that ``str(type)`` wrote into a pin."""
     aliases = {"date32[day]": pa.date32(), "timestamp[us, tz=UTC]": pa.timestamp("us", tz="UTC")}
     return aliases[text] if text in aliases else pa.type_for_alias(text)

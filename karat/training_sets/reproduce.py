@@ -1,4 +1,4 @@
-"""A training set again, from what its model keeps: the stored spine, pinned tables, hashed functions, the digest."""
+"""Reproduction of a training set from its stored spine, pinned tables and functions, checked by its digest."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from karat.training_sets.digest import digest
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.functions import FunctionLibrary, PinnedFunction
 from karat.training_sets.lookups import PinnedLookup
+from karat.training_sets.pins import LookupRecord, TrainingPins
 from karat.training_sets.spine import StoredSpine, read_spine, store_spine
 from karat.training_sets.training_set import TrainingSet
 
@@ -23,8 +24,8 @@ from karat.training_sets.training_set import TrainingSet
 ERASED, REBUILDABLE = "karat.erased", "karat.rebuildable"
 
 
-def stored_pins(lake: Lake, model: ModelName, training_set: TrainingSet) -> dict[str, Any]:
-    """The training set's pins with its spine stored, and the digest of each of its columns: what a model keeps."""
+def store_pins(lake: Lake, model: ModelName, training_set: TrainingSet) -> TrainingPins:
+    """Store the spine and return the pins that a model keeps: with the stored spine and each column's digest."""
     pins = training_set.pins
     spine = store_spine(lake, model, training_set.spine, pins["spine"]["digest"])
     columns = {c: digest(training_set.data.select(c)) for c in training_set.data.columns}
@@ -33,55 +34,102 @@ def stored_pins(lake: Lake, model: ModelName, training_set: TrainingSet) -> dict
 
 @dataclass(frozen=True)
 class ErasedRows:
-    """What a model's tag says once rows of its training set were erased: how many, and the digest of what is left
-    (None while the erasure is under way, "" where the training set could not be checked before it)."""
+    """Record in a model's tags that rows of its training set were erased.
+
+    Attributes:
+        rows: Number of rows erased.
+        digest: Digest of what is left. None while the erasure is under way; "" if no check was possible before it.
+    """
 
     rows: int
     digest: str | None
 
     @classmethod
-    def of(cls, tags: Mapping[str, str]) -> ErasedRows | None:
-        found = json.loads(tags.get(ERASED, "null"))
-        return None if found is None else cls(**found)
+    def from_tags(cls, tags: Mapping[str, str]) -> ErasedRows | None:
+        """Read a model's tags; None if no row was erased."""
+        record = json.loads(tags.get(ERASED, "null"))
+        return None if record is None else cls(**record)
 
     def as_tags(self, of_rows: int) -> dict[str, str]:
+        """Return the tags, for machines and for people."""
         return {
             ERASED: json.dumps(asdict(self)),
-            REBUILDABLE: f"but for {self.rows} of {of_rows} rows, which were erased",
+            REBUILDABLE: f"all but {self.rows} of {of_rows} rows, which were erased",
         }
+
+
+@dataclass(frozen=True)
+class TrainingSetRecord:
+    """What a model keeps of its training set, read from its metadata.
+
+    Attributes:
+        model: The model's registered name.
+        features: Columns that the model reads, in order.
+        label: The label's column.
+        digest: Digest of the training set.
+        pins: What it read: the spine, tables and functions, each at its version.
+    """
+
+    model: str
+    features: tuple[str, ...]
+    label: str | None
+    digest: str
+    pins: TrainingPins
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> TrainingSetRecord:
+        """Read a model's ``karat.json``."""
+        return cls(
+            model=f"{metadata.get('catalog', '')}.models.{metadata.get('model', '')}",
+            features=tuple(metadata["features"]),
+            label=metadata["label"],
+            digest=metadata["digest"],
+            pins=metadata["pins"],
+        )
 
 
 def rebuild_training_set(
     lake: Lake,
-    metadata: Mapping[str, Any],
+    record: TrainingSetRecord,
     library: FunctionLibrary | None = None,
     *,
     erased: ErasedRows | None = None,
     spine: pl.DataFrame | None = None,
 ) -> TrainingSet:
-    """The training set of a model, from its ``karat.json``: the same rows in the same order, byte for byte; but for
-    those that were ``erased`` since, and then what is left has the digest that it had after the erasure. ``spine`` is
-    that of a model whose spine was not stored.
+    """Reproduce the training set of a model, byte for byte, less the rows erased since.
 
-    Raises RebuildFailed, saying what is gone or what differs; FunctionNotFound and FunctionChanged.
+    Args:
+        lake: The lake.
+        record: What the model keeps of its training set.
+        library: Code of the feature functions.
+        erased: The rows erased since. The digest is then that of what is left.
+        spine: The spine of a model whose spine was not stored.
+
+    Returns:
+        The same rows in the same order.
+
+    Raises:
+        RebuildFailed: A table's version is gone, or the data differ; the message says which.
+        FunctionNotFound: A feature function is gone.
+        FunctionChanged: A feature function's source is not the one of training.
     """
-    made = refilled(lake, metadata, library, spine)
-    wanted = metadata["digest"] if erased is None else erased.digest
+    made = rejoin_training_set(lake, record, library, spine)
+    wanted = record.digest if erased is None else erased.digest
     if wanted and made.digest != wanted:
-        raise _differs(metadata, made, wanted, erased)
+        raise _digest_error(record, made, wanted, erased)
     return made
 
 
-def refilled(
-    lake: Lake, metadata: Mapping[str, Any], library: FunctionLibrary | None = None, spine: pl.DataFrame | None = None
+def rejoin_training_set(
+    lake: Lake, record: TrainingSetRecord, library: FunctionLibrary | None = None, spine: pl.DataFrame | None = None
 ) -> TrainingSet:
-    """As ``rebuild_training_set``, whatever its digest."""
-    what, pins = _what(metadata), metadata["pins"]
+    """Reproduce a training set without checking its digest; see ``rebuild_training_set``."""
+    pins = record.pins
     stored = pins["spine"].get("stored")
     if stored is None and spine is None:
         raise RebuildFailed(
-            f"the training set of {what} cannot be made again: its spine was not stored",
-            where="it was registered before spines were",
+            f"the training set of {record.model} cannot be rebuilt: its spine was not stored",
+            where="the model was registered before Karat stored spines",
             remedy="train the model again",
         )
     lookups = tuple(PinnedLookup.from_json(p) for p in pins["lookups"])
@@ -93,58 +141,60 @@ def refilled(
         assert spine is not None
         filled = join_features(lake, spine, lookups, pinned=True, functions=bound)
     except (KaratError, OSError, pl.exceptions.PolarsError) as error:
-        raise _gone(what, pins, error) from error
+        raise _unreadable_error(record, error) from error
     data = pl.DataFrame([*spine, *filled.values])
     return TrainingSet(
-        features=tuple(metadata["features"]),
-        label=metadata["label"],
-        exclude_columns=tuple(c for c in data.columns if c not in (*metadata["features"], metadata["label"])),
+        features=record.features,
+        label=record.label,
+        exclude_columns=tuple(c for c in data.columns if c not in (*record.features, record.label)),
         lookups=lookups,
         functions=functions,
         spine=spine,
         data=data,
         report=filled.report,
-        pins=dict(pins),
+        pins=pins,
         digest=digest(data),
         erased_rows=pins["spine"]["rows"] - data.height,
     )
 
 
-def _what(metadata: Mapping[str, Any]) -> str:
-    return f"{metadata.get('catalog', '')}.models.{metadata.get('model', '')}"
-
-
-def _gone(what: str, pins: Mapping[str, Any], error: Exception) -> RebuildFailed:
-    tables = [*([pins["spine"]["stored"]] if "stored" in pins["spine"] else []), *pins["lookups"]]
-    read = ", ".join(f"{t['table']} version {t['version']}" for t in tables)
-    told = error.what if isinstance(error, KaratError) else str(error).splitlines()[0]
+def _unreadable_error(record: TrainingSetRecord, error: Exception) -> RebuildFailed:
+    spine, lookups = record.pins["spine"], record.pins["lookups"]
+    stored = [(spine["stored"]["table"], spine["stored"]["version"])] if "stored" in spine else []
+    tables = [*stored, *((lookup["table"], lookup["version"]) for lookup in lookups)]
+    read = ", ".join(f"{name} version {version}" for name, version in tables)
+    why = error.what if isinstance(error, KaratError) else str(error).splitlines()[0]
     return RebuildFailed(
-        f"the training set of {what} cannot be made again: {told}",
+        f"the training set of {record.model} cannot be rebuilt: {why}",
         where=f"it reads {read}",
-        remedy="bring that version's files back from a backup, or train the model again; karat retain keeps what live "
+        remedy="restore that version's files from a backup, or train the model again; karat retain keeps what live "
         "models pin",
     )
 
 
-def _differs(metadata: Mapping[str, Any], made: TrainingSet, wanted: str, erased: ErasedRows | None) -> RebuildFailed:
-    """Which columns are not what they were, and where they come from."""
-    pins, data = metadata["pins"], made.data
-    of = {out: f"{p['table']} version {p['version']}" for p in pins["lookups"] for out in _outputs(p)}
-    of |= {f["output"]: f"feature function {f['name']!r}" for f in pins.get("functions", [])}
+def _digest_error(
+    record: TrainingSetRecord, made: TrainingSet, wanted: str, erased: ErasedRows | None
+) -> RebuildFailed:
+    """Name the columns that differ, and where each comes from."""
+    pins, data = record.pins, made.data
+    source = {out: f"{p['table']} version {p['version']}" for p in pins["lookups"] for out in _output_names(p)}
+    source |= {f["output"]: f"feature function {f['name']!r}" for f in pins.get("functions", [])}
     known = pins.get("columns", {})
-    other = [c for c in known if c not in data.columns or digest(data.select(c)) != known[c]]
-    shown = ", ".join(f"{c} ({of.get(c, 'the spine')})" for c in other) or (
-        "the order of the columns" if known else "some column"
+    changed = [c for c in known if c not in data.columns or digest(data.select(c)) != known[c]]
+    shown = ", ".join(f"{c} ({source.get(c, 'the spine')})" for c in changed) or (
+        "the order of the columns" if known else "at least one column"
     )
-    if erased is not None:  # then every column is another
-        shown = f"what was left of it when {erased.rows} rows were erased"
-    counted = f"; {made.erased_rows} of {pins['spine']['rows']} rows are missing" if made.erased_rows else ""
+    if erased is not None:  # the digests of single columns are older than the erasure
+        shown = f"what the erasure of {erased.rows} rows left"
+    missing = f"; {made.erased_rows} of {pins['spine']['rows']} rows are missing" if made.erased_rows else ""
     return RebuildFailed(
-        f"the training set of {_what(metadata)} is not what it was: {shown}{counted}",
+        f"the rebuilt training set of {record.model} differs in: {shown}{missing}",
         where=f"digest {made.digest}, in the model {wanted}",
-        remedy="somebody changed files of a Delta version, or this Karat computes otherwise than the one that trained",
+        remedy="check whether the files of a Delta version were changed, and whether this version of Karat computes as "
+        "the one that trained the model",
     )
 
 
-def _outputs(pin: Mapping[str, Any]) -> list[str]:
-    return [*pin["columns"].values(), *([pin["mask"]] if pin.get("mask") else [])]
+def _output_names(pin: LookupRecord) -> list[str]:
+    mask = pin.get("mask")
+    return [*pin["columns"].values(), *([mask] if mask else [])]

@@ -1,11 +1,11 @@
-"""Training sets: a spine, its lookups filled in, frozen, pinned and digested."""
+"""Training sets: a spine with its features, pinned to versions and digested."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -20,18 +20,19 @@ from karat.errors import (
 )
 from karat.lake import Lake
 from karat.training_sets.digest import digest
-from karat.training_sets.feature_join import JoinedFeatures, computed, join_features, together
-from karat.training_sets.frames import Frame, like, to_polars
+from karat.training_sets.feature_join import JoinedFeatures, concat_features, function_outputs, join_features
+from karat.training_sets.frames import Frame, convert_like, to_polars
 from karat.training_sets.functions import (
     BoundFunction,
     FeatureFunction,
     FunctionLibrary,
     PinnedFunction,
     check_inputs,
-    learn,
-    resolve,
+    compute_and_pin,
+    resolve_functions,
 )
 from karat.training_sets.lookups import FeatureLookup, PinnedLookup, pin
+from karat.training_sets.pins import TrainingPins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,14 +40,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A frozen training set; ``load_df`` gives its rows in the kind of frame that it was made from.
+    """A training set, frozen; ``load_df`` gives its rows.
 
-    ``features`` are the columns that a model reads, in order: those of the frame that are neither the label nor
-    excluded, then the looked-up ones, then those of feature functions. ``pins`` name every table with its Delta
-    version and schema, and every function with its source hash; ``digest`` is over the data in the order of the spine.
-    ``erased_rows``: how many of its rows a rebuilt one lacks, because somebody was erased.
-    ``report`` tells leakage: of every feature the ages of the values used, what was missing, what is younger than its
-    row.
+    Attributes:
+        features: Columns that a model reads, in order: the frame's own, looked-up features, outputs of functions.
+        label: The label's column.
+        exclude_columns: Columns that ``load_df`` leaves out.
+        lookups: The pinned lookups.
+        functions: The pinned feature functions.
+        spine: The frame of keys and labels, ``(rows, columns)``.
+        data: Spine, features and label, ``(rows, columns)``.
+        report: The leakage report, one line per feature.
+        pins: Every table with its Delta version and schema, every function with its source hash.
+        digest: Digest of ``data``.
+        given: The frame as the caller gave it.
+        erased_rows: Number of rows that a rebuilt training set lacks because people were erased.
     """
 
     features: tuple[str, ...]
@@ -57,27 +65,27 @@ class TrainingSet:
     spine: pl.DataFrame = field(repr=False)
     data: pl.DataFrame = field(repr=False)
     report: pl.DataFrame = field(repr=False)
-    pins: dict[str, Any] = field(repr=False)
+    pins: TrainingPins = field(repr=False)
     digest: str
     given: Frame = field(default=None, repr=False)
     erased_rows: int = 0
 
     def plot_report(self, title: str = "") -> Figure:
-        """The leakage ``report`` as a picture; a model's run in MLflow has it as ``plots/leakage_report.png``."""
+        """Plot the leakage report; a model's MLflow run has it as ``plots/leakage_report.png``."""
         from karat.training_sets.leakage_plot import plot_report  # matplotlib, which scoring and serving do without
 
         return plot_report(self.report, title=title)
 
     def draw_report(self, folder: Path, title: str = "") -> Path:
-        """Writes ``leakage_report.png`` into ``folder``."""
+        """Write ``leakage_report.png`` into ``folder``."""
         from karat.training_sets.leakage_plot import draw_report
 
         return draw_report(self.report, folder, title=title)
 
     def load_df(self) -> Frame:
-        """Features and label, less the excluded columns: one row per row of the spine, in its order."""
+        """Return features and label in the kind of frame that was given, one row per row of the spine, in its order."""
         out = self.data.drop(self.exclude_columns)
-        return out if self.given is None else like(out, self.given)
+        return out if self.given is None else convert_like(out, self.given)
 
 
 def create_training_set(
@@ -91,31 +99,50 @@ def create_training_set(
     sources: Mapping[str, int] | None = None,
     library: FunctionLibrary | None = None,
 ) -> TrainingSet:
-    """Checks every name, then joins, then computes. ``sources`` are further tables (with version) that the spine came
-    from; ``library`` is where feature functions are found (by default in the catalog's project).
+    """Check every name, join the features and compute the functions.
 
-    Raises EmptyTrainingSet, TableNotFound, FeatureNotFound, LookupKeyMismatch, ColumnMissing, LabelNotFound and
-    FunctionNotFound before anything is read; then FeatureFunctionFailed.
+    Args:
+        lake: The lake.
+        df: The spine: keys, times and label, ``(rows, columns)``.
+        feature_lookups: Lookups and functions.
+        label: The label's column.
+        exclude_columns: Columns that a model does not read.
+        catalog: The catalog of table names that have none.
+        sources: Further tables that the spine came from, with their versions.
+        library: Code of feature functions; by default the catalog's project.
+
+    Returns:
+        The training set.
+
+    Raises:
+        EmptyTrainingSet: The spine has no rows, or a lookup finds none.
+        TableNotFound: There is no such feature table.
+        FeatureNotFound: There is no such feature.
+        LookupKeyMismatch: A lookup's key does not match its table's.
+        ColumnMissing: The spine lacks a column.
+        LabelNotFound: The spine has no such label.
+        FunctionNotFound: There is no such feature function.
+        FeatureFunctionFailed: A feature function failed.
     """
     spine = to_polars(df)
     if spine.is_empty():
         raise EmptyTrainingSet(
             "no data in the training set: the frame of keys and labels has no rows",
             where=f"columns: {', '.join(spine.columns)}",
-            remedy="look at the filter that made it",
+            remedy="check the filter that made the frame",
         )
     _check_columns(spine, label, exclude_columns)
     lookups = [u for u in feature_lookups if isinstance(u, FeatureLookup)]
     uses = [u for u in feature_lookups if isinstance(u, FeatureFunction)]
     pinned = tuple(pin(lookup, lake, spine, catalog=catalog) for lookup in lookups)
-    functions = resolve(uses, library or FunctionLibrary(), catalog)
+    functions = resolve_functions(uses, library or FunctionLibrary(), catalog)
     _check_outputs(spine, pinned, functions)
     _check_inputs(spine, pinned, functions, label)
     filled = join_features(lake, spine, pinned, pinned=True)
-    _check_found(spine, filled, pinned)
-    functions, made = learn(functions, pl.DataFrame([*spine, *filled.values]))
+    _check_matches(spine, filled, pinned)
+    functions, made = compute_and_pin(functions, pl.DataFrame([*spine, *filled.values]))
     known = tuple(f.pinned for f in functions)
-    filled = together(filled, computed(made, known))
+    filled = concat_features(filled, function_outputs(made, known))
     data = pl.DataFrame([*spine, *filled.values])
     out = [c for c in data.columns if c != label and c not in exclude_columns]
     stored = digest(spine)
@@ -129,7 +156,7 @@ def create_training_set(
         data=data,
         report=filled.report,
         pins={
-            "spine": {"digest": stored, "rows": spine.height, "schema": _schema(spine)},
+            "spine": {"digest": stored, "rows": spine.height, "schema": _schema_strings(spine)},
             "lookups": [p.as_json() for p in pinned],
             "functions": [f.as_json() for f in known],
             "sources": dict(sources or {}),
@@ -160,18 +187,18 @@ def _check_inputs(
         raise LabelOverlapsFeatures(
             f"the feature function {readers[0]!r} reads the label {label!r}",
             where="FeatureFunction(input_bindings=...)",
-            remedy="bind it to what is known when a prediction is asked for",
+            remedy="bind it to columns that are known at prediction time",
         )
 
 
 def _check_outputs(spine: pl.DataFrame, lookups: Sequence[PinnedLookup], functions: Sequence[BoundFunction]) -> None:
-    """No two columns of the training set bear the same name."""
+    """Check that no two columns of the training set have the same name."""
     taken = dict.fromkeys(spine.columns, "the frame")
     for lookup in lookups:
         for out in lookup.outputs:
             if out in taken:
                 raise SchemaMismatch(
-                    f"two columns of the training set would be named {out!r}",
+                    f"two columns of the training set would have the name {out!r}",
                     where=f"{taken[out]} and {lookup.table}",
                     remedy=f"rename one: FeatureLookup(..., rename_outputs={{{out!r}: '...'}})",
                 )
@@ -179,15 +206,15 @@ def _check_outputs(spine: pl.DataFrame, lookups: Sequence[PinnedLookup], functio
     for pinned in (f.pinned for f in functions):
         if pinned.output in taken:
             raise SchemaMismatch(
-                f"two columns of the training set would be named {pinned.output!r}",
+                f"two columns of the training set would have the name {pinned.output!r}",
                 where=f"{taken[pinned.output]} and the feature function {pinned.name!r}",
                 remedy="name its output: FeatureFunction(..., output_name='...')",
             )
         taken[pinned.output] = f"the feature function {pinned.name!r}"
 
 
-def _check_found(spine: pl.DataFrame, filled: JoinedFeatures, lookups: Sequence[PinnedLookup]) -> None:
-    """A join that found nothing at all is no training set: say which one, and show both sides' keys."""
+def _check_matches(spine: pl.DataFrame, filled: JoinedFeatures, lookups: Sequence[PinnedLookup]) -> None:
+    """Check that each lookup found a row at all; the error shows the first keys."""
     for lookup in lookups:
         names = list(lookup.columns.values())
         missing = filled.statuses.select(
@@ -196,29 +223,31 @@ def _check_found(spine: pl.DataFrame, filled: JoinedFeatures, lookups: Sequence[
         if names and missing.item():
             keys = spine.select(lookup.spine_columns).head(3).rows()
             raise EmptyTrainingSet(
-                f"no data in the training set: not one of {spine.height} rows has a row in {lookup.table}",
+                f"no data in the training set: none of {spine.height} spine rows has a row in {lookup.table}",
                 where=f"join on {', '.join(lookup.spine_columns)}; the first keys: {', '.join(map(str, keys))}",
-                remedy="compare these keys and times with the table's, or widen the lookback_window",
+                remedy="compare these keys and times with the table's, or widen lookback_window",
             )
 
 
-def _schema(frame: pl.DataFrame) -> dict[str, str]:
+def _schema_strings(frame: pl.DataFrame) -> dict[str, str]:
     return {name: str(dtype) for name, dtype in frame.schema.items()}
 
 
-def numeric(frame: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
-    """The features as models read them: numbers and flags as float64, text as text, in the frozen order.
+def model_inputs(frame: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
+    """Return the features as models read them: numbers and flags as float64, text as text, in the frozen order.
 
-    Raises SchemaMismatch for a sequence, DataError for a type that no model can read (a list, a struct, a time).
+    Raises:
+        SchemaMismatch: A feature is a sequence.
+        DataError: A feature's type is one that no model reads (a list, a struct, a time).
     """
     out: list[pl.Expr] = []
     for name in features:
         dtype = frame.schema[name]
         if dtype == pl.Array:
             raise SchemaMismatch(
-                f"the feature {name!r} is a sequence, and this kind of model reads one value a row",
+                f"the feature {name!r} is a sequence, and this kind of model reads one value per row",
                 where="training set",
-                remedy="take a kind that reads sequences, or look it up without sequence_length",
+                remedy="choose a kind that reads sequences, or look the feature up without sequence_length",
             )
         if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
             out.append(pl.col(name).cast(pl.Float64))
@@ -226,8 +255,8 @@ def numeric(frame: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
             out.append(pl.col(name).cast(pl.String))
         else:
             raise DataError(
-                f"the feature {name!r} is a {dtype}, which no model reads",
+                f"the feature {name!r} is a {dtype}, and no model reads that type",
                 where="training set",
-                remedy=f"add {name!r} to exclude_columns, or make a number of it in its feature table",
+                remedy=f"add {name!r} to exclude_columns, or turn it into a number in its feature table",
             )
     return frame.select(out)

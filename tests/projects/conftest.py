@@ -21,7 +21,7 @@ from karat.settings import Settings
 from karat.training.split import split_rows
 from karat.training.train import TrainingResult, train
 from karat.training_sets.labels import label_spine
-from karat.training_sets.lookups import lookups_of
+from karat.training_sets.lookups import declared_lookups
 from karat.training_sets.training_set import create_training_set
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ class Bench:
         training_set = create_training_set(
             self.lake,
             spine,
-            lookups_of(project, spec),
+            declared_lookups(project, spec),
             spec.target,
             exclude_columns=list(project.spine_columns(spec)),
         )

@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from karat.features import compute_table
 from karat.quality import ingest
 from karat.training_sets.labels import label_spine
-from karat.training_sets.lookups import lookups_of
+from karat.training_sets.lookups import declared_lookups
 from karat.training_sets.training_set import create_training_set
 from tests.projects.conftest import Bench
 
@@ -51,7 +51,7 @@ def rows(payments: Bench) -> pl.DataFrame:
     made = create_training_set(
         payments.lake,
         needed,
-        lookups_of(project, spec),
+        declared_lookups(project, spec),
         spec.label.name,
         exclude_columns=list(project.spine_columns(spec)),
     )

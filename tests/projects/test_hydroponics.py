@@ -17,7 +17,7 @@ from karat.quality import contract_check
 from karat.training.oracle import oracle_predictions
 from karat.training.split import split_rows
 from karat.training_sets.labels import label_spine
-from karat.training_sets.lookups import lookups_of
+from karat.training_sets.lookups import declared_lookups
 from karat.training_sets.training_set import create_training_set
 from tests.projects.conftest import END, Bench
 
@@ -122,7 +122,7 @@ def test_sequences_cross_neither_units_nor_gaps(bench: Bench) -> None:
     project, spec = bench.project, bench.project.models["lstm_forecast"]
     spine = label_spine(project, spec, bench.lake).filter(pl.col("timestamp_key").dt.day() == 7)
     made = create_training_set(
-        bench.lake, spine, lookups_of(project, spec), "ph_level_ahead", exclude_columns=["reading_id"]
+        bench.lake, spine, declared_lookups(project, spec), "ph_level_ahead", exclude_columns=["reading_id"]
     ).data
     readings = {
         (unit, at): ph

@@ -17,7 +17,7 @@ from karat.errors import EmptyTrainingSet, FunctionChanged, LabelNotFound, Servi
 from karat.features import compute_table
 from karat.inference import predict, score_model
 from karat.lake import Lake
-from karat.lifecycle import breaks, candidate, definition_of, make_candidate, promote, reproduce, valid_champion
+from karat.lifecycle import breaks, candidate, definition_of, make_candidate, promote, rebuild, valid_champion
 from karat.names import ModelName
 from karat.registry import Registry
 from karat.registry.folder import METADATA, read_folder
@@ -25,9 +25,9 @@ from karat.settings import Settings
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.functions import FunctionLibrary
 from karat.training_sets.labels import label_spine
-from karat.training_sets.lookups import lookups_of
-from karat.training_sets.reproduce import rebuild_training_set
-from karat.training_sets.spine import ROW
+from karat.training_sets.lookups import declared_lookups
+from karat.training_sets.reproduce import TrainingSetRecord, rebuild_training_set
+from karat.training_sets.spine import ROW_NUMBER
 from karat.training_sets.training_set import create_training_set
 
 LEAVER = ModelName("shop_dev", "leaver")
@@ -92,11 +92,11 @@ def test_the_training_set_comes_back(shop_features: Project, lake: Lake, registr
     name = shop_features.table_name("people_features")
     lake.overwrite(name, lake.read(name).with_columns(age=pl.lit(1, dtype=pl.Int64)))
     loaded = registry.load(made.version)
-    spine = registry.spine(made.version).sort(ROW)
+    spine = registry.spine(made.version).sort(ROW_NUMBER)
     again = join_features(lake, spine, loaded.lookups, pinned=True).values
     lake_then = lake.read(name, version=loaded.lookups[0].version)
     assert again["age"].to_list() == spine.join(lake_then, on="customer", maintain_order="left")["age"].to_list()
-    rebuilt = rebuild_training_set(lake, registry.metadata(made.version))
+    rebuilt = rebuild_training_set(lake, TrainingSetRecord.from_metadata(registry.metadata(made.version)))
     assert rebuilt.digest == made.version.tags["karat.digest"]
     assert rebuilt.data["age"].to_list() == again["age"].to_list()
     folder = registry.connection.local(registry.client.get_model_version_download_uri(str(LEAVER), "1"))
@@ -104,7 +104,7 @@ def test_the_training_set_comes_back(shop_features: Project, lake: Lake, registr
     older = json.loads(path.read_text())  # as it was before spines were stored
     del older["pins"]["spine"]["stored"], older["pins"]["columns"]
     path.write_text(json.dumps(older))
-    assert reproduce(lake, registry, made.version).data.equals(rebuilt.data)
+    assert rebuild(lake, registry, made.version).data.equals(rebuilt.data)
 
 
 def test_the_same_declaration_on_the_same_data_is_not_trained_again(
@@ -176,7 +176,7 @@ def test_the_declared_features_are_what_the_model_reads(shop_features: Project, 
     spec = shop_features.models["next_week"]
     made = make_candidate(shop_features, spec, lake, registry)
     spine = label_spine(shop_features, spec, lake)
-    set_ = create_training_set(lake, spine, lookups_of(shop_features, spec), "spent_next_7d", ["customer", "day"])
+    set_ = create_training_set(lake, spine, declared_lookups(shop_features, spec), "spent_next_7d", ["customer", "day"])
     loaded = registry.load(made.version)
     assert loaded.features == loaded.model.feature_names == list(set_.features)
     assert set_.digest == made.version.tags["karat.digest"]

@@ -12,7 +12,7 @@ from karat.errors import RebuildFailed, WrongCall
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote, retain
 from karat.registry import Registry
-from karat.training_sets.reproduce import rebuild_training_set
+from karat.training_sets.reproduce import TrainingSetRecord, rebuild_training_set
 
 KEEP, LATER = timedelta(days=30), datetime.now(UTC) + timedelta(days=90)
 
@@ -51,15 +51,15 @@ def test_pinned_versions_outlive_the_time_to_keep(
     assert [v.version for v in plan.pins.released] == [2]  # the first was champion once
     assert "karat.released" not in registry.version(second.name, 2).tags
     for version in trained:  # a dry run removes nothing
-        rebuild_training_set(lake, registry.metadata(version))
+        rebuild_training_set(lake, TrainingSetRecord.from_metadata(registry.metadata(version)))
     done = retain(lake, registry, catalog, keep=KEEP, now=LATER, dry_run=False)
     assert {t.table: t.files for t in done.tables} == {t.table: t.files for t in plan.tables}
     assert sum(t.files for t in done.tables) > 0
     for version in (first, third):
-        made = rebuild_training_set(lake, registry.metadata(version))
+        made = rebuild_training_set(lake, TrainingSetRecord.from_metadata(registry.metadata(version)))
         assert made.digest == version.tags["karat.digest"]
-    with pytest.raises(RebuildFailed, match="cannot be made again"):
-        rebuild_training_set(lake, registry.metadata(second))
+    with pytest.raises(RebuildFailed, match="cannot be rebuilt"):
+        rebuild_training_set(lake, TrainingSetRecord.from_metadata(registry.metadata(second)))
     assert "karat.released" in registry.version(second.name, 2).tags
     unread = next(t for t in done.tables if t.table == table).lost
     assert set(unread).isdisjoint(done.pins.tables[table])

@@ -15,7 +15,7 @@ from karat.declare.models import Lookup
 from karat.errors import ColumnMissing
 from karat.lake import Lake
 from karat.monitoring.reference_current import Champion
-from karat.training_sets.spine import ROW
+from karat.training_sets.spine import ROW_NUMBER
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -36,8 +36,8 @@ def project(shop: Project) -> Project:
 
 def learned(*columns: str) -> Any:
     """A registry whose champion learned from one row of these columns."""
-    values = {"customer": "a", "at": MOMENT, "order_id": 1, "terminal": "t", "spent_next_7d": 1.0, ROW: 0}
-    frame = pl.DataFrame([{c: values[c] for c in (*columns, "spent_next_7d", ROW)}])
+    values = {"customer": "a", "at": MOMENT, "order_id": 1, "terminal": "t", "spent_next_7d": 1.0, ROW_NUMBER: 0}
+    frame = pl.DataFrame([{c: values[c] for c in (*columns, "spent_next_7d", ROW_NUMBER)}])
     return SimpleNamespace(spine=lambda _: frame, load=lambda _: SimpleNamespace(lookups=[]))
 
 

@@ -15,7 +15,7 @@ from karat.declare import Project
 from karat.errors import EmptyTrainingSet, LabelOverlapsFeatures
 from karat.lake import Lake
 from karat.names import TableName
-from karat.training_sets.lookups import lookups_of
+from karat.training_sets.lookups import declared_lookups
 from karat.training_sets.training_set import create_training_set
 
 DAY = timedelta(days=1)
@@ -85,7 +85,7 @@ def test_a_training_set_is_its_spine_and_what_plain_loops_find(tmp_path_factory,
     ]
     found = [fresh(row, features.to_dicts(), lag, lookback) for row in spine.to_dicts()]
     if not any(found):
-        with pytest.raises(EmptyTrainingSet, match="not one of"):
+        with pytest.raises(EmptyTrainingSet, match="none of"):
             create_training_set(lake, spine, lookups, "label")
         return
     made = create_training_set(lake, spine, lookups, "label")
@@ -112,10 +112,10 @@ def test_a_null_key_keeps_its_row_and_is_counted(lake: Lake) -> None:
 
 def test_a_label_begins_where_the_features_end(shop_features: Project) -> None:
     spec = shop_features.models["next_week"]
-    assert lookups_of(shop_features, spec)[0].lookup_key == ["customer", "day"]
+    assert declared_lookups(shop_features, spec)[0].lookup_key == ["customer", "day"]
     early = spec.model_copy(update={"label": spec.label.model_copy(update={"offset": timedelta(0)})})
     with pytest.raises(LabelOverlapsFeatures, match="begins before the features"):
-        lookups_of(shop_features, early)
+        declared_lookups(shop_features, early)
 
 
 def test_of_events_of_one_second_the_highest_id_counts(lake: Lake) -> None:

@@ -66,7 +66,7 @@ def test_parts_give_what_the_whole_gives(visits: Lake, spine: pl.DataFrame, at_o
         FeatureLookup(str(TABLE), ["clicks"], rename_outputs={"clicks": "last"}, sequence_length=3, **keys),
     ]
     whole = create_training_set(visits, spine, lookups, "y")
-    monkeypatch.setattr(feature_join, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(feature_join, "ROWS_PER_PART", at_once)
     parts = create_training_set(visits, spine, lookups, "y")
     assert parts.digest == whole.digest
     assert_frame_equal(parts.data, whole.data)

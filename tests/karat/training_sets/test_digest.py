@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from karat.training_sets.digest import digest
-from karat.training_sets.leakage import describe
+from karat.training_sets.leakage import report_line
 
 FRAME = pl.DataFrame(
     {
@@ -76,6 +76,6 @@ def test_an_empty_frame_has_a_digest() -> None:
 def test_a_value_younger_than_its_row_is_counted() -> None:
     age = pl.Series([timedelta(days=2), timedelta(days=-1), None], dtype=pl.Duration("us"))
     statuses = pl.Series(["PRESENT", "PRESENT", "NOT_FOUND"])
-    line = describe("f", "t", pl.Series([1.0, 2.0, None]), statuses, age)
+    line = report_line("f", "t", pl.Series([1.0, 2.0, None]), statuses, age)
     assert (line["younger"], line["age_min"], line["present"], line["not_found"]) == (1, timedelta(days=-1), 2, 1)
     assert line["null_share"] == pytest.approx(1 / 3)

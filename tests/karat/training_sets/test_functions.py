@@ -104,12 +104,12 @@ def test_types_are_those_of_what_is_given_or_declared(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("function", "error", "says"),
     [
-        (use(centred, value="limit"), FeatureFunctionFailed, "row 0 alone gives 0.0.*not computed row by row"),
+        (use(centred, value="limit"), FeatureFunctionFailed, "not computed row by row: row 0 gives 0.0 alone"),
         (use(raises, value="limit"), FeatureFunctionFailed, "ZeroDivisionError: by nothing"),
-        (use(shorter, value="limit"), FeatureFunctionFailed, "for 3 rows it gave 1 values"),
+        (use(shorter, value="limit"), FeatureFunctionFailed, "returned 1 values for 3 rows"),
         (use(doubled, value="limits"), ColumnMissing, "Did you mean 'limit'"),
         (use(doubled, valu="limit"), WrongCall, "Did you mean 'value'"),
-        (use(ratio, part="limit"), WrongCall, "no column is bound to whole"),
+        (use(ratio, part="limit"), WrongCall, "parameters without a column: whole"),
         (use(doubled, value="label"), LabelOverlapsFeatures, "reads the label"),
         (use(doubled, "who", value="limit"), SchemaMismatch, "two columns"),
         (FeatureFunction("doubel", {"value": "limit"}), FunctionNotFound, "Did you mean 'doubled'"),
@@ -168,7 +168,7 @@ def test_a_function_is_found_by_name_and_refused_once_its_meaning_changed(
     assert project(tmp_path).bind(pinned).pinned == pinned
     named = FeatureFunction("p_dev.features.scaled", {"value": "limit"})
     assert made(lake, named, library=project(tmp_path), catalog="other_dev").functions == out.functions
-    with pytest.raises(FunctionChanged, match="another than the one"):
+    with pytest.raises(FunctionChanged, match="has changed since the model was trained"):
         project(tmp_path, **change).bind(pinned)
     with pytest.raises(FunctionNotFound, match="'scaled'"):
         FunctionLibrary(Settings(projects=tmp_path / "elsewhere")).bind(pinned)

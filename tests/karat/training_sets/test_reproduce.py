@@ -21,7 +21,7 @@ from karat.lake import Lake
 from karat.names import ModelName, TableName
 from karat.training_sets.digest import digest
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.reproduce import rebuild_training_set, stored_pins
+from karat.training_sets.reproduce import TrainingSetRecord, rebuild_training_set, store_pins
 from karat.training_sets.spine import StoredSpine, read_spine, store_spine
 from karat.training_sets.training_set import TrainingSet, create_training_set
 
@@ -82,7 +82,7 @@ def kept(lake: Lake, spine: pl.DataFrame = SPINE) -> tuple[TrainingSet, dict]:
     made = create_training_set(lake, spine, LOOKUPS, "label", ["day"], library=LIBRARY)
     record = {
         "catalog": "demo_dev", "model": "m", "features": list(made.features), "label": "label", "digest": made.digest,
-        "pins": stored_pins(lake, MODEL, made),
+        "pins": store_pins(lake, MODEL, made),
     }  # fmt: skip
     return made, json.loads(json.dumps(record))
 
@@ -91,7 +91,7 @@ def test_the_same_rows_in_the_same_order_after_the_tables_moved_on(users: Lake) 
     made, record = kept(users)
     users.overwrite(USERS, rows(range(1, 9)).with_columns(pl.col("spent") * 7))
     kept(users, SPINE.head(3))  # another training set of the same model
-    again = rebuild_training_set(users, record, LIBRARY)
+    again = rebuild_training_set(users, TrainingSetRecord.from_metadata(record), LIBRARY)
     assert_frame_equal(again.data, made.data)
     assert_frame_equal(again.load_df(), made.load_df())
     assert_frame_equal(again.report, made.report)
@@ -115,22 +115,24 @@ def test_what_differs_is_named(users: Lake) -> None:
         frame = pl.read_parquet(file)
         frame.with_columns(age=pl.col("age") + 1).write_parquet(file)
     with pytest.raises(RebuildFailed, match=r"age \(demo_dev.features.users version 1\), per_year \(feature") as caught:
-        rebuild_training_set(users, record, LIBRARY)
+        rebuild_training_set(users, TrainingSetRecord.from_metadata(record), LIBRARY)
     assert "week" not in caught.value.what
     for file in files:
         file.unlink()
-    with pytest.raises(RebuildFailed, match="cannot be made again") as gone:
-        rebuild_training_set(users, record, LIBRARY)
+    with pytest.raises(RebuildFailed, match="cannot be rebuilt") as gone:
+        rebuild_training_set(users, TrainingSetRecord.from_metadata(record), LIBRARY)
     assert "demo_dev.features.users version 1" in gone.value.where
 
 
 def test_a_changed_function_or_a_missing_spine_is_told(users: Lake) -> None:
     _, record = kept(users)
     with pytest.raises(FunctionChanged):
-        rebuild_training_set(users, record, FunctionLibrary(given=[feature_function("per_year", other)]))
+        rebuild_training_set(
+            users, TrainingSetRecord.from_metadata(record), FunctionLibrary(given=[feature_function("per_year", other)])
+        )
     without = {**record, "pins": {**record["pins"], "spine": {"rows": 5}}}
     with pytest.raises(RebuildFailed, match="its spine was not stored"):
-        rebuild_training_set(users, without, LIBRARY)
+        rebuild_training_set(users, TrainingSetRecord.from_metadata(without), LIBRARY)
 
 
 def test_every_type_comes_back(lake: Lake) -> None:

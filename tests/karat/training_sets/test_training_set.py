@@ -29,10 +29,10 @@ from karat.errors import (
 from karat.kinds import Model
 from karat.lake import Lake
 from karat.names import TableName
-from karat.training_sets.leakage import leaks
+from karat.training_sets.leakage import leak_messages
 from karat.training_sets.leakage_plot import draw_report, plot_report
-from karat.training_sets.lookups import PinnedLookup, lookups_of
-from karat.training_sets.training_set import create_training_set, numeric
+from karat.training_sets.lookups import PinnedLookup, declared_lookups
+from karat.training_sets.training_set import create_training_set, model_inputs
 
 DAY = timedelta(days=1)
 USERS = TableName("demo_dev", "features", "users")
@@ -131,9 +131,11 @@ def test_the_report_is_drawn_and_a_leak_is_seen(demo: Lake, tmp_path: Path) -> N
     widths = {round(p.get_width(), 2) for p in left.patches}
     assert {0.75, 0.25} <= widths  # three ages are there, one is null
     assert [line.get_xdata().tolist() for line in right.lines if line.get_marker() == "o"] == [[1.0]]  # days
-    assert leaks(made.report) == []
+    assert leak_messages(made.report) == []
     foul = made.report.with_columns(younger=pl.when(pl.col("feature") == "clicks").then(2).otherwise(0))
-    assert leaks(foul) == ["feature 'clicks' of demo_dev.features.visits: 2 of 4 values are younger than their row"]
+    assert leak_messages(foul) == [
+        "leakage: 2 of 4 values of feature 'clicks' (demo_dev.features.visits) are younger than their row"
+    ]
     wide = pl.concat([foul.with_columns(feature=pl.col("feature") + str(n)) for n in range(30)])
     assert "40 of 90" in plot_report(wide).get_suptitle()
     assert draw_report(foul, tmp_path / "plots").stat().st_size > 10_000
@@ -203,11 +205,11 @@ def test_sequences_beside_the_same_features_of_one_row_need_another_name(demo: L
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        ({"timestamp_lookup_key": None, "lookup_key": ["user_id", "day"]}, WrongCall, "no time is named"),
+        ({"timestamp_lookup_key": None, "lookup_key": ["user_id", "day"]}, WrongCall, "a sequence needs a time"),
         ({"default_values": {"clicks": 0.0}}, WrongCall, "no default_values"),
-        ({"sequence_length": 0}, WrongCall, "holds nothing"),
+        ({"sequence_length": 0}, WrongCall, "sequence_length is 0"),
         ({"short": "drop"}, WrongCall, "neither 'pad' nor 'refuse'"),
-        ({"sequence_length": None}, WrongCall, "of a sequence"),
+        ({"sequence_length": None}, WrongCall, "need a sequence"),
         ({"short": "refuse"}, SequenceTooShort, "4 of 4 rows have fewer than 3"),
     ],
 )
@@ -222,7 +224,7 @@ def test_kinds_of_single_values_refuse_sequences(demo: Lake, kind: str) -> None:
     with pytest.raises(SchemaMismatch, match="'clicks' is a sequence"):
         Model(kind, "regression").fit(made.data.select(made.features[2:]), made.data["label"])
     with pytest.raises(SchemaMismatch, match="'clicks' is a sequence"):
-        numeric(made.data, ["clicks"])
+        model_inputs(made.data, ["clicks"])
 
 
 def lookup(**change: object) -> FeatureLookup:
@@ -235,11 +237,11 @@ def lookup(**change: object) -> FeatureLookup:
         (lookup(table_name="demo_dev.features.user"), TableNotFound, "demo_dev.features.users"),
         (lookup(table_name="users"), WrongCall, "no catalog"),
         (lookup(feature_names=["aeg"]), FeatureNotFound, "Did you mean 'age'"),
-        (lookup(feature_names=["user_id"]), FeatureNotFound, "not in"),
+        (lookup(feature_names=["user_id"]), FeatureNotFound, "has no feature"),
         (lookup(default_values={"aeg": 1}), FeatureNotFound, "Did you mean 'age'"),
-        (lookup(default_values={"city": "x"}), FeatureNotFound, "does not take it"),
+        (lookup(default_values={"city": "x"}), FeatureNotFound, "does not select it"),
         (lookup(default_values={"age": "old"}), SchemaMismatch, "default"),
-        (lookup(rename_outputs={"city": "x"}), FeatureNotFound, "does not take it"),
+        (lookup(rename_outputs={"city": "x"}), FeatureNotFound, "does not select it"),
         (lookup(rename_outputs={"age": "day"}), SchemaMismatch, "two columns"),
         (lookup(lookup_key="userid"), ColumnMissing, "Did you mean 'user_id'"),
         (lookup(lookup_key=["user_id", "day"]), LookupKeyMismatch, "primary key: user_id"),
@@ -269,7 +271,7 @@ def test_wrong_labels_and_empty_frames(demo: Lake) -> None:
 
 def test_a_join_that_finds_nothing_says_which_one(demo: Lake) -> None:
     strangers = SPINE.with_columns(user_id=pl.lit(99, dtype=pl.Int64))
-    with pytest.raises(EmptyTrainingSet, match=r"not one of 4 rows has a row in demo_dev.features.users"):
+    with pytest.raises(EmptyTrainingSet, match=r"none of 4 spine rows has a row in demo_dev.features.users"):
         create_training_set(demo, strangers, [AGES], "label")
 
 
@@ -281,16 +283,16 @@ def test_exact_lookup_of_a_day_needs_that_day(demo: Lake) -> None:
 
 def test_declared_lookups_are_exact_on_the_spine_and_as_of_elsewhere(shop_features: Project, lake: Lake) -> None:
     spec = shop_features.models["next_week"]
-    spend, people = lookups_of(shop_features, spec)
+    spend, people = declared_lookups(shop_features, spec)
     assert (spend.lookup_key, spend.timestamp_lookup_key) == (["customer", "day"], None)
     assert (people.lookup_key, people.feature_names) == (["customer"], ["age"])
     other = spec.model_copy(update={"spine": "people_features"})
-    with pytest.raises(LookupKeyMismatch, match="rows of 'people_features' have none"):
-        lookups_of(shop_features, other)
+    with pytest.raises(LookupKeyMismatch, match="spine 'people_features' has none"):
+        declared_lookups(shop_features, other)
 
 
 def test_only_what_a_model_can_read_is_a_feature() -> None:
     frame = pl.DataFrame({"n": [1], "flag": [True], "text": ["x"], "list": [[1]]})
-    assert numeric(frame, ["n", "flag", "text"]).dtypes == [pl.Float64, pl.Float64, pl.String]
+    assert model_inputs(frame, ["n", "flag", "text"]).dtypes == [pl.Float64, pl.Float64, pl.String]
     with pytest.raises(DataError, match="exclude_columns"):
-        numeric(frame, ["list"])
+        model_inputs(frame, ["list"])
