@@ -22,7 +22,7 @@ from infra.new.model import KINDS
 from karat.declare import Project, load_project
 from karat.features import compute_frame
 from karat.lake import Lake
-from karat.quality import contract_check, ingest, write_sample
+from karat.quality import check, ingest, write_sample
 from karat.settings import Settings
 from karat.training.evaluation import evaluate
 from karat.training.split import split_rows
@@ -133,7 +133,7 @@ def test_the_sample_keeps_its_contract_and_a_later_end_changes_nothing_before(ma
     assert made.project.sample is not None
     rows = made.project.sample(scale=0.2, seed=1, end=END)
     for name, frame in rows.items():
-        assert contract_check(frame, made.project.gold[name]).reasons == {}
+        assert check(frame, made.project.gold[name]).reasons == {}
     assert rows["orders"].equals(made.project.sample(scale=0.2, seed=1, end=END)["orders"])
     assert not rows["orders"].equals(made.project.sample(scale=0.2, seed=2, end=END)["orders"])
     later = made.project.sample(scale=0.2, seed=1, end=END + timedelta(days=5))["orders"]

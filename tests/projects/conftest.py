@@ -16,7 +16,7 @@ from karat.declare.models import UNSUPERVISED
 from karat.features import compute_frame, compute_table
 from karat.features.schema import feature_schema
 from karat.lake import Lake
-from karat.quality import awaited_gold, contract_check, write_sample
+from karat.quality import awaited_gold, check, write_sample
 from karat.settings import Settings
 from karat.training.split import split_rows
 from karat.training.train import TrainingResult, train
@@ -52,7 +52,7 @@ class Bench:
             gold = project.gold[name]
             parts = {"primary_key": gold.key, "timeseries": gold.event_time, "properties": {"origin": "sample"}}
             self.lake.create(project.gold_name(name), gold.schema, partition_by=(), **parts)
-            self.lake.append(project.gold_name(name), contract_check(frame, gold).good)
+            self.lake.append(project.gold_name(name), check(frame, gold).good)
         for name in tables:
             table = project.tables[name]
             source = project.gold[table.source]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from karat.declare import Project
-from karat.quality import contract_check
+from karat.quality import check
 from tests.projects.conftest import END
 
 Sample = dict[str, pl.DataFrame]
@@ -28,7 +28,7 @@ def usage(world: Sample) -> pl.DataFrame:
 
 def test_it_keeps_its_contracts(health_monitor: Project, world: Sample) -> None:
     for name, frame in world.items():
-        checked = contract_check(frame, health_monitor.gold[name])
+        checked = check(frame, health_monitor.gold[name])
         assert checked.reasons == {}
         assert checked.good.height == frame.height
 

@@ -11,7 +11,7 @@ import pytest
 
 from karat.declare import Project
 from karat.features import compute_frame
-from karat.quality import contract_check
+from karat.quality import check
 from tests.projects.conftest import END, Bench
 
 
@@ -23,7 +23,7 @@ def sample(customers: Project) -> pl.DataFrame:
 
 def test_the_sample_keeps_its_contract_and_its_seed(customers: Project, sample: pl.DataFrame) -> None:
     assert customers.sample is not None
-    assert contract_check(sample, customers.gold["customers"]).reasons == {}
+    assert check(sample, customers.gold["customers"]).reasons == {}
     only = {"tables": ["customers"]}
     assert sample.equals(customers.sample(seed=0, end=date(2020, 1, 1), **only)["customers"])
     assert not sample.equals(customers.sample(seed=1, **only)["customers"])
@@ -89,7 +89,7 @@ def payments(customers: Project) -> pl.DataFrame:
 def test_payments_keep_their_contract_and_their_past(customers: Project, payments: pl.DataFrame) -> None:
     assert customers.sample is not None
     gold = customers.gold["transactions"]
-    assert contract_check(payments.select(*gold.columns), gold).reasons == {}
+    assert check(payments.select(*gold.columns), gold).reasons == {}
     day = pl.col("tx_time").dt.date()
     assert payments.filter(day == END)["late"].max() == 0
     assert payments["late"].max() == 3
@@ -126,7 +126,7 @@ def test_the_truth_of_payments_is_a_probability(payments: pl.DataFrame) -> None:
 def test_subscriptions_are_those_that_customers_have(customers: Project) -> None:
     assert customers.sample is not None
     made = customers.sample(scale=0.3, tables=["customers", "customers_truth", "subscriptions"])
-    assert all(contract_check(frame, customers.gold[name]).reasons == {} for name, frame in made.items())
+    assert all(check(frame, customers.gold[name]).reasons == {} for name, frame in made.items())
     runs = made["subscriptions"].filter(pl.col("ended_months_ago").is_null())
     features = compute_frame(
         customers.tables["churn_features"], made["customers"], source=customers.gold["customers"]

@@ -18,7 +18,7 @@ import pytest
 from karat.declare import Project
 from karat.declare.models import HIGHER_IS_BETTER, UNSUPERVISED
 from karat.features import compute_frame
-from karat.quality import contract_check
+from karat.quality import check
 from karat.training_sets.labels import label_spine
 from tests.projects.conftest import END, Bench
 
@@ -124,7 +124,7 @@ def test_the_samples_keep_their_contracts_and_their_seed(
     health_monitor: Project, world: dict[str, pl.DataFrame]
 ) -> None:
     assert health_monitor.sample is not None
-    assert all(contract_check(frame, health_monitor.gold[name]).reasons == {} for name, frame in world.items())
+    assert all(check(frame, health_monitor.gold[name]).reasons == {} for name, frame in world.items())
     again = health_monitor.sample(tables=list(SOURCES), scale=SMALL, seed=0, end=END)
     other = health_monitor.sample(tables=list(SOURCES), scale=SMALL, seed=1, end=END)
     for name in SOURCES:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from karat.declare import Project
 from karat.features import compute_frame
-from karat.quality import contract_check
+from karat.quality import check
 from karat.training_sets.labels import label_spine
 from tests.projects.conftest import END, Bench
 
@@ -39,7 +39,7 @@ def bench(empty: Callable[[str], Bench], made: dict[str, pl.DataFrame]) -> Bench
 
 def test_what_breaks_the_contract_is_what_was_planted(healthcare: Project, made: dict[str, pl.DataFrame]) -> None:
     for name, frame in made.items():
-        checked = contract_check(frame, healthcare.gold[name])
+        checked = check(frame, healthcare.gold[name])
         assert set(checked.reasons) == PLANTED.get(name, set()), name
         assert checked.good.height > 0.98 * frame.height
 

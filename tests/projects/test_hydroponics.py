@@ -13,7 +13,7 @@ import pytest
 
 from karat.declare import Project
 from karat.features import compute_frame
-from karat.quality import contract_check
+from karat.quality import check
 from karat.training.oracle import oracle_predictions
 from karat.training.split import split_rows
 from karat.training_sets.labels import label_spine
@@ -41,7 +41,7 @@ def test_the_sample_keeps_its_contract_and_its_past(bench: Bench, hydroponics: P
     later = hydroponics.sample(scale=SCALE, seed=0, end=END + timedelta(days=3))
     assert set(later) == set(hydroponics.gold)
     for name, frame in later.items():
-        assert contract_check(frame, hydroponics.gold[name]).reasons == {}, name
+        assert check(frame, hydroponics.gold[name]).reasons == {}, name
     for name in ("iot_data", "sensor_truth"):
         before = rows.select(later[name].columns)
         both = before.join(later[name], on="reading_id", suffix="_later")

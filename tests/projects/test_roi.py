@@ -15,7 +15,7 @@ import pytest
 from karat.declare import Project, load_project
 from karat.errors import TooFewRows
 from karat.features import compute_frame
-from karat.quality import contract_check
+from karat.quality import check
 from karat.settings import Settings
 from tests.projects import roi_by_hand
 from tests.projects.conftest import END, ROOT, Bench
@@ -156,7 +156,7 @@ def test_the_sample_keeps_its_contracts(roi: Project, sample: Sample) -> None:
     assert set(sample) == set(roi.gold)
     assert len(sample) == 10
     for name, frame in sample.items():
-        assert contract_check(frame, roi.gold[name]).reasons == {}, name
+        assert check(frame, roi.gold[name]).reasons == {}, name
         assert frame.height > 80, name
     assert {"user_1", "user_2", "user_123", "test_user"} <= set(sample["users"]["user_id"])
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from karat.declare import Column, GoldTable, is_in, matches, not_null
 from karat.errors import ColumnMissing, NaiveTimestamp, SchemaMismatch
-from karat.quality import contract_check
+from karat.quality import check
 from karat.quality.text_parsing import parse
 
 
@@ -185,7 +185,7 @@ def reason_of(row) -> str | None:
 @given(st.lists(ROW, max_size=12))
 def test_every_row_is_good_or_aside(rows):
     frame = pl.DataFrame(rows, schema=dict.fromkeys("kdnvc", pl.String), orient="row")
-    checked = contract_check(frame, TABLE)
+    checked = check(frame, TABLE)
     reasons = [reason_of(r) for r in rows]
     last = {(r[0], r[1]): i for i, r in enumerate(rows) if reasons[i] is None}
     wanted = [r if r or last[rows[i][0], rows[i][1]] == i else "duplicate key" for i, r in enumerate(reasons)]
@@ -214,7 +214,7 @@ def test_declared_checks_set_aside_after_what_columns_say():
         checks=(matches("net <= gross"), is_in("k", "1", "2", "3", on_fail="warn"), not_null("gross", at_most=0.5)),
     )
     frame = pl.DataFrame({"k": [1, 2, 3, 4], "net": ["5", "-1", "1", "x"], "gross": ["4", "-2", "", "9"]})
-    done = contract_check(frame, table)
+    done = check(frame, table)
     assert done.aside.select("row_number", "reason").rows() == [
         (0, "breaks net <= gross"),
         (1, "below 0: net"),
@@ -226,9 +226,9 @@ def test_declared_checks_set_aside_after_what_columns_say():
 def test_a_missing_column_names_the_nearest():
     frame = pl.DataFrame({"k": ["a"], "d": ["2024-01-01"], "n": [1], "V": [1.0], "c": ["a"]})
     with pytest.raises(ColumnMissing, match=r"(?s)'v'.*Did you mean 'V'"):
-        contract_check(frame, TABLE)
+        check(frame, TABLE)
 
 
 def test_an_empty_frame_is_good():
-    checked = contract_check(pl.DataFrame(schema=dict.fromkeys("kdnvc", pl.String)), TABLE)
+    checked = check(pl.DataFrame(schema=dict.fromkeys("kdnvc", pl.String)), TABLE)
     assert (checked.good.height, checked.aside.height, checked.reasons) == (0, 0, {})
