@@ -15,10 +15,10 @@ import polars as pl
 
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import NoDataToCompare, WrongCall
+from karat.features.schema import POLARS
+from karat.inference.feature_reader import FeatureReader
 from karat.inference.prediction_log import as_json
-from karat.inference.reads import KEY_TYPES
 from karat.inference.request import typed_values
-from karat.inference.vector import VectorReader
 from karat.lake import Lake
 from karat.lifecycle.consistency_gate import record_consistency
 from karat.names import ModelName, prediction_log_name
@@ -140,7 +140,7 @@ def _compare(
     """(feature, mismatch or None) of every value that was looked up; the rows name the same keys."""
     finished = [lk for lk in lookups if lk.event_id and not lk.sequence_length and projects.by_event(lk.table)]
     names = [out for lk in finished for out in lk.columns.values()]
-    again = VectorReader(finished, names, None, lake, projects) if finished else None
+    again = FeatureReader(finished, names, None, lake, projects) if finished else None
     asked = [_as_served(lake, lk, rows[0]["keys"]) for lk in lookups if lk not in finished]
     filled = join_features(lake, _spine(asked, rows), asked)
     out: list[tuple[str, Mismatch | None]] = []
@@ -159,9 +159,9 @@ def _compare(
     return out
 
 
-def _finished(reads: VectorReader, names: list[str], row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _finished(reads: FeatureReader, names: list[str], row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values and statuses of tables of events, as a request at that moment is finished from gold."""
-    own = reads.own_types()
+    own = reads.own_types
     given = typed_values({n: v for n, v in row["given"].items() if n in own}, own, "given")
     keys = {c: coerce_key(v, reads.key_types[c], c) for c, v in row["keys"].items() if c in reads.key_types}
     vector = reads.read(keys, row["at"], given)
@@ -182,7 +182,7 @@ def _as_served(lake: Lake, lookup: PinnedLookup, named: Mapping[str, Any]) -> Pi
 def _spine(lookups: Sequence[PinnedLookup], rows: list[dict[str, Any]]) -> pl.DataFrame:
     types = {c: dtype_of(arrow_type(lk.schema[key])) for lk in lookups for c, key in lk.keys.items()}
     columns = [
-        pl.Series(c, [_typed(row["keys"].get(c), dtype, c) for row in rows], dtype=KEY_TYPES[dtype])
+        pl.Series(c, [_typed(row["keys"].get(c), dtype, c) for row in rows], dtype=POLARS[dtype])
         for c, dtype in types.items()
     ]
     at = pl.Series(_AT, [row["at"] for row in rows], dtype=pl.Datetime("us", "UTC"))

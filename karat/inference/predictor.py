@@ -14,11 +14,11 @@ from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound
 from karat.features import Status
 from karat.inference.answer import explained, outcome, unexplained
+from karat.inference.feature_reader import FeatureReader, FeatureVector
 from karat.inference.on_demand_features import OnDemandFeatures
 from karat.inference.prediction_log import LoggedPrediction, PredictionLog
 from karat.inference.request import PredictionRequest
 from karat.inference.risk import risk_of
-from karat.inference.vector import Vector, VectorReader
 from karat.lake import Lake
 from karat.names import project_of
 from karat.online import OnlineStore
@@ -51,8 +51,8 @@ class Predictor:
         self._computed = OnDemandFeatures(loaded, library)
         self.types = {**self._computed.types, **self.model.feature_types}
         read = list(dict.fromkeys([*self.features, *self._computed.inputs]))
-        self._vectors = VectorReader(loaded.lookups, read, store, lake, projects)
-        self.types = {**self._vectors.own_types(), **self.types}
+        self._reader = FeatureReader(loaded.lookups, read, store, lake, projects)
+        self.types = {**self._reader.own_types, **self.types}
         self._place = {name: i for i, name in enumerate(read)}
         self._log = log
 
@@ -83,19 +83,19 @@ class Predictor:
         }
         answer["latency_ms"] = round((time.perf_counter() - began) * 1000, 3)
         if self._log is not None:
-            read = [name for name in self.features if name in self._vectors.looked_up and name not in given]
+            read = [name for name in self.features if name in self._reader.looked_up and name not in given]
             self._log.add(LoggedPrediction(self.loaded.name, answer, values, read, given, request.as_of_date))
         return answer
 
     @property
     def key_columns(self) -> list[str]:
         """The key columns that a request may name."""
-        return list(self._vectors.key_types)
+        return list(self._reader.key_types)
 
     @property
     def time_columns(self) -> frozenset[str]:
         """Those of them that name a time: with one of them the answer comes from the offline store."""
-        return self._vectors.time_columns
+        return self._reader.time_columns
 
     def rehearse(self) -> None:
         """A prediction without its look-up: every feature is missing."""
@@ -109,16 +109,14 @@ class Predictor:
             return unexplained("the model is declared with explain: false")
         return explained(self.model, values, prediction)
 
-    def _vector(self, request: PredictionRequest, given: Mapping[str, Any]) -> tuple[dict[str, Any], Vector]:
+    def _vector(self, request: PredictionRequest, given: Mapping[str, Any]) -> tuple[dict[str, Any], FeatureVector]:
         """The typed keys, and every feature's value and status."""
-        if self._vectors.looked_up <= given.keys():
+        if self._reader.looked_up <= given.keys():
             # Nothing is to be looked up, so that no store need be there and no key be given.
-            vector, keys = Vector.empty(len(self._place)), dict(request.keys)
+            vector, keys = FeatureVector.empty(len(self._place)), dict(request.keys)
         else:
-            keys = request.key_values(self._vectors.key_types, self._vectors.optional_keys())
-            at = request.moment()
-            past = at if at is not None and at < datetime.now(UTC) else None
-            vector = self._vectors.read(keys, past, given)
+            keys = request.key_values(self._reader.key_types, self._reader.optional_keys())
+            vector = self._reader.read(keys, request.moment(), given)
             if not given and not any(vector.found.values()):
                 raise _unknown(keys, vector)
         for name, value in given.items():
@@ -128,18 +126,18 @@ class Predictor:
             self._compute(vector, request, {**keys, **given})
         return keys, vector
 
-    def _put(self, vector: Vector, name: str, value: Any) -> None:
+    def _put(self, vector: FeatureVector, name: str, value: Any) -> None:
         place = self._place[name]
         vector.values[place] = value
         vector.statuses[place] = Status.NULL if value is None else Status.PRESENT
 
-    def _compute(self, vector: Vector, request: PredictionRequest, given: dict[str, Any]) -> None:
-        known = {name: vector.values[self._place[name]] for name in self._vectors.looked_up} | given
+    def _compute(self, vector: FeatureVector, request: PredictionRequest, given: dict[str, Any]) -> None:
+        known = {name: vector.values[self._place[name]] for name in self._reader.looked_up} | given
         for name, value in self._computed.of(known, request.moment() or datetime.now(UTC)).items():
             self._put(vector, name, value)
 
 
-def _unknown(keys: Mapping[str, Any], vector: Vector) -> EntityNotFound:
+def _unknown(keys: Mapping[str, Any], vector: FeatureVector) -> EntityNotFound:
     shown = ", ".join(f"{name}={value!r}" for name, value in keys.items())
     return EntityNotFound(
         f"no feature table knows {shown}",

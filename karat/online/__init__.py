@@ -12,6 +12,7 @@ from karat.online._publish import PublishResult, publish_table
 from karat.online._reader import Row, RowReader
 from karat.online._store import Index, KeySpace, OnlineStore, PublishState
 from karat.online._tails import MARGIN, EventSource, Tail, TailReader
+from karat.online._values import Keys, KeyValue, Value, Values
 from karat.settings import Settings
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Index",
     "KeyCodec",
     "KeySpace",
+    "KeyValue",
+    "Keys",
     "OnlineStore",
     "PublishResult",
     "PublishState",
@@ -28,6 +31,8 @@ __all__ = [
     "RowReader",
     "Tail",
     "TailReader",
+    "Value",
+    "Values",
     "backends",
     "coerce_key",
     "dtype_of",

@@ -72,20 +72,26 @@ class RowReader:
     """
 
     def __init__(
-        self, store: OnlineStore, space: KeySpace, columns: Sequence[str], *, lookback: timedelta | None = None
+        self,
+        store: OnlineStore,
+        space: KeySpace,
+        columns: Sequence[str],
+        *,
+        lookback: timedelta | None = None,
+        state: PublishState | None = None,
     ) -> None:
         self.columns = tuple(columns)
         self._store, self._space, self._get = store, space, store.getter(space)
         self._lookback = None if lookback is None else lookback // _MICROSECOND
         self._pickers: dict[int, _Picker] = {}
-        self.state = self._load()
+        self.state = self._load(state)
         self._all = (Status.PRESENT,) * len(columns)
         nothing = (None,) * len(columns)
         self._missing = Row(nothing, (Status.NOT_FOUND,) * len(columns), None, None)
         self._expired = Row(nothing, (Status.EXPIRED,) * len(columns), None, None)
 
-    def _load(self) -> PublishState:
-        state = self._store.state(self._space)
+    def _load(self, state: PublishState | None = None) -> PublishState:
+        state = state or self._store.state(self._space)
         if state is None:
             raise StoreUnreachable(
                 f"the table {self._space.table} is not in the online store",

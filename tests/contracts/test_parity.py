@@ -16,8 +16,8 @@ from karat.declare import FeatureTable, Project, load_project
 from karat.declare.load import project_names
 from karat.declare.project_catalog import ProjectCatalog
 from karat.features import Status, compute_table
+from karat.inference.feature_reader import FeatureReader
 from karat.inference.features import online_features
-from karat.inference.vector import VectorReader
 from karat.lake import Lake, TableInfo
 from karat.online import KeySpace, OnlineStore, RowReader, backends, microseconds, open_store, publish_table
 from karat.quality import write_sample
@@ -133,7 +133,7 @@ def check_sequences(project: Project, info: TableInfo, lake: Lake, store: Online
 
 def compare(lake: Lake, store: OnlineStore, project: Project, lookup: PinnedLookup, spine: pl.DataFrame) -> None:
     filled = join_features(lake, spine, [lookup])
-    reader = VectorReader([lookup], lookup.outputs, store, lake, ProjectCatalog(None, project))
+    reader = FeatureReader([lookup], lookup.outputs, store, lake, ProjectCatalog(None, project))
     for i, row in enumerate(spine.drop("__at").to_dicts()):
         vector = reader.read(row, None)
         assert_same([vector.values], [[plain(v) for v in filled.values.row(i)]])
@@ -164,8 +164,8 @@ def check_events(project: Project, table: FeatureTable, lake: Lake, store: Onlin
     spine = rows.select(key)
     features = [f.name for f in table.stored]
     lookup = pin(FeatureLookup(str(name), lookup_key=key), lake, spine)
-    reader = VectorReader([lookup], features, store, lake, projects)
-    own = [c for c in reader.own_types() if c not in key]
+    reader = FeatureReader([lookup], features, store, lake, projects)
+    own = [c for c in reader.own_types if c not in key]
     for row in rows.join(events.select(str(table.event_id), *own), on=str(table.event_id), suffix="__own").to_dicts():
         given = {c: row.get(f"{c}__own", row[c]) for c in own}
         vector = reader.read({k: row[k] for k in key}, None, given)

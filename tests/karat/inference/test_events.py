@@ -15,11 +15,11 @@ from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import FeatureLookupFailed, InvalidRequest
 from karat.features import Status, compute_frame, compute_table
 from karat.inference.consistency import check_consistency
+from karat.inference.feature_reader import FeatureReader
 from karat.inference.features import online_features
 from karat.inference.prediction_log import PredictionLog
 from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
-from karat.inference.vector import VectorReader
 from karat.kinds import Model
 from karat.lake import Lake
 from karat.lifecycle import log_user_model
@@ -115,7 +115,7 @@ def differing(values: Any, row: dict[str, Any]) -> dict[str, Any]:
 def test_an_event_is_served_the_row_that_the_table_gives_it(filled, published, project) -> None:
     """Recent ones from the online tail, with the event in it already or not; older ones from the lake."""
     projects = ProjectCatalog(None, project)
-    reader = VectorReader([exact(filled)], NAMES, published, filled, projects)
+    reader = FeatureReader([exact(filled)], NAMES, published, filled, projects)
     served = {"online": 0, "offline": 0}
     for row in (
         filled.read(PAID)
@@ -136,7 +136,7 @@ def test_an_event_is_served_the_row_that_the_table_gives_it(filled, published, p
 
 @pytest.mark.parametrize("user", ["ann", "nobody"])
 def test_an_event_of_this_moment_is_served_what_the_engine_would_give_it(filled, published, project, user) -> None:
-    reader = VectorReader([exact(filled)], NAMES, published, filled, ProjectCatalog(None, project))
+    reader = FeatureReader([exact(filled)], NAMES, published, filled, ProjectCatalog(None, project))
     at = datetime.now(UTC)
     own = {"amount": 2.5, "items": 3, "fraud": False, "what": "card"}
     event = pl.DataFrame([{"payment_id": 1000, "user": user, "shop": 1, "paid_at": at, **own}])
@@ -149,7 +149,7 @@ def test_an_event_of_this_moment_is_served_what_the_engine_would_give_it(filled,
 
 
 def test_without_an_event_the_windows_end_now_and_do_not_go_stale(filled, published, project) -> None:
-    reader = VectorReader([as_of(filled)], NAMES, published, filled, ProjectCatalog(None, project))
+    reader = FeatureReader([as_of(filled)], NAMES, published, filled, ProjectCatalog(None, project))
     place = NAMES.index("count_90m")
     for user in ("ann", "bob", "cid", "dee"):
         keys = {"user": user, "shop": 1}
@@ -174,14 +174,14 @@ def test_without_an_event_the_windows_end_now_and_do_not_go_stale(filled, publis
 
 def test_expired_as_an_as_of_join_has_it(filled, published, project) -> None:
     lookup = as_of(filled, lookback_window=timedelta(minutes=30))
-    reader = VectorReader([lookup], NAMES, published, filled, ProjectCatalog(None, project))
+    reader = FeatureReader([lookup], NAMES, published, filled, ProjectCatalog(None, project))
     assert set(reader.read({"user": "ann", "shop": 1}, None).statuses) == {Status.EXPIRED}
 
 
 def test_another_definition_than_the_models_is_refused(filled, published, project, tmp_path) -> None:
     other = table(windows=("90m", "3d"), closed="right", more=MORE)
     changed = Project("shop", tmp_path, "dev", project.spec, {"payments": GOLD}, {"paid": other})
-    reader = VectorReader([exact(filled)], ["count_90m"], published, filled, ProjectCatalog(None, changed))
+    reader = FeatureReader([exact(filled)], ["count_90m"], published, filled, ProjectCatalog(None, changed))
     with pytest.raises(FeatureLookupFailed, match="another than the one the model was trained with"):
         reader.read({"user": "ann", "shop": 1}, None)
 

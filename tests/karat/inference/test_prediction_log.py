@@ -48,7 +48,7 @@ def logged(number: int, **more: Any) -> LoggedPrediction:
 def test_what_was_served_is_logged(predictor: Callable[..., Predictor], tables: Lake) -> None:
     one = predictor()
     log = PredictionLog(tables, SLOW)
-    served = Predictor(one.loaded, one._vectors._store, tables, log=log)
+    served = Predictor(one.loaded, one._reader._store, tables, log=log)
     at = datetime.now(UTC)
     answers = [
         served.predict(PredictionRequest(entity_id="c7", features={"spent": None})),

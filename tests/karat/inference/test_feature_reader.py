@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from karat.errors import FeatureLookupFailed, SequenceTooShort
-from karat.inference.vector import Vector, VectorReader
+from karat.inference.feature_reader import FeatureReader, FeatureVector
 from karat.lake import Lake
 from karat.online import KeySpace, OnlineStore, backends, open_store, publish_table
 from karat.settings import Settings
@@ -59,29 +59,29 @@ def plain(values: list[Any]) -> list[Any]:
 def test_online_and_as_of_are_what_a_training_set_has(tables: Lake, published: OnlineStore) -> None:
     asked = lookups(tables)
     outputs = [out for lk in asked for out in lk.outputs]
-    reader = VectorReader(asked, outputs, published, tables)
+    reader = FeatureReader(asked, outputs, published, tables)
     for customer in CUSTOMERS:
         at = datetime.now(UTC)
         filled = join_features(tables, pl.DataFrame({"customer": [customer], "at": [at]}), asked)
         expected = [plain(list(filled.values.row(0))), list(filled.statuses.row(0))]
         for moment in (None, at):
-            vector: Vector = reader.read({"customer": customer}, moment)
+            vector: FeatureVector = reader.read({"customer": customer}, moment)
             assert [plain(vector.values), vector.statuses] == expected, (customer, moment)
         assert vector.found[str(USAGE)] is (customer != "nobody")
 
 
 def test_a_mask_alone_can_be_asked_for(tables: Lake, published: OnlineStore) -> None:
     asked = [pin(sequence(), tables, SPINE)]
-    vector = VectorReader(asked, ["usage__mask"], published, tables).read({"customer": "c1"}, None)
+    vector = FeatureReader(asked, ["usage__mask"], published, tables).read({"customer": "c1"}, None)
     assert vector.values == [[True, True, True]]
-    assert VectorReader(asked, ["usage__mask"], published, tables).read({"customer": "x"}, None).statuses == [
+    assert FeatureReader(asked, ["usage__mask"], published, tables).read({"customer": "x"}, None).statuses == [
         "NOT_FOUND"
     ]
 
 
 def test_short_sequences_are_refused_where_the_model_says_so(tables: Lake, published: OnlineStore) -> None:
     asked = [replace(pin(sequence(), tables, SPINE), short="refuse", lookback=timedelta(hours=40))]
-    reader = VectorReader(asked, ["calls", "spent"], published, tables)
+    reader = FeatureReader(asked, ["calls", "spent"], published, tables)
     for moment in (None, datetime.now(UTC)):
         with pytest.raises(SequenceTooShort, match=r"rows of .*usage are known"):
             reader.read({"customer": "c1"}, moment)
@@ -89,6 +89,6 @@ def test_short_sequences_are_refused_where_the_model_says_so(tables: Lake, publi
 
 def test_what_is_not_online_is_told_with_its_table(tables: Lake, published: OnlineStore) -> None:
     published.drop(KeySpace(str(USAGE), "sequence"))
-    reader = VectorReader([pin(sequence(), tables, SPINE)], ["calls"], published, tables)
+    reader = FeatureReader([pin(sequence(), tables, SPINE)], ["calls"], published, tables)
     with pytest.raises(FeatureLookupFailed, match="not in the online store"):
         reader.read({"customer": "c1"}, None)
