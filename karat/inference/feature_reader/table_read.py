@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from karat.features import Status
 from karat.inference.feature_reader.vector import MICROSECOND, EntityRow, FeatureVector
@@ -114,7 +114,7 @@ def slots(lookups: Sequence[PinnedLookup], places: Mapping[str, int], columns: S
 
 def _slots(lookup: PinnedLookup, places: Mapping[str, int], order: Mapping[str, int]) -> LookupSlots:
     some = [
-        Slot(places[out], order[c], lookup.defaults.get(c), c in lookup.defaults)
+        Slot(places[out], order[c], cast(Value, lookup.defaults.get(c)), c in lookup.defaults)
         for c, out in lookup.columns.items()
         if out in places
     ]
