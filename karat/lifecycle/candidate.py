@@ -25,10 +25,10 @@ from karat.registry.entry import VersionEntry
 from karat.registry.records import ModelVersion, Servable
 from karat.registry.signature import sign
 from karat.registry.store import Registry
-from karat.training.data_warnings import days_without_rows
+from karat.training.data_warnings import missing_day_warnings
 from karat.training.evaluation import evaluate, primary_metric
 from karat.training.gain_report import GainReport
-from karat.training.oracle import TRUTH, check_classes, oracle_predictions
+from karat.training.oracle import ORACLE_COLUMN, check_oracle_classes, oracle_predictions
 from karat.training.significance import gain_significance
 from karat.training.split import split_rows
 from karat.training.train import TrainingResult, train
@@ -86,7 +86,7 @@ def make_candidate(
         return Candidate(offered(registry, found), False, found.metrics, found.baseline)
     progress(2, _STEPS, "training")
     split, trained = _trained(project, spec, training_set, with_truth(project, spec, lake, training_set))
-    trained = replace(trained, warnings=[*trained.warnings, *days_without_rows(project, spec, lake)])
+    trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(project, spec, lake)])
     judged = judged_by_entity(project, spec, trained)
     progress(3, _STEPS, "registration")
     entry = entry_of(
@@ -105,7 +105,7 @@ def make_candidate(
         version = _first(registry, version)
     version = offered(registry, version)
     progress(_STEPS, _STEPS, "done")
-    why = judged.why if judged else ()
+    why = judged.shortfall if judged else ()
     warnings = (*leak_messages(training_set.report), *trained.warnings, *why)
     return Candidate(version, True, trained.metrics, trained.baseline, warnings)
 
@@ -132,8 +132,8 @@ def with_truth(project: Project, spec: ModelSpec, lake: Lake, training_set: Trai
     """The training set's rows, beside them what the planted truth would answer, where there is one."""
     truth = oracle_predictions(project, spec, lake, training_set.data)
     if truth is not None and spec.target is not None:
-        check_classes(spec, training_set.data[spec.target])
-    return training_set.data if truth is None else training_set.data.with_columns(truth.alias(TRUTH))
+        check_oracle_classes(spec, training_set.data[spec.target])
+    return training_set.data if truth is None else training_set.data.with_columns(truth.alias(ORACLE_COLUMN))
 
 
 def judged_by_entity(project: Project, spec: ModelSpec, trained: TrainingResult) -> GainReport | None:
@@ -191,7 +191,7 @@ def entry_of(
     commit: str,
 ) -> VersionEntry:
     found = origins(project, spec, lake)
-    why = list(judged.why) if judged else []
+    why = list(judged.shortfall) if judged else []
     experiment = spec.experiment or "/".join(filter(None, (project.catalog, spec.domain, spec.name)))
     tags = {
         # As document 001 names them.
@@ -261,9 +261,9 @@ def entry_of(
 
 
 def _draw(trained: TrainingResult, folder: Path) -> list[Path]:
-    from karat.training.plots import draw  # matplotlib, which scoring and serving do without
+    from karat.training.plots import save_plots  # matplotlib, which scoring and serving do without
 
-    return draw(trained, folder)
+    return save_plots(trained, folder)
 
 
 def _judged_metrics(trained: TrainingResult, judged: GainReport | None) -> dict[str, float]:

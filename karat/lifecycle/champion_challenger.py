@@ -15,9 +15,9 @@ from karat.names import TableName
 from karat.registry.records import LoadedModel, ModelVersion
 from karat.registry.store import Registry
 from karat.training.evaluation import evaluate
-from karat.training.preconditions import known_labels
+from karat.training.preconditions import label_mask
 from karat.training.split import TEST
-from karat.training.synthetic_anomalies import knows_both, plant_anomalies
+from karat.training.synthetic_anomalies import has_both_classes, plant_anomalies
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.functions import FunctionLibrary
 from karat.training_sets.spine import ROW_NUMBER
@@ -38,7 +38,7 @@ def judged_rows(registry: Registry, version: ModelVersion, model: LoadedModel) -
     label = model.metadata["label"]
     rows = spine.filter(pl.col(SPLIT) == TEST).drop(ROW_NUMBER, SPLIT)
     if label is not None:
-        known = known_labels(rows[label])  # a training set that was given may hold NaN
+        known = label_mask(rows[label])  # a training set that was given may hold NaN
         rows = rows.filter(known) if known.any() else rows
     return TestRows(rows, label, {p.table: p.version for p in model.lookups})
 
@@ -56,7 +56,7 @@ def score(
     filled = join_features(lake, test.rows, lookups, pinned=True, given=given, functions=functions)
     frame = pl.concat([test.rows, filled.values], how="horizontal").select(model.features)
     labels = None if test.label is None else test.rows[test.label]
-    if spec.task == "anomaly" and (labels is None or not knows_both(labels)):
+    if spec.task == "anomaly" and (labels is None or not has_both_classes(labels)):
         frame, labels = plant_anomalies(frame, seed=spec.seed)
     return evaluate(
         spec.task,

@@ -17,7 +17,7 @@ from karat.registry.estimators import Estimator
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
 from karat.training.split import split_rows
-from karat.training.train import judge_fitted
+from karat.training.train import evaluate_fitted
 from karat.training_sets.labels import label_spine
 
 
@@ -53,7 +53,7 @@ def register_fitted(
         )
     table = project.tables[spec.spine_table]
     split = split_rows(training_set.data, spec, time=table.time, entity=table.entity)
-    judged = judge_fitted(
+    judged = evaluate_fitted(
         spec,
         model,
         with_truth(project, spec, lake, training_set),

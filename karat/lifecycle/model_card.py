@@ -12,7 +12,7 @@ import polars as pl
 from karat.declare.base import format_duration
 from karat.declare.models import Label, ModelSpec
 from karat.declare.project import Project
-from karat.training.gain_report import GainReport, Interval
+from karat.training.gain_report import ConfidenceInterval, GainReport
 from karat.training.split import GAP, TEST, TRAIN
 from karat.training.train import TrainingResult
 from karat.training_sets.training_set import TrainingSet
@@ -47,7 +47,7 @@ def model_card(
         f"## Worth, on the {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
         *_gains(trained, judged),
         *_why(spec, judged),
-        *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.holds) else []),
+        *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.meets_targets) else []),
         *([f"## Notes\n\n{spec.notes}"] if spec.notes else []),
         *_leaning(trained),
         *(["## Remarks\n\n" + "\n".join(f"- {w}" for w in trained.warnings)] if trained.warnings else []),
@@ -105,7 +105,7 @@ def _split(project: Project, spec: ModelSpec, data: pl.DataFrame, split: pl.Seri
 
 
 def _figures(trained: TrainingResult, judged: GainReport | None) -> Iterator[str]:
-    truth, intervals = (judged.truth, judged.intervals) if judged else ({}, {})
+    truth, intervals = (judged.oracle_metrics, judged.intervals) if judged else ({}, {})
     rivals = [(name, rival.metrics) for name, rival in trained.reference_models.items()]
     heads = ["metric", "model", "95 % interval", f"baseline `{trained.baseline_name}`", *(name for name, _ in rivals)]
     yield f"| {' | '.join([*heads, *(['truth'] if truth else [])])} |"
@@ -120,7 +120,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _ends(interval: Interval | None) -> str:
+def _ends(interval: ConfidenceInterval | None) -> str:
     if interval is None or not np.isfinite(interval.low):
         return ""
     return f"{interval.low:.4g} to {interval.high:.4g}"
@@ -133,29 +133,30 @@ def _gains(trained: TrainingResult, judged: GainReport | None) -> Iterator[str]:
     gain, metric, rows = judged.gain, judged.metric, trained.rows
     yield (
         f"**Gain** in {metric} over the baseline `{trained.baseline_name}`, more is better: {_over(gain)}. "
-        f"{rows['test']} test rows, {rows['train']} learned from; paired bootstrap of {judged.groups} {judged.drawn}."
+        f"{rows['test']} test rows, {rows['train']} learned from; "
+        f"paired bootstrap of {judged.clusters} {judged.cluster_unit}."
     )
     for name, rival in judged.reference_models.items():
         yield f"**Gain** over {name} ({trained.reference_models[name].name}) on the same rows: {_over(rival)}."
-    if judged.truth and judged.truth_gain is not None:
-        best = _over(judged.truth_gain)
-        text = f"**Truth**: the planted truth itself scores {judged.truth[metric]:.4g}, a gain of {best}."
+    if judged.oracle_metrics and judged.oracle_gain is not None:
+        best = _over(judged.oracle_gain)
+        text = f"**Truth**: the planted truth itself scores {judged.oracle_metrics[metric]:.4g}, a gain of {best}."
         if judged.attained is not None:
             a = judged.attained
             text += f" The model attains {a.value:.0%} of it (95 % interval {a.low:.0%} to {a.high:.0%})."
         yield text
 
 
-def _over(interval: Interval) -> str:
+def _over(interval: ConfidenceInterval) -> str:
     if not np.isfinite(interval.low):
         return f"{interval.value:.4g}, without an interval"
     return f"{interval.value:.4g}, 95 % interval {interval.low:.4g} to {interval.high:.4g}"
 
 
 def _why(spec: ModelSpec, judged: GainReport | None) -> Iterator[str]:
-    if judged is not None and judged.why:
+    if judged is not None and judged.shortfall:
         declared = [spec.limits.strip().rstrip(".")] if spec.limits else []
-        yield "**Why not more**\n\n" + "\n".join(f"- {reason}." for reason in (*judged.why, *declared))
+        yield "**Why not more**\n\n" + "\n".join(f"- {reason}." for reason in (*judged.shortfall, *declared))
 
 
 def _leaning(trained: TrainingResult) -> Iterator[str]:

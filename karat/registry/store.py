@@ -24,7 +24,7 @@ from karat.registry.entry import CARD, TAG_LIMIT, VersionEntry, is_orphan, write
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
 from karat.registry.records import LoadedModel, ModelStatus, ModelVersion
 from karat.registry.reports import attach
-from karat.training.gain_report import is_judged
+from karat.training.gain_report import is_gain_metric
 
 _PAGE = 500
 _OURS = re.compile(r"^\w+\.models\.\w+$")
@@ -327,9 +327,9 @@ class Registry:
             aliases=tuple(sorted(aliases)),
             created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
             tags=dict(found.tags),
-            metrics={k: v for k, v in logged.items() if k in baseline or not (_prefixed(k) or is_judged(k))},
+            metrics={k: v for k, v in logged.items() if k in baseline or not (_prefixed(k) or is_gain_metric(k))},
             baseline=baseline,
-            judged={k: v for k, v in logged.items() if is_judged(k)},
+            judged={k: v for k, v in logged.items() if is_gain_metric(k)},
             experiment_id=run.info.experiment_id if run else "",
         )
 

@@ -1,1 +1,1 @@
-"""Fits and evaluates a model: split, fit, metrics, baselines, bootstrap, importance, plots."""
+"""Training: fit, evaluation, bootstrap and significance, baselines and reference models, importance, plots."""

@@ -1,4 +1,4 @@
-"""What is odd about the rows of a training set: told as warnings, for a model can be made of them all the same."""
+"""Warnings about the rows of a training set that still allow training."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from karat.declare.project import Project
 from karat.lake import Lake
 
 _SHOWN = 3
-#: With a greater share of days without rows gold is no daily table, and they say nothing; nor do they where a day has
-#: so few rows that none is no surprise (of events as many a day on average, one day in 20,000 would have none).
-_RARE, _USUAL = 0.1, 10
+#: No warning if a greater share of days has no rows (gold is no daily table), or if the median day has fewer rows than
+#: this, so that an empty one is no surprise (with 10 events a day on average, one day in 20,000 is empty).
+_MAX_MISSING_SHARE, _MIN_ROWS_PER_DAY = 0.1, 10
 
 
 def data_warnings(X: pl.DataFrame) -> list[str]:
-    """Columns that can teach nothing, and values that are taken as missing."""
+    """Warn of features that are constant or missing in every row, and of infinite values."""
     found = []
     for series in X:
         values = series.drop_nulls()
@@ -23,7 +23,7 @@ def data_warnings(X: pl.DataFrame) -> list[str]:
             values = values.explode()
         if values.dtype.is_float() and (infinite := int(values.is_infinite().sum())):
             what = "values" if isinstance(series.dtype, pl.Array) else "rows"
-            found.append(f"feature {series.name!r} is infinite in {infinite} {what}, which count as missing")
+            found.append(f"feature {series.name!r} is infinite in {infinite} {what}: they count as missing")
         known = values.drop_nulls()
         if known.dtype.is_float():
             known = known.drop_nans()
@@ -34,8 +34,8 @@ def data_warnings(X: pl.DataFrame) -> list[str]:
     return found
 
 
-def unseen(learned: pl.DataFrame, test: pl.DataFrame) -> list[str]:
-    """Texts of the test rows that no row learned from had: the model takes them as missing."""
+def unseen_value_warnings(learned: pl.DataFrame, test: pl.DataFrame) -> list[str]:
+    """Warn of texts in the test rows that no training row has; the model treats them as missing."""
     found = []
     for name, dtype in learned.schema.items():
         if dtype not in (pl.String, pl.Categorical, pl.Enum):
@@ -45,15 +45,23 @@ def unseen(learned: pl.DataFrame, test: pl.DataFrame) -> list[str]:
         if len(new):
             shown = ", ".join(map(repr, new.unique().sort().head(_SHOWN).to_list()))
             found.append(
-                f"feature {name!r} has texts in {len(new)} of {len(asked)} test rows that no row learned from had "
+                f"feature {name!r} has values in {len(new)} of {len(asked)} test rows that no training row has "
                 f"({shown}): they count as missing"
             )
     return found
 
 
-def days_without_rows(project: Project, spec: ModelSpec, lake: Lake) -> list[str]:
-    """Days between the first and the last of the label's gold table on which it has no rows at all, where that is no
-    matter of course: a label whose window covers one is made of the rest."""
+def missing_day_warnings(project: Project, spec: ModelSpec, lake: Lake) -> list[str]:
+    """Warn of days without rows inside the label's gold table: labels whose window covers one lack its rows.
+
+    Args:
+        project: The project.
+        spec: The model's declaration.
+        lake: The lake.
+
+    Returns:
+        At most one message. None if missing days are usual: too large a share of days, or few rows per day.
+    """
     label = spec.label
     gold = project.gold[label.source] if label is not None else None
     if label is None or label.horizon is None or gold is None or gold.truth or gold.event_time is None:
@@ -63,12 +71,12 @@ def days_without_rows(project: Project, spec: ModelSpec, lake: Lake) -> list[str
         return []
     day = pl.col(gold.event_time).cast(pl.Date).alias("day")
     counts = lake.scan(name).group_by(day).len().drop_nulls().sort("day").collect()
-    if counts.height < 2 or counts["len"].median() < _USUAL:  # type: ignore[operator]
+    if counts.height < 2 or counts["len"].median() < _MIN_ROWS_PER_DAY:  # type: ignore[operator]
         return []
     days = counts["day"]
     every = pl.date_range(days[0], days[-1], eager=True)
     missing = every.filter(~every.is_in(days.implode()))
-    if not len(missing) or len(missing) > _RARE * len(every):
+    if not len(missing) or len(missing) > _MAX_MISSING_SHARE * len(every):
         return []
     shown = ", ".join(str(day) for day in missing.head(_SHOWN)) + (", ..." if len(missing) > _SHOWN else "")
     return [

@@ -1,4 +1,4 @@
-"""A model's metrics on rows with labels, by scikit-learn and under its names."""
+"""Metrics of a model on labelled rows, by scikit-learn and under its names."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from karat.errors import SignatureError
 from karat.kinds import parts_of
 
 Labels = np.ndarray | pl.Series | Sequence[Any]
-#: Rows that a silhouette is computed on: it compares each with each.
+#: Rows that a silhouette is computed on: it compares every pair.
 SILHOUETTE_ROWS = 2000
-#: What can be computed, each when it is asked for: scikit-learn takes milliseconds for every one.
+#: Metrics, each computed on demand: scikit-learn takes milliseconds for every one.
 _Metrics = dict[str, Callable[[], float]]
 
 
@@ -31,59 +31,73 @@ def evaluate(
     only: str | None = None,
     space: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """The metrics of ``task`` that these rows allow (of them ``only`` one); those that they don't are left out.
+    """Compute the metrics of ``task`` that these rows allow; others are left out.
 
-    ``y_true``: numbers for a regression; labels as in ``classes`` (0 and 1 where None) for a classification; 0 and 1,
-    or False and True, for an anomaly detector; a struct, or (n, parts), for a multi-label model and a forecast; groups
-    for a clustering, None (or null) where they are not known. ``prediction``: what ``Model.predict`` gives.
-    ``space``: where a clustering measures its distances.
-
-    - regression: rmse, mae, r2 (two rows and more), mape as a fraction over the rows whose label is not 0.
+    - regression: rmse, mae, r2 (two rows or more), mape as a fraction over the rows whose label is not 0.
     - binary: roc_auc and average_precision (both classes present), log_loss; precision, recall, f1 and accuracy at
       ``threshold``.
     - multiclass: accuracy, log_loss; precision, recall and f1 as the mean over the classes present; roc_auc as the mean
       of one class against the rest (every class present).
-    - multilabel: roc_auc and average_precision as the mean over the labels of which both classes are present, f1 over
-      all of them at ``threshold``.
-    - forecast: rmse, mae and r2 (its steps weighted by their variance) over all steps.
-    - clustering: adjusted_rand against the groups that are known, silhouette (two clusters and more; of many rows a
-      fixed sample).
+    - multilabel: roc_auc and average_precision as the mean over the labels with both classes present, f1 over all
+    labels
+      at ``threshold``.
+    - forecast: rmse, mae and r2 (steps weighted by their variance) over all steps.
+    - clustering: adjusted_rand against the known groups, silhouette (two clusters or more; of many rows a fixed
+    sample).
     - anomaly: as binary without log_loss and accuracy: a score is no probability, and nearly all rows are normal.
+
+    Args:
+        task: The model's task.
+        y_true: Numbers for a regression; labels as in ``classes`` (0 and 1 if None) for a classification; 0 and 1 or
+            booleans for an anomaly model; a struct or ``(rows, parts)`` for a multi-label model and a forecast; groups,
+            null
+            where unknown, for a clustering.
+        prediction: Output of ``Model.predict``, ``(rows,)`` or ``(rows, outputs)``.
+        threshold: Probability or score from which a row counts as positive.
+        classes: The model's classes.
+        only: Computes this metric alone.
+        space: Coordinates in which a clustering measures distances, ``(rows, dimensions)``.
+
+    Returns:
+        Metric values by name.
+
+    Raises:
+        SignatureError: Labels are missing, or as many as predictions are not given.
     """
     if task == "clustering":
-        return _named(_clustering(y_true, prediction, space), only)
-    y = _plain(y_true)
+        return _compute_metrics(_clustering_metrics(y_true, prediction, space), only)
+    y = _label_array(y_true)
     if len(y) != len(prediction):
-        raise SignatureError(f"{len(y)} labels were given for {len(prediction)} predictions")
+        raise SignatureError(f"there are {len(y)} labels for {len(prediction)} predictions")
     if not len(y):
         return {}
     if task == "regression":
-        found = _regression(y.astype(float), prediction)
+        found = _regression_metrics(y.astype(float), prediction)
     elif task == "forecast":
-        found = _forecast(y, prediction)
+        found = _forecast_metrics(y, prediction)
     elif task == "multilabel":
-        found = _multilabel(y == 1, prediction, threshold)
+        found = _multilabel_metrics(y == 1, prediction, threshold)
     elif task == "multiclass":
-        found = _multiclass(y, prediction, list(classes or range(prediction.shape[1])))
+        found = _multiclass_metrics(y, prediction, list(classes or range(prediction.shape[1])))
     else:
         positive = y == classes[1] if classes else y.astype(float) == 1
-        found = _two_classes(positive, prediction, threshold, anomaly=task == "anomaly")
-    return _named(found, only)
+        found = _binary_metrics(positive, prediction, threshold, anomaly=task == "anomaly")
+    return _compute_metrics(found, only)
 
 
-def _named(found: _Metrics, only: str | None) -> dict[str, float]:
+def _compute_metrics(found: _Metrics, only: str | None) -> dict[str, float]:
     return {name: float(compute()) for name, compute in found.items() if only in (None, name)}
 
 
-def _plain(y: Labels | None) -> np.ndarray:
+def _label_array(y: Labels | None) -> np.ndarray:
     if y is None:
-        raise SignatureError("no labels were given", remedy="only a clustering can be judged without")
+        raise SignatureError("there are no labels", remedy="give labels; only a clustering is evaluated without them")
     if isinstance(y, pl.Series) and isinstance(y.dtype, pl.Struct):
         return parts_of(y)[1]
     return y.to_numpy() if isinstance(y, pl.Series) else np.asarray(y)
 
 
-def _regression(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
+def _regression_metrics(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
     found: _Metrics = {
         "rmse": partial(sk.root_mean_squared_error, y, prediction),
         "mae": partial(sk.mean_absolute_error, y, prediction),
@@ -96,7 +110,7 @@ def _regression(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
     return found
 
 
-def _forecast(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
+def _forecast_metrics(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
     found: _Metrics = {
         "rmse": partial(sk.root_mean_squared_error, y.ravel(), prediction.ravel()),
         "mae": partial(sk.mean_absolute_error, y, prediction),
@@ -106,7 +120,7 @@ def _forecast(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
     return found
 
 
-def _multilabel(positive: np.ndarray, chances: np.ndarray, threshold: float) -> _Metrics:
+def _multilabel_metrics(positive: np.ndarray, chances: np.ndarray, threshold: float) -> _Metrics:
     found: _Metrics = {"f1": partial(sk.f1_score, positive, chances >= threshold, average="macro", zero_division=0)}
     both = [k for k in range(positive.shape[1]) if 0 < positive[:, k].sum() < len(positive)]
     if both:
@@ -118,7 +132,7 @@ def _multilabel(positive: np.ndarray, chances: np.ndarray, threshold: float) -> 
     return found
 
 
-def _clustering(y: Labels | None, clusters: np.ndarray, space: np.ndarray | None) -> _Metrics:
+def _clustering_metrics(y: Labels | None, clusters: np.ndarray, space: np.ndarray | None) -> _Metrics:
     found: _Metrics = {}
     groups = pl.Series("group", y if y is not None else [None] * len(clusters))
     known = groups.is_not_null().to_numpy()
@@ -133,14 +147,14 @@ def _clustering(y: Labels | None, clusters: np.ndarray, space: np.ndarray | None
 
 
 def silhouette_rows(number: int) -> np.ndarray:
-    """Which of ``number`` rows a silhouette is computed on: a fixed sample."""
+    """Return the rows that a silhouette is computed on: a fixed sample of ``number`` rows."""
     return np.random.default_rng(0).permutation(number)[:SILHOUETTE_ROWS]
 
 
-def _two_classes(positive: np.ndarray, score: np.ndarray, threshold: float, *, anomaly: bool) -> _Metrics:
+def _binary_metrics(positive: np.ndarray, score: np.ndarray, threshold: float, *, anomaly: bool) -> _Metrics:
     decided = score >= threshold
     found: _Metrics = {
-        **ranking(positive, score),
+        **ranking_metrics(positive, score),
         "precision": partial(sk.precision_score, positive, decided, zero_division=0),
         "recall": partial(sk.recall_score, positive, decided, zero_division=0),
         "f1": partial(sk.f1_score, positive, decided, zero_division=0),
@@ -152,8 +166,8 @@ def _two_classes(positive: np.ndarray, score: np.ndarray, threshold: float, *, a
     return found
 
 
-def ranking(positive: np.ndarray, score: np.ndarray) -> _Metrics:
-    """The metrics that read a score's order alone; none where a class is missing."""
+def ranking_metrics(positive: np.ndarray, score: np.ndarray) -> _Metrics:
+    """Return the metrics that read a score's order alone; none if a class is missing."""
     if positive.all() or not positive.any():
         return {}
     return {
@@ -162,11 +176,11 @@ def ranking(positive: np.ndarray, score: np.ndarray) -> _Metrics:
     }
 
 
-def _multiclass(y: np.ndarray, chances: np.ndarray, classes: list[Any]) -> _Metrics:
-    # A class that came up after training was given no chance at all.
+def _multiclass_metrics(y: np.ndarray, chances: np.ndarray, classes: list[Any]) -> _Metrics:
+    # A class that appeared after training has probability 0.
     unseen = [c for c in dict.fromkeys(y.tolist()) if c not in classes]
     classes = [*classes, *unseen]
-    # Shares of 32 bits sum to 1 but for the last digits, which scikit-learn would remark on.
+    # float32 probabilities sum to 1 but for the last digits, which scikit-learn would warn about.
     shares = np.hstack([chances, np.zeros((len(chances), len(unseen)))]) / chances.sum(axis=1, keepdims=True)
     place = {c: i for i, c in enumerate(classes)}
     codes = np.array([place[v] for v in y.tolist()])
@@ -185,19 +199,21 @@ def _multiclass(y: np.ndarray, chances: np.ndarray, classes: list[Any]) -> _Metr
 
 
 def is_better(metric: str, value: float, than: float) -> bool:
-    """Strictly, in the metric's better direction."""
+    """Whether ``value`` is strictly better in the metric's direction."""
     return value > than if HIGHER_IS_BETTER[metric] else value < than
 
 
 def primary_metric(spec: ModelSpec, metrics: Collection[str]) -> str:
-    """The primary metric; of a clustering whose groups are not known (real data have no planted ones) the silhouette,
-    unless another metric is declared."""
+    """Return the primary metric.
+
+    A clustering without known groups (real data have none) uses the silhouette, unless it declares a metric.
+    """
     if spec.task == "clustering" and spec.metric is None and spec.primary_metric not in metrics:
         return "silhouette"
     return spec.primary_metric
 
 
 def beats_baseline(spec: ModelSpec, metrics: dict[str, float], baseline: dict[str, float]) -> bool:
-    """Whether the primary metric is strictly better than the baseline's; not where one of them lacks it."""
+    """Whether the primary metric is strictly better than the baseline's; False if either lacks it."""
     name = primary_metric(spec, metrics)
     return name in metrics and name in baseline and is_better(name, metrics[name], baseline[name])

@@ -1,4 +1,4 @@
-"""How much a model leans on each feature."""
+"""Feature importance: the share of each feature in a model's predictions."""
 
 from __future__ import annotations
 
@@ -9,37 +9,50 @@ from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.kinds import Model
 from karat.training.evaluation import evaluate, primary_metric
 
-#: Rows and repeats that a permutation is judged on: enough for an order, a fraction of a second for 30 features.
+#: Rows and repeats of a permutation: enough to order the features, a fraction of a second for 30 of them.
 ROWS, REPEATS = 400, 2
 
 
-def importances(model: Model, spec: ModelSpec, test: pl.DataFrame, y_test: pl.Series) -> dict[str, float]:
-    """Feature -> share, the greatest first: the kind's own importance where it has one (impurity, gain, coefficients);
-    else by how much the primary metric falls on test rows when the feature's values are shuffled among them (what
-    helps nothing is 0). Shares sum to 1, or are all 0 where nothing helps."""
+def feature_importance(model: Model, spec: ModelSpec, test: pl.DataFrame, y_test: pl.Series) -> dict[str, float]:
+    """Compute each feature's share, the greatest first.
+
+    A kind's own importance (impurity, gain, coefficients) is used if it has one. Else the share is permutation
+    importance
+    (Breiman, Random Forests, 2001): the loss in the primary metric when the feature's values are shuffled among test
+    rows.
+
+    Args:
+        model: The model.
+        spec: Its declaration.
+        test: Features of the test rows, ``(rows, features)``.
+        y_test: Their labels, ``(rows,)``.
+
+    Returns:
+        Shares by feature. They sum to 1, or are all 0 if no feature helps.
+    """
     shares = model.importance()
     if shares is None:
-        shares = _permuted(model, spec, test, y_test)
+        shares = _permutation_importance(model, spec, test, y_test)
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _permuted(model: Model, spec: ModelSpec, test: pl.DataFrame, y_test: pl.Series) -> dict[str, float]:
-    rows = _sample(y_test, spec)
+def _permutation_importance(model: Model, spec: ModelSpec, test: pl.DataFrame, y_test: pl.Series) -> dict[str, float]:
+    rows = _sample_rows(y_test, spec)
     X, y = model.encoder.encode(test[rows]), y_test.gather(rows)
     random = np.random.default_rng(spec.seed)
-    whole = _score(model, spec, X, y)
+    whole = _metric_score(model, spec, X, y)
     gain = np.zeros(X.shape[-1])
     for column in range(len(gain)):
         for _ in range(REPEATS):
             moved = X.copy()
             moved[..., column] = X[random.permutation(len(X)), ..., column]  # a sequence stays whole
-            gain[column] += (whole - _score(model, spec, moved, y)) / REPEATS
+            gain[column] += (whole - _metric_score(model, spec, moved, y)) / REPEATS
     gain = np.clip(np.nan_to_num(gain), 0, None)
     return dict(zip(model.feature_names, (gain / gain.sum() if gain.sum() else gain).tolist(), strict=True))
 
 
-def _score(model: Model, spec: ModelSpec, X: np.ndarray, y: pl.Series) -> float:
-    """The primary metric, greater is better."""
+def _metric_score(model: Model, spec: ModelSpec, X: np.ndarray, y: pl.Series) -> float:
+    """Return the primary metric, signed so that greater is better."""
     metric = primary_metric(spec, [])
     found = evaluate(
         spec.task,
@@ -54,8 +67,8 @@ def _score(model: Model, spec: ModelSpec, X: np.ndarray, y: pl.Series) -> float:
     return value if HIGHER_IS_BETTER[metric] else -value
 
 
-def _sample(y: pl.Series, spec: ModelSpec) -> np.ndarray:
-    """Row numbers, ascending: all, or ``ROWS`` of them; of a rare class (half of them at most) as many as there are."""
+def _sample_rows(y: pl.Series, spec: ModelSpec) -> np.ndarray:
+    """Return row numbers, ascending: all, or ``ROWS`` of them with up to half from the rarer class."""
     if len(y) <= ROWS:
         return np.arange(len(y))
     random = np.random.default_rng(spec.seed)

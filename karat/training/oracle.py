@@ -1,4 +1,4 @@
-"""What a sample's planted truth would have answered, for every row of a spine."""
+"""Oracle: predictions by the truth that a sample plants, for every row of a spine."""
 
 from __future__ import annotations
 
@@ -22,35 +22,47 @@ from karat.quality import origin
 from karat.training.train import TrainingResult
 from karat.training_sets.labels import label_spine
 
-#: The column of the answer.
-TRUTH = "karat_truth"
+#: Column of the oracle's predictions.
+ORACLE_COLUMN = "karat_truth"
 
 
 def oracle_predictions(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame) -> pl.Series | None:
-    """One answer a row of ``spine``, in its order: a number, or a list of them for a truth with ``expressions`` (a
-    struct for a forecast's windows); null where the truth has none. None for a model without a truth, and where there
-    is none because the rows are no sample's.
+    """Predict each row of ``spine`` by the declared truth.
 
-    An aggregate is evaluated as the label is, over the label's own window; a plain column is that of the row's own key
-    and day, of an event that of its whole key. Raises LabelNotFound for an expression that does not bind.
+    An aggregate is evaluated over the label's own window. A plain column is read from the row's own key and day; an
+    event's from its whole key.
+
+    Args:
+        project: The project.
+        spec: The model's declaration.
+        lake: The lake.
+        spine: Keys and times, ``(rows, columns)``.
+
+    Returns:
+        One prediction per row: a number, a list for a truth with ``expressions``, or a struct for a forecast; null
+        where
+        the truth has none. None if the model declares no truth, or its rows are no sample.
+
+    Raises:
+        LabelNotFound: The truth's expression does not bind.
     """
     truth = spec.truth
-    if truth is None or spec.label is None or not _is_there(project, spec, truth, lake):
+    if truth is None or spec.label is None or not _has_oracle(project, spec, truth, lake):
         return None
-    plain = _is_plain(truth, project.gold[truth.source])
+    plain = _is_row_expression(truth, project.gold[truth.source])
     label = spec.label.model_copy(
         update={
-            "name": TRUTH,
+            "name": ORACLE_COLUMN,
             "source": truth.source,
-            "expression": _alone(truth) if plain else _written(truth),
+            "expression": _single_row_sql(truth) if plain else _oracle_sql(truth),
             "expressions": {},
             "where": truth.where,
             "default": None,
             "columns": truth.columns or spec.label.columns,
-            **(_of_its_row(spec.label, by_event=project.tables[spec.spine_table].by_event) if plain else {}),
+            **(_own_window(spec.label, by_event=project.tables[spec.spine_table].by_event) if plain else {}),
         }
     )
-    # A truth with several answers is one list here, so that no task needs its own way.
+    # A truth with several expressions is one list here, so that no task needs its own way.
     whole = spec.task == "forecast" and not plain and not truth.expressions
     asked = spec.model_copy(update={"label": label, "task": spec.task if whole else "regression"})
     try:
@@ -61,13 +73,17 @@ def oracle_predictions(project: Project, spec: ModelSpec, lake: Lake, spine: pl.
             where=error.where.replace("label.", "truth.", 1),
             remedy=error.remedy,
         ) from error
-    keys = [c for c in found.columns if c != TRUTH]
-    # An event that names no shop has a truth all the same: its own key finds it, and the shop is null on both sides.
-    return spine.select(keys).join(found, on=keys, how="left", nulls_equal=True, maintain_order="left")[TRUTH]
+    keys = [c for c in found.columns if c != ORACLE_COLUMN]
+    # nulls_equal: an event whose other keys are null still finds its truth by its own key.
+    return spine.select(keys).join(found, on=keys, how="left", nulls_equal=True, maintain_order="left")[ORACLE_COLUMN]
 
 
-def check_classes(spec: ModelSpec, labels: pl.Series) -> None:
-    """Raises DeclarationError where a class of the labels has no answer in a truth with ``expressions``."""
+def check_oracle_classes(spec: ModelSpec, labels: pl.Series) -> None:
+    """Check that the truth has an expression for each class.
+
+    Raises:
+        DeclarationError: A class of the labels has no expression.
+    """
     if spec.task != "multiclass" or spec.truth is None or not spec.truth.expressions:
         return
     for name in sorted(map(str, labels.drop_nulls().unique().to_list())):
@@ -79,9 +95,16 @@ def check_classes(spec: ModelSpec, labels: pl.Series) -> None:
             )
 
 
-def answers_of(trained: TrainingResult, truth: pl.Series) -> np.ndarray:
-    """The truth's answers as a model gives its own: (n,), or (n, parts) in the model's order; NaN where there is none.
-    Of a clustering any number a group."""
+def oracle_array(trained: TrainingResult, truth: pl.Series) -> np.ndarray:
+    """Convert the oracle's predictions to the model's shape and order.
+
+    Args:
+        trained: The trained model.
+        truth: The oracle's predictions, ``(rows,)``.
+
+    Returns:
+        ``(rows,)`` or ``(rows, parts)``; NaN where there is none. For a clustering any number per group.
+    """
     spec = trained.spec
     if spec.task == "clustering":
         return truth.rank("dense").cast(pl.Float64).fill_null(float("nan")).to_numpy()
@@ -90,52 +113,51 @@ def answers_of(trained: TrainingResult, truth: pl.Series) -> np.ndarray:
     if not isinstance(truth.dtype, pl.List | pl.Array):
         return truth.cast(pl.Float64).to_numpy()
     names = list(spec.truth.expressions) if spec.truth else []
-    wanted = _named_parts(spec, trained.model.classes)
+    wanted = _part_names(spec, trained.model.classes)
     width = len(names) or next((len(v) for v in truth.to_list() if v is not None), 1)
     rows = np.array([[np.nan] * width if v is None else v for v in truth.to_list()], dtype=float).reshape(-1, width)
     order = [names.index(name) for name in wanted if name in names]
     return rows[:, order] if order and len(order) == len(wanted) else rows
 
 
-def _named_parts(spec: ModelSpec, classes: Collection[Any]) -> list[str]:
+def _part_names(spec: ModelSpec, classes: Collection[Any]) -> list[str]:
     return [str(c) for c in classes] if spec.task == "multiclass" else list(spec.labelled.parts)
 
 
-def _is_there(project: Project, spec: ModelSpec, truth: Truth, lake: Lake) -> bool:
-    """A sample's truth says nothing about real rows that have replaced the sample."""
+def _has_oracle(project: Project, spec: ModelSpec, truth: Truth, lake: Lake) -> bool:
+    """Whether the truth has data and belongs to the rows: no sample's truth describes ingested rows."""
     name = project.gold_name(truth.source)
     rows = project.gold_name(project.tables[spec.spine_table].source)
     return lake.exists(name) and not (origin(lake, name) == "sample" and origin(lake, rows) == "ingest")
 
 
-def _of_its_row(label: Label, *, by_event: bool) -> dict[str, timedelta | None]:
-    """The window that holds the day of the row alone; the row of an event, or of a label without a horizon, is found
-    by its key."""
+def _own_window(label: Label, *, by_event: bool) -> dict[str, timedelta | None]:
+    """Return the window of the row's own day; events and labels without a horizon are found by their key."""
     if label.horizon is None or by_event:
         return {"horizon": None, "steps": None}
     return {"offset": timedelta(0), "horizon": DAY, "steps": None}
 
 
-def _written(truth: Truth) -> str:
+def _oracle_sql(truth: Truth) -> str:
     if truth.expression is not None:
         return truth.expression
     return f"[{', '.join(f'({e})::DOUBLE' for e in truth.expressions.values())}]"
 
 
-def _alone(truth: Truth) -> str:
-    """The value of the one row that there may be."""
-    several = "error('several rows of the truth share a key and a day: write an aggregate')"
-    return f"CASE WHEN count(*) = 1 THEN any_value({_written(truth)}) ELSE {several} END"
+def _single_row_sql(truth: Truth) -> str:
+    """Return SQL for the value of the only row; several rows raise an error."""
+    several = "error('several rows of the truth table share a key and a day: write an aggregate')"
+    return f"CASE WHEN count(*) = 1 THEN any_value({_oracle_sql(truth)}) ELSE {several} END"
 
 
-def _is_plain(truth: Truth, gold: GoldTable) -> bool:
-    """Whether the expression is of a row, and not an aggregate: only an aggregate can stand beside another one."""
+def _is_row_expression(truth: Truth, gold: GoldTable) -> bool:
+    """Whether the expression reads a row; only an aggregate can stand beside another aggregate."""
     empty = pl.from_arrow(gold.schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
     with connect() as connection:
         connection.register("gold", plain_times(empty))
         try:
-            connection.sql(f"SELECT ({_written(truth)}), count(*) FROM gold")
+            connection.sql(f"SELECT ({_oracle_sql(truth)}), count(*) FROM gold")
         except duckdb.Error as error:
             return "GROUP BY" in str(error)
     return False

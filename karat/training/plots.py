@@ -1,5 +1,7 @@
-"""Pictures of a trained model. Figures are made as objects, without pyplot's global state, so that threads and Ray
-tasks can draw side by side."""
+"""Plots of a trained model.
+
+Figures are objects, without pyplot's global state, so that threads and Ray tasks can plot in parallel.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,30 @@ from karat.training.train import TrainingResult
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#7F7F7F", "#009E73"
-MOST_POINTS, MOST_BARS, MOST_CLASSES = 3000, 20, 12
+MAX_POINTS, MAX_BARS, MAX_CLASSES = 3000, 20, 12
 
 
-def draw(trained: TrainingResult, folder: Path) -> list[Path]:
-    """Writes the PNG files that suit the model's task into ``folder``; returns their paths.
+def save_plots(trained: TrainingResult, folder: Path) -> list[Path]:
+    """Write the PNG files that suit the model's task.
 
     binary, anomaly: roc_pr.png; binary, multiclass: confusion_matrix.png; anomaly: scores.png; regression, forecast:
-    predictions.png (predicted against actual, and residuals); forecast: steps.png (the error of each step); multilabel:
-    labels.png; clustering: clusters.png (sizes, and the rows in two dimensions); all: feature_importance.png; models
-    that learn in rounds: learning_curve.png.
+    predictions.png (predicted against actual, and residuals); forecast: steps.png (error of each step); multilabel:
+    labels.png; clustering: clusters.png (sizes, and rows in two dimensions); all: feature_importance.png; kinds that
+    learn
+    in rounds: learning_curve.png.
+
+    Args:
+        trained: The trained model.
+        folder: The folder, created if missing.
+
+    Returns:
+        The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn: list[tuple[str, Callable[[TrainingResult], Figure]]] = [*_DRAWN[trained.model.task]]
-    drawn.append(("feature_importance", _importance))
+    drawn: list[tuple[str, Callable[[TrainingResult], Figure]]] = [*_PLOTS[trained.model.task]]
+    drawn.append(("feature_importance", _plot_importance))
     if trained.curve:
-        drawn.append(("learning_curve", _curve))
+        drawn.append(("learning_curve", _plot_curve))
     paths = []
     for name, make in drawn:
         paths.append(folder / f"{name}.png")
@@ -55,25 +65,25 @@ def _figure(trained: TrainingResult, title: str, panels: int = 1, size: tuple[fl
     return made
 
 
-def _of(axis: Axes) -> Figure:
+def _parent_figure(axis: Axes) -> Figure:
     figure = axis.get_figure()
     assert isinstance(figure, Figure)
     return figure
 
 
-def _judged(trained: TrainingResult) -> str:
-    return f"{trained.rows['test']:,} test rows" + (", planted anomalies" if trained.planted else "")
+def _test_row_count(trained: TrainingResult) -> str:
+    return f"{trained.rows['test']:,} test rows" + (", synthetic anomalies" if trained.planted else "")
 
 
-def _positive(trained: TrainingResult) -> np.ndarray:
+def _positive_rows(trained: TrainingResult) -> np.ndarray:
     y = trained.test_labels.to_numpy()
     made: np.ndarray = y == trained.model.classes[1] if trained.model.classes else y.astype(float) == 1
     return made
 
 
-def _roc_pr(trained: TrainingResult) -> Figure:
-    left, right = _figure(trained, f"ROC and precision-recall, {_judged(trained)}", panels=2, size=(10, 5.6))
-    positive, score = _positive(trained), trained.test_predictions
+def _plot_roc_pr(trained: TrainingResult) -> Figure:
+    left, right = _figure(trained, f"ROC and precision-recall, {_test_row_count(trained)}", panels=2, size=(10, 5.6))
+    positive, score = _positive_rows(trained), trained.test_predictions
     for axis in (left, right):
         axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
     if positive.any() and not positive.all():
@@ -87,16 +97,16 @@ def _roc_pr(trained: TrainingResult) -> Figure:
         left.plot(decided[~positive].mean(), decided[positive].mean(), "o", color=ORANGE, ms=7, label=at, zorder=3)
         if decided.any():
             right.plot(decided[positive].mean(), positive[decided].mean(), "o", color=ORANGE, ms=7, label=at, zorder=3)
-    _naive_curves(trained, positive, left, right)
+    _plot_baseline_curves(trained, positive, left, right)
     left.set(xlabel="false positive rate", ylabel="true positive rate (recall)", title="ROC")
     right.set(xlabel="recall", ylabel="precision", title="Precision-recall")
     for axis in (left, right):
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
-    return _of(left)
+    return _parent_figure(left)
 
 
-def _naive_curves(trained: TrainingResult, positive: np.ndarray, left: Axes, right: Axes) -> None:
-    """The baseline: a curve where it ranks the rows, else chance."""
+def _plot_baseline_curves(trained: TrainingResult, positive: np.ndarray, left: Axes, right: Axes) -> None:
+    """Plot the baseline: a curve if it ranks the rows, else chance."""
     score = trained.baseline_predictions
     style: dict[str, Any] = {"color": GREY, "lw": 1.5, "ls": "--"}
     if np.ptp(score) > 0 and positive.any() and not positive.all():
@@ -113,37 +123,37 @@ def _naive_curves(trained: TrainingResult, positive: np.ndarray, left: Axes, rig
     right.plot([0, 1], [share, share], **style, label=f"chance, average precision {share:.3f}")
 
 
-def _predictions(trained: TrainingResult) -> Figure:
-    left, right = _figure(trained, f"predictions of {_judged(trained)}", panels=2)
-    actual, predicted = _numbers(trained).ravel(), trained.test_predictions.ravel()
-    shown = np.random.default_rng(0).permutation(len(actual))[:MOST_POINTS]
+def _plot_predictions(trained: TrainingResult) -> Figure:
+    left, right = _figure(trained, f"predictions of {_test_row_count(trained)}", panels=2)
+    actual, predicted = _label_numbers(trained).ravel(), trained.test_predictions.ravel()
+    shown = np.random.default_rng(0).permutation(len(actual))[:MAX_POINTS]
     style: dict[str, Any] = {"s": 12, "alpha": 0.35, "color": BLUE, "edgecolors": "none"}
     left.scatter(actual[shown], predicted[shown], **style)
     ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
     left.plot(ends, ends, color=GREY, lw=1.2, ls="--", label="predicted = actual")
-    left.set(xlabel=f"actual {trained.test_labels.name}", ylabel="predicted", title=_short(trained))
+    left.set(xlabel=f"actual {trained.test_labels.name}", ylabel="predicted", title=_metric_title(trained))
     right.scatter(predicted[shown], (actual - predicted)[shown], **style)
     right.axhline(0, color=GREY, lw=1.2, ls="--")
     right.set(xlabel="predicted", ylabel="residual (actual - predicted)", title="Residuals")
-    if _is_wide(actual):
+    if _has_wide_range(actual):
         width = float(np.median(np.abs(actual[actual != 0])))
         left.set_xscale("symlog", linthresh=width)
         left.set_yscale("symlog", linthresh=width)
         right.set_xscale("symlog", linthresh=width)
         right.set_yscale("symlog", linthresh=width)
     left.legend(loc="upper left", frameon=False)
-    return _of(left)
+    return _parent_figure(left)
 
 
-def _numbers(trained: TrainingResult) -> np.ndarray:
-    """(n,) labels, or (n, parts)."""
+def _label_numbers(trained: TrainingResult) -> np.ndarray:
+    """Return labels, ``(rows,)`` or ``(rows, parts)``."""
     y = trained.test_labels
     return parts_of(y)[1] if isinstance(y.dtype, pl.Struct) else y.cast(float).to_numpy()
 
 
-def _steps(trained: TrainingResult) -> Figure:
-    (axis,) = _figure(trained, f"error of each step, {_judged(trained)}", size=(8, 4.4))
-    y = _numbers(trained)
+def _plot_steps(trained: TrainingResult) -> Figure:
+    (axis,) = _figure(trained, f"error of each step, {_test_row_count(trained)}", size=(8, 4.4))
+    y = _label_numbers(trained)
     for name, colour, found in (
         ("model", BLUE, trained.test_predictions),
         (trained.baseline_name, GREY, trained.baseline_predictions),
@@ -154,13 +164,13 @@ def _steps(trained: TrainingResult) -> Figure:
     axis.set(xlabel="step", ylabel="rmse")
     axis.set_ylim(bottom=0)
     axis.legend(frameon=False)
-    return _of(axis)
+    return _parent_figure(axis)
 
 
-def _labels(trained: TrainingResult) -> Figure:
-    """Each label's own ranking; of those that the test rows know both sides of."""
+def _plot_labels(trained: TrainingResult) -> Figure:
+    """Plot the ROC curve of each label that has both classes among the test rows."""
     names, y = parts_of(trained.test_labels)
-    (axis,) = _figure(trained, f"ROC of each label, {_judged(trained)}", size=(7, 5.4))
+    (axis,) = _figure(trained, f"ROC of each label, {_test_row_count(trained)}", size=(7, 5.4))
     for k, name in enumerate(names):
         if 0 < y[:, k].sum() < len(y):
             false, true, _ = sk.roc_curve(y[:, k], trained.test_predictions[:, k])
@@ -169,37 +179,37 @@ def _labels(trained: TrainingResult) -> Figure:
     axis.plot([0, 1], [0, 1], color=GREY, lw=1.5, ls="--", label="chance, AUC 0.500")
     axis.set(xlabel="false positive rate", ylabel="true positive rate (recall)", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     axis.legend(frameon=False)
-    return _of(axis)
+    return _parent_figure(axis)
 
 
-def _clusters(trained: TrainingResult) -> Figure:
-    left, right = _figure(trained, f"clusters of {_judged(trained)}", panels=2)
+def _plot_clusters(trained: TrainingResult) -> Figure:
+    left, right = _figure(trained, f"clusters of {_test_row_count(trained)}", panels=2)
     clusters, space = trained.test_predictions.astype(int), trained.model.space(trained.test)
     numbers, sizes = np.unique(clusters, return_counts=True)
     left.bar([str(n) for n in numbers], sizes, color=BLUE)
     left.set(xlabel="cluster", ylabel="rows", title="Sizes")
     _, _, axes = np.linalg.svd(space - space.mean(0), full_matrices=False)
     flat = (space - space.mean(0)) @ axes[:2].T
-    shown = np.random.default_rng(0).permutation(len(flat))[:MOST_POINTS]
+    shown = np.random.default_rng(0).permutation(len(flat))[:MAX_POINTS]
     second = flat[shown, 1] if flat.shape[1] > 1 else np.zeros(len(shown))
     right.scatter(flat[shown, 0], second, c=clusters[shown], cmap="tab10", s=12, alpha=0.6, edgecolors="none")
     right.set(xlabel="first principal component", ylabel="second", title="Rows")
-    return _of(left)
+    return _parent_figure(left)
 
 
-def _is_wide(values: np.ndarray) -> bool:
+def _has_wide_range(values: np.ndarray) -> bool:
     """Whether a few large values would squeeze all others into a corner."""
     size = np.abs(values[values != 0])
     return len(size) > 0 and size.max() > 50 * np.median(size)
 
 
-def _short(trained: TrainingResult) -> str:
+def _metric_title(trained: TrainingResult) -> str:
     name = trained.spec.primary_metric
     theirs = trained.baseline.get(name, float("nan"))
-    return f"{name} {trained.metrics[name]:.4g}; naive ({trained.baseline_name}) {theirs:.4g}"
+    return f"{name} {trained.metrics[name]:.4g}; baseline ({trained.baseline_name}) {theirs:.4g}"
 
 
-def _confusion(trained: TrainingResult) -> Figure:
+def _plot_confusion(trained: TrainingResult) -> Figure:
     labels = trained.test_labels.to_list()
     decided = trained.model.outputs(trained.test_predictions)["prediction"].tolist()
     names = sorted({*trained.model.classes, *labels}, key=lambda c: (c not in trained.model.classes, str(c)))
@@ -208,7 +218,7 @@ def _confusion(trained: TrainingResult) -> Figure:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(4.4 + 0.5 * len(names), 11.0)
     at = f" at threshold {trained.model.threshold:.3g}" if trained.model.task == "binary" else ""
-    (axis,) = _figure(trained, f"confusion{at}, {_judged(trained)}", size=(side + 1.6, side))
+    (axis,) = _figure(trained, f"confusion{at}, {_test_row_count(trained)}", size=(side + 1.6, side))
     axis.grid(False)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks, text = range(len(names)), [str(n) for n in names]
@@ -218,18 +228,18 @@ def _confusion(trained: TrainingResult) -> Figure:
     axis.set_xticklabels(
         text, rotation=45 if max(map(len, text)) > 6 else 0, ha="right" if max(map(len, text)) > 6 else "center"
     )
-    for row, column in np.ndindex(*counts.shape) if len(names) <= MOST_CLASSES else ():
+    for row, column in np.ndindex(*counts.shape) if len(names) <= MAX_CLASSES else ():
         colour = "white" if shares[row, column] > 0.55 else "black"
         told = f"{counts[row, column]:,}\n{shares[row, column]:.0%}"
         axis.text(column, row, told, ha="center", va="center", color=colour, fontsize=9)
-    bar = _of(axis).colorbar(image, ax=axis, shrink=0.8, format=PercentFormatter(1.0))
+    bar = _parent_figure(axis).colorbar(image, ax=axis, shrink=0.8, format=PercentFormatter(1.0))
     bar.set_label("share of the actual class")
-    return _of(axis)
+    return _parent_figure(axis)
 
 
-def _scores(trained: TrainingResult) -> Figure:
-    (axis,) = _figure(trained, f"anomaly scores, {_judged(trained)}", size=(8, 4.4))
-    positive, score = _positive(trained), trained.test_predictions
+def _plot_scores(trained: TrainingResult) -> Figure:
+    (axis,) = _figure(trained, f"anomaly scores, {_test_row_count(trained)}", size=(8, 4.4))
+    positive, score = _positive_rows(trained), trained.test_predictions
     edges = np.linspace(score.min(), score.max() + 1e-9, 40)
     for rows, colour, name in ((~positive, BLUE, "normal"), (positive, ORANGE, "anomalous")):
         if rows.any():
@@ -240,13 +250,13 @@ def _scores(trained: TrainingResult) -> Figure:
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.set(xlabel="score (greater: more anomalous)", ylabel="share of its rows")
     axis.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    return _of(axis)
+    return _parent_figure(axis)
 
 
-def _importance(trained: TrainingResult) -> Figure:
-    top = list(trained.importance.items())[:MOST_BARS][::-1]
+def _plot_importance(trained: TrainingResult) -> Figure:
+    top = list(trained.importance.items())[:MAX_BARS][::-1]
     own = trained.model.importance() is not None
-    how = "the model's own" if own else f"of what {trained.spec.primary_metric} loses when it is shuffled"
+    how = "the model's own importance" if own else f"of the loss in {trained.spec.primary_metric} when shuffled"
     of = f"top {len(top)} of {len(trained.importance)}" if len(top) < len(trained.importance) else f"{len(top)}"
     (axis,) = _figure(trained, f"feature importance, {of} features", size=(8, 1.5 + 0.27 * max(len(top), 4)))
     bars = axis.barh([name for name, _ in top], [share for _, share in top], color=BLUE, height=0.7)
@@ -255,10 +265,10 @@ def _importance(trained: TrainingResult) -> Figure:
     axis.set_xlim(0, max([share for _, share in top], default=0) * 1.12 or 1)
     axis.set_xlabel(f"share ({how})")
     axis.grid(False, axis="y")
-    return _of(axis)
+    return _parent_figure(axis)
 
 
-def _curve(trained: TrainingResult) -> Figure:
+def _plot_curve(trained: TrainingResult) -> Figure:
     (axis,) = _figure(trained, "learning curve", size=(8, 4.4))
     for (part, losses), colour in zip(trained.curve.items(), (BLUE, ORANGE, GREEN), strict=False):
         axis.plot(range(1, len(losses) + 1), losses, color=colour, lw=2, label=part)
@@ -268,15 +278,15 @@ def _curve(trained: TrainingResult) -> Figure:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="round", ylabel=trained.curve_metric)
     axis.legend(frameon=False)
-    return _of(axis)
+    return _parent_figure(axis)
 
 
-_DRAWN: dict[str, tuple[tuple[str, Callable[[TrainingResult], Figure]], ...]] = {
-    "regression": (("predictions", _predictions),),
-    "binary": (("roc_pr", _roc_pr), ("confusion_matrix", _confusion)),
-    "multiclass": (("confusion_matrix", _confusion),),
-    "multilabel": (("labels", _labels),),
-    "anomaly": (("roc_pr", _roc_pr), ("scores", _scores)),
-    "clustering": (("clusters", _clusters),),
-    "forecast": (("predictions", _predictions), ("steps", _steps)),
+_PLOTS: dict[str, tuple[tuple[str, Callable[[TrainingResult], Figure]], ...]] = {
+    "regression": (("predictions", _plot_predictions),),
+    "binary": (("roc_pr", _plot_roc_pr), ("confusion_matrix", _plot_confusion)),
+    "multiclass": (("confusion_matrix", _plot_confusion),),
+    "multilabel": (("labels", _plot_labels),),
+    "anomaly": (("roc_pr", _plot_roc_pr), ("scores", _plot_scores)),
+    "clustering": (("clusters", _plot_clusters),),
+    "forecast": (("predictions", _plot_predictions), ("steps", _plot_steps)),
 }

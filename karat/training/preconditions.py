@@ -1,4 +1,4 @@
-"""What is looked at before anything is learned: columns, labels, the numbers of rows."""
+"""Checks before any fit: columns, labels and numbers of rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from karat.errors import (
     UnusableLabel,
     did_you_mean,
 )
-from karat.training.split import TEST, TRAIN, describe
-from karat.training.synthetic_anomalies import knows_both
+from karat.training.split import TEST, TRAIN, split_counts
+from karat.training.synthetic_anomalies import has_both_classes
 
 
 def check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], target: str | None) -> None:
+    """Check that the training set has the features and the label.
+
+    Raises:
+        FeatureNotFound: There are no features, or the training set lacks one.
+        LabelNotFound: The task needs a label and none is given, or the training set lacks it.
+        LabelOverlapsFeatures: The label is a feature.
+    """
     if not features:
         raise FeatureNotFound(
-            f"model {spec.name!r} has no features", where=f"model {spec.name!r}, lookups", remedy="name some there"
+            f"model {spec.name!r} has no features", where=f"model {spec.name!r}, lookups", remedy="select features"
         )
     for name in features:
         if name not in frame.columns:
@@ -33,7 +40,7 @@ def check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str],
             )
     if target is None and spec.task not in UNSUPERVISED:
         raise LabelNotFound(
-            f"model {spec.name!r} is a {spec.task} model, and no label was given",
+            f"model {spec.name!r} is a {spec.task} model and has no label",
             where=f"model {spec.name!r}, label",
             remedy="declare one: label: {source: GOLD_TABLE, expression: SQL}",
         )
@@ -44,16 +51,23 @@ def check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str],
         )
     if target in features:
         raise LabelOverlapsFeatures(
-            f"{target!r} is the label of {spec.name!r} and one of its features",
+            f"{target!r} is both the label and a feature of {spec.name!r}",
             where=f"model {spec.name!r}, lookups",
-            remedy="take it out of the lookup's features with 'exclude'",
+            remedy="remove it from the lookup's features with 'exclude'",
         )
 
 
-def known_anomalies(
+def anomaly_label(
     spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
 ) -> tuple[str | None, list[str]]:
-    """The label to judge by, or None where the test rows don't tell normal from anomalous; with a warning."""
+    """Return the label that evaluates an anomaly model, and warnings.
+
+    Returns:
+        None as label if the test rows have no normal or no anomalous row.
+
+    Raises:
+        UnusableLabel: The label has values other than 0 and 1.
+    """
     if target is None or target not in frame.columns:
         return target, []
     known = frame[target].drop_nulls()
@@ -67,52 +81,61 @@ def known_anomalies(
             where=label_place(spec),
             remedy="write it as a condition, as in max(incident::int)",
         )
-    if knows_both(frame.filter(split == TEST)[target]):
+    if has_both_classes(frame.filter(split == TEST)[target]):
         return target, []
     return None, [
-        f"the label {target!r} knows no anomaly (or no normal row) among the test rows; the model was judged by "
-        "anomalies planted into them"
+        f"the label {target!r} marks no anomaly (or no normal row) among the test rows; the model was evaluated by "
+        "synthetic anomalies"
     ]
 
 
-def known_groups(
+def group_label(
     spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
 ) -> tuple[str | None, list[str]]:
-    """The label to judge a clustering by, or None where no test row's group is known; with a warning.
+    """Return the label that evaluates a clustering, and warnings.
 
-    Raises UnusableLabel where the declared metric needs groups.
+    Returns:
+        None as label if no test row has a known group.
+
+    Raises:
+        UnusableLabel: The declared metric needs groups.
     """
     if target is None or target not in frame.columns:
         return target, []
     tested = frame.filter(split == TEST)[target]
-    if tested.is_empty():  # which is told as what it is, and not as a matter of the label
+    if tested.is_empty():  # another check reports the empty test
         return None, []
-    if _known(tested).any():
+    if _value_mask(tested).any():
         return target, []
     if spec.metric == "adjusted_rand":
         raise UnusableLabel(
-            f"the label of {spec.name!r} knows no group among its {len(tested)} test rows, so that "
-            "adjusted_rand cannot be computed",
+            f"adjusted_rand cannot be computed: the label of {spec.name!r} names no group among its {len(tested)} "
+            "test rows",
             where=label_place(spec),
-            remedy="leave 'metric' out, and it is judged by its silhouette there; or split it otherwise "
-            "('split: {by: entity}')",
+            remedy="leave 'metric' out to use the silhouette, or split by entity ('split: {by: entity}')",
         )
-    return None, [f"the label {target!r} knows no group among the test rows; the model was judged by its silhouette"]
+    return None, [f"the label {target!r} names no group among the test rows; the model was evaluated by its silhouette"]
 
 
-def usable(
+def labelled_rows(
     spec: ModelSpec, frame: pl.DataFrame, target: str | None, split: pl.Series
 ) -> tuple[pl.DataFrame, pl.Series, list[str]]:
-    """The rows that have a label, their parts, and what was left out. Raises where too few are left."""
+    """Return the rows that have a label, their parts of the split, and warnings.
+
+    Raises:
+        EmptyTrainingSet: There are no rows, or none to train on.
+        TooFewRows: Fewer rows than ``minimum_rows``, or none to test on.
+        UnusableLabel: The label is infinite somewhere or null everywhere.
+    """
     if frame.is_empty():
         raise EmptyTrainingSet(
             f"the training set of {spec.name!r} has no rows",
             where=label_place(spec),
-            remedy="look at its label's expression and horizon, and at the spine table's rows",
+            remedy="check the label's expression and horizon, and the spine table's rows",
         )
     warnings: list[str] = []
     if target:
-        labelled = _labelled(spec, frame[target], split)
+        labelled = _has_label(spec, frame[target], split)
         if not labelled.all():
             warnings.append(f"{int((~labelled).sum())} of {frame.height} rows have no label and were left out")
         frame, split = frame.filter(labelled), split.filter(labelled)
@@ -120,8 +143,8 @@ def usable(
     return frame, split, warnings
 
 
-def _labelled(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
-    # These learn without labels; only where they are judged do they need them.
+def _has_label(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
+    # Unsupervised models need labels for the test rows alone.
     needed = split == TEST if spec.task in UNSUPERVISED else pl.repeat(True, len(label), eager=True)
     parts = label.struct.unnest().get_columns() if isinstance(label.dtype, pl.Struct) else [label]
     infinite = sum(int(part.is_infinite().sum()) for part in parts if part.dtype.is_float())
@@ -131,31 +154,31 @@ def _labelled(spec: ModelSpec, label: pl.Series, split: pl.Series) -> pl.Series:
             where=label_place(spec),
             remedy="guard the divisions in its expression, as in x / nullif(y, 0)",
         )
-    whole = known_labels(label)
+    whole = label_mask(label)
     if not (whole & needed).any():
         raise UnusableLabel(
             f"the label of {spec.name!r} is null in all {len(label)} rows",
             where=label_place(spec),
-            remedy="look at its expression, and whether its horizon is over for any row",
+            remedy="check the label's expression, and whether its horizon is over for any row",
         )
     return ~needed | whole
 
 
 def label_place(spec: ModelSpec) -> str:
-    """Where a label is declared, for messages."""
+    """Return where the label is declared, for messages."""
     if spec.label is None:
         return f"model {spec.name!r}"
     return f"model {spec.name!r}, label.expression {spec.label.written!r} over {spec.label.source!r}"
 
 
-def known_labels(label: pl.Series) -> pl.Series:
-    """Which rows have a label: all its parts, neither null nor NaN."""
+def label_mask(label: pl.Series) -> pl.Series:
+    """Return which rows have a label, ``(rows,)``: all its parts, neither null nor NaN."""
     parts = label.struct.unnest().get_columns() if isinstance(label.dtype, pl.Struct) else [label]
-    known = pl.DataFrame([_known(part).alias(str(k)) for k, part in enumerate(parts)])
+    known = pl.DataFrame([_value_mask(part).alias(str(k)) for k, part in enumerate(parts)])
     return known.select(pl.all_horizontal(pl.all()).alias("known")).to_series()
 
 
-def _known(part: pl.Series) -> pl.Series:
+def _value_mask(part: pl.Series) -> pl.Series:
     known = part.is_not_null()
     return known & part.is_not_nan().fill_null(False) if part.dtype.is_float() else known
 
@@ -163,35 +186,38 @@ def _known(part: pl.Series) -> pl.Series:
 def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
     if not (split == TRAIN).any():
         raise EmptyTrainingSet(
-            f"the split of {spec.name!r} leaves no rows to learn from: {describe(split, spec)}",
+            f"the split of {spec.name!r} leaves no training rows: {split_counts(split, spec)}",
             where=f"model {spec.name!r}, split",
-            remedy="shorten the label's horizon, take a smaller 'split.test', or gather more days",
+            remedy="shorten the label's horizon, set a smaller 'split.test', or collect more days",
         )
     if not (split == TEST).any():
         raise TooFewRows(
-            f"the split of {spec.name!r} leaves no rows for the test: {describe(split, spec)}",
+            f"the split of {spec.name!r} leaves no test rows: {split_counts(split, spec)}",
             where=f"model {spec.name!r}, split",
-            remedy="take a larger 'split.test', or gather more rows",
+            remedy="set a larger 'split.test', or collect more rows",
         )
-    # Rows in the gap before the test serve nobody.
-    of_use = int(split.is_in([TRAIN, TEST]).sum())
-    if of_use < spec.minimum_rows:
+    usable = int(split.is_in([TRAIN, TEST]).sum())
+    if usable < spec.minimum_rows:
         raise TooFewRows(
-            f"model {spec.name!r} has {of_use} rows of use, fewer than its minimum of {spec.minimum_rows}: "
-            f"{describe(split, spec)}",
+            f"model {spec.name!r} has {usable} training and test rows, fewer than its minimum of {spec.minimum_rows}: "
+            f"{split_counts(split, spec)}",
             where=f"model {spec.name!r}, minimum_rows",
-            remedy="gather more rows, or lower 'minimum_rows' in its declaration",
+            remedy="collect more rows, or lower 'minimum_rows' in the declaration",
         )
 
 
 def check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, target: str | None) -> None:
-    """What can be learned from, and what the primary metric can be computed on."""
+    """Check that the label can be learned and that the primary metric can be computed.
+
+    Raises:
+        UnusableLabel: The label has a single value, or a class has no test rows.
+    """
     if target is None or spec.task in UNSUPERVISED:
         return
     if spec.task == "multilabel":
-        _check_each(spec, learned[target])
+        _check_multilabel(spec, learned[target])
         return
-    parts = [("rows to learn from", learned)]
+    parts = [("training rows", learned)]
     if spec.task == "binary" and spec.primary_metric in ("roc_auc", "average_precision"):
         parts.append(("test rows", test))
     for what, rows in parts:
@@ -199,33 +225,33 @@ def check_label(spec: ModelSpec, learned: pl.DataFrame, test: pl.DataFrame, targ
             raise UnusableLabel(
                 f"the label of {spec.name!r} has a single value, {rows[target][0]!r}, in all {rows.height} {what}",
                 where=label_place(spec),
-                remedy="look at its expression; or gather more rows, or split them otherwise ('split: {by: entity}')",
+                remedy="check the label's expression, collect more rows, or split by entity ('split: {by: entity}')",
             )
     if spec.task == "multiclass" and spec.primary_metric == "roc_auc":
         _check_every_class(spec, learned[target], test[target])
 
 
 def _check_every_class(spec: ModelSpec, learned: pl.Series, test: pl.Series) -> None:
-    """roc_auc holds each class against the rest, so that every class must be among the test rows."""
+    """Check that every class is among the test rows: roc_auc compares each class with the rest."""
     missing = [c for c in learned.unique().sort().to_list() if c not in set(test.to_list())]
     if missing:
         shown = ", ".join(map(repr, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise UnusableLabel(
-            f"the label of {spec.name!r} has {'the class' if len(missing) == 1 else 'the classes'} {shown} among the "
-            f"rows to learn from and in none of the {len(test)} test rows, so that roc_auc cannot be computed",
+            f"roc_auc cannot be computed for {spec.name!r}: {'the class' if len(missing) == 1 else 'the classes'} "
+            f"{shown} of the training rows {'has' if len(missing) == 1 else 'have'} none of the {len(test)} test rows",
             where=label_place(spec),
-            remedy="choose a metric that does without ('metric: log_loss'), put rare classes together in its "
-            "expression, or give every class test rows: more rows, a larger 'split.test', or 'split: {by: entity}'",
+            remedy="choose another metric ('metric: log_loss'), merge rare classes in the label's expression, or give "
+            "every class test rows: more rows, a larger 'split.test', or 'split: {by: entity}'",
         )
 
 
-def _check_each(spec: ModelSpec, learned: pl.Series) -> None:
+def _check_multilabel(spec: ModelSpec, learned: pl.Series) -> None:
     for name in learned.struct.fields:
         part = learned.struct.field(name)
         if part.n_unique() == 1:
             raise UnusableLabel(
-                f"{name!r} of the labels of {spec.name!r} has a single value, {part[0]!r}, in all {len(part)} rows to "
-                "learn from",
+                f"the label {name!r} of {spec.name!r} has a single value, {part[0]!r}, in all {len(part)} training "
+                "rows",
                 where=label_place(spec),
-                remedy="look at its expression, gather more rows, or leave this label out",
+                remedy="check its expression, collect more rows, or leave this label out",
             )

@@ -1,7 +1,4 @@
-"""Why a model is not clearly better than its baseline, or stays far from the truth: what the figures say, in words.
-
-Every sentence states figures of the rows; none guesses at a cause that they do not show.
-"""
+"""Shortfall reasons: why a model misses a target of its gain report, as sentences with numbers from the rows."""
 
 from __future__ import annotations
 
@@ -11,117 +8,126 @@ import numpy as np
 import polars as pl
 
 from karat.declare.models import HIGHER_IS_BETTER
-from karat.training.gain_report import LINEAR, PERSISTENCE, WANTED, GainReport
+from karat.training.gain_report import LINEAR, MIN_ATTAINED, PERSISTENCE, GainReport
 from karat.training.train import TrainingResult
 
-#: Fewer test rows of the rarer class than this, and a ranking moves with each of them.
-FEW = 50
-#: A truth that gains less than this share of what could be gained over the baseline.
-NEAR = 0.2
-#: Mean labels further apart than this many standard deviations.
-SHIFTED = 0.25
-_RIVALS = {PERSISTENCE: "persistence", LINEAR: "a linear model of the same values"}
+#: With fewer test rows of the rarer class, each of them moves a ranking.
+MIN_RARE_ROWS = 50
+#: An oracle that gains less than this share of the possible gain leaves little to learn.
+MIN_ORACLE_SHARE = 0.2
+#: Means of training and test labels may differ by this many standard deviations.
+MAX_LABEL_SHIFT = 0.25
+_REFERENCE_NAMES = {PERSISTENCE: "persistence", LINEAR: "a linear model of the same values"}
 
 
-def shortfall_reasons(trained: TrainingResult, found: GainReport) -> Iterator[str]:
-    """One sentence each. The first ones say what does not hold, the others what the figures show about it."""
-    yield from _what(found)
-    shown = [*_noise(trained, found), *_few(trained), *_by_heart(trained, found), *_shifted(trained)]
-    lost = not all(rival.value > 0 for rival in found.reference_models.values())
-    yield from shown or ([] if lost else ["No reason shows in the figures: look at the features and the kind"])
+def shortfall_reasons(trained: TrainingResult, report: GainReport) -> Iterator[str]:
+    """Yield one sentence per reason: first the missed targets, then what the numbers show about them."""
+    yield from _unmet_targets(report)
+    reasons = [
+        *_oracle_reasons(trained, report),
+        *_rare_label_reasons(trained),
+        *_overfitting_reasons(trained, report),
+        *_label_shift_reasons(trained),
+    ]
+    unbeaten = not all(over.value > 0 for over in report.reference_models.values())
+    yield from reasons or ([] if unbeaten else ["The numbers show no reason: check the features and the kind"])
 
 
-def _what(found: GainReport) -> Iterator[str]:
-    gain, metric = found.gain, found.metric
-    of = f"{found.groups} {found.drawn} of the test"
+def _unmet_targets(report: GainReport) -> Iterator[str]:
+    gain, metric = report.gain, report.metric
+    clusters = f"{report.clusters} {report.cluster_unit} of the test rows"
     if not np.isfinite(gain.low):
-        yield f"The gain in {metric} over the baseline has no interval: too many draws of the {of} lack a class"
-    elif not gain.clear:
         yield (
-            f"The 95 % interval of the gain in {metric} over the baseline, {gain.low:.4g} to {gain.high:.4g}, is not "
-            f"clear of 0; it rests on {of}, on which a gain of less than {gain.value - gain.low:.4g} can't be told"
+            f"The gain in {metric} over the baseline has no confidence interval: too many resamples of the {clusters} "
+            "lack a class"
         )
-    attained = found.attained
-    if attained is not None and attained.value < WANTED:
-        within = attained.high >= WANTED
+    elif not gain.is_positive:
         yield (
-            f"It attains {attained.value:.0%} of the truth's gain, not {WANTED:.0%} (95 % interval {attained.low:.0%} "
-            f"to {attained.high:.0%}{', which holds it' if within else ''})"
+            f"The gain in {metric} over the baseline is not significant: its 95 % interval is {gain.low:.4g} to "
+            f"{gain.high:.4g}. {clusters} can't show a gain of less than {gain.value - gain.low:.4g}"
         )
-    for rival, over in found.reference_models.items():
+    attained = report.attained
+    if attained is not None and attained.value < MIN_ATTAINED:
+        within = attained.high >= MIN_ATTAINED
+        yield (
+            f"It attains {attained.value:.0%} of the oracle's gain; the target is {MIN_ATTAINED:.0%} (95 % interval "
+            f"{attained.low:.0%} to {attained.high:.0%}{', which includes the target' if within else ''})"
+        )
+    for name, over in report.reference_models.items():
         if not over.value > 0:
             yield (
-                f"It is no better than {_RIVALS[rival]} on the same rows: its gain in {metric} is {over.value:.4g} "
-                f"(95 % interval {over.low:.4g} to {over.high:.4g})"
+                f"It is no better than {_REFERENCE_NAMES[name]} on the same rows: its gain in {metric} is "
+                f"{over.value:.4g} (95 % interval {over.low:.4g} to {over.high:.4g})"
             )
 
 
-def _noise(trained: TrainingResult, found: GainReport) -> Iterator[str]:
-    """The planted truth says what of the label anybody could know."""
-    best = found.truth_gain
+def _oracle_reasons(trained: TrainingResult, report: GainReport) -> Iterator[str]:
+    """Yield what the oracle shows about the part of the label that can be predicted."""
+    best = report.oracle_gain
     if best is None:
         return
-    metric = found.metric
-    scores = f"{found.truth.get(metric, float('nan')):.4g} against the baseline's {trained.baseline[metric]:.4g}"
-    if best.high < 0 or found.gain.low > best.high:
-        yield f"The planted truth scores worse than it can: {metric} {scores}. Look at the truth's expression"
+    metric = report.metric
+    oracle = report.oracle_metrics.get(metric, float("nan"))
+    scores = f"{metric} {oracle:.4g} against the baseline's {trained.baseline[metric]:.4g}"
+    if best.high < 0 or report.gain.low > best.high:
+        yield f"The oracle scores worse than possible: {scores}. Check the truth's expression"
         return
-    share = _of_possible(trained, found)
-    little = share is not None and share < NEAR
-    rest = f", {share:.0%} of the way to a perfect score. The rest of the label is noise to everybody" if little else ""
-    if not best.clear:
+    share = _oracle_share(trained, report)
+    little = share is not None and share < MIN_ORACLE_SHARE
+    rest = f", {share:.0%} of the gain of a perfect prediction. The rest of the label is noise" if little else ""
+    if not best.is_positive:
         yield (
-            f"The planted truth itself is not clear of the baseline on these rows: {metric} {scores}, interval of its "
-            f"gain {best.low:.4g} to {best.high:.4g}{rest}"
+            f"The oracle itself is not significantly better than the baseline on these rows: {scores}, 95 % interval "
+            f"of its gain {best.low:.4g} to {best.high:.4g}{rest}"
         )
     elif little:
-        yield f"The planted truth itself scores close to the baseline: {metric} {scores}{rest}"
+        yield f"The oracle itself scores close to the baseline: {scores}{rest}"
 
 
-def _of_possible(trained: TrainingResult, found: GainReport) -> float | None:
-    """The truth's gain as a share of what a perfect answer would gain."""
-    assert found.truth_gain is not None
-    best = 1.0 if HIGHER_IS_BETTER[found.metric] else 0.0
-    possible = abs(best - trained.baseline[found.metric])
-    return found.truth_gain.value / possible if possible else None
+def _oracle_share(trained: TrainingResult, report: GainReport) -> float | None:
+    """Return the oracle's gain as a share of a perfect prediction's gain."""
+    assert report.oracle_gain is not None
+    best = 1.0 if HIGHER_IS_BETTER[report.metric] else 0.0
+    possible = abs(best - trained.baseline[report.metric])
+    return report.oracle_gain.value / possible if possible else None
 
 
-def _few(trained: TrainingResult) -> Iterator[str]:
+def _rare_label_reasons(trained: TrainingResult) -> Iterator[str]:
     task, labels = trained.spec.task, trained.test_labels
     if task == "multilabel":
         for name in labels.struct.fields:
             number = int((labels.struct.field(name) == 1).sum())
-            if min(number, len(labels) - number) < FEW:
+            if min(number, len(labels) - number) < MIN_RARE_ROWS:
                 yield f"Only {number} of {len(labels)} test rows have the label {name!r}"
     elif task in ("binary", "multiclass", "anomaly"):
         label, number = labels.value_counts(sort=True).row(-1)
-        if number < FEW:
+        if number < MIN_RARE_ROWS:
             yield f"Only {number} of {len(labels)} test rows have the rarest label {label!r}"
 
 
-def _by_heart(trained: TrainingResult, found: GainReport) -> Iterator[str]:
-    """Much better on the rows that it learned from: more than half of that gain is gone on the test rows."""
-    metric = found.metric
+def _overfitting_reasons(trained: TrainingResult, report: GainReport) -> Iterator[str]:
+    """Yield a reason if the test rows lose more than half of the training rows' gain."""
+    metric = report.metric
     known, test = trained.train_metrics.get(metric), trained.metrics.get(metric)
     base = trained.baseline.get(metric)
     if known is None or test is None or base is None:
         return
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
     if sign * (known - base) > 0 and sign * (test - base) < 0.5 * sign * (known - base):
-        yield f"It learned by heart: {metric} {known:.4g} on the rows it learned from, {test:.4g} on the test rows"
+        yield f"It overfits: {metric} {known:.4g} on the training rows, {test:.4g} on the test rows"
 
 
-def _shifted(trained: TrainingResult) -> Iterator[str]:
-    """The labels of the test rows are others than those of the rows learned from."""
+def _label_shift_reasons(trained: TrainingResult) -> Iterator[str]:
+    """Yield a reason if the labels of test and training rows differ in the mean."""
     task, before = trained.spec.task, trained.learned_labels
     if before is None or task not in ("binary", "regression"):
         return
-    learned, test = (_numbers(trained, y) for y in (before, trained.test_labels))
-    if abs(test.mean() - learned.mean()) > SHIFTED * learned.std():
+    learned, test = (_label_numbers(trained, y) for y in (before, trained.test_labels))
+    if abs(test.mean() - learned.mean()) > MAX_LABEL_SHIFT * learned.std():
         what = "The share of positives" if task == "binary" else "The mean label"
-        yield f"{what} is {learned.mean():.4g} in the rows learned from and {test.mean():.4g} in the test rows"
+        yield f"{what} is {learned.mean():.4g} in the training rows and {test.mean():.4g} in the test rows"
 
 
-def _numbers(trained: TrainingResult, y: pl.Series) -> np.ndarray:
+def _label_numbers(trained: TrainingResult, y: pl.Series) -> np.ndarray:
     found = (y == trained.model.classes[1]) if trained.spec.task == "binary" else y
     return found.cast(pl.Float64).to_numpy()

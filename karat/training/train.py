@@ -1,4 +1,4 @@
-"""From a training set to a model that is trained and judged."""
+"""Training of a model on a training set, and its evaluation on the test rows."""
 
 from __future__ import annotations
 
@@ -11,31 +11,46 @@ import polars as pl
 
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model, Report
-from karat.training.baseline import BaselineAnswer, baseline_prediction
-from karat.training.data_warnings import data_warnings, unseen
+from karat.training.baseline import BaselinePrediction, baseline_prediction
+from karat.training.data_warnings import data_warnings, unseen_value_warnings
 from karat.training.evaluation import evaluate
-from karat.training.importance import importances
-from karat.training.leakage_guard import doubt, refuse_perfect_score
-from karat.training.preconditions import check_columns, check_label, known_anomalies, known_groups, usable
+from karat.training.importance import feature_importance
+from karat.training.leakage_guard import perfect_score_warnings, refuse_perfect_score
+from karat.training.preconditions import anomaly_label, check_columns, check_label, group_label, labelled_rows
 from karat.training.reference_models import reference_models
 from karat.training.split import TEST, TRAIN
 from karat.training.synthetic_anomalies import plant_anomalies
 
-#: Of how many rows that were learned from ``train_metrics`` are at most: a share is known to within a percent then, and
-#: predicting all of them would take several times as long as the test rows do.
-MOST_LEARNED = 20_000
+#: ``train_metrics`` use at most this many rows: enough to know a share to within a percent, while predicting all rows
+#: would take several times as long as the test rows do.
+MAX_TRAIN_METRIC_ROWS = 20_000
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A trained model and what was found out about it.
+    """A trained model with its evaluation.
 
-    ``metrics`` and ``baseline`` are of the same test rows, ``train_metrics`` of the rows learned from (``MOST_LEARNED``
-    of them at most, drawn by the seed). ``test`` holds the features of the test rows and ``test_labels`` their labels,
-    as they were judged: of a detector without labels with its planted anomalies, and ``planted`` is True.
-    ``test_predictions`` and ``baseline_predictions`` are in their order, and those of the ``reference_models`` of
-    sequence kinds; ``test_rows`` are these rows whole, with keys and times, ``learned_labels`` the labels learned from.
-    ``curve`` is the loss ``curve_metric`` after each round, by part; empty without rounds.
+    Attributes:
+        spec: The model's declaration.
+        model: The fitted model.
+        metrics: Metrics on the test rows.
+        train_metrics: Metrics on the training rows, or on a sample of ``MAX_TRAIN_METRIC_ROWS``.
+        baseline: The baseline's metrics on the test rows.
+        baseline_name: The baseline's name.
+        importance: Each feature's share, the greatest first.
+        curve: The loss after each round, by part of the data; empty for kinds without rounds.
+        curve_metric: The loss in ``curve``.
+        parameters: The kind's parameters.
+        rows: Number of rows by part.
+        test: Features of the test rows, ``(rows, features)``; with synthetic anomalies if ``planted``.
+        test_labels: Labels of the test rows, ``(rows,)``.
+        test_predictions: Predictions on the test rows, ``(rows,)`` or ``(rows, outputs)``.
+        baseline_predictions: The baseline's predictions on the same rows.
+        planted: Whether the labels are synthetic anomalies.
+        test_rows: The test rows with keys and times, ``(rows, columns)``.
+        learned_labels: Labels of the training rows.
+        warnings: Messages about the data and the model.
+        reference_models: Predictions of the reference models, by name; only for kinds that read sequences.
     """
 
     spec: ModelSpec
@@ -57,7 +72,7 @@ class TrainingResult:
     test_rows: pl.DataFrame = field(repr=False)
     learned_labels: pl.Series | None = field(repr=False)
     warnings: list[str]
-    reference_models: dict[str, BaselineAnswer] = field(default_factory=dict, repr=False)
+    reference_models: dict[str, BaselinePrediction] = field(default_factory=dict, repr=False)
 
 
 def train(
@@ -71,15 +86,34 @@ def train(
     report: Report | None = None,
     time: str | None = None,
 ) -> TrainingResult:
-    """Fits ``spec``'s model on the rows that ``split`` marks "train", and judges it on those marked "test".
+    """Fit the model of ``spec`` on the training rows and evaluate it on the test rows.
 
-    ``label`` is what the model learns; rows without one are left out. An anomaly detector and a clustering learn from
-    every row without it. A detector is judged by ``evaluation_label`` (or ``label``: 0 or 1, null where not known)
-    where the test rows have both, else by anomalies planted into the test rows; a clustering by the groups that the
-    label names, where test rows have some, else by its silhouette. ``time`` is the column by which kinds that stop
-    early take the latest rows for it.
-    Raises, before any fit: FeatureNotFound, LabelNotFound, LabelOverlapsFeatures, EmptyTrainingSet, TooFewRows,
-    UnusableLabel; DeclarationError where the kind refuses the task or a parameter. After it: PerfectScore.
+    Rows without a label are left out. Anomaly models and clusterings learn from every row and read no label. An anomaly
+    model is evaluated by its label where the test rows have normal and anomalous ones, else by synthetic anomalies. A
+    clustering is evaluated by the groups that its label names where test rows have some, else by its silhouette.
+
+    Args:
+        spec: The model's declaration.
+        frame: The training set, ``(rows, columns)``.
+        features: Columns that the model reads, in order.
+        label: Column that the model learns.
+        split: "train", "gap" or "test" for each row, ``(rows,)``.
+        evaluation_label: Label of an anomaly model (0, 1 or null) or a clustering; ``label`` by default.
+        report: Called after each round.
+        time: Column that orders the rows; kinds that stop early validate on the latest.
+
+    Returns:
+        The model and its evaluation.
+
+    Raises:
+        FeatureNotFound: The training set lacks a feature.
+        LabelNotFound: The training set lacks the label.
+        LabelOverlapsFeatures: The label is a feature.
+        EmptyTrainingSet: No rows to train on.
+        TooFewRows: Fewer rows than ``minimum_rows``, or none to test on.
+        UnusableLabel: The label can't be learned or evaluated.
+        DeclarationError: The kind does not do the task, or has no such parameter.
+        PerfectScore: The model is perfect on the test rows, which means leakage.
     """
     model = Model(
         spec.kind,
@@ -91,71 +125,83 @@ def train(
     )
     unsupervised = spec.task in UNSUPERVISED
     known = (unsupervised and evaluation_label) or label
-    learned, test, (rows, test_rows), warnings = _parts(spec, frame, features, known, split)
-    warnings += [*data_warnings(learned[0]), *unseen(learned[0], test[0])]
+    learned, test, (rows, test_rows), warnings = _prepare_rows(spec, frame, features, known, split)
+    warnings += [*data_warnings(learned[0]), *unseen_value_warnings(learned[0], test[0])]
     model.fit(*learned, report=report, order=rows[time] if time else None)
-    warnings += [*model.encoder.warnings, *_positive_class(model)]
-    found = _judge(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
-    refuse_perfect_score(spec, found.metrics, learned, test)
-    return found
+    warnings += [*model.encoder.warnings, *_class_warnings(model)]
+    trained = _evaluate_model(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
+    refuse_perfect_score(spec, trained.metrics, learned, test)
+    return trained
 
 
-def judge_fitted(
+def evaluate_fitted(
     spec: ModelSpec,
-    model: Fitted,
+    model: FittedModel,
     frame: pl.DataFrame,
     *,
     features: Sequence[str],
     label: str | None,
     split: pl.Series,
 ) -> TrainingResult:
-    """What ``train`` says of its own model, of one that was fitted elsewhere: on the same test rows, against the same
-    baseline. Whether it has learned from these rows nobody can tell. Raises as ``train`` does."""
-    learned, test, (_, test_rows), warnings = _parts(spec, frame, features, label, split)
-    return _judge(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
+    """Evaluate a model that was fitted elsewhere as ``train`` evaluates its own: same test rows, same baseline.
+
+    Nobody can tell whether it has learned from the test rows. Arguments and errors are those of ``train``.
+    """
+    learned, test, (_, test_rows), warnings = _prepare_rows(spec, frame, features, label, split)
+    return _evaluate_model(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
 
 
-class Fitted(Protocol):
-    """What a model that was fitted elsewhere must be able to do."""
+class FittedModel(Protocol):
+    """Interface of a model that was fitted elsewhere."""
 
     task: str
     threshold: float
     classes: list[Any]
 
     @property
-    def feature_names(self) -> list[str]: ...
-    def predict(self, frame: pl.DataFrame) -> np.ndarray: ...
-    def importance(self) -> dict[str, float] | None: ...
+    def feature_names(self) -> list[str]:
+        """Columns that the model reads, in order."""
+
+    def predict(self, frame: pl.DataFrame) -> np.ndarray:
+        """Return predictions, ``(rows,)`` or ``(rows, outputs)``."""
+
+    def importance(self) -> dict[str, float] | None:
+        """Return each feature's share, or None if the estimator has none."""
 
 
 _Rows = tuple[pl.DataFrame, pl.Series | None]
 
 
-def _parts(
+def _prepare_rows(
     spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], label: str | None, split: pl.Series
 ) -> tuple[_Rows, _Rows, tuple[pl.DataFrame, pl.DataFrame], list[str]]:
-    """The rows to learn from, those to be judged on, both whole, and what is odd about them. An anomaly detector and a
-    clustering learn from every row, whatever its label."""
+    """Check the rows and return training and test rows: features and label, then whole rows, then warnings."""
     target = label
     warnings: list[str] = []
     if spec.task == "anomaly":
-        target, warnings = known_anomalies(spec, frame, label, split)
+        target, warnings = anomaly_label(spec, frame, label, split)
     elif spec.task == "clustering":
-        target, warnings = known_groups(spec, frame, label, split)
+        target, warnings = group_label(spec, frame, label, split)
     check_columns(spec, frame, features, target)
-    rows, parts, left_out = usable(spec, frame, target, split)
+    rows, parts, left_out = labelled_rows(spec, frame, target, split)
     learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
     check_label(spec, learned, test, target)
     both = ((part.select(features), part[target] if target else None) for part in (learned, test))
     return next(both), next(both), (learned, test), warnings + left_out
 
 
-def _judge(
-    spec: ModelSpec, model: Model | Fitted, learned: _Rows, test: _Rows, *, test_rows: pl.DataFrame, warnings: list[str]
+def _evaluate_model(
+    spec: ModelSpec,
+    model: Model | FittedModel,
+    learned: _Rows,
+    test: _Rows,
+    *,
+    test_rows: pl.DataFrame,
+    warnings: list[str],
 ) -> TrainingResult:
-    X, y = _labelled(test, spec)
+    X, y = _evaluation_rows(test, spec)
     prediction = model.predict(X)
-    metrics = _metrics(model, X, y, prediction)
+    metrics = _model_metrics(model, X, y, prediction)
     against = baseline_prediction(
         spec,
         learned[1],
@@ -164,17 +210,17 @@ def _judge(
         classes=model.classes,
         threshold=model.threshold,
         prediction=prediction,
-        space=_space(model, X),
+        space=_cluster_space(model, X),
     )
-    X_learned, y_learned = _labelled(_some(learned, spec.seed), spec)
+    X_learned, y_learned = _evaluation_rows(_sample_rows(learned, spec.seed), spec)
     return TrainingResult(
         spec=spec,
         model=model,
         metrics=metrics,
-        train_metrics=_metrics(model, X_learned, y_learned, model.predict(X_learned)),
+        train_metrics=_model_metrics(model, X_learned, y_learned, model.predict(X_learned)),
         baseline=against.metrics,
         baseline_name=against.name,
-        importance=importances(model, spec, X, y) if isinstance(model, Model) else _own_importance(model),
+        importance=feature_importance(model, spec, X, y) if isinstance(model, Model) else _fitted_importance(model),
         curve=model.kind.curve if isinstance(model, Model) else {},
         curve_metric=model.kind.curve_metric if isinstance(model, Model) else "",
         parameters=model.parameters if isinstance(model, Model) else {},
@@ -186,21 +232,21 @@ def _judge(
         planted=spec.task == "anomaly" and test[1] is None,
         test_rows=test_rows,
         learned_labels=learned[1],
-        warnings=warnings + doubt(spec, metrics, test[1]),
+        warnings=warnings + perfect_score_warnings(spec, metrics, test[1]),
         reference_models=reference_models(spec, model, learned, test) if isinstance(model, Model) else {},
     )
 
 
-def _some(rows: _Rows, seed: int) -> _Rows:
-    """All rows, or as many of them, drawn by chance, as say what the model scores on what it has learned."""
+def _sample_rows(rows: _Rows, seed: int) -> _Rows:
+    """Return all rows, or a seeded sample of ``MAX_TRAIN_METRIC_ROWS``."""
     X, y = rows
-    if X.height <= MOST_LEARNED:
+    if X.height <= MAX_TRAIN_METRIC_ROWS:
         return rows
-    chosen = np.sort(np.random.default_rng(seed).choice(X.height, MOST_LEARNED, replace=False))
+    chosen = np.sort(np.random.default_rng(seed).choice(X.height, MAX_TRAIN_METRIC_ROWS, replace=False))
     return X[chosen], None if y is None else y[chosen]
 
 
-def _labelled(rows: _Rows, spec: ModelSpec) -> tuple[pl.DataFrame, pl.Series]:
+def _evaluation_rows(rows: _Rows, spec: ModelSpec) -> tuple[pl.DataFrame, pl.Series]:
     X, y = rows
     if y is not None:
         return X, y
@@ -209,30 +255,32 @@ def _labelled(rows: _Rows, spec: ModelSpec) -> tuple[pl.DataFrame, pl.Series]:
     return plant_anomalies(X, seed=spec.seed)
 
 
-def _own_importance(model: Fitted) -> dict[str, float]:
-    """As the estimator has it; 0 throughout where it has none."""
+def _fitted_importance(model: FittedModel) -> dict[str, float]:
+    """Return the estimator's importance; 0 for every feature if it has none."""
     return model.importance() or dict.fromkeys(model.feature_names, 0.0)
 
 
-def _metrics(model: Model | Fitted, X: pl.DataFrame, y: pl.Series, prediction: np.ndarray) -> dict[str, float]:
+def _model_metrics(
+    model: Model | FittedModel, X: pl.DataFrame, y: pl.Series, prediction: np.ndarray
+) -> dict[str, float]:
     return evaluate(
         model.task,
         y,
         prediction,
         threshold=model.threshold,
         classes=model.classes or None,
-        space=_space(model, X),
+        space=_cluster_space(model, X),
     )
 
 
-def _space(model: Model | Fitted, X: pl.DataFrame) -> np.ndarray | None:
+def _cluster_space(model: Model | FittedModel, X: pl.DataFrame) -> np.ndarray | None:
     return model.space(X) if isinstance(model, Model) else None
 
 
-def _positive_class(model: Model) -> list[str]:
+def _class_warnings(model: Model) -> list[str]:
     if model.task != "binary" or not isinstance(model.classes[1], str):
         return []
     return [
-        f"the positive class is {model.classes[1]!r}, the last in order of {model.classes}; write the label as a "
+        f"the positive class is {model.classes[1]!r}, the last of {model.classes} in sort order; write the label as a "
         "condition to choose the other"
     ]

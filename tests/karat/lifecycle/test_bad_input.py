@@ -22,7 +22,7 @@ REFUSED = [
     ("next_week", {"label": {**OVER, "expression": "sum(ammount)"}}, LabelNotFound, "cannot be computed",
      "label.expression 'sum(ammount)'", "Did you mean 'amount'?"),
     ("next_week", {"label": {**OVER, "expression": "sum(amount)", "columns": {"customer": "buyer"}}}, LabelNotFound,
-     "has no column 'buyer'", "label.columns", "Known: "),
+     "is joined by 'buyer'", "label.columns", "Known: "),
     ("next_week", {"label": {**OVER, "expression": "sum(null::double)", "default": None}}, UnusableLabel,
      "is null in all", "label.expression", "label.default"),
     ("next_week", {"label": {**OVER, "expression": "sum(amount) / 0.0"}}, UnusableLabel,
@@ -30,18 +30,18 @@ REFUSED = [
     ("next_week", {"label": {**OVER, "expression": "'nan'::double", "default": None}}, UnusableLabel,
      "is null in all", "label.expression", "mend the expression"),
     ("next_week", {"label": {**OVER, "expression": "4.0", "default": 4}}, UnusableLabel,
-     "has a single value, 4", "label.expression", "look at its expression"),
+     "has a single value, 4", "label.expression", "expression"),
     ("next_week", {"label": {**OVER, "expression": "sum(amount)", "horizon": "90d"}}, EmptyTrainingSet,
      "no row of 'spend_features' has a label yet", "gold ends on", "shorten label.horizon"),
     ("next_week", {"minimum_rows": 100_000}, TooFewRows,
      "fewer than its minimum of 100000", "minimum_rows", "lower 'minimum_rows'"),
-    ("leaver", {"minimum_rows": 1000}, TooFewRows, "has 600 rows of use", "minimum_rows", "gather more rows"),
+    ("leaver", {"minimum_rows": 1000}, TooFewRows, "has 600 training and test", "minimum_rows", "collect more rows"),
     ("leaver", {"label": {"name": "leaves", "source": "members", "expression": "age > 500"}}, UnusableLabel,
-     "has a single value, False", "label.expression 'age > 500'", "look at its expression"),
+     "has a single value, False", "label.expression 'age > 500'", "check the label's expression"),
     ("leaver", {"task": "multilabel", "kind": "xgboost", "metric": None, "gates": {},
                 "label": {"name": "leaves", "source": "members",
                           "expressions": {"old": "(age > 60)::int", "older": "(age > 500)::int"}}},
-     UnusableLabel, "'older' of the labels", "label.expression", "leave this label out"),
+     UnusableLabel, "the label 'older' of", "label.expression", "leave this label out"),
 ]  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_what_is_odd_is_told_and_a_model_made(shop_gold: Project, lake: Lake, re
     moved = pl.when(pl.col("customer").is_in(test.implode())).then(pl.lit("Chur")).otherwise("city")
     lake.overwrite(people, lake.read(people).with_columns(city=moved))
     made = make_candidate(shop_gold, spec, lake, registry)
-    assert any(f"'city' has texts in {len(test)} of {len(test)} test rows" in w for w in made.warnings)
+    assert any(f"'city' has values in {len(test)} of {len(test)} test rows" in w for w in made.warnings)
     assert promote(shop_gold, spec, lake, registry, made.version).promoted
     scored = score_model(shop_gold, spec, lake, registry)
     assert scored.rows == 600

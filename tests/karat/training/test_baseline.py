@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from karat.declare import ModelSpec
 from karat.errors import DeclarationError
-from karat.training.baseline import BaselineAnswer, baseline_prediction
+from karat.training.baseline import BaselinePrediction, baseline_prediction
 
 TEST = pl.DataFrame({"before": [10.0, None, 30.0], "risk": [0.2, 0.4, 0.9]})
 
@@ -20,13 +20,13 @@ def spec_of(task: str, **more) -> ModelSpec:
     return ModelSpec(name="m", description="d", task=task, kind=kind, label=label, lookups=[{"table": "t"}], **more)
 
 
-def regression(strategy: str | None, **more) -> BaselineAnswer:
+def regression(strategy: str | None, **more) -> BaselinePrediction:
     spec = spec_of("regression", baseline={"strategy": strategy, **more})
     learned = pl.Series("y", [1.0, 2.0, 9.0])
     return baseline_prediction(spec, learned, TEST, pl.Series("y", [4.0, 5.0, 6.0]), classes=[], threshold=0.5)
 
 
-def binary(strategy: str | None, classes=(0, 1), metric: str | None = None, **more) -> BaselineAnswer:
+def binary(strategy: str | None, classes=(0, 1), metric: str | None = None, **more) -> BaselinePrediction:
     spec = spec_of("binary", metric=metric, baseline={"strategy": strategy, **more})
     off, on = classes
     learned, known = pl.Series("y", [on, off, off, off]), pl.Series("y", [off, off, on])

@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from karat.declare.models import METRICS
-from karat.training.bootstrap import figure, resample
-from karat.training.clustering_metrics import figure_of_clusters
+from karat.training.bootstrap import resample, resampled_metric
+from karat.training.clustering_metrics import resampled_clustering_metric
 from karat.training.evaluation import evaluate
 
 ROWS = 300
@@ -38,10 +38,10 @@ CASES = [(task, metric) for task in ("regression", "binary", "multiclass", "anom
 @pytest.mark.parametrize(("task", "metric"), CASES)
 def test_the_sums_give_the_metric_of_the_rows(task, metric):
     y, prediction, classes = drawn(task)
-    found = figure(task, metric, y, prediction, threshold=0.4, classes=classes)
+    found = resampled_metric(task, metric, y, prediction, threshold=0.4, classes=classes)
     expected = evaluate(task, y, prediction, threshold=0.4, classes=classes or None, only=metric)
     assert found is not None
-    assert found.of_all() == pytest.approx(expected[metric], rel=1e-9)
+    assert found.value() == pytest.approx(expected[metric], rel=1e-9)
 
 
 @pytest.mark.parametrize(("task", "metric"), CASES)
@@ -49,7 +49,7 @@ def test_a_resample_is_the_metric_of_the_rows_drawn(task, metric):
     """Each group's rows as often as the same draws say, handed to scikit-learn."""
     y, prediction, classes = drawn(task)
     groups = np.arange(ROWS) // 5
-    found = figure(task, metric, y, prediction, threshold=0.4, classes=classes)
+    found = resampled_metric(task, metric, y, prediction, threshold=0.4, classes=classes)
     values = resample([found], groups, resamples=4, seed=3)[:, 0]
     draws = np.random.default_rng(3).integers(0, 60, (4, 60), dtype=np.int32)
     for value, draw in zip(values, draws, strict=True):
@@ -61,16 +61,16 @@ def test_a_resample_is_the_metric_of_the_rows_drawn(task, metric):
 def test_several_parts_are_averaged_or_summed_up():
     random = np.random.default_rng(1)
     y, score = random.random((ROWS, 3)) < 0.3, random.random((ROWS, 3))
-    found = figure("multilabel", "average_precision", y, score, threshold=0.5)
-    assert found.of_all() == pytest.approx(sk.average_precision_score(y, score, average="macro"))
-    f1 = figure("multilabel", "f1", y, score, threshold=0.5)
-    assert f1.of_all() == pytest.approx(sk.f1_score(y, score >= 0.5, average="macro"))
+    found = resampled_metric("multilabel", "average_precision", y, score, threshold=0.5)
+    assert found.value() == pytest.approx(sk.average_precision_score(y, score, average="macro"))
+    f1 = resampled_metric("multilabel", "f1", y, score, threshold=0.5)
+    assert f1.value() == pytest.approx(sk.f1_score(y, score >= 0.5, average="macro"))
     steps, forecast = random.normal(size=(ROWS, 4)) + np.arange(5, 9), random.normal(size=(ROWS, 4)) + 6
-    r2 = figure("forecast", "r2", steps, forecast, threshold=0.5)
-    assert r2.of_all() == pytest.approx(sk.r2_score(steps, forecast, multioutput="variance_weighted"))
-    rmse = figure("forecast", "rmse", steps, forecast, threshold=0.5)
-    assert rmse.of_all() == pytest.approx(sk.root_mean_squared_error(steps.ravel(), forecast.ravel()))
-    assert figure("clustering", "silhouette", y, score, threshold=0.5) is None
+    r2 = resampled_metric("forecast", "r2", steps, forecast, threshold=0.5)
+    assert r2.value() == pytest.approx(sk.r2_score(steps, forecast, multioutput="variance_weighted"))
+    rmse = resampled_metric("forecast", "rmse", steps, forecast, threshold=0.5)
+    assert rmse.value() == pytest.approx(sk.root_mean_squared_error(steps.ravel(), forecast.ravel()))
+    assert resampled_metric("clustering", "silhouette", y, score, threshold=0.5) is None
 
 
 @pytest.mark.parametrize("agree", [0.0, 0.6, 1.0])
@@ -80,15 +80,15 @@ def test_clusters_are_sums_too(agree):
     groups = random.integers(0, 4, ROWS)
     clusters = np.where(random.random(ROWS) < agree, groups, random.integers(0, 3, ROWS)).astype(float)
     space, names = random.normal(size=(ROWS, 2)) + groups[:, None], pl.Series(groups).cast(pl.String)
-    found = figure_of_clusters("adjusted_rand", names, clusters, None)
-    assert found.of_all() == pytest.approx(sk.adjusted_rand_score(groups, clusters), abs=1e-12)
+    found = resampled_clustering_metric("adjusted_rand", names, clusters, None)
+    assert found.value() == pytest.approx(sk.adjusted_rand_score(groups, clusters), abs=1e-12)
     drawn = np.random.default_rng(3).integers(0, ROWS, (5, ROWS), dtype=np.int32)
     values = resample([found], np.arange(ROWS), resamples=5, seed=3)[:, 0]
     assert values == pytest.approx([sk.adjusted_rand_score(groups[d], clusters[d]) for d in drawn], abs=1e-12)
-    wide = figure_of_clusters("silhouette", names, clusters, space)
-    assert wide.of_all() == pytest.approx(sk.silhouette_score(space, clusters))
-    some = figure_of_clusters("adjusted_rand", names.scatter(range(40), None), clusters, None)
-    assert some.of_all() == pytest.approx(sk.adjusted_rand_score(groups[40:], clusters[40:]), abs=1e-12)
+    wide = resampled_clustering_metric("silhouette", names, clusters, space)
+    assert wide.value() == pytest.approx(sk.silhouette_score(space, clusters))
+    some = resampled_clustering_metric("adjusted_rand", names.scatter(range(40), None), clusters, None)
+    assert some.value() == pytest.approx(sk.adjusted_rand_score(groups[40:], clusters[40:]), abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
@@ -96,17 +96,17 @@ def test_many_places_are_cut_with_little_loss(metric):
     random = np.random.default_rng(2)
     y = random.random(40_000) < 0.3
     score = y + random.normal(size=40_000)
-    found = figure("binary", metric, y, score, threshold=0.5)
+    found = resampled_metric("binary", metric, y, score, threshold=0.5)
     assert found.columns.shape[1] <= 2 * 4096
     exact = evaluate("anomaly", y, score, only=metric)[metric]
-    assert found.of_all() == pytest.approx(exact, abs=1e-3)
+    assert found.value() == pytest.approx(exact, abs=1e-3)
 
 
 def test_the_interval_is_scipys():
     """Rows drawn one by one: the paired percentile interval of the field's own library."""
     y, model, _ = drawn("regression")
     baseline = np.full(ROWS, y.mean())
-    figures = [figure("regression", "rmse", y, p, threshold=0.5) for p in (model, baseline)]
+    figures = [resampled_metric("regression", "rmse", y, p, threshold=0.5) for p in (model, baseline)]
     values = resample(figures, np.arange(ROWS), resamples=4000, seed=0)
     ours = np.percentile(values[:, 1] - values[:, 0], [2.5, 97.5])
 
@@ -122,7 +122,9 @@ def test_the_interval_is_scipys():
 
 def test_resamples_without_a_class_are_told():
     y = np.array([True, False, False, False])
-    found = figure("binary", "roc_auc", y, np.array([0.9, 0.1, 0.2, 0.3]), threshold=0.5, classes=(False, True))
+    found = resampled_metric(
+        "binary", "roc_auc", y, np.array([0.9, 0.1, 0.2, 0.3]), threshold=0.5, classes=(False, True)
+    )
     values = resample([found], np.arange(4), resamples=200, seed=0)[:, 0]
     assert 0 < np.isnan(values).sum() < 200
     assert (values[np.isfinite(values)] == 1).all()

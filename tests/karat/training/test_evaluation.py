@@ -111,7 +111,7 @@ def test_clusters_are_judged_by_the_groups_that_are_known():
 
 def test_no_rows_have_no_metrics_and_unequal_rows_are_refused():
     assert evaluate("regression", [], np.zeros(0)) == {}
-    with pytest.raises(SignatureError, match="1 labels were given for 2 predictions"):
+    with pytest.raises(SignatureError, match="there are 1 labels for 2 predictions"):
         evaluate("regression", [1.0], np.zeros(2))
 
 

@@ -12,7 +12,7 @@ from karat.declare import ModelSpec
 from karat.errors import DeclarationError, TooFewRows, UnusableLabel
 from karat.training.bootstrap_clusters import bootstrap_clusters
 from karat.training.gain_report import GainReport
-from karat.training.oracle import TRUTH, check_classes
+from karat.training.oracle import ORACLE_COLUMN, check_oracle_classes
 from karat.training.significance import gain_significance
 from karat.training.train import TrainingResult, train
 
@@ -34,7 +34,7 @@ def world(task: str, *, entities: int = 400, days: int = 5, use: float = 1.0, no
             "other": random.normal(size=n),
             "regression": state + noise * random.normal(size=n),
             "binary": random.random(n) < chance,
-            TRUTH: state if task == "regression" else chance,
+            ORACLE_COLUMN: state if task == "regression" else chance,
         }
     )
 
@@ -59,15 +59,15 @@ def test_a_good_model_is_clear_of_its_baseline_and_near_the_truth(task):
     metric = trained.spec.primary_metric
     assert found.gain.value == pytest.approx(abs(trained.metrics[metric] - trained.baseline[metric]))
     assert 0 < found.gain.low < found.gain.value < found.gain.high
-    assert found.gain.clear
+    assert found.gain.is_positive
     assert found.attained is not None
-    assert found.truth_gain is not None
-    assert found.attained.value == pytest.approx(found.gain.value / found.truth_gain.value)
+    assert found.oracle_gain is not None
+    assert found.attained.value == pytest.approx(found.gain.value / found.oracle_gain.value)
     assert 0.6 < found.attained.low < found.attained.value < 1
-    assert found.why == ()
+    assert found.shortfall == ()
     logged = found.as_metrics()
     assert {f"{metric}_gain", f"{metric}_gain_low", f"{metric}_gain_high", f"truth_{metric}", "attained"} <= set(logged)
-    assert logged[f"truth_{metric}"] == found.truth[metric]
+    assert logged[f"truth_{metric}"] == found.oracle_metrics[metric]
 
 
 def test_entities_are_drawn_whole():
@@ -75,19 +75,19 @@ def test_entities_are_drawn_whole():
     once = world("regression", entities=150, days=1)
     copies = pl.concat([once] * 100)
     (_, one), (_, many) = judged(once), judged(copies)
-    assert (many.groups, many.drawn) == (50, "entities")
+    assert (many.clusters, many.cluster_unit) == (50, "entities")
     assert many.gain.high - many.gain.low == pytest.approx(one.gain.high - one.gain.low, rel=0.2)
     trained, _ = judged(copies)
     by_row = gain_significance(trained)
     assert by_row is not None
-    assert by_row.drawn == "rows"
+    assert by_row.cluster_unit == "rows"
     assert (many.gain.high - many.gain.low) > 5 * (by_row.gain.high - by_row.gain.low)
 
 
 def test_few_entities_are_cut_into_stretches_of_the_labels_length():
     rows = world("regression", entities=4, days=60)
     found = bootstrap_clusters(rows, entity=["entity"], time="day", horizon=timedelta(days=7))
-    assert (found.number, found.what) == (4 * 9, "stretches of 7 days of an entity")
+    assert (found.number, found.unit) == (4 * 9, "stretches of 7 days of an entity")
     firsts = (
         rows.with_columns(group=pl.Series(found.codes)).group_by("group").agg(pl.col("day").max() - pl.col("day").min())
     )
@@ -103,34 +103,34 @@ def test_a_handful_of_entities_is_too_few_for_an_interval():
     trained = train(spec, frame, features=["shown", "other"], label="regression", split=split)
     found = gain_significance(trained, entity=["entity"])
     assert found is not None
-    assert found.groups == 4
+    assert found.clusters == 4
     assert np.isnan([found.gain.low, found.gain.high]).all()
-    assert not found.gain.clear
+    assert not found.gain.is_positive
     assert f"{spec.primary_metric}_gain_low" not in found.as_metrics()
 
 
 def test_a_gain_that_may_be_chance_says_so():
     _, found = judged(world("regression", entities=60, use=0.02))
-    assert not found.gain.clear
-    assert "is not clear of 0; it rests on 20 entities of the test" in found.why[0]
-    assert "It attains" in found.why[1]
+    assert not found.gain.is_positive
+    assert "20 entities of the test rows can't show a gain" in found.shortfall[0]
+    assert "It attains" in found.shortfall[1]
 
 
 def test_a_label_of_noise_is_found_by_its_truth():
     _, found = judged(world("binary", noise=40.0), "binary")
-    assert not found.gain.clear
-    told = " ".join(found.why)
-    assert "The planted truth itself" in told
-    assert "noise to everybody" in told
+    assert not found.gain.is_positive
+    told = " ".join(found.shortfall)
+    assert "The oracle itself" in told
+    assert "is noise" in told
 
 
 def test_a_truth_that_is_worse_than_the_model_is_no_excuse():
-    frame = world("regression").with_columns((-pl.col(TRUTH)).alias(TRUTH))
+    frame = world("regression").with_columns((-pl.col(ORACLE_COLUMN)).alias(ORACLE_COLUMN))
     _, found = judged(frame)
-    assert found.gain.clear
+    assert found.gain.is_positive
     assert found.attained is None
-    assert "Look at the truth's expression" in " ".join(found.why)
-    assert "noise" not in " ".join(found.why)
+    assert "Check the truth's expression" in " ".join(found.shortfall)
+    assert "noise" not in " ".join(found.shortfall)
 
 
 def test_few_positives_and_shifted_labels_are_counted():
@@ -139,29 +139,29 @@ def test_few_positives_and_shifted_labels_are_counted():
     trained, found = judged(rare, "binary")
     positives = int(trained.test_labels.sum())
     assert any(
-        f"Only {positives} of {trained.rows['test']} test rows have the rarest label True" in w for w in found.why
+        f"Only {positives} of {trained.rows['test']} test rows have the rarest label True" in w for w in found.shortfall
     )
     moved = frame.with_columns(binary=pl.col("binary") | ((pl.col("entity") % 3 == 0) & (pl.col("entity") % 2 == 0)))
     _, found = judged(moved, "binary")
-    assert any(w.startswith("The share of positives is") for w in found.why)
+    assert any(w.startswith("The share of positives is") for w in found.shortfall)
 
 
 def test_what_it_learned_by_heart_is_told():
     frame = world("regression", entities=90, use=0.0)
     parameters = {"max_iter": 300, "min_samples_leaf": 1, "learning_rate": 0.3, "early_stopping": False}
     _, found = judged(frame, kind="gradient_boosting", parameters=parameters)
-    assert any(w.startswith("It learned by heart: rmse") for w in found.why)
+    assert any(w.startswith("It overfits: rmse") for w in found.shortfall)
 
 
 def test_the_truth_is_asked_only_where_it_says_something():
     frame = world("regression")
-    half = frame.with_columns(pl.when(pl.col("entity") % 2 == 0).then(TRUTH).alias(TRUTH))
+    half = frame.with_columns(pl.when(pl.col("entity") % 2 == 0).then(ORACLE_COLUMN).alias(ORACLE_COLUMN))
     (_, whole), (_, part) = judged(frame), judged(half)
     assert part.gain == whole.gain
     assert part.attained is not None
     assert 0.5 < part.attained.value < 1
-    _, without = judged(frame.drop(TRUTH))
-    assert (without.truth, without.attained, without.gain) == ({}, None, whole.gain)
+    _, without = judged(frame.drop(ORACLE_COLUMN))
+    assert (without.oracle_metrics, without.attained, without.gain) == ({}, None, whole.gain)
 
 
 def test_the_same_rows_give_the_same_interval():
@@ -186,10 +186,10 @@ def judge_by_entity(
 
 def test_several_labels_are_judged_together_and_find_their_truths_by_name():
     frame, random = world("regression", seed=2), np.random.default_rng(2)
-    chances = {name: 1 / (1 + np.exp(-2 * frame[TRUTH].to_numpy() + k)) for k, name in enumerate("abc")}
+    chances = {name: 1 / (1 + np.exp(-2 * frame[ORACLE_COLUMN].to_numpy() + k)) for k, name in enumerate("abc")}
     labels = pl.DataFrame({n: (random.random(frame.height) < chance) * 1.0 for n, chance in chances.items()})
     turned = np.stack([chances[name] for name in "cba"], axis=1)
-    frame = frame.with_columns(labels.to_struct("labels"), pl.Series(TRUTH, turned.tolist()))
+    frame = frame.with_columns(labels.to_struct("labels"), pl.Series(ORACLE_COLUMN, turned.tolist()))
     own = spec_of(
         "multilabel",
         "random_forest",
@@ -199,7 +199,7 @@ def test_several_labels_are_judged_together_and_find_their_truths_by_name():
     )
     trained, found = judge_by_entity(own, frame, "labels")
     assert found.gain.value == pytest.approx(trained.metrics["roc_auc"] - trained.baseline["roc_auc"], abs=1e-3)
-    assert found.gain.clear
+    assert found.gain.is_positive
     assert found.attained is not None
     assert 0.6 < found.attained.low < found.attained.value < 1
     assert set(found.intervals) == set(trained.metrics)
@@ -209,23 +209,23 @@ def test_several_labels_are_judged_together_and_find_their_truths_by_name():
 
 def test_classes_find_their_truth_by_name():
     frame, random = world("binary", seed=4), np.random.default_rng(4)
-    chance, names = frame[TRUTH].to_numpy(), ("zulu", "alpha", "mike")
+    chance, names = frame[ORACLE_COLUMN].to_numpy(), ("zulu", "alpha", "mike")
     shares = np.stack([0.7 * chance, np.full(len(chance), 0.3), 0.7 * (1 - chance)], axis=1)
     drawn = (random.random(len(chance))[:, None] > shares.cumsum(axis=1)).sum(axis=1)
-    frame = frame.with_columns(pl.Series("named", np.array(names)[drawn]), pl.Series(TRUTH, shares.tolist()))
+    frame = frame.with_columns(pl.Series("named", np.array(names)[drawn]), pl.Series(ORACLE_COLUMN, shares.tolist()))
     own = spec_of("multiclass", "logistic_regression", truth={"source": "g", "expressions": dict.fromkeys(names, "1")})
     _, found = judge_by_entity(own, frame, "named")
-    assert found.gain.clear
+    assert found.gain.is_positive
     assert found.attained is not None
     assert 0.6 < found.attained.value < 1
-    check_classes(own, frame["named"])
+    check_oracle_classes(own, frame["named"])
     fewer = spec_of(
         "multiclass", "logistic_regression", truth={"source": "g", "expressions": {"zulu": "1", "mik": "1"}}
     )
     with pytest.raises(DeclarationError, match="no expression for the class 'alpha'"):
-        check_classes(fewer, frame["named"])
+        check_oracle_classes(fewer, frame["named"])
     with pytest.raises(DeclarationError, match=r"'mike'[^D]*Did you mean 'mik'"):
-        check_classes(fewer, frame["named"].filter(frame["named"] != "alpha"))
+        check_oracle_classes(fewer, frame["named"].filter(frame["named"] != "alpha"))
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -233,7 +233,9 @@ def test_a_detector_is_judged_on_known_or_on_planted_anomalies(known):
     frame, random = world("regression", seed=5), np.random.default_rng(5)
     odd = random.random(frame.height) < 0.05
     moved = frame["shown"].to_numpy() + 6 * odd * random.normal(size=frame.height)
-    frame = frame.with_columns(pl.Series("shown", moved), pl.Series("odd", odd), pl.Series(TRUTH, odd * 0.8 + 0.1))
+    frame = frame.with_columns(
+        pl.Series("shown", moved), pl.Series("odd", odd), pl.Series(ORACLE_COLUMN, odd * 0.8 + 0.1)
+    )
     own = spec_of("anomaly", "isolation_forest", parameters={"n_estimators": 50})
     trained, found = judge_by_entity(own, frame, None, evaluation_label="odd" if known else None)
     assert trained.planted is not known
@@ -241,8 +243,8 @@ def test_a_detector_is_judged_on_known_or_on_planted_anomalies(known):
     assert found.gain.value == pytest.approx(
         trained.metrics["average_precision"] - trained.baseline["average_precision"]
     )
-    assert found.gain.clear
-    assert (found.attained is None) is not known or found.truth
+    assert found.gain.is_positive
+    assert (found.attained is None) is not known or found.oracle_metrics
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -254,11 +256,11 @@ def test_a_clustering_is_judged_by_its_groups_or_by_its_silhouette(known):
     )
     more = {} if known else {"label": None}
     own = spec_of("clustering", "kmeans", parameters={"n_clusters": 3, "n_init": 2}, **more)
-    frame = frame.drop(TRUTH)
+    frame = frame.drop(ORACLE_COLUMN)
     trained, found = judge_by_entity(own, frame, None, evaluation_label="group" if known else None)
     assert found.metric == ("adjusted_rand" if known else "silhouette")
     assert found.gain.value == pytest.approx(trained.metrics[found.metric] - trained.baseline[found.metric])
-    assert found.gain.clear
+    assert found.gain.is_positive
     assert f"{found.metric}_gain_low" in found.as_metrics()
 
 
@@ -268,25 +270,25 @@ def test_a_clustering_whose_test_rows_have_no_known_group_is_judged_by_its_silho
     group = random.integers(0, 3, 300)[frame["entity"].to_numpy()]
     frame = frame.with_columns(shown=pl.Series(2.5 * group + random.normal(size=frame.height)), group=pl.Series(group))
     told = pl.when((pl.col("entity") % 3 != 0) & somewhere).then("group")
-    frame = frame.with_columns(group=told).drop(TRUTH)
+    frame = frame.with_columns(group=told).drop(ORACLE_COLUMN)
     own = spec_of("clustering", "kmeans", parameters={"n_clusters": 3, "n_init": 2})
     trained, found = judge_by_entity(own, frame, None, evaluation_label="group")
     assert found.metric == "silhouette"
-    assert found.gain.clear
+    assert found.gain.is_positive
     assert trained.rows["test"] == 200
-    assert "the label 'group' knows no group among the test rows; the model was judged by its silhouette" in (
+    assert "the label 'group' names no group among the test rows; the model was evaluated by its silhouette" in (
         trained.warnings
     )
-    with pytest.raises(UnusableLabel, match="among its 200 test rows, so that adjusted_rand"):
+    with pytest.raises(UnusableLabel, match="names no group among its 200 test rows"):
         judge_by_entity(own.model_copy(update={"metric": "adjusted_rand"}), frame, None, evaluation_label="group")
-    with pytest.raises(TooFewRows, match="no rows for the test"):
+    with pytest.raises(TooFewRows, match="no test rows"):
         judge_by_entity(own, frame.with_columns(entity=pl.lit(1)), None, evaluation_label="group")
 
 
 def test_clusters_that_are_drawn_at_random_gain_nothing():
     frame, random = world("regression", entities=300, days=2, seed=6), np.random.default_rng(6)
-    frame = frame.drop(TRUTH).with_columns(group=pl.Series(random.integers(0, 3, frame.height)))
+    frame = frame.drop(ORACLE_COLUMN).with_columns(group=pl.Series(random.integers(0, 3, frame.height)))
     own = spec_of("clustering", "kmeans", parameters={"n_clusters": 3, "n_init": 2})
     _, found = judge_by_entity(own, frame, None, evaluation_label="group")
-    assert not found.gain.clear
-    assert "The 95 % interval of the gain in adjusted_rand" in found.why[0]
+    assert not found.gain.is_positive
+    assert "The gain in adjusted_rand over the baseline is not significant" in found.shortfall[0]

@@ -19,7 +19,7 @@ from karat.declare.models import Baseline
 from karat.kinds import Model
 from karat.lake import Lake
 from karat.names import TableName
-from karat.training.oracle import TRUTH
+from karat.training.oracle import ORACLE_COLUMN
 from karat.training.reference_models import reference_models
 from karat.training.significance import gain_significance
 from karat.training.train import train
@@ -55,7 +55,7 @@ def series(lake: Lake, *, walk: bool = False, seed: int = 0) -> pl.DataFrame:
     after = np.minimum(day[:, None] + np.arange(1, AHEAD + 1), DAYS - 1)
     ahead = pl.DataFrame(values[unit[:, None], after], schema=[f"step_{k + 1}" for k in range(AHEAD)])
     spine = measured.select("unit", "day").with_columns(
-        *ahead, ahead.to_struct("ahead"), pl.Series(TRUTH, (level[unit, day][:, None] + weekly[after]).tolist())
+        *ahead, ahead.to_struct("ahead"), pl.Series(ORACLE_COLUMN, (level[unit, day][:, None] + weekly[after]).tolist())
     )
     lookup = FeatureLookup(str(TABLE), None, "unit", "day", sequence_length=STEPS, step=timedelta(days=1))
     return create_training_set(lake, spine.filter(day < DAYS - AHEAD), [lookup], "ahead").data
@@ -84,13 +84,13 @@ def test_a_network_is_held_against_persistence_and_a_linear_model(kind, lake):
     assert found is not None
     assert trained.reference_models["persistence"].metrics == trained.baseline
     assert found.reference_models["persistence"] == found.gain
-    assert found.gain.clear
+    assert found.gain.is_positive
     assert found.reference_models["linear"].value < found.gain.value  # which is the harder rival
     assert found.attained is not None
     assert 0.3 < found.attained.value < 1
     assert {"persistence_gain_low", "linear_gain_low"} <= set(found.as_metrics())
     lost = found.reference_models["linear"].value <= 0
-    assert any("no better than a linear model of the same values" in why for why in found.why) is lost
+    assert any("no better than a linear model of the same values" in why for why in found.shortfall) is lost
 
 
 def test_the_linear_model_is_a_regression_on_every_step(lake):
@@ -142,7 +142,7 @@ def test_of_a_random_walk_nothing_beats_its_last_value(lake):
     trained = train(spec, frame, features=["value"], label="ahead", split=split_of(frame), time="day")
     found = gain_significance(trained, entity=["unit"], time="day")
     assert found is not None
-    assert found.gain.clear
+    assert found.gain.is_positive
     assert found.reference_models["persistence"].high < 0
-    assert not found.holds
-    assert "It is no better than persistence on the same rows: its gain in rmse is -" in " ".join(found.why)
+    assert not found.meets_targets
+    assert "It is no better than persistence on the same rows: its gain in rmse is -" in " ".join(found.shortfall)

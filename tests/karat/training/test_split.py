@@ -104,7 +104,7 @@ def test_a_null_in_the_key_is_a_key():
 
 
 def test_what_cannot_be_split_says_why():
-    with pytest.raises(TrainingError, match="is split by time, but its rows have none"):
+    with pytest.raises(TrainingError, match="is split by time, and its rows have none"):
         split_rows(days(1), spec_of(split={"by": "time"}), time=None, entity=["id"])
     with pytest.raises(ColumnMissing, match=r"no column 'dya'. Did you mean 'day'"):
         split_rows(days(1), spec_of(), time="dya", entity=["id"])

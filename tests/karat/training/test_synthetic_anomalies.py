@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from karat.errors import UnusableLabel
-from karat.training.synthetic_anomalies import knows_both, plant_anomalies
+from karat.training.synthetic_anomalies import has_both_classes, plant_anomalies
 
 
 def frame(rows: int = 400) -> pl.DataFrame:
@@ -64,11 +64,11 @@ def test_infinities_stay_out_of_the_range():
 
 @pytest.mark.parametrize("rows", [frame(3), frame().select("c", "place", "flag")])
 def test_where_nothing_can_be_planted_it_says_so(rows):
-    with pytest.raises(UnusableLabel, match="no anomalies can be planted"):
+    with pytest.raises(UnusableLabel, match="synthetic anomalies need"):
         plant_anomalies(rows, seed=1)
 
 
 def test_labels_tell_both_or_not():
-    assert knows_both(pl.Series([0, 1, None]))
-    assert not knows_both(pl.Series([0, 0, None]))
-    assert not knows_both(pl.Series([None, None]))
+    assert has_both_classes(pl.Series([0, 1, None]))
+    assert not has_both_classes(pl.Series([0, 0, None]))
+    assert not has_both_classes(pl.Series([None, None]))

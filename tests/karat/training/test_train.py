@@ -19,7 +19,7 @@ from karat.errors import (
     UnusableLabel,
 )
 from karat.training.evaluation import beats_baseline
-from karat.training.plots import draw
+from karat.training.plots import save_plots
 from karat.training.synthetic_anomalies import plant_anomalies
 from karat.training.train import TrainingResult, train
 
@@ -88,7 +88,7 @@ def test_a_model_beats_its_baseline_on_the_same_rows(task):
 @pytest.mark.parametrize("task", list(KINDS))
 def test_of_very_many_rows_some_say_what_was_learned(task, monkeypatch):
     whole = trained(task)
-    monkeypatch.setattr("karat.training.train.MOST_LEARNED", 200)
+    monkeypatch.setattr("karat.training.train.MAX_TRAIN_METRIC_ROWS", 200)
     found = trained(task)
     assert found.rows == whole.rows
     assert (found.metrics, found.baseline) == (whole.metrics, whole.baseline)
@@ -137,7 +137,7 @@ def test_a_detector_without_labels_is_judged_by_planted_anomalies():
 def test_labels_that_know_no_anomaly_are_replaced_by_planted_ones_with_a_warning():
     found = trained("anomaly", rows().with_columns(anomaly=pl.lit(0)), label="anomaly")
     assert found.planted
-    assert "knows no anomaly" in found.warnings[0]
+    assert "marks no anomaly" in found.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_odd_columns_are_told():
         place=pl.lit(None, dtype=pl.String),
     )
     found = trained("regression", frame)
-    assert "feature 'signal' is infinite in 20 rows, which count as missing" in found.warnings
+    assert "feature 'signal' is infinite in 20 rows: they count as missing" in found.warnings
     assert "feature 'noise' is constant: 3 in every row" in found.warnings
     assert "feature 'place' is missing in every row" in found.warnings
     assert np.isfinite(found.test_predictions).all()
@@ -171,16 +171,16 @@ def test_odd_columns_are_told():
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_a_perfect_score_is_a_leak_and_names_the_feature(task):
     frame = rows().with_columns(noise=pl.col(task).rank("dense").cast(pl.Float64))
-    with pytest.raises(PerfectScore, match=r"alone foretell the label best: 'noise' \(\w+ 1\)"):
+    with pytest.raises(PerfectScore, match=r"predict the label best on their own: 'noise' \(\w+ 1\)"):
         trained(task, frame, kind="random_forest")
     allowed = trained(task, frame, kind="random_forest", gates={"perfect": "warn"})
-    assert "does a feature hold the label?" in allowed.warnings[-1]
+    assert "check whether a feature holds the label" in allowed.warnings[-1]
     assert not trained(task).warnings
 
 
 def test_a_number_that_is_foretold_to_the_last_digits_is_a_leak():
     frame = rows().with_columns(noise=pl.col("regression") * 2 + 1)
-    with pytest.raises(PerfectScore, match=r"\(r2 0.9999\d*\): that is a leak.*\n.*best: 'noise' \(r2 0.99"):
+    with pytest.raises(PerfectScore, match=r"\(r2 0.9999\d*\), which means leakage.*\n.*own: 'noise' \(r2 0.99"):
         trained("regression", frame, kind="linear_regression")
 
 
@@ -214,9 +214,9 @@ INFINITE = rows().with_columns(regression=pl.lit(float("inf")))
         ("regression", {"regression": pl.lit(None, dtype=pl.Float64)}, UnusableLabel, "null in all 600 rows"),
         ("regression", {"regression": pl.lit(float("nan"))}, UnusableLabel, "null in all 600 rows"),
         ("regression", {"regression": pl.lit(float("inf"))}, UnusableLabel, "infinite in 600 rows"),
-        ("regression", {"regression": pl.lit(4.0)}, UnusableLabel, "single value, 4.0, in all 450 rows to learn"),
-        ("binary", {"binary": pl.lit(False)}, UnusableLabel, "single value, False, in all 450 rows to learn"),
-        ("binary", {"binary": pl.int_range(pl.len()) % 4 == 0}, UnusableLabel, "False, in all 450 rows to learn"),
+        ("regression", {"regression": pl.lit(4.0)}, UnusableLabel, "single value, 4.0, in all 450 training rows"),
+        ("binary", {"binary": pl.lit(False)}, UnusableLabel, "single value, False, in all 450 training rows"),
+        ("binary", {"binary": pl.int_range(pl.len()) % 4 == 0}, UnusableLabel, "False, in all 450 training rows"),
         ("binary", {"binary": pl.int_range(pl.len()) % 4 == 1}, UnusableLabel, "False, in all 150 test rows"),
     ],
 )
@@ -231,14 +231,14 @@ def test_a_class_that_no_test_row_has_is_named_where_the_metric_needs_it():
     frame = rows().with_columns(multiclass=rare)
     with pytest.raises(UnusableLabel) as refused:
         trained("multiclass", frame, metric="roc_auc")
-    assert "the class 'rare' among the rows to learn from and in none of the 150 test rows" in refused.value.what
+    assert "the class 'rare' of the training rows has none of the 150 test rows" in refused.value.what
     assert "metric: log_loss" in refused.value.remedy
     assert "roc_auc" not in trained("multiclass", frame).metrics
     assert trained("multiclass", metric="roc_auc").metrics["roc_auc"] > 0.8
 
 
 def test_too_few_rows_are_refused_unless_allowed():
-    with pytest.raises(TooFewRows, match="has 90 rows of use, fewer than its minimum of 100"):
+    with pytest.raises(TooFewRows, match="has 90 training and test rows, fewer than its minimum of 100"):
         trained("regression", rows()[:90])
     assert trained("regression", rows()[:90], minimum_rows=50).rows == {"train": 67, "test": 23}
 
@@ -246,9 +246,9 @@ def test_too_few_rows_are_refused_unless_allowed():
 @pytest.mark.parametrize(
     ("part", "error", "says"),
     [
-        ("test", EmptyTrainingSet, "no rows to learn from: 0 rows to learn from, 0 in the gap, 600 for the test"),
+        ("test", EmptyTrainingSet, "no training rows: 0 training rows, 0 in the gap, 600 test rows"),
         ("gap", EmptyTrainingSet, "600 in the gap"),
-        ("train", TooFewRows, "no rows for the test"),
+        ("train", TooFewRows, "no test rows"),
     ],
 )
 def test_a_split_that_leaves_nothing_is_refused(part, error, says):
@@ -273,9 +273,9 @@ def test_names_that_are_not_there_are_refused_with_the_nearest():
         train(spec_of("binary"), frame, features=["singal"], label="binary", split=split)
     with pytest.raises(LabelNotFound, match="Did you mean 'binary'"):
         train(spec_of("binary"), frame, features=FEATURES, label="binray", split=split)
-    with pytest.raises(LabelNotFound, match="no label was given"):
+    with pytest.raises(LabelNotFound, match="has no label"):
         train(spec_of("binary"), frame, features=FEATURES, label=None, split=split)
-    with pytest.raises(LabelOverlapsFeatures, match="'binary' is the label"):
+    with pytest.raises(LabelOverlapsFeatures, match="'binary' is both the label"):
         train(spec_of("binary"), frame, features=[*FEATURES, "binary"], label="binary", split=split)
     with pytest.raises(FeatureNotFound, match="has no features"):
         train(spec_of("binary"), frame, features=[], label="binary", split=split)
@@ -293,7 +293,7 @@ PICTURES = {
 
 @pytest.mark.parametrize("task", list(KINDS))
 def test_pictures_of_each_task(task, tmp_path):
-    paths = draw(trained(task), tmp_path / "plots")
+    paths = save_plots(trained(task), tmp_path / "plots")
     assert {p.stem for p in paths} == PICTURES[task]
     assert all(p.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for p in paths)
     assert all(p.stat().st_size > 5000 for p in paths)
@@ -301,15 +301,15 @@ def test_pictures_of_each_task(task, tmp_path):
 
 def test_pictures_of_odd_results(tmp_path):
     wide = rows().with_columns(regression=(pl.col("regression") * 4).exp())
-    assert draw(trained("regression", wide), tmp_path / "wide")
+    assert save_plots(trained("regression", wide), tmp_path / "wide")
     frame = rows().with_columns(multiclass=pl.concat_str(pl.lit("a long name "), (pl.int_range(pl.len()) // 40)))
-    assert draw(trained("multiclass", frame), tmp_path / "many")
+    assert save_plots(trained("multiclass", frame), tmp_path / "many")
     late = rows().with_columns(
         multiclass=pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("new")).otherwise("multiclass")
     )
-    assert draw(trained("multiclass", late), tmp_path / "late")
+    assert save_plots(trained("multiclass", late), tmp_path / "late")
 
 
 def test_drawing_leaves_no_figure_open(tmp_path):
-    draw(trained("binary"), tmp_path)
+    save_plots(trained("binary"), tmp_path)
     assert pyplot.get_fignums() == []
