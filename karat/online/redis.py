@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Self
@@ -17,6 +15,8 @@ from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import LockError
+from redis.lock import Lock
 from redis.retry import Retry
 
 from karat.errors import CommitConflict, DiskFull, StoreError, StoreUnreachable, WrongCall
@@ -28,10 +28,6 @@ _WRITE_SECONDS = 30.0
 #: A lock runs out after so many seconds unless its holder renews it.
 LOCK_SECONDS, RENEW_SECONDS, WAIT_SECONDS = 10.0, 2.5, 0.05
 _FULL = "MISCONF"  # what Redis says when it has no room for its own file
-_LET_GO = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
-_RENEW = (
-    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) else return 0 end"
-)
 _open: dict[tuple[str, str, int], Store] = {}
 _opening = threading.Lock()
 
@@ -154,12 +150,14 @@ class Store(OnlineStore):
 
     @contextmanager
     def lock(self, space: KeySpace) -> Iterator[None]:
-        name, token = self._lock_name(space), uuid.uuid4().hex.encode()
+        """Hold the space's lock and renew it in a thread; it runs out when this process dies."""
+        held = self._lock_of(self._writer, space)
         with self._typed():
-            while not self._writer.set(name, token, nx=True, px=round(LOCK_SECONDS * 1000)):
-                time.sleep(WAIT_SECONDS)
+            held.acquire()
+        renewal = self._lock_of(self._client, space)
+        renewal.local.token = token = held.local.token
         done = threading.Event()
-        keeper = threading.Thread(target=self._renew, args=(name, token, done), name="online-lock", daemon=True)
+        keeper = threading.Thread(target=_renew, args=(renewal, done), name="online-lock", daemon=True)
         keeper.start()
         self._tokens()[space] = token
         try:
@@ -168,17 +166,12 @@ class Store(OnlineStore):
             done.set()
             self._tokens().pop(space, None)
             keeper.join()
-            # Out of reach: the lock runs out by itself, and what is under way has its own error.
+            # Lost or out of reach: the lock runs out by itself, and what is under way has its own error.
             with suppress(redis.RedisError, OSError):
-                self._writer.eval(_LET_GO, 1, name, token)
+                held.release()
 
-    def _renew(self, name: str, token: bytes, done: threading.Event) -> None:
-        while not done.wait(RENEW_SECONDS):
-            try:
-                if not self._client.eval(_RENEW, 1, name, token, round(LOCK_SECONDS * 1000)):
-                    return  # lost: the next write says so
-            except (redis.RedisError, OSError):
-                continue
+    def _lock_of(self, client: redis.Redis, space: KeySpace) -> Lock:
+        return Lock(client, self._lock_name(space), timeout=LOCK_SECONDS, sleep=WAIT_SECONDS, thread_local=False)
 
     def _tokens(self) -> dict[KeySpace, bytes]:
         if not hasattr(self._held, "tokens"):
@@ -226,6 +219,17 @@ class Store(OnlineStore):
             yield
         except (redis.RedisError, OSError) as error:
             raise self._failure(error) from error
+
+
+def _renew(lock: Lock, done: threading.Event) -> None:
+    """Renew the lock until ``done``; a lost one is left, and the next write says so."""
+    while not done.wait(RENEW_SECONDS):
+        try:
+            lock.reacquire()
+        except LockError:
+            return
+        except (redis.RedisError, OSError):
+            continue
 
 
 def _client(url: str, timeout: float, connect: float | None = None) -> Any:  # its types are those of text and bytes
