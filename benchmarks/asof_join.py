@@ -1,4 +1,4 @@
-"""The as-of join: 1 million feature rows by 100,000 spine rows, two keys, unsorted.
+"""The point-in-time join: 1 million feature rows by 100,000 spine rows, two keys, unsorted.
 
 How many rows an entity has decides what a join by inner join and row_number costs: the claim is for 1,000 (an hourly
 table of six weeks); 100 (a daily table of three months) and 10 are measured and printed beside it.

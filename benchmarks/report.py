@@ -15,10 +15,9 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 _PROGRAMS = {"window_growth": "window_features --growth", "asof_join_large": "asof_join --large"}
 _HEAD = """# Benchmarks
 
-What `make bench` measured last; written by `python -m benchmarks --report`. A benchmark runs both sides in turns on the
-same files in one go and compares medians. Peers (Feast, PySpark) have an environment of their own and are kept running,
-so that neither their imports nor their start count. Seconds belong to the machine and the load that stand beside them;
-ratios are what is claimed.
+`make bench` measures; `python -m benchmarks --report` writes this page. A benchmark runs both sides in turns on the
+same files and compares medians. Peers (Feast, PySpark) have their own environment and keep running, so their imports
+and their start do not count. Seconds depend on the machine and on the load named beside them. The claims are ratios.
 """
 
 

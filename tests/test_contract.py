@@ -12,7 +12,7 @@ PAGE = (TESTS.parent / "docs" / "contract.md").read_text()
 #: The rules of each section, by their numbers.
 RULES = {
     "Feature tables": 8,
-    "As-of join": 7,
+    "Point-in-time join": 7,
     "Training sets": 4,
     "Models": 5,
     "Online store": 5,

@@ -24,11 +24,11 @@ _COURSES = {"mean": "mean", "null": "null_rate"}
 def markdown(projects: Sequence[Project]) -> str:
     """What the declarations say, the same for the same declarations."""
     lines = [
-        "# The catalogue of features",
+        "# Catalogue of features",
         "",
-        "Written by `karat features --markdown docs/catalogue.md` from the declarations; a test fails when it falls",
-        "behind. `karat features --html FILE` adds what stands in the lake: freshness, figures and their course by",
-        "day, and the importance in the models that use a feature.",
+        "`karat features --markdown docs/catalogue.md` writes this page from the declarations. A test fails if it is",
+        "outdated. `karat features --html FILE` adds the state of the lake: freshness, statistics by day, and the",
+        "importance of a feature in the models that use it.",
     ]
     for project in projects:
         lines += ["", f"## {project.name}", "", project.spec.description]
