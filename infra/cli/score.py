@@ -10,8 +10,8 @@ import polars as pl
 import typer
 
 from infra.cli.app import console
+from karat.dtypes import POLARS
 from karat.errors import DiskFull, SchemaMismatch, UnknownModel, WrongCall, did_you_mean, is_disk_full
-from karat.features.schema import POLARS
 from karat.inference import predict
 from karat.lake import Lake
 from karat.names import ModelRef, catalog_of

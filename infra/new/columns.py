@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from karat.declare import Dtype
+from karat.dtypes import Dtype, dtype_of_polars
 from karat.features.connection import quote
 from karat.quality.text_parsing import parse
 
@@ -74,13 +74,7 @@ def _found(column: pl.Series, name: str) -> InferredColumn:
 
 def _typed(dtype: pl.DataType) -> Dtype:
     """Of a column that has a type already."""
-    if dtype.is_integer():
-        return "int64"
-    if dtype.is_numeric():
-        return "float64"
-    if isinstance(dtype, pl.Datetime):
-        return "timestamp"
-    return {pl.Boolean: "bool", pl.Date: "date"}.get(type(dtype), "string")  # type: ignore[return-value]
+    return "string" if (declared := dtype_of_polars(dtype)) == "other" else declared
 
 
 #: SQL where the text is not as a contract reads it, the type that is made, and what is to be told of it.

@@ -13,10 +13,10 @@ from karat.compat.declaration_index import DeclarationIndex, FoundDeclaration
 from karat.compat.rules import broken_rules
 from karat.compat.timestamps import day, moment
 from karat.declare import FeatureTable
+from karat.dtypes import POLARS
 from karat.errors import InvalidRequest, WrongCall, did_you_mean
 from karat.executors import Executor, Progress, silent
 from karat.features import BackfillRequest, JoinResult, MaterializationResult, Status, backfill, features_as_of
-from karat.features.schema import POLARS
 from karat.online import coerce_key
 from karat.settings import Settings
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from karat.declare.checks import Check, Unique, between, not_null, unique
+from karat.dtypes import dtype_of_polars
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
 from karat.quality.check_results import CheckResult
 from karat.quality.gold_check import count_alike
@@ -86,21 +87,12 @@ def _result(found: CheckResult) -> QualityResult:
     return QualityResult(found.check.name, found.state == "passed", found.failed, found.rows, found.examples)
 
 
-_DTYPES: list[tuple[Any, str]] = [(pl.Boolean, "bool"), (pl.String, "string"), (pl.Date, "date")]
-
-
 def _refuse(check: Check, frame: pl.DataFrame) -> None:
     for column in check.columns:
         if column not in frame.columns:
             near = did_you_mean(column, frame.columns)
             raise ColumnMissing(f"the frame has no column {column!r}", where="DataQualityChecker", remedy=near)
-    types = {c: _dtype(frame.schema[c]) for c in check.columns}
+    types = {c: dtype_of_polars(frame.schema[c]) for c in check.columns}
     problem = check.problem(types, None)
     if problem:
         raise WrongCall(problem, where="DataQualityChecker", remedy="leave that column out")
-
-
-def _dtype(dtype: pl.DataType) -> str:
-    if dtype.is_numeric():
-        return "int64" if dtype.is_integer() else "float64"
-    return next((name for kind, name in _DTYPES if dtype == kind), "timestamp")

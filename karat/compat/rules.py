@@ -12,8 +12,8 @@ import polars as pl
 from karat.compat.declaration_index import DeclarationIndex, FoundDeclaration
 from karat.declare import Feature
 from karat.declare.checks import RowCheck
+from karat.dtypes import POLARS
 from karat.errors import FeatureNotFound, WrongCall
-from karat.features.schema import POLARS
 
 #: Aggregations of no rows that are 0 instead of null.
 _NEVER_NULL = ("count", "count_distinct", "sum")

@@ -11,9 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from karat.client import FeatureEngineeringClient
-from karat.declare import Dtype
-from karat.declare.base import ARROW
 from karat.declare.project_catalog import ProjectCatalog
+from karat.dtypes import ARROW, Dtype
 from karat.errors import ColumnMissing, TableNotFound, WrongCall, did_you_mean
 from karat.features import Status
 from karat.inference.features import FeatureValues, online_features

@@ -1,6 +1,6 @@
 """What a project may say; all that ``projects`` imports besides Polars and NumPy."""
 
-from karat.declare.base import Declaration, Dtype, Duration
+from karat.declare.base import Declaration, Duration
 from karat.declare.checks import Check, OnFail, between, fresh, is_in, matches, not_null, unique, volume
 from karat.declare.features import Feature, FeatureTable, aggregate, from_event, from_polars, from_python, from_sql
 from karat.declare.functions import DeclaredFunction, feature_function
@@ -8,6 +8,7 @@ from karat.declare.gold import Column, GoldTable
 from karat.declare.load import load_functions, load_project, project_names
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project, ProjectSpec
+from karat.dtypes import Dtype
 
 __all__ = [
     "Check",

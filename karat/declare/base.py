@@ -1,29 +1,16 @@
-"""What all declarations share: frozen records that refuse unknown fields, durations, column types."""
+"""What all declarations share: frozen records that refuse unknown fields, durations."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 from zoneinfo import available_timezones
 
-import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from karat.errors import did_you_mean
-
-Dtype = Literal["string", "int64", "float64", "bool", "date", "timestamp"]
-
-#: The Arrow type of every declared type; times are UTC microseconds.
-ARROW: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "w": "weeks"}
 

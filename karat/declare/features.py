@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import BeforeValidator, PlainSerializer, model_validator
 
-from karat.declare.base import DAY, Declaration, Dtype, Duration, FieldErrors, format_duration, parse_duration
+from karat.declare.base import DAY, Declaration, Duration, FieldErrors, format_duration, parse_duration
 from karat.declare.checks import AnyCheck, attached
+from karat.dtypes import Dtype
 from karat.errors import did_you_mean
 
 Function = Literal["sum", "count", "mean", "min", "max", "std", "variance", "count_distinct", "share", "first", "last"]

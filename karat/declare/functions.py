@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import PrivateAttr, field_validator
 
-from karat.declare.base import Declaration, Dtype
+from karat.declare.base import Declaration
+from karat.dtypes import Dtype
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLAIN = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pydantic import model_validator
 
-from karat.declare.base import ARROW, Declaration, Dtype, FieldErrors, TimeZone
+from karat.declare.base import Declaration, FieldErrors, TimeZone
 from karat.declare.checks import AnyCheck, Between, IsIn, NotNull, RowCheck, attached
+from karat.dtypes import ARROW, Dtype
 from karat.errors import did_you_mean
 
 

@@ -9,6 +9,7 @@ from datetime import date
 import polars as pl
 
 from karat.declare import FeatureTable, Project
+from karat.dtypes import POLARS
 from karat.errors import CommitConflict, WrongCall
 from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.features.daily_statistics import keep_statistics
@@ -26,7 +27,6 @@ from karat.features.materialize import (
     placed,
 )
 from karat.features.quality_gate import keep_results
-from karat.features.schema import POLARS
 from karat.lake import Lake
 from karat.quality.gold_check import check_gold
 

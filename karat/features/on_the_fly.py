@@ -12,13 +12,13 @@ import polars as pl
 
 from karat.declare import FeatureTable, GoldTable, Project
 from karat.declare.checks import RowCheck
+from karat.dtypes import POLARS
 from karat.errors import TableNotFound
 from karat.features.connection import kept_connection
 from karat.features.engine import between, compute_frame, event_time
 from karat.features.keys import aligned
 from karat.features.point_in_time import JoinResult, point_in_time_join
 from karat.features.projection import narrowed
-from karat.features.schema import POLARS
 from karat.lake import DAY_COLUMN, Lake
 from karat.names import TableName
 from karat.quality.gold_check import kept

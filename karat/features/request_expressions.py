@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 
 from karat.declare import Feature
+from karat.dtypes import POLARS
 from karat.errors import DeclarationError
 from karat.features.connection import connect, kept_connection, plain_times, why
 from karat.features.derived_features import evaluate_one
 from karat.features.event_values import Values
 from karat.features.expressions import Place, typed_value
 from karat.features.request_plan import RequestPlan, referred
-from karat.features.schema import POLARS, to_declared
+from karat.features.schema import to_declared
 
 
 def evaluated(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray) -> dict[str, Values]:

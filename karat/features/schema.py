@@ -6,19 +6,9 @@ import polars as pl
 import pyarrow as pa
 
 from karat.declare import Feature, FeatureTable, GoldTable
-from karat.declare.base import ARROW
-from karat.errors import DeclarationError, did_you_mean
+from karat.dtypes import ARROW, KEY_TYPES, POLARS
+from karat.errors import did_you_mean
 from karat.features.expressions import Place
-
-POLARS: dict[str, pl.DataType] = {
-    "string": pl.String(),
-    "int64": pl.Int64(),
-    "float64": pl.Float64(),
-    "bool": pl.Boolean(),
-    "date": pl.Date(),
-    "timestamp": pl.Datetime("us", "UTC"),
-}
-KEY_TYPES = ("string", "int64", "date", "timestamp")
 
 
 def feature_schema(table: FeatureTable, source: GoldTable) -> pa.Schema:
@@ -80,6 +70,3 @@ def _refuse_fractions(column: pl.Series, place: Place) -> None:
             f"{lost} of its values are no whole numbers, declared is int64",
             remedy="declare dtype='float64', or round them",
         )
-
-
-__all__ = ["KEY_TYPES", "POLARS", "DeclarationError", "feature_schema", "to_declared"]

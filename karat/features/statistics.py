@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from karat.dtypes import dtype_of_polars
 from karat.lake import Lake
 from karat.names import TableName
 
@@ -37,14 +38,13 @@ _SCHEMA = {
     "std": pl.Float64,
     "distinct": pl.Int64,
 }
-_NAMES = {pl.String: "string", pl.Int64: "int64", pl.Float64: "float64", pl.Boolean: "bool", pl.Date: "date"}
 
 
 def _describe(name: str, dtype: pl.DataType) -> list[pl.Expr]:
-    column, finite = pl.col(name), finite_numbers(name, dtype)
+    column, finite, declared = pl.col(name), finite_numbers(name, dtype), dtype_of_polars(dtype)
     return [
         pl.lit(name).alias("feature"),
-        pl.lit(_NAMES.get(dtype.base_type(), "timestamp" if dtype.is_temporal() else str(dtype))).alias("dtype"),
+        pl.lit(str(dtype) if declared == "other" else declared).alias("dtype"),
         column.count().alias("count"),
         pl.when(pl.len() > 0).then(column.null_count() / pl.len()).alias("null_rate"),
         (finite.min() if finite is not None else _NONE).alias("min"),

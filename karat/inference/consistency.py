@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from karat.declare.project_catalog import ProjectCatalog
+from karat.dtypes import POLARS, arrow_type, dtype_of
 from karat.errors import NoDataToCompare, WrongCall
 from karat.features.schema import POLARS
 from karat.inference.feature_reader import FeatureReader
@@ -22,10 +23,10 @@ from karat.inference.request import typed_values
 from karat.lake import Lake
 from karat.lifecycle.consistency_gate import record_consistency
 from karat.names import ModelName, prediction_log_name
-from karat.online import coerce_key, dtype_of
+from karat.online import coerce_key
 from karat.registry import Registry
 from karat.training_sets.feature_join import join_features
-from karat.training_sets.lookups import PinnedLookup, arrow_type
+from karat.training_sets.lookups import PinnedLookup
 
 _AT = "__served_at__"
 _EXAMPLES = 3

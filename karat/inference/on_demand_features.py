@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from karat.dtypes import POLARS
 from karat.errors import InvalidRequest
-from karat.features.schema import POLARS
 from karat.registry import LoadedModel
 from karat.training_sets.functions import BoundFunction, FunctionLibrary, call_function, needed_functions
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from karat.dtypes import dtype_of_polars
 from karat.errors import NaiveTimestamp, SchemaMismatch, SignatureError, did_you_mean
 
 #: At most this many texts get a code; histogram trees have 255 bins, one of them for missing values.
@@ -59,17 +60,12 @@ def dtype_of(name: str, dtype: pl.DataType) -> str:
         SchemaMismatch: No model takes the type.
         NaiveTimestamp: It is a timestamp without a time zone.
     """
-    if dtype.is_integer():
-        return "int64"
-    if dtype.is_float() or dtype.is_decimal() or dtype == pl.Null:
+    if dtype == pl.Null:
         return "float64"
     if dtype == pl.Datetime and dtype.time_zone is None:  # type: ignore[attr-defined]
         raise NaiveTimestamp(f"feature {name!r} is a timestamp without a time zone", remedy="cast it to UTC")
-    for polars, ours in ((pl.Boolean, "bool"), (pl.Date, "date"), (pl.Datetime, "timestamp")):
-        if dtype == polars:
-            return ours
-    if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return "string"
+    if (declared := dtype_of_polars(dtype)) != "other":
+        return declared
     if isinstance(dtype, pl.Array):
         raise SchemaMismatch(
             f"feature {name!r} is a sequence, but this kind of model reads one value per feature",

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 import polars as pl
 import pyarrow as pa
 
+from karat.dtypes import polars_type
 from karat.errors import (
     ColumnMissing,
     DuplicateKeys,
@@ -20,22 +21,7 @@ from karat.errors import (
 from karat.lake.records import DAY_COLUMN, TableInfo
 from karat.lake.sort_order import strictly_increasing
 
-_POLARS = {
-    pa.string(): pl.String(),
-    pa.int64(): pl.Int64(),
-    pa.float64(): pl.Float64(),
-    pa.bool_(): pl.Boolean(),
-    pa.date32(): pl.Date(),
-    pa.timestamp("us", tz="UTC"): pl.Datetime("us", "UTC"),
-}
 _EXACT_FLOAT = 2**53  # above it a whole number may not be a double
-
-
-def polars_type(kind: pa.DataType) -> pl.DataType:
-    """The Polars type in which rows of an Arrow type are held."""
-    if kind in _POLARS:
-        return _POLARS[kind]
-    return pl.Series(pl.from_arrow(pa.array([], kind))).dtype
 
 
 def as_polars(frame: pl.DataFrame | pl.LazyFrame | pa.Table) -> pl.DataFrame:

@@ -12,12 +12,10 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from karat.dtypes import ARROW, KEY_TYPES, UTC_MICROSECONDS
 from karat.errors import ColumnMissing, NaiveTimestamp, SchemaMismatch, did_you_mean
 from karat.lake.records import DAY_COLUMN, EVENT, TableInfo
 from karat.names import TableName
-
-UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
-_KEY_TYPES = (pa.string(), pa.int64(), pa.date32(), UTC_MICROSECONDS)
 
 #: Delta's own settings on every table: automatic log clean-up would make pinned versions unreadable.
 FIXED = {"delta.enableExpiredLogCleanup": "false"}
@@ -110,13 +108,13 @@ def _check_key(name: TableName, schema: pa.Schema, primary_key: Sequence[str], t
             near = did_you_mean(column, schema.names)
             raise ColumnMissing(f"the key or time column {column!r} is not in the schema", where=str(name), remedy=near)
     for column in primary_key:
-        if schema.field(column).type not in _KEY_TYPES:
+        if schema.field(column).type not in [ARROW[k] for k in KEY_TYPES]:
             raise SchemaMismatch(
                 f"key column {column!r} is of type {schema.field(column).type}",
                 where=str(name),
                 remedy="keys are strings, 64-bit integers, dates or timestamps",
             )
-    if timeseries and schema.field(timeseries).type not in _KEY_TYPES[2:]:
+    if timeseries and schema.field(timeseries).type not in (ARROW["date"], ARROW["timestamp"]):
         raise SchemaMismatch(f"the time column {timeseries!r} is neither date nor timestamp", where=str(name))
     if timeseries and name.schema == "features" and timeseries not in primary_key:
         raise SchemaMismatch(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import polars as pl
 import pyarrow as pa
 
+from karat import dtypes
+from karat.dtypes import ARROW, Dtype
 from karat.errors import CommitConflict
 from karat.lake import Commit, Lake, Work
 from karat.names import TableName
@@ -21,40 +23,32 @@ CHECKS: tuple[Check, ...] = get_args(Check)
 SCHEDULES: dict[Check, str] = {"dataset": "dataset_drift", "prediction": "prediction_drift", "fairness": "fairness"}
 
 _MOMENT = pl.Datetime("us", "UTC")
-_ARROW: dict[Any, pa.DataType] = {
-    pl.Date: pa.date32(),
-    pl.String: pa.string(),
-    pl.Int64: pa.int64(),
-    pl.Float64: pa.float64(),
-    pl.Boolean: pa.bool_(),
-    _MOMENT: pa.timestamp("us", tz="UTC"),
-}
-_COLUMNS: dict[str, tuple[Any, str]] = {
-    "day": (pl.Date, "UTC day of the report"),
-    "model_name": (pl.String, "The registered model: catalog.models.NAME"),
-    "check_name": (pl.String, "dataset (features), prediction or fairness"),
-    "column_name": (pl.String, "The feature, the column of predictions, or the protected column"),
-    "model_version": (pl.Int64, "The champion's version"),
-    "run_id": (pl.String, "The run that trained it; the report is among its artifacts"),
-    "method": (pl.String, "What the statistic is"),
-    "statistic": (pl.Float64, "How far the current rows are from the reference; null where there was too little"),
-    "threshold": (pl.Float64, "From where on it counts as drift"),
-    "drifted": (pl.Boolean, "Whether it did"),
-    "usual": (pl.Float64, "The greatest statistic of past stretches of the same length; null without history"),
-    "note": (pl.String, "What decided the threshold, or why nothing was found out"),
-    "reference_version": (pl.String, "The digest of the training set that the version pins"),
-    "reference_rows": (pl.Int64, "Its rows that were looked at"),
-    "current_rows": (pl.Int64, "The current rows that were looked at"),
-    "first_day": (pl.Date, "First day of the current rows; null without time"),
-    "last_day": (pl.Date, "Their last day"),
-    "report": (pl.String, "The report's path among the run's artifacts; null where there is none"),
-    "checked_at": (_MOMENT, "When"),
+_COLUMNS: dict[str, tuple[Dtype, str]] = {
+    "day": ("date", "UTC day of the report"),
+    "model_name": ("string", "The registered model: catalog.models.NAME"),
+    "check_name": ("string", "dataset (features), prediction or fairness"),
+    "column_name": ("string", "The feature, the column of predictions, or the protected column"),
+    "model_version": ("int64", "The champion's version"),
+    "run_id": ("string", "The run that trained it; the report is among its artifacts"),
+    "method": ("string", "What the statistic is"),
+    "statistic": ("float64", "How far the current rows are from the reference; null where there was too little"),
+    "threshold": ("float64", "From where on it counts as drift"),
+    "drifted": ("bool", "Whether it did"),
+    "usual": ("float64", "The greatest statistic of past stretches of the same length; null without history"),
+    "note": ("string", "What decided the threshold, or why nothing was found out"),
+    "reference_version": ("string", "The digest of the training set that the version pins"),
+    "reference_rows": ("int64", "Its rows that were looked at"),
+    "current_rows": ("int64", "The current rows that were looked at"),
+    "first_day": ("date", "First day of the current rows; null without time"),
+    "last_day": ("date", "Their last day"),
+    "report": ("string", "The report's path among the run's artifacts; null where there is none"),
+    "checked_at": ("timestamp", "When"),
 }
 KEY = ("day", "model_name", "check_name", "column_name")
 SCHEMA = pa.schema(
-    [pa.field(n, _ARROW[t], nullable=n not in KEY, metadata={"comment": text}) for n, (t, text) in _COLUMNS.items()]
+    [pa.field(n, ARROW[t], nullable=n not in KEY, metadata={"comment": text}) for n, (t, text) in _COLUMNS.items()]
 )
-POLARS: Any = {name: kind for name, (kind, _) in _COLUMNS.items()}
+POLARS = {name: dtypes.POLARS[dtype] for name, (dtype, _) in _COLUMNS.items()}
 _KIND, _ATTEMPTS = "drift", 20
 _AT = pl.coalesce("checked_at", pl.col("day").cast(_MOMENT)).alias("at")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from karat.errors import WrongCall, did_you_mean
 from karat.extras import optional_imports
-from karat.online._keys import EPOCH, KeyCodec, coerce_key, dtype_of, microseconds
+from karat.online._keys import EPOCH, KeyCodec, coerce_key, microseconds
 from karat.online._publish import PublishResult, publish_table
 from karat.online._reader import Row, RowReader
 from karat.online._store import Index, KeySpace, OnlineStore, PublishState
@@ -35,7 +35,6 @@ __all__ = [
     "Values",
     "backends",
     "coerce_key",
-    "dtype_of",
     "microseconds",
     "open_store",
     "publish_table",

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-
 from karat.errors import LookupKeyMismatch, SchemaMismatch
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,24 +27,6 @@ def microseconds(value: date | datetime) -> int:
 
 def days(value: date) -> int:
     return value.toordinal() - _EPOCH_DAY
-
-
-def dtype_of(kind: pa.DataType) -> str:
-    """The declared type that holds an Arrow type; ``other`` for lists, structs and the like."""
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "float64"
-    if pa.types.is_integer(kind):
-        return "int64"
-    if pa.types.is_boolean(kind):
-        return "bool"
-    if pa.types.is_date(kind):
-        return "date"
-    if pa.types.is_timestamp(kind):
-        return "timestamp"
-    if pa.types.is_dictionary(kind):
-        return dtype_of(kind.value_type)
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return "string" if text else "other"
 
 
 def _encode_string(value: str) -> bytes:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from karat.declare.project_catalog import ProjectCatalog
+from karat.dtypes import dtype_of
 from karat.errors import LookupKeyMismatch, WrongCall
 from karat.executors import Progress, silent
 from karat.lake import Lake, TableInfo
 from karat.names import TableName
-from karat.online._keys import dtype_of, microseconds
+from karat.online._keys import microseconds
 from karat.online._rows import same_values, split_rows
 from karat.online._source import OfflineRows
 from karat.online._store import Index, KeySpace, OnlineStore, PublishState

@@ -16,6 +16,8 @@ import msgpack
 import numpy as np
 import polars as pl
 
+from karat.dtypes import POLARS
+
 #: The event time of a row of a table that has none.
 NO_TIME = -(1 << 63)
 HEADER = struct.Struct("<IqIH")
@@ -28,14 +30,6 @@ _CODES: dict[str, tuple[str, str]] = {
     "timestamp": ("q", "<i8"),
     "date": ("i", "<i4"),
     "bool": ("?", "?"),
-}
-_POLARS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "float64": pl.Float64,
-    "int64": pl.Int64,
-    "timestamp": pl.Datetime("us", "UTC"),
-    "date": pl.Date,
-    "bool": pl.Boolean,
-    "string": pl.String,
 }
 
 
@@ -80,7 +74,7 @@ class Layout:
 
 def _plain(column: pl.Series, dtype: str) -> np.ndarray:
     """The values of a fixed-width column as NumPy has them in the row, nulls as zero."""
-    column = column.cast(_POLARS[dtype])
+    column = column.cast(POLARS[dtype])
     if dtype in ("timestamp", "date"):
         column = column.to_physical()
     return column.fill_null(False if dtype == "bool" else 0).to_numpy()

@@ -8,6 +8,7 @@ from datetime import date, datetime
 import numpy as np
 import polars as pl
 
+from karat.dtypes import POLARS
 from karat.lake import Lake, TableInfo
 from karat.online._keys import microseconds
 from karat.online._rows import NO_TIME, Layout, encode_rows
@@ -15,12 +16,6 @@ from karat.online._store import PublishState
 from karat.online._tails import EventSource
 
 _FOREVER = (1 << 63) - 1
-_KEY_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
-    "string": pl.String,
-    "int64": pl.Int64,
-    "date": pl.Date,
-    "timestamp": pl.Datetime("us", "UTC"),
-}
 
 
 class OfflineRows:
@@ -59,7 +54,7 @@ class OfflineRows:
         if any(v is None for v in values):  # keys so long that only their digest is online
             wanted = set(keys)
             return {k: r for k, r in self.records().items() if k in wanted}
-        schema = {name: _KEY_TYPES[dtype] for name, dtype in self._state.key}
+        schema = {name: POLARS[dtype] for name, dtype in self._state.key}
         named = pl.LazyFrame([v for v in values if v is not None], schema=schema, orient="row")
         rows = self._scan()
         rows = rows.with_columns(pl.col(n).cast(t) for n, t in schema.items())
@@ -89,7 +84,7 @@ class OfflineRows:
 
     def _encode(self, frame: pl.DataFrame) -> dict[bytes, bytes]:
         state = self._state
-        frame = frame.with_columns(pl.col(n).cast(_KEY_TYPES[d]) for n, d in state.key)
+        frame = frame.with_columns(pl.col(n).cast(POLARS[d]) for n, d in state.key)
         times = self._times(frame)
         rows = encode_rows(frame, Layout(state.columns), state.layout, times, self._info.version)
         keys = map(state.codec.encode, frame.select(n for n, _ in state.key).iter_rows())

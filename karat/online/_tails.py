@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from karat.declare import FeatureTable, Project
+from karat.dtypes import NUMPY, dtype_of
 from karat.errors import StoreUnreachable
 from karat.features.request_features import tail_columns, tail_span
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online._keys import dtype_of
 from karat.online._rows import HEADER, Layout, unpack_rest
 from karat.online._store import KeySpace, OnlineStore, PublishState
 from karat.quality.gold_check import kept
@@ -208,23 +208,14 @@ class _Columns:
         return Tail(columns, times)
 
 
-_NUMPY = {
-    "float64": "float64",
-    "int64": "int64",
-    "bool": "bool",
-    "timestamp": "datetime64[us]",
-    "date": "datetime64[D]",
-}
-
-
 def _typed(values: list[Any], dtype: str) -> np.ndarray:
     if dtype in ("timestamp", "date"):
-        stored = np.array([0 if v is None else v for v in values], dtype=np.int64).astype(_NUMPY[dtype])
+        stored = np.array([0 if v is None else v for v in values], dtype=np.int64).astype(NUMPY[dtype])
         return _with_nulls(stored, np.array([v is None for v in values], dtype=np.bool_))
     if dtype == "float64":
         return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-    if dtype in _NUMPY and None not in values:
-        return np.array(values, dtype=_NUMPY[dtype])
+    if dtype in NUMPY and None not in values:
+        return np.array(values, dtype=NUMPY[dtype])
     out = np.empty(len(values), dtype=object)
     out[:] = values
     return out

@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
-import pyarrow
 
 from karat.declare import Check, FeatureTable, GoldTable
-from karat.declare.base import ARROW
 from karat.declare.checks import Between, IsIn, Matches, NotNull, RowCheck
+from karat.dtypes import POLARS
 from karat.extras import optional_imports
 
 with optional_imports():
@@ -27,11 +26,11 @@ def pandera_schema(table: GoldTable | FeatureTable) -> pa.DataFrameSchema:
     of a feature table are untyped: their types are gold's.
     """
     if isinstance(table, GoldTable):
-        dtypes: dict[str, Any] = {n: _dtype(c.dtype) for n, c in table.columns.items()}
+        dtypes: dict[str, Any] = {n: POLARS[c.dtype] for n, c in table.columns.items()}
         checks: tuple[Check, ...] = (*table.column_rules, *table.declared_checks)
         key = table.key
     else:
-        dtypes = dict.fromkeys(table.primary_key) | {f.name: _dtype(f.dtype) for f in table.stored}
+        dtypes = dict.fromkeys(table.primary_key) | {f.name: POLARS[f.dtype] for f in table.stored}
         checks, key = table.declared_checks, table.primary_key
     strict = [c for c in checks if not (isinstance(c, RowCheck) and c.at_most)]
     return pa.DataFrameSchema(
@@ -57,9 +56,3 @@ def _rule(check: RowCheck) -> pa.Check:
         return made
 
     return pa.Check(holds, name=check.name, raise_warning=check.on_fail == "warn")
-
-
-def _dtype(name: str) -> pl.DataType:
-    empty = pl.from_arrow(pyarrow.array([], ARROW[name]))
-    assert isinstance(empty, pl.Series)
-    return empty.dtype

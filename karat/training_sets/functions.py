@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from karat.declare import DeclaredFunction, ModelSpec, load_functions
+from karat.dtypes import POLARS
 from karat.errors import (
     ColumnMissing,
     FeatureFunctionFailed,
@@ -21,7 +22,7 @@ from karat.errors import (
     did_you_mean,
 )
 from karat.features.expressions import Place
-from karat.features.schema import POLARS, to_declared
+from karat.features.schema import to_declared
 from karat.kinds._encoder import dtype_of
 from karat.names import project_of
 from karat.settings import Settings

@@ -386,9 +386,3 @@ def _resolve_lookup(
 
 def _with_sequence(lookup: FeatureLookup, declared: Lookup) -> FeatureLookup:
     return replace(lookup, sequence_length=declared.sequence_length, step=declared.step, short=declared.short)
-
-
-def arrow_type(text: str) -> pa.DataType:
-    """Return the Arrow type that ``str(type)`` wrote into a pin."""
-    aliases = {"date32[day]": pa.date32(), "timestamp[us, tz=UTC]": pa.timestamp("us", tz="UTC")}
-    return aliases[text] if text in aliases else pa.type_for_alias(text)

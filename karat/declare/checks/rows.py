@@ -10,8 +10,8 @@ import pyarrow as pa
 from polars.exceptions import PolarsError
 from pydantic import Field, model_validator
 
-from karat.declare.base import ARROW
 from karat.declare.checks.base import Check, OnFail
+from karat.dtypes import ARROW
 
 
 class RowCheck(Check):
