@@ -10,8 +10,8 @@ import duckdb
 import polars as pl
 
 from karat.dtypes import Dtype, dtype_of_polars
-from karat.features.connection import quote
 from karat.quality.text_parsing import parse
+from karat.sql import quote
 
 #: The share of a column's values that must be of its type; the others' rows will be set aside.
 NEARLY = 0.98

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ import polars as pl
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.declare.base import format_duration
 from karat.errors import LabelNotFound, WrongCall, did_you_mean
-from karat.features.connection import connect, plain_times, quote
+from karat.sql import columns_read, connect, missing_column, plain_times, quote
 
 #: A forecast's windows ahead, each of a day.
 STEPS = 7
@@ -59,9 +59,9 @@ class Rows:
         own = {*self.gold.key, *self.spine.entity, self.gold.event_time}
         return [n for n, c in self.gold.columns.items() if n not in own and c.dtype in dtypes]
 
-    def named_in(self, sql: str) -> tuple[str, ...]:
-        words = set(re.findall(r"\w+", sql.lower()))
-        return tuple(c for c in self.gold.columns if c.lower() in words)
+    def read_by(self, expressions: Iterable[str]) -> tuple[str, ...]:
+        """The gold columns that SQL expressions read."""
+        return columns_read(expressions, self.gold.columns)
 
 
 def wanted(rows: Rows, task: str | None, given: Sequence[str]) -> LabelChoice:
@@ -93,7 +93,7 @@ def _one(rows: Rows, task: str | None, sql: str) -> LabelChoice:
         fields |= {"horizon": "1d", "steps": STEPS} if task == "forecast" else _horizon(rows)
         if nothing is not None or re.match(r"sum\s*\(", sql, re.I):
             fields["default"] = nothing if isinstance(nothing, str) else float(nothing) if nothing else 0
-    return LabelChoice(task, fields, _told(rows, sql, task), rows.named_in(sql))
+    return LabelChoice(task, fields, _told(rows, sql, task), rows.read_by([sql]))
 
 
 def _horizon(rows: Rows) -> dict[str, Any]:
@@ -111,10 +111,10 @@ def _bound(gold: GoldTable, sql: str) -> tuple[str, Any]:
             rows = found.fetchall()
             return str(found.types[0]), rows[0][0] if rows else None
         except duckdb.Error as error:
-            missing = re.search(r'column "([^"]+)" not found', str(error))
+            missing = missing_column(error)
             raise LabelNotFound(
                 f"the label {sql!r} can't be computed from gold table {gold.name!r}: {str(error).splitlines()[0]}",
-                remedy=did_you_mean(missing[1], gold.columns) if missing else "write it as DuckDB reads it",
+                remedy=did_you_mean(missing, gold.columns) if missing else "write it as DuckDB reads it",
             ) from error
 
 
@@ -180,7 +180,7 @@ def _several(rows: Rows, task: str | None, given: Sequence[str]) -> LabelChoice:
     fields: dict[str, Any] = {"source": rows.gold.name, "expressions": expressions}
     if rows.daily:
         fields |= _horizon(rows) | {"default": 0}
-    columns = rows.named_in(" ".join(expressions.values()))
+    columns = rows.read_by(expressions.values())
     return LabelChoice("multilabel", fields, f"The probabilities of {', '.join(expressions)}", columns)
 
 
@@ -202,5 +202,4 @@ def telling(table: FeatureTable, columns: Sequence[str]) -> list[str]:
 
 
 def _reads(feature: Feature, columns: Sequence[str]) -> bool:
-    words = set(re.findall(r"\w+", f"{feature.column} {feature.where} {feature.event}".lower()))
-    return bool(words & {c.lower() for c in columns})
+    return bool(columns_read([feature.column, feature.where, feature.event], columns))

@@ -7,7 +7,7 @@ of the tables that it pins.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,8 +16,8 @@ import networkx as nx
 from karat.declare import FeatureTable, ModelSpec, Project
 from karat.declare.models import Label
 from karat.errors import NotFound, did_you_mean
-from karat.features.connection import connect, literal
 from karat.features.engine import event_time
+from karat.sql import columns_read
 from karat.training_sets.lookups import declared_lookups
 
 if TYPE_CHECKING:  # MLflow takes seconds to import
@@ -193,29 +193,9 @@ def _link(graph: nx.DiGraph, start: str, end: str, role: str) -> None:
 
 
 def _columns_of(groups: Sequence[Iterable[str | None]], available: Iterable[str]) -> list[set[str]]:
-    """The columns of ``available`` that the SQL expressions of each group name; capitals make no other name."""
-    known = {c.lower(): c for c in available}
-    with connect() as connection:
-        return [{c for text in group if text for c in _columns(connection, text, known)} for group in groups]
-
-
-def _columns(connection: Any, expression: str, known: Mapping[str, str]) -> Iterator[str]:
-    asked = literal(f"SELECT ({expression}\n)")
-    tree = json.loads(connection.sql(f"SELECT json_serialize_sql({asked})").fetchall()[0][0])
-    for parts in _references(tree):
-        # With dots it is table.column or column.field: the first part that is a column.
-        yield from [known[p.lower()] for p in parts if p.lower() in known][:1]
-
-
-def _references(node: Any) -> Iterator[list[str]]:
-    if isinstance(node, dict):
-        if node.get("class") == "COLUMN_REF":
-            yield node["column_names"]
-        for value in node.values():
-            yield from _references(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _references(value)
+    """The columns of ``available`` that the SQL expressions of each group read."""
+    columns = list(available)
+    return [set(columns_read(group, columns)) for group in groups]
 
 
 def _champions(project: Project, registry: Registry) -> dict[str, dict[str, Any]]:

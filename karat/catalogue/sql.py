@@ -13,9 +13,9 @@ import polars as pl
 
 from karat.catalogue.views import Views
 from karat.errors import TableNotFound, WrongCall, did_you_mean
-from karat.features.connection import connect, literal, quote, why
 from karat.lake import Lake
 from karat.names import TableName
+from karat.sql import connect, literal, nodes, parse_select, quote, why
 
 #: A column of a view that depends on others: a query that groups by these may select it, as in other databases.
 _DEPENDENT = {"prediction_count": {"model_id", "model_name", "version"}}
@@ -46,12 +46,10 @@ def query(text: str, views: Views, *, limit: int | None = None) -> pl.DataFrame:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    with connect() as connection:
-        try:
-            asked = f"SELECT json_serialize_sql({literal(text)})"
-            tree: dict[str, Any] = json.loads(connection.sql(asked).fetchall()[0][0])
-        except duckdb.Error as error:
-            raise WrongCall(f"the query can't be read: {why(error)}", where=text.strip()[:200]) from error
+    try:
+        tree = parse_select(text)
+    except duckdb.Error as error:
+        raise WrongCall(f"the query can't be read: {why(error)}", where=text.strip()[:200]) from error
     if tree["error"]:
         raise WrongCall(
             f"the query can't be read: {tree['error_message']}",
@@ -63,20 +61,10 @@ def _parsed(text: str) -> dict[str, Any]:
     return tree
 
 
-def _nodes(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _nodes(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _nodes(value)
-
-
 def _tables(tree: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """The names that stand for tables; those of WITH are the query's own."""
-    own = {entry["key"].lower() for node in _nodes(tree) if "cte_map" in node for entry in node["cte_map"]["map"]}
-    for node in _nodes(tree):
+    own = {entry["key"].lower() for node in nodes(tree) if "cte_map" in node for entry in node["cte_map"]["map"]}
+    for node in nodes(tree):
         if node.get("type") == "BASE_TABLE":
             parts = (node.get("catalog_name"), node.get("schema_name"), node.get("table_name"))
             path = tuple(p for p in parts if p)
@@ -87,7 +75,7 @@ def _tables(tree: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def _with_dependent(tree: dict[str, Any]) -> dict[str, Any] | None:
     """The tree that groups by the dependent columns which it selects, too; None where there is nothing to add."""
     changed = False
-    for node in (n for n in _nodes(tree) if n.get("group_expressions")):
+    for node in (n for n in nodes(tree) if n.get("group_expressions")):
         grouped = {e["column_names"][-1].lower() for e in node["group_expressions"] if e.get("column_names")}
         chosen = [e for e in node["select_list"] if e.get("column_names")]
         for column in (e for e in chosen if _DEPENDENT.get(e["column_names"][-1].lower(), set()) & grouped):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import re
 import textwrap
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,6 +17,7 @@ from karat.declare.base import DAY, Declaration, Duration, FieldErrors, format_d
 from karat.declare.checks import AnyCheck, attached
 from karat.dtypes import Dtype
 from karat.errors import did_you_mean
+from karat.sql import columns_read
 
 Function = Literal["sum", "count", "mean", "min", "max", "std", "variance", "count_distinct", "share", "first", "last"]
 Closed = Literal["left", "right"]
@@ -81,13 +81,11 @@ class Feature(Declaration):
         return f"python: {textwrap.dedent(inspect.getsource(self.python))}"
 
     def reads(self, before: list[str]) -> set[str]:
-        """Which of the features ``before`` it this one reads. In SQL every word that is a name counts, be it in a
-        comment: too many rather than too few."""
+        """The features of ``before`` that this one reads."""
         if self.polars is not None:
             return set(self.polars.meta.root_names()) & set(before)
         if self.sql is not None:
-            text = self.sql.lower().replace('""', '"')
-            return {name for name in before if re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", text)}
+            return set(columns_read([self.sql], before))
         return set(self.inputs) & set(before)
 
     @property

@@ -10,9 +10,9 @@ import polars as pl
 from karat.declare import Feature, FeatureTable
 from karat.dtypes import POLARS
 from karat.errors import DeclarationError
-from karat.features.connection import connect, kept_connection, plain_times
 from karat.features.expressions import Place, Relation
 from karat.features.schema import to_declared
+from karat.sql import connect, kept_connection, plain_times
 
 _PROBE_ROWS = 16
 

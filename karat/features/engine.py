@@ -10,11 +10,10 @@ import polars as pl
 
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
-from karat.features.connection import connect, plain_times, why
 from karat.features.dense_windows import FUNCTIONS, Grid, Window
 from karat.features.derived_features import derive
 from karat.features.event_windows import PLACE, TIME, EventQuery
-from karat.features.expressions import Place, Relation, columns_read, typed_value
+from karat.features.expressions import Place, Relation, gold_columns, typed_value
 from karat.features.schema import to_declared
 from karat.features.windows import (
     DAY,
@@ -29,6 +28,7 @@ from karat.features.windows import (
     render_windows,
 )
 from karat.lake.sort_order import strictly_increasing
+from karat.sql import connect, plain_times, why
 
 _EPOCH = date(1970, 1, 1)
 _MICROSECONDS_A_DAY = 86_400_000_000
@@ -174,7 +174,7 @@ def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, sourc
                 where=f"feature table {table.name!r}, source {table.source!r}",
                 remedy=did_you_mean(column, available),
             )
-    wanted = dict.fromkeys([*columns_read(table, list(available)), *order, *own])
+    wanted = dict.fromkeys([*gold_columns(table, list(available)), *order, *own])
     read = [_finite(c) if available[c].is_float() else pl.col(c) for c in wanted]
     if time is None:
         return gold.select(read).collect(engine="streaming")

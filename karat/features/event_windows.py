@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from karat.declare import Feature, FeatureTable
-from karat.features.connection import quote
 from karat.features.expressions import key_list
 from karat.features.windows import Aggregation
+from karat.sql import quote
 
 #: Microseconds since 1970, and the place of a row among all: by time, then by its gold key.
 TIME, PLACE = "__t", "__n"

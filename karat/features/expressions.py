@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import polars as pl
 
 from karat.declare import FeatureTable
 from karat.errors import DeclarationError, did_you_mean
-from karat.features.connection import literal, quote, why
+from karat.sql import columns_read, has_subquery, quote, why
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Relation:
         return found
 
     def _checked(self, sql: str, place: Place) -> str:
-        if _has_subquery(self.connection, sql):
+        if has_subquery(sql):
             raise place.error(f"{sql!r} has a subquery", remedy="write an expression over the columns of one row")
         try:
             # WHERE takes neither aggregates nor window functions: what binds there is about one row.
@@ -67,17 +66,6 @@ _TYPES: dict[tuple[Any, ...], str] = {}
 _REMEMBERED = 10_000
 
 
-def _has_subquery(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
-    parsed = connection.sql(f"SELECT json_serialize_sql({literal(f'SELECT ({sql}{chr(10)})')})").fetchall()
-    return _mentions_subquery(json.loads(parsed[0][0]))
-
-
-def _mentions_subquery(node: Any) -> bool:
-    if isinstance(node, dict):
-        return node.get("class") == "SUBQUERY" or any(_mentions_subquery(v) for v in node.values())
-    return isinstance(node, list) and any(_mentions_subquery(v) for v in node)
-
-
 def _nearest(connection: duckdb.DuckDBPyConnection, relation: str, error: Exception) -> str:
     text = str(error)
     if "not found in FROM clause" not in text or '"' not in text:
@@ -87,18 +75,11 @@ def _nearest(connection: duckdb.DuckDBPyConnection, relation: str, error: Except
     return did_you_mean(missing, [c for c in columns if not c.startswith("__")])
 
 
-def columns_read(table: FeatureTable, available: list[str]) -> list[str]:
-    """The columns of ``available`` that the table's keys and gold expressions may name.
-
-    By substring, so that it can only err towards reading a column too many.
-    """
-    texts = [
-        table.where or "",
-        *(f.column or "" for f in table.features),
-        *(f.where or f.event or "" for f in table.features),
-    ]
-    text = "\n".join(texts).lower().replace('""', '"')
-    return [c for c in available if c in table.entity or c.lower() in text]
+def gold_columns(table: FeatureTable, available: list[str]) -> list[str]:
+    """The columns of ``available`` that the table's keys and gold expressions read."""
+    expressions = [table.where, *(e for f in table.features for e in (f.column, f.where, f.event))]
+    read = columns_read(expressions, available)
+    return [c for c in available if c in table.entity or c in read]
 
 
 def typed_value(sql: str, dtype: str) -> str:

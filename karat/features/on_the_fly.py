@@ -14,7 +14,6 @@ from karat.declare import FeatureTable, GoldTable, Project
 from karat.declare.checks import RowCheck
 from karat.dtypes import POLARS
 from karat.errors import TableNotFound
-from karat.features.connection import kept_connection
 from karat.features.engine import between, compute_frame, event_time
 from karat.features.keys import aligned
 from karat.features.point_in_time import JoinResult, point_in_time_join
@@ -23,6 +22,7 @@ from karat.lake import DAY_COLUMN, Lake
 from karat.names import TableName
 from karat.quality.gold_check import kept
 from karat.quality.row_checks import aside_of, part
+from karat.sql import kept_connection
 
 #: The column of the spine that holds the time asked for.
 AT = "__at"

@@ -12,18 +12,18 @@ import polars as pl
 from karat.declare import Feature
 from karat.dtypes import POLARS
 from karat.errors import DeclarationError
-from karat.features.connection import connect, kept_connection, plain_times, why
 from karat.features.derived_features import evaluate_one
 from karat.features.event_values import Values
 from karat.features.expressions import Place, typed_value
-from karat.features.request_plan import RequestPlan, referred
+from karat.features.request_plan import RequestPlan, columns_of
 from karat.features.schema import to_declared
+from karat.sql import connect, kept_connection, plain_times, why
 
 
 def evaluated(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray) -> dict[str, Values]:
     """Every expression of the plan over the tail's rows."""
     time = str(plan.table.time)
-    read = dict.fromkeys(c for sql in plan.expressions for c in referred(sql) if c != time)
+    read = dict.fromkeys(c for sql in plan.expressions for c in columns_of(sql) if c != time)
     columns = {c: pl.Series(c, rows[c].tolist() if rows[c].dtype.kind == "O" else rows[c]) for c in read}
     frame = pl.DataFrame(columns | {time: pl.Series(time, moments).cast(pl.Datetime("us"))})
     found = _by_sql(plan, plan.expressions, frame)

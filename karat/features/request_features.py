@@ -16,7 +16,7 @@ import numpy as np
 from karat.declare import Feature, FeatureTable
 from karat.features.event_values import Values, finite, reduced, typed, values_of
 from karat.features.request_expressions import derived, evaluated, evaluated_own
-from karat.features.request_plan import RequestPlan, Same, plan_of, referred
+from karat.features.request_plan import RequestPlan, Same, columns_of, plan_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -25,14 +25,14 @@ _MICROSECOND = timedelta(microseconds=1)
 def tail_columns(table: FeatureTable) -> tuple[str, ...]:
     """The gold columns that a tail of ``table`` holds: time, event id, and what its aggregations read."""
     texts = [t for f in table.features if f.function for t in (f.column, f.where)]
-    names = [n for t in (table.where, *texts) if t for n in referred(t)]
+    names = [n for t in (table.where, *texts) if t for n in columns_of(t)]
     return tuple(dict.fromkeys([str(table.time), str(table.event_id), *names]))
 
 
 def event_columns(table: FeatureTable) -> tuple[str, ...]:
     """The gold columns of the request's own event that the features read: those of ``from_event``, and those of a tail
     where the event is in its own window."""
-    own = [n for f in table.features if f.event for n in referred(f.event)]
+    own = [n for f in table.features if f.event for n in columns_of(f.event)]
     counts = any(f.function and table.closed_of(f) == "right" and not table.delay_of(f) for f in table.features)
     return tuple(dict.fromkeys([*(tail_columns(table) if counts else ()), *own]))
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
 
 from karat.declare import Feature, FeatureTable
-from karat.features.connection import connect, kept_connection, literal
 from karat.features.projection import narrowed
+from karat.sql import column_references, is_column_name
 
-_PLAIN = re.compile(r"(?!(?:true|false|null)$)[a-z_]\w*", re.IGNORECASE)
 #: Delay and width of a window in microseconds, and the side on which it is closed.
 Window = tuple[int, int, str]
 
@@ -68,14 +63,14 @@ def plan_of(same: Same, features: tuple[str, ...]) -> RequestPlan:
     mine = list(dict.fromkeys(str(f.event) for f in own))
     return RequestPlan(
         table=table,
-        columns=tuple(dict.fromkeys([str(table.event_id), *(c for t in read for c in referred(t))])),
-        plain=tuple(t for t in read if is_plain(t)),
-        expressions=tuple(t for t in read if not is_plain(t)),
+        columns=tuple(dict.fromkeys([str(table.event_id), *(c for t in read for c in columns_of(t))])),
+        plain=tuple(t for t in read if is_column_name(t)),
+        expressions=tuple(t for t in read if not is_column_name(t)),
         windows=tuple(dict.fromkeys(w for _, w in aggregated)),
         aggregated=aggregated,
         own=own,
-        own_plain=tuple(t for t in mine if is_plain(t)),
-        own_expressions=tuple(t for t in mine if not is_plain(t)),
+        own_plain=tuple(t for t in mine if is_column_name(t)),
+        own_expressions=tuple(t for t in mine if not is_column_name(t)),
         derived=tuple(f for f in table.features if f.derived),
         counts_current=any(delay == 0 and closed == "right" for _, (delay, _, closed) in aggregated),
     )
@@ -87,27 +82,6 @@ def _window(table: FeatureTable, feature: Feature) -> Window:
     return delay, width, table.closed_of(feature)
 
 
-def is_plain(sql: str) -> bool:
-    """Whether an expression is a column's name, and so needs no engine."""
-    return _PLAIN.fullmatch(sql.strip()) is not None
-
-
-@lru_cache(maxsize=4096)
-def referred(sql: str) -> tuple[str, ...]:
+def columns_of(sql: str) -> tuple[str, ...]:
     """The columns that an expression names, in their order."""
-    if is_plain(sql):
-        return (sql.strip(),)
-    with kept_connection(), connect() as connection:
-        text = connection.sql(f"SELECT json_serialize_sql({literal(f'SELECT ({sql}{chr(10)})')})").fetchall()[0][0]
-    return tuple(dict.fromkeys(_columns(json.loads(text))))
-
-
-def _columns(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if node.get("class") == "COLUMN_REF":
-            yield node["column_names"][0]
-        for value in node.values():
-            yield from _columns(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _columns(value)
+    return tuple(dict.fromkeys(path[0] for path in column_references(sql) or ()))

@@ -15,8 +15,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from karat.declare import Feature, FeatureTable
-from karat.features.connection import quote
 from karat.features.expressions import key_list
+from karat.sql import quote
 
 DAY = "__day"
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BOOLEAN", "U")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -14,6 +12,7 @@ from karat.declare import GoldTable
 from karat.errors import ColumnMissing, DeclarationError, did_you_mean
 from karat.quality.maps import Expression, Map
 from karat.quality.sources import InputFile
+from karat.sql import column_references, quote
 
 ROW, FILE = "_row", "_file"
 
@@ -82,45 +81,22 @@ def has_column(columns: Sequence[str], name: str) -> bool:
 
 
 def references(chosen: Map) -> list[str]:
-    """The columns of a file that a map reads, in its order; what is no SQL is left for ``bind`` to say."""
+    """The columns of a file that a map reads, in the map's order; ``bind`` refuses what is no SQL."""
     found: dict[str, None] = {}
-    with locked_down(None) as connection:
-        for value in (*chosen.columns.values(), *([Expression(sql=chosen.where)] if chosen.where else [])):
-            if isinstance(value, str):
-                found[value] = None
-                continue
-            tree = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({value.sql}\n) FROM rows"]).fetchone()
-            names, own = _walk(json.loads(tree[0]) if tree else {})
-            found |= dict.fromkeys(n for n in names if n not in own and n.lower() not in (ROW, FILE))
+    for value in (*chosen.columns.values(), *([Expression(sql=chosen.where)] if chosen.where else [])):
+        if isinstance(value, str):
+            found[value] = None
+            continue
+        for path in column_references(value.sql, subqueries=False) or ():
+            name = path[1] if path[0] == "rows" and len(path) > 1 else path[0]
+            if name.lower() not in (ROW, FILE):
+                found[name] = None
     return list(found)
 
 
-def _walk(node: Any) -> tuple[list[str], set[str]]:
-    """The columns named in a parsed expression, and those names that are parameters of its lambdas."""
-    names: list[str] = []
-    own: set[str] = set()
-    if isinstance(node, dict):
-        if node.get("class") == "SUBQUERY":  # names of its own, which only DuckDB's binder can tell
-            return names, own
-        if node.get("class") == "COLUMN_REF":
-            path = node["column_names"]
-            names.append(path[1] if path[0] == "rows" and len(path) > 1 else path[0])
-        if node.get("class") == "LAMBDA":
-            own |= set(_walk(node.get("lhs"))[0])
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        more, inner = _walk(child)
-        names += more
-        own |= inner
-    return names, own
-
-
 def _expressions(chosen: Map) -> dict[str, str]:
-    texts = {t: _quoted(v) if isinstance(v, str) else f"({v.sql})" for t, v in chosen.columns.items()}
+    texts = {t: quote(v) if isinstance(v, str) else f"({v.sql})" for t, v in chosen.columns.items()}
     return texts | ({"where": f"({chosen.where})"} if chosen.where else {})
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _numbered(rows: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -163,12 +139,12 @@ def _targets(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[s
     columns, failed = [], []
     for target, value in chosen.columns.items():
         if isinstance(value, str):
-            columns.append(f"{_quoted(value)} AS {_quoted(target)}")
+            columns.append(f"{quote(value)} AS {quote(target)}")
         elif _can_try(connection, value.sql):
-            columns.append(f"TRY({value.sql}) AS {_quoted(target)}")
-            failed.append(f"(TRY(({value.sql}) IS NULL) IS NULL) AS {_quoted(f'__failed: {target}')}")
+            columns.append(f"TRY({value.sql}) AS {quote(target)}")
+            failed.append(f"(TRY(({value.sql}) IS NULL) IS NULL) AS {quote(f'__failed: {target}')}")
         else:
-            columns.append(f"({value.sql}) AS {_quoted(target)}")
+            columns.append(f"({value.sql}) AS {quote(target)}")
     return columns, failed
 
 

@@ -16,9 +16,9 @@ from karat.declare.models import Label, ModelSpec
 from karat.declare.project import Project
 from karat.declare.truth import Truth
 from karat.errors import DeclarationError, LabelNotFound, did_you_mean
-from karat.features.connection import connect, plain_times
 from karat.lake import Lake
 from karat.quality import origin
+from karat.sql import connect, plain_times
 from karat.training.train import TrainingResult
 from karat.training_sets.labels import label_spine
 

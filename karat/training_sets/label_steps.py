@@ -7,7 +7,7 @@ import polars as pl
 from karat.declare.base import DAY
 from karat.declare.gold import GoldTable
 from karat.declare.models import Label
-from karat.features.connection import connect, plain_times, quote
+from karat.sql import connect, plain_times, quote
 
 _MICROSECOND = DAY / 86_400_000_000
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime, timedelta
 
 import duckdb
@@ -14,9 +13,9 @@ from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, ModelSpec, step_name
 from karat.declare.project import Project
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
-from karat.features.connection import connect, plain_times, quote
 from karat.lake import Lake
 from karat.quality import kept, origin
+from karat.sql import columns_read, connect, missing_column, plain_times, quote
 from karat.training_sets.label_steps import label_steps, pack_struct
 
 
@@ -130,11 +129,11 @@ def _check_binding(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, query:
 
 
 def _binding_error(spec: ModelSpec, gold: GoldTable, error: Exception) -> KaratError:
-    unknown = re.search(r'column "([^"]+)" not found', str(error))
+    unknown = missing_column(error)
     return LabelNotFound(
         f"the label of {spec.name!r} cannot be computed: {str(error).splitlines()[0]}",
         where=f"label.expression {spec.labelled.written!r} over gold table {gold.name!r}",
-        remedy=did_you_mean(unknown[1], gold.columns) if unknown else "write it in DuckDB's SQL",
+        remedy=did_you_mean(unknown, gold.columns) if unknown else "write it in DuckDB's SQL",
     )
 
 
@@ -151,8 +150,9 @@ def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -
         )
     if gold.truth and spec.task in UNSUPERVISED and _stale_oracle(project, spec, gold, lake):
         return None
-    words = set(re.findall(r"\w+", f"{spec.labelled.written} {spec.labelled.where or ''}"))
-    needed = words | {*_gold_key(spec, project.tables[spec.spine_table])} | {gold.event_time, *gold.key}
+    label = spec.labelled
+    read = columns_read([*(label.expressions.values() or [label.expression]), label.where], gold.columns)
+    needed = {*read} | {*_gold_key(spec, project.tables[spec.spine_table])} | {gold.event_time, *gold.key}
     # Like features, labels ignore rows that break the contract.
     rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=kept(gold))
     return rows.sort(gold.key)  # so that the order of the files can't change a sum's last bits

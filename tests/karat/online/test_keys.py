@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from karat.dtypes import dtype_of
 from karat.errors import LookupKeyMismatch, SchemaMismatch
-from karat.online import KeyCodec, coerce_key, dtype_of
+from karat.online import KeyCodec, coerce_key
 
 CODEC = KeyCodec(["s", "i", "d", "t"], ["string", "int64", "date", "timestamp"])
 KEYS = st.tuples(
