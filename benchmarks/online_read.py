@@ -18,7 +18,8 @@ import polars as pl
 
 from benchmarks.measure import Claim, Peer, conclude, versions
 from karat import FeatureEngineeringClient
-from karat.online import KeySpace, RowReader, microseconds, open_store
+from karat.clock import microseconds
+from karat.online import KeySpace, RowReader, open_store
 from karat.settings import Settings
 
 FEATURES = [f"f{i}" for i in range(83)]

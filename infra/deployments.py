@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -28,6 +27,7 @@ from infra.local.probes import prefect
 from infra.zombies import register_zombie_automation
 from karat.declare import Project, load_project, project_names
 from karat.errors import DeclarationError, KaratError, ServiceDown
+from karat.fingerprint import fingerprint
 from karat.monitoring import SCHEDULES
 from karat.settings import Settings
 
@@ -131,7 +131,7 @@ def _deploy(
     client: SyncPrefectClient, flow: str, entrypoint: str, project: Project, known: DeploymentResponse | None
 ) -> None:
     definition = _definition(flow, entrypoint, project)
-    digest = hashlib.blake2b(json.dumps(definition, sort_keys=True).encode(), digest_size=8).hexdigest()
+    digest = fingerprint(definition, size=8)
     if known is not None and known.version == digest:
         return
     schedules = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from infra.local.haproxy import haproxy_program, write_haproxy_program
 from infra.local.ports import ray_port
 from karat.errors import PlatformError
+from karat.fingerprint import fingerprint_bytes
 from karat.settings import Settings
 
 
@@ -19,7 +19,7 @@ def runtime_folder(settings: Settings) -> Path:
     A Unix socket's path ends at 107 bytes, HAProxy's at 97, of which Ray takes 57 for the name of a node.
     """
     whose = f"{os.getuid()} {settings.home.resolve()}"
-    return Path(f"/tmp/karat-{hashlib.blake2b(whose.encode(), digest_size=4).hexdigest()}")
+    return Path(f"/tmp/karat-{fingerprint_bytes(whose.encode(), size=4)}")
 
 
 def haproxy_folder(settings: Settings) -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
-import json
 import os
 import shlex
 import subprocess
@@ -23,6 +21,7 @@ from infra.local.environment import MISLEADING, platform_environment, runtime_fo
 from infra.local.parts import Part, log_file, parts
 from infra.local.processes import PART_MARK, marks
 from karat.errors import ServiceDown
+from karat.fingerprint import fingerprint
 from karat.settings import Settings
 
 #: How it says that nobody is there, or not any more.
@@ -56,9 +55,8 @@ class Supervisor:
     def text(self) -> str:
         """The configuration. It changes when the platform's environment does, so that one can see both."""
         meant = {k: v for k, v in platform_environment(self.settings).items() if k.lower() != "no_proxy"}
-        environment = json.dumps(meant, sort_keys=True).encode()
         head = f"""\
-; Written by karat up. Environment: {hashlib.blake2b(environment, digest_size=8).hexdigest()}
+; Written by karat up. Environment: {fingerprint(meant, size=8)}
 [unix_http_server]
 file = {_escape(self.socket)}
 chmod = 0700

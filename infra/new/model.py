@@ -10,8 +10,9 @@ from typing import Any
 from infra.new.drafts import Draft, File, check_name
 from infra.new.label import LabelChoice, Rows, telling, wanted
 from infra.new.render import render
+from karat.clock import DAY
 from karat.declare import FeatureTable, GoldTable, Project
-from karat.declare.base import DAY, parse_duration
+from karat.declare.base import parse_duration
 from karat.declare.models import BASELINES, DEFAULT_METRIC
 from karat.errors import AlreadyThere, TableNotFound, WrongCall, did_you_mean
 from karat.kinds import facts

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+from karat.clock import utc_now
 from karat.errors import WrongCall
 
 
 def moment(given: datetime | date | str | None, timezone: str) -> datetime:
     """``given`` as a time in UTC: None is now, a day its 00:00 UTC, a time without a zone is of ``timezone``."""
     if given is None:
-        return datetime.now(UTC)
+        return utc_now()
     value = _parsed(given) if isinstance(given, str) else given
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)

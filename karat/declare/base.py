@@ -35,8 +35,6 @@ def format_duration(value: timedelta) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
 
-DAY = timedelta(days=1)
-
 
 def check_zone(zone: str) -> str:
     """An IANA time zone as it is; ValueError with the nearest name for anything else."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import textwrap
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,10 +11,12 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import BeforeValidator, PlainSerializer, model_validator
 
-from karat.declare.base import DAY, Declaration, Duration, FieldErrors, format_duration, parse_duration
+from karat.clock import DAY, MICROSECOND
+from karat.declare.base import Declaration, Duration, FieldErrors, format_duration, parse_duration
 from karat.declare.checks import AnyCheck, attached
 from karat.dtypes import Dtype
 from karat.errors import did_you_mean
+from karat.fingerprint import fingerprint
 from karat.sql import columns_read
 
 Function = Literal["sum", "count", "mean", "min", "max", "std", "variance", "count_distinct", "share", "first", "last"]
@@ -307,7 +307,7 @@ class FeatureTable(Declaration):
                 found.update(range(feature.window // DAY))
             elif feature.window:
                 delay = self.delay_of(feature)
-                end = delay + feature.window + DAY - timedelta(microseconds=1)
+                end = delay + feature.window + DAY - MICROSECOND
                 found.update(range(delay // DAY, end // DAY + 1))
         return tuple(sorted(found))
 
@@ -346,4 +346,4 @@ class FeatureTable(Declaration):
 
 
 def _hashed(meaning: Any, size: int) -> str:
-    return hashlib.blake2b(json.dumps(meaning).encode(), digest_size=size).hexdigest()
+    return fingerprint(meaning, size=size)

@@ -14,7 +14,8 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
-from karat.declare.base import DAY, FieldErrors
+from karat.clock import DAY
+from karat.declare.base import FieldErrors
 from karat.declare.batch_tables import problems_of
 from karat.declare.checks import attached
 from karat.declare.declarations import Declarations

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from karat.declare.base import DAY, Declaration, Duration, FieldErrors
+from karat.clock import DAY
+from karat.declare.base import Declaration, Duration, FieldErrors
 from karat.declare.search import SearchSpace
 from karat.declare.truth import Truth
 

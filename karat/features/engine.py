@@ -8,6 +8,7 @@ from datetime import date, timedelta
 import duckdb
 import polars as pl
 
+from karat.clock import DAY, DAY_MICROSECONDS, EPOCH_DATE
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
 from karat.features.dense_windows import FUNCTIONS, Grid, Window
@@ -16,7 +17,7 @@ from karat.features.event_windows import PLACE, TIME, EventQuery
 from karat.features.expressions import Place, Relation, gold_columns, typed_value
 from karat.features.schema import to_declared
 from karat.features.windows import (
-    DAY,
+    DAY_NUMBER,
     Aggregation,
     Plain,
     Query,
@@ -30,8 +31,6 @@ from karat.features.windows import (
 from karat.lake.sort_order import strictly_increasing
 from karat.sql import connect, plain_times, why
 
-_EPOCH = date(1970, 1, 1)
-_MICROSECONDS_A_DAY = 86_400_000_000
 #: Rows that are put together at a time: few enough for the processor's caches, many enough for a call's cost.
 _ROWS = 1 << 14
 
@@ -83,7 +82,7 @@ def _rows(
         return
     tiles = connection.sql(render_tiles(query, "gold", first, last, left=arrays)).pl()
     windows = [Window(o.function, o.tile, o.days, name) for o, name in arrays.items()]
-    grid = Grid.of(tiles, query.table.entity, DAY)
+    grid = Grid.of(tiles, query.table.entity, DAY_NUMBER)
     if not grid.suits(windows):
         yield _sql_over(connection, tiles, finish(query, f"({render_windows(query, 'tiles', arrays)})", first, last))
         return
@@ -91,7 +90,7 @@ def _rows(
     (sql, read), empty = render_outputs(query, "tiles", left=straight), True
     for part in grid.windowed(windows, first=first, height=_ROWS):
         chosen = [_as_it_stands(part[p.column], p).alias(name) for name, p in straight.items()]
-        rows = part.select(*query.table.entity, DAY, *chosen)
+        rows = part.select(*query.table.entity, DAY_NUMBER, *chosen)
         yield rows.hstack(_sql_over(connection, part.select(read), sql)) if sql else rows
         empty = False
     if empty:
@@ -115,7 +114,7 @@ def _sql_over(connection: duckdb.DuckDBPyConnection, tiles: pl.DataFrame, sql: s
 def _sql(query: Query | EventQuery, first: int, last: int) -> str:
     """``first`` and ``last`` are days since 1970, both included."""
     if isinstance(query, EventQuery):
-        return query.render("gold", first * _MICROSECONDS_A_DAY, (last + 1) * _MICROSECONDS_A_DAY)
+        return query.render("gold", first * DAY_MICROSECONDS, (last + 1) * DAY_MICROSECONDS)
     return render(query, "gold", first, last)
 
 
@@ -180,8 +179,8 @@ def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, sourc
         return gold.select(read).collect(engine="streaming")
     if days is not None:
         gold = gold.filter(between(time, available[time], days[0] - table.reach, days[1]))
-    day = _utc_date(time, available[time]).cast(pl.Int32).alias(DAY)
-    rows = gold.select(*read, day).filter(pl.col(DAY).is_not_null())
+    day = _utc_date(time, available[time]).cast(pl.Int32).alias(DAY_NUMBER)
+    rows = gold.select(*read, day).filter(pl.col(DAY_NUMBER).is_not_null())
     return _placed(rows, time, available[time], table, order) if table.event_id else rows.collect(engine="streaming")
 
 
@@ -200,13 +199,10 @@ def between(column: str, dtype: pl.DataType, first: date, last: date) -> pl.Expr
     if dtype == pl.Date:
         return pl.col(column).is_between(pl.lit(first), pl.lit(last))
     zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
-    low, high = (pl.lit(d).cast(pl.Datetime("us")).dt.replace_time_zone(zone and "UTC") for d in (first, last + _DAY))
+    low, high = (pl.lit(d).cast(pl.Datetime("us")).dt.replace_time_zone(zone and "UTC") for d in (first, last + DAY))
     if zone and zone != "UTC":
         low, high = low.dt.convert_time_zone(zone), high.dt.convert_time_zone(zone)
     return (pl.col(column) >= low) & (pl.col(column) < high)
-
-
-_DAY = timedelta(days=1)
 
 
 def _finite(column: str) -> pl.Expr:
@@ -226,12 +222,12 @@ def _utc(column: str, dtype: pl.DataType) -> pl.Expr:
 def _extent(rows: pl.DataFrame) -> Days | None:
     if rows.is_empty():
         return None
-    low, high = rows.select(pl.col(DAY).min().alias("low"), pl.col(DAY).max().alias("high")).row(0)
-    return _EPOCH + timedelta(days=low), _EPOCH + timedelta(days=high)
+    low, high = rows.select(pl.col(DAY_NUMBER).min().alias("low"), pl.col(DAY_NUMBER).max().alias("high")).row(0)
+    return EPOCH_DATE + timedelta(days=low), EPOCH_DATE + timedelta(days=high)
 
 
 def _numbers(days: Days | None) -> tuple[int, int]:
-    return ((days[0] - _EPOCH).days, (days[1] - _EPOCH).days) if days else (0, -1)
+    return ((days[0] - EPOCH_DATE).days, (days[1] - EPOCH_DATE).days) if days else (0, -1)
 
 
 def _query(gold: Relation, table: FeatureTable, order: tuple[str, ...]) -> Query | EventQuery:
@@ -268,7 +264,7 @@ def _in_schema(
     if table.by_event:
         columns.append(frame[TIME].cast(pl.Datetime("us", "UTC")).alias(str(table.time)))
     elif table.time:
-        columns.append(frame[DAY].cast(pl.Int32).cast(pl.Date).alias(table.time))
+        columns.append(frame[DAY_NUMBER].cast(pl.Int32).cast(pl.Date).alias(table.time))
     for feature in table.features:
         if not feature.derived:
             columns.append(to_declared(frame[feature.name], feature.dtype, Place(table.name, feature.name)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from karat.clock import MICROSECOND
 from karat.declare import Feature, FeatureTable
 from karat.features.expressions import key_list
 from karat.features.windows import Aggregation
@@ -75,7 +76,7 @@ class EventQuery:
 
 
 def _microseconds(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)
+    return span // MICROSECOND
 
 
 def _aggregated(a: Aggregation) -> str:

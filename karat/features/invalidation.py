@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
+from karat.clock import DAY
 from karat.declare import FeatureTable
 from karat.features.engine import Days
-
-DAY = timedelta(days=1)
 
 
 def affected_days(table: FeatureTable, changed: Iterable[date], before: date | None, now: date | None) -> list[date]:

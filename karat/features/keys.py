@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from karat.clock import DAY_MICROSECONDS
 from karat.errors import LookupKeyMismatch, NaiveTimestamp
-
-_MICROSECONDS_A_DAY = 86_400_000_000
 
 
 def aligned(column: pl.Series, wanted: pl.DataType, *, of: str) -> pl.Series:
@@ -65,7 +64,7 @@ def microseconds(column: pl.Series) -> pl.Series:
     if column.dtype == pl.Null:
         return column.cast(pl.Int64)
     if column.dtype == pl.Date:
-        return column.cast(pl.Int64) * _MICROSECONDS_A_DAY
+        return column.cast(pl.Int64) * DAY_MICROSECONDS
     if not isinstance(column.dtype, pl.Datetime):
         raise LookupKeyMismatch(
             f"the time column {column.name!r} is {column.dtype}, not a date or timestamp",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
@@ -15,6 +13,7 @@ from karat.declare import FeatureTable, Project
 from karat.errors import DefinitionChanged
 from karat.features.engine import Days, event_time
 from karat.features.invalidation import affected_days
+from karat.fingerprint import fingerprint, fingerprint_bytes
 from karat.lake import Lake, Work
 from karat.names import TableName
 from karat.quality.gold_check import contract_of
@@ -105,8 +104,7 @@ class MaterializationPlan:
 
     @property
     def key(self) -> str:
-        text = json.dumps([self.detail, [str(d) for d in self.days or ()]])
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return fingerprint([self.detail, [str(d) for d in self.days or ()]])
 
 
 def make_plan(
@@ -157,7 +155,7 @@ def plan_days(
     first, last = _extent(lake, gold, version, time)
     wanted = _each_day(max(days[0], first), min(days[1], last)) if first and last else []
     said = [table.name, source, version, [str(d) for d in days], None if entities is None else _digest(entities)]
-    key = hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+    key = fingerprint(said)
     done = list(base.detail.get("backfills", [])) if base else []
     stands = before is not None and before.complete and before.gold_version == version
     if not wanted or (not forced and (stands or key in done)):
@@ -187,7 +185,7 @@ def target_of(source: GoldSource, version: int, last: date | None) -> Materializ
 
 
 def _digest(entities: pl.DataFrame) -> str:
-    return hashlib.blake2b(entities.sort(entities.columns).write_json().encode(), digest_size=16).hexdigest()
+    return fingerprint_bytes(entities.sort(entities.columns).write_json().encode())
 
 
 def _each_day(first: date, last: date) -> list[date]:

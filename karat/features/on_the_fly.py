@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from karat.clock import DAY
 from karat.declare import FeatureTable, GoldTable, Project
 from karat.declare.checks import RowCheck
 from karat.dtypes import POLARS
@@ -26,7 +27,6 @@ from karat.sql import kept_connection
 
 #: The column of the spine that holds the time asked for.
 AT = "__at"
-_DAY = timedelta(days=1)
 #: How much further back each look for an idle entity's last row goes than the one before.
 _WIDEN = 4
 
@@ -172,16 +172,16 @@ def _stretches(
     last, whole = min(known, gold.last), narrowed(table, [f.name for f in part_of.stored], whole_window=True)
     reach, floor = timedelta(0), gold.first
     if table.rows == "active":
-        last, reach = known, max(part_of.lookback, 7 * _DAY)
+        last, reach = known, max(part_of.lookback, 7 * DAY)
     elif part_of.lookback:
         yield part_of, (last, last)
-        reach = max(table.lookback, 7 * _DAY)  # idle for as long as these features look back: likely for longer, too
+        reach = max(table.lookback, 7 * DAY)  # idle for as long as these features look back: likely for longer, too
     while True:
         first = max(last - reach, floor)
         yield whole if table.rows == "window" else part_of, (first, last)
         if first <= floor:
             return
-        last, reach = first - _DAY, max(reach * _WIDEN, table.lookback, 7 * _DAY)
+        last, reach = first - DAY, max(reach * _WIDEN, table.lookback, 7 * DAY)
 
 
 def _kept(aside: list[RowCheck], rows: pl.DataFrame) -> pl.DataFrame:

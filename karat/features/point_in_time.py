@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from karat.clock import MICROSECOND
 from karat.errors import ColumnMissing, DuplicateKeys, FeatureNotFound, SchemaMismatch, did_you_mean
 from karat.features.keys import aligned, microseconds
 
@@ -96,7 +97,7 @@ def _each(keys: Mapping[str, str]) -> Any:
 
 
 def _microseconds(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)
+    return span // MICROSECOND
 
 
 def _exact(left: pl.DataFrame, right: pl.DataFrame, keys: list[str]) -> np.ndarray:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
+from karat.clock import utc_now
 from karat.declare import FeatureTable, Project
 from karat.declare.checks import Fresh, RowCheck, Unique, Volume
 from karat.features.schema import feature_schema
+from karat.fingerprint import fingerprint
 from karat.lake import Lake, StagedFile, Work
 from karat.names import TableName
 from karat.quality.check_results import CheckResult, added, as_rows, refuse
@@ -136,7 +136,7 @@ def _of_days(
         for file in part.staged:  # partitioned by day: one day a file
             for day in file.days:
                 by_day[day] = by_day.get(day, 0) + file.rows
-    newest, now = max(by_day, default=None), datetime.now(UTC)
+    newest, now = max(by_day, default=None), utc_now()
     out = [judge_fresh(c, newest, now) for c in table.declared_checks if isinstance(c, Fresh)]
     volumes = (c for c in table.declared_checks if isinstance(c, Volume))
     return out + [judge_volume(c, by_day if table.time else total) for c in volumes]
@@ -169,11 +169,10 @@ def detail_of(table: FeatureTable, found: Sequence[CheckResult]) -> dict[str, An
     """What the commit says of its checks; nothing where there are none."""
     if not found:
         return {}
-    told = {"checks": as_rows(found), "at": datetime.now(UTC).isoformat(), "contract": contract_of(table)}
+    told = {"checks": as_rows(found), "at": utc_now().isoformat(), "contract": contract_of(table)}
     return {"quality": told}
 
 
 def contract_of(table: FeatureTable) -> str:
     rules = [c.model_dump(mode="json", exclude={"description"}) for c in table.declared_checks]
-    text = json.dumps([table.name, rules], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return fingerprint([table.name, rules])

@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from karat.clock import EPOCH, MICROSECOND
 from karat.declare import Feature, FeatureTable
 from karat.features.event_values import Values, finite, reduced, typed, values_of
 from karat.features.request_expressions import derived, evaluated, evaluated_own
 from karat.features.request_plan import RequestPlan, Same, columns_of, plan_of
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def tail_columns(table: FeatureTable) -> tuple[str, ...]:
@@ -69,7 +67,7 @@ def finish(
     if plan.derived:
         keys = {
             **{e: current.get(e) if current else None for e in plan.key},
-            str(table.time): _EPOCH + at * _MICROSECOND,
+            str(table.time): EPOCH + at * MICROSECOND,
         }
         found = derived(plan, found, keys)
     return [found[name] for name in features]
@@ -154,7 +152,7 @@ def _own(plan: RequestPlan, current: Mapping[str, Any] | None, at: int) -> dict[
     """The features that are the event's own."""
     if current is None:
         return {f.name: None for f in plan.own}
-    moment = _EPOCH + at * _MICROSECOND
+    moment = EPOCH + at * MICROSECOND
     row = {**current, str(plan.table.time): moment}
     found = {c: row.get(c) for c in plan.own_plain}
     if plan.own_expressions:

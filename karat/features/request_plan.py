@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
 
+from karat.clock import MICROSECOND
 from karat.declare import Feature, FeatureTable
 from karat.features.projection import narrowed
 from karat.sql import column_references, is_column_name
@@ -78,7 +78,7 @@ def plan_of(same: Same, features: tuple[str, ...]) -> RequestPlan:
 
 def _window(table: FeatureTable, feature: Feature) -> Window:
     assert feature.window is not None
-    delay, width = (span // timedelta(microseconds=1) for span in (table.delay_of(feature), feature.window))
+    delay, width = (span // MICROSECOND for span in (table.delay_of(feature), feature.window))
     return delay, width, table.closed_of(feature)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from karat.clock import MICROSECOND
 from karat.errors import SchemaMismatch, SequenceTooShort, WrongCall
 from karat.features.keys import aligned, microseconds
 from karat.features.point_in_time import STATUS, Status, _check_names
@@ -92,7 +93,7 @@ def sequence_join(
 
 
 def _span(span: timedelta) -> int:
-    return min(span // timedelta(microseconds=1), _FOREVER)
+    return min(span // MICROSECOND, _FOREVER)
 
 
 def _numeric(column: pl.Series) -> pl.Series:

@@ -18,7 +18,7 @@ from karat.declare import Feature, FeatureTable
 from karat.features.expressions import key_list
 from karat.sql import quote
 
-DAY = "__day"
+DAY_NUMBER = "__day"
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BOOLEAN", "U")
 
 
@@ -84,7 +84,7 @@ class Query:
     def _window(self, days: int) -> str:
         name = f"__w{days}"
         self.windows[name] = (
-            f"{name} AS (PARTITION BY {key_list(self.table.entity)} ORDER BY {DAY} "
+            f"{name} AS (PARTITION BY {key_list(self.table.entity)} ORDER BY {DAY_NUMBER} "
             f"RANGE BETWEEN {days - 1} PRECEDING AND CURRENT ROW)"
         )
         return name
@@ -171,11 +171,13 @@ def _distinct_sql(table: FeatureTable, a: Aggregation, days: int) -> str:
     keys = key_list(table.entity)
     where = f"__v IS NOT NULL{f' AND ({a.feature.where}{chr(10)})' if a.feature.where else ''}"
     return f"""
-    SELECT {keys}, {DAY}, sum(sum(__c)) OVER (PARTITION BY {keys} ORDER BY {DAY})::BIGINT AS __n FROM (
-      SELECT {keys}, unnest([{DAY}, least({DAY} + {days}, __again)]) AS {DAY}, unnest([1, -1]) AS __c FROM (
-        SELECT {keys}, {DAY}, lead({DAY}) OVER (PARTITION BY {keys}, __v ORDER BY {DAY}) AS __again FROM (
-          SELECT DISTINCT {keys}, {DAY}, __v FROM (SELECT *, {a.value} AS __v FROM rows) WHERE {where})))
-    GROUP BY {keys}, {DAY}"""
+    SELECT {keys}, {DAY_NUMBER}, sum(sum(__c)) OVER (PARTITION BY {keys} ORDER BY {DAY_NUMBER})::BIGINT AS __n FROM (
+      SELECT {keys}, unnest([{DAY_NUMBER}, least({DAY_NUMBER} + {days}, __again)]) AS {DAY_NUMBER},
+        unnest([1, -1]) AS __c FROM (
+        SELECT {keys}, {DAY_NUMBER},
+          lead({DAY_NUMBER}) OVER (PARTITION BY {keys}, __v ORDER BY {DAY_NUMBER}) AS __again FROM (
+          SELECT DISTINCT {keys}, {DAY_NUMBER}, __v FROM (SELECT *, {a.value} AS __v FROM rows) WHERE {where})))
+    GROUP BY {keys}, {DAY_NUMBER}"""
 
 
 _OUTPUT = {
@@ -207,9 +209,9 @@ def render_tiles(query: Query, relation: str, first: int | None, last: int | Non
     text = " ".join([*query.outputs.values(), *(over.tile for over in left)])
     read = [c for c in (*query.tiles.values(), *query.distinct) if _names(text, c)]
     keys, own = key_list(query.table.entity), [over for over in query.overs if over not in left]
-    chosen = ", ".join([keys, DAY, *read, *(f"{over.sql} AS {query.overs[over]}" for over in own)])
+    chosen = ", ".join([keys, DAY_NUMBER, *read, *(f"{over.sql} AS {query.overs[over]}" for over in own)])
     windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
-    return f"WITH {', '.join(ctes)} SELECT {chosen} FROM {source}{windows} ORDER BY {DAY}, {keys}"
+    return f"WITH {', '.join(ctes)} SELECT {chosen} FROM {source}{windows} ORDER BY {DAY_NUMBER}, {keys}"
 
 
 def render_windows(query: Query, relation: str, overs: Collection[Over]) -> str:
@@ -246,11 +248,11 @@ def render_outputs(query: Query, relation: str, *, left: Collection[str]) -> tup
 
 def finish(query: Query, relation: str, first: int | None, last: int | None) -> str:
     """One SELECT of keys, day and features from the tiles and windows in ``relation``."""
-    keys, day = key_list(query.table.entity), [DAY] if query.table.time else []
+    keys, day = key_list(query.table.entity), [DAY_NUMBER] if query.table.time else []
     outputs = [f"{sql} AS {quote(name)}" for name, sql in query.outputs.items()]
     body = f"SELECT {', '.join([keys, *day, *outputs])} FROM {relation}"
     if query.table.time and first is not None and last is not None:
-        body += f" WHERE {DAY} BETWEEN {first} AND {last}"
+        body += f" WHERE {DAY_NUMBER} BETWEEN {first} AND {last}"
     return body
 
 
@@ -259,7 +261,7 @@ def _sources(query: Query, relation: str, first: int | None, last: int | None) -
     table, keys = query.table, key_list(query.table.entity)
     known = " AND ".join(f"{quote(e)} IS NOT NULL" for e in table.entity)
     where = f" AND ({table.where}\n)" if table.where else ""
-    day = [DAY] if table.time else []
+    day = [DAY_NUMBER] if table.time else []
     aggregates = [f"{sql} AS {name}" for sql, name in query.tiles.items()]
     ctes = [
         f"rows AS (SELECT * FROM {relation} WHERE {known}{where})",
@@ -279,12 +281,12 @@ def _sources(query: Query, relation: str, first: int | None, last: int | None) -
 def _idle_days(table: FeatureTable, first: int | None, last: int | None) -> list[str]:
     """Days without gold rows on which the widest window still reaches back to a day with some."""
     keys, days = key_list(table.entity), table.lookback.days
-    begin = f"greatest({DAY} + 1, {first})" if first is not None else f"{DAY} + 1"
-    end = f"least({DAY} + {days}, coalesce(__upcoming, {DAY} + {days}), {last} + 1)"
+    begin = f"greatest({DAY_NUMBER} + 1, {first})" if first is not None else f"{DAY_NUMBER} + 1"
+    end = f"least({DAY_NUMBER} + {days}, coalesce(__upcoming, {DAY_NUMBER} + {days}), {last} + 1)"
     return [
-        f"gaps AS (SELECT {keys}, {DAY}, lead({DAY}) OVER (PARTITION BY {keys} ORDER BY {DAY}) AS __upcoming "
-        "FROM tiles)",
-        f"idle AS (SELECT {keys}, unnest(range({begin}, {end}))::INTEGER AS {DAY} FROM gaps)",
+        f"gaps AS (SELECT {keys}, {DAY_NUMBER}, "
+        f"lead({DAY_NUMBER}) OVER (PARTITION BY {keys} ORDER BY {DAY_NUMBER}) AS __upcoming FROM tiles)",
+        f"idle AS (SELECT {keys}, unnest(range({begin}, {end}))::INTEGER AS {DAY_NUMBER} FROM gaps)",
         "spine AS (SELECT * FROM tiles UNION ALL BY NAME SELECT * FROM idle)",
     ]
 
@@ -295,7 +297,7 @@ def _joined(query: Query, source: str) -> str:
     counts = ", ".join(f"coalesce({name}.__n, 0) AS {name}" for name in query.distinct)
     joins = "".join(
         f" ASOF LEFT JOIN {name} ON {' AND '.join(f'{source}.{quote(e)} = {name}.{quote(e)}' for e in entity)}"
-        f" AND {source}.{DAY} >= {name}.{DAY}"
+        f" AND {source}.{DAY_NUMBER} >= {name}.{DAY_NUMBER}"
         for name in query.distinct
     )
     return f"joined AS (SELECT {source}.*, {counts} FROM {source}{joins})"

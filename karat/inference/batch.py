@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import polars as pl
 
+from karat.clock import utc_now
 from karat.errors import FeatureLookupFailed, KaratError, SchemaMismatch, SignatureError, WrongCall, did_you_mean
 from karat.inference.feature_request import FeatureNeeds, needs_of
 from karat.inference.risk import risk_of
@@ -86,7 +86,7 @@ def predict(
         pl.lit(str(loaded.name)).alias("model_name"),
         pl.lit(loaded.version, dtype=pl.Int64).alias("model_version"),
         pl.lit(loaded.run_id).alias("run_id"),
-        pl.lit(datetime.now(UTC), dtype=pl.Datetime("us", "UTC")).alias("scored_at"),
+        pl.lit(utc_now(), dtype=pl.Datetime("us", "UTC")).alias("scored_at"),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
@@ -14,6 +12,7 @@ from karat.declare.batch_tables import BatchTable, stamps_of
 from karat.declare.features import FeatureTable
 from karat.declare.project import Project
 from karat.errors import SchemaMismatch
+from karat.fingerprint import fingerprint
 from karat.lake import Lake, Work
 from karat.names import TableName
 
@@ -70,7 +69,7 @@ def _work(project: Project, declared: BatchTable, lake: Lake, spine: FeatureTabl
         "predictions": versions,
         "features": _features_version(project, declared, lake),
     }
-    key = hashlib.blake2b(json.dumps(detail, sort_keys=True).encode(), digest_size=16).hexdigest()
+    key = fingerprint(detail)
     return Work(KIND, key, detail)
 
 

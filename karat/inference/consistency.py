@@ -8,15 +8,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
+from karat.clock import utc_now
 from karat.declare.project_catalog import ProjectCatalog
 from karat.dtypes import POLARS, arrow_type, dtype_of
 from karat.errors import NoDataToCompare, WrongCall
-from karat.features.schema import POLARS
 from karat.inference.feature_reader import FeatureReader
 from karat.inference.prediction_log import as_json
 from karat.inference.request import typed_values
@@ -207,7 +207,7 @@ def _told(model: ModelName, compared: Counter[str], wrong: Counter[str]) -> pl.D
     return pl.DataFrame(
         {
             "model_name": [str(model)] * len(names),
-            "checked_at": [datetime.now(UTC)] * len(names),
+            "checked_at": [utc_now()] * len(names),
             "feature": names,
             "rows": [compared[n] for n in names],
             "mismatches": [wrong[n] for n in names],

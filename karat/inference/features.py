@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from karat.declare.base import ARROW
 from karat.declare.project_catalog import ProjectCatalog
+from karat.dtypes import ARROW, dtype_of
 from karat.errors import (
     FeatureLookupFailed,
     FeatureNotFound,
@@ -22,7 +22,7 @@ from karat.inference.feature_reader import FeatureReader
 from karat.inference.request import typed_values
 from karat.lake import Lake
 from karat.names import FeatureRef, TableName
-from karat.online import KeySpace, KeyValue, OnlineStore, Value, Values, coerce_key, dtype_of
+from karat.online import KeySpace, KeyValue, OnlineStore, Value, Values, coerce_key
 from karat.training_sets.lookups import PinnedLookup
 
 
@@ -204,7 +204,7 @@ def _stored_keys(
         time = {state.time: state.time_type} if state.time else {}
         return dict(state.key) | time, dict(state.columns), None
     info = lake.info(table)
-    keys = {name: dtype_of(info.schema.field(name).type) for name in info.primary_key}
+    keys: dict[str, str] = {name: dtype_of(info.schema.field(name).type) for name in info.primary_key}
     return keys, info.features, info.event_id
 
 

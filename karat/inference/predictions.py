@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import polars as pl
 
-from karat.declare.base import DAY
+from karat.clock import DAY
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project
 from karat.errors import FeatureLookupFailed, NoChampion, StaleFeatures
 from karat.features import is_fresh
+from karat.fingerprint import fingerprint
 from karat.inference.batch import predict
 from karat.lake import Commit, Lake, Work
 from karat.lifecycle import void_reason
@@ -113,7 +112,7 @@ def _work(project: Project, spec: ModelSpec, champion: ModelVersion, versions: d
         "scope": spec.scope.model_dump(mode="json"),
         "spine": str(project.table_name(spec.spine_table)),
     }
-    key = hashlib.blake2b(json.dumps(detail, sort_keys=True).encode(), digest_size=16).hexdigest()
+    key = fingerprint(detail)
     return Work(KIND, key, detail)
 
 

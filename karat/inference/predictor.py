@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from karat.clock import utc_now
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound
 from karat.features import Status
@@ -79,7 +79,7 @@ class Predictor:
             "feature_times": {table: _plain(at) for table, at in vector.times.items()},
             "model_version": self.loaded.version,
             "run_id": self.loaded.run_id,
-            "prediction_date": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "prediction_date": utc_now().isoformat(timespec="milliseconds"),
         }
         answer["latency_ms"] = round((time.perf_counter() - began) * 1000, 3)
         if self._log is not None:
@@ -133,7 +133,7 @@ class Predictor:
 
     def _compute(self, vector: FeatureVector, request: PredictionRequest, given: dict[str, Any]) -> None:
         known = {name: vector.values[self._place[name]] for name in self._reader.looked_up} | given
-        for name, value in self._computed.of(known, request.moment() or datetime.now(UTC)).items():
+        for name, value in self._computed.of(known, request.moment() or utc_now()).items():
             self._put(vector, name, value)
 
 

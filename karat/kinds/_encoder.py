@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from karat.clock import DAY_MICROSECONDS, EPOCH, EPOCH_DATE, MICROSECOND
 from karat.dtypes import dtype_of_polars
 from karat.errors import NaiveTimestamp, SchemaMismatch, SignatureError, did_you_mean
 
@@ -19,8 +20,6 @@ MAX_CATEGORIES = 254
 FEWEST_ROWS = 5
 #: Trees compare in 32 bits; greater values are infinite to them.
 LARGEST = float(np.finfo(np.float32).max)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY_US = 86_400_000_000
 _NUMBERS = ("int64", "float64", "bool")
 
 
@@ -303,7 +302,7 @@ def _values(series: pl.Series, column: Column) -> np.ndarray:
         )
     if column.dtype == "timestamp":
         series = series.cast(pl.Null) if series.dtype == pl.Null else series.dt.cast_time_unit("us").cast(pl.Int64)
-        return series.cast(pl.Float64).to_numpy() / _DAY_US
+        return series.cast(pl.Float64).to_numpy() / DAY_MICROSECONDS
     return series.cast(pl.Int32 if column.dtype == "date" else pl.Float64).cast(pl.Float64).to_numpy()
 
 
@@ -346,7 +345,7 @@ def _category_reader(column: Column) -> Callable[[Any], float]:
 def _days(column: Column, value: object) -> float:
     if isinstance(value, datetime) or not isinstance(value, date):
         raise _other_type(column, repr(value))
-    return float((value - _EPOCH.date()).days)
+    return float((value - EPOCH_DATE).days)
 
 
 def _timestamp(column: Column, value: object) -> float:
@@ -354,4 +353,4 @@ def _timestamp(column: Column, value: object) -> float:
         raise _other_type(column, repr(value))
     if value.tzinfo is None:
         raise NaiveTimestamp(f"feature {column.name!r}: {value} has no time zone", remedy="give it in UTC")
-    return float((value - _EPOCH) // timedelta(microseconds=1)) / _DAY_US
+    return float((value - EPOCH) // MICROSECOND) / DAY_MICROSECONDS

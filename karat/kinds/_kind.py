@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from karat.errors import DeclarationError, TrainingError, UntrustedModel, did_you_mean
+from karat.fingerprint import fingerprint_file
 
 #: ``report(iteration, metrics)``: called by kinds that learn in rounds, after each round.
 Report = Callable[[int, dict[str, float]], None]
@@ -220,7 +220,7 @@ class Kind(ABC):
 
 
 def _digest(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    return fingerprint_file(path)
 
 
 def _check_whole(path: Path, digest: str) -> None:

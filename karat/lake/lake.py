@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from karat.clock import utc_now
 from karat.errors import ColumnMissing, CommitConflict, DataError, ForeignCatalog, SchemaMismatch, did_you_mean
 from karat.lake.changes import append_plan, delete_plan, merge_plan, replace_plan
 from karat.lake.conform import conform
@@ -240,7 +241,7 @@ class Lake(LakeReader):
         self._check_environment(name)
         folder = self.path(name)
         with storing(name):
-            kept = needed_versions(folder, keep, (now or datetime.now(UTC)) - older_than)
+            kept = needed_versions(folder, keep, (now or utc_now()) - older_than)
             stray, lost = unneeded(folder, kept)
             left = orphans(folder, _LEFT_BEHIND)
             size = sum(p.stat().st_size for p in (*stray, *left))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from karat.declare.functions import DeclaredFunction
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.declare.project import Project
 from karat.executors import Progress, silent
+from karat.fingerprint import fingerprint
 from karat.lake import Lake
 from karat.lifecycle.model_card import card_summary, model_card
 from karat.lifecycle.provenance import definitions, origins, overall
@@ -56,7 +56,7 @@ def definition_of(spec: ModelSpec, functions: Mapping[str, DeclaredFunction] | N
     if used:
         hashes = {use.function: (functions or {})[use.function].source_hash for use in spec.functions}
         meaning |= {"functions": used, "function_hashes": hashes}
-    return hashlib.blake2b(json.dumps(meaning, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return fingerprint(meaning)
 
 
 def make_candidate(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
+from karat.clock import utc_now
 from karat.errors import KaratError, ModelNotFound, WrongCall, did_you_mean
 from karat.features.keys import aligned
 from karat.lake import Lake, TableInfo
@@ -74,8 +75,8 @@ def erase(
         if pinning.spine is not None and pinning.stored_keys is not None:
             _keep_rest(lake, pinning.spine.table, pinning.spine.version, pinning.stored_keys)
     for version in released:
-        registry.tag(version, {RELEASED: datetime.now(UTC).isoformat(timespec="seconds")})
-    commit, pins = lake.delete(name, typed), pins_of(registry, _KEEP, datetime.now(UTC))
+        registry.tag(version, {RELEASED: utc_now().isoformat(timespec="seconds")})
+    commit, pins = lake.delete(name, typed), pins_of(registry, _KEEP, utc_now())
     spines = {p.spine.table: p.stored_keys for p in live if p.spine is not None and p.stored_keys is not None}
     files = sum(_purge(lake, table, of, pins) for table, of in [(name, typed), *spines.items()])
     models = {}
@@ -105,7 +106,7 @@ def _pinning(
     lake: Lake, registry: Registry, name: TableName, keys: pl.DataFrame
 ) -> tuple[list[_Pinning], list[ModelVersion]]:
     """The live model versions that read the table, and those that no longer count."""
-    live, released, now = [], [], datetime.now(UTC)
+    live, released, now = [], [], utc_now()
     for version in (v for model in registry.models() for v in registry.versions(model)):
         try:
             metadata = registry.metadata(version)

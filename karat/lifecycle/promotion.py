@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project
 from karat.errors import KaratError, ModelNotFound
+from karat.fingerprint import fingerprint_bytes
 from karat.lake import Lake
 from karat.lifecycle.champion_challenger import gain, judged_rows, missed_floors, score
 from karat.lifecycle.consistency_gate import inconsistent
@@ -71,7 +70,7 @@ def promote(
 
 def gates_of(spec: ModelSpec) -> str:
     """The gates that a decision was made by, as a short hash: by others it may be another."""
-    return hashlib.blake2b(spec.gates.model_dump_json().encode(), digest_size=8).hexdigest()
+    return fingerprint_bytes(spec.gates.model_dump_json().encode(), size=8)
 
 
 def _candidate(

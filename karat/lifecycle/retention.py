@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from karat.clock import utc_now
 from karat.errors import ModelNotFound, WrongCall
 from karat.lake import Lake, VacuumResult
 from karat.names import CHAMPION, TableName, pinned_copy
@@ -87,7 +88,7 @@ def retain(
         raise WrongCall(
             f"versions are kept for {keep}", where="--keep", remedy="keep a day at least: a model in training pins late"
         )
-    now = now or datetime.now(UTC)
+    now = now or utc_now()
     pins = pins_of(registry, keep, now)
     if not dry_run:
         for version in pins.released:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import Any
 
 import polars as pl
 
+from karat.clock import utc_now
 from karat.declare import ModelSpec, Project
 from karat.errors import NoChampion
 from karat.lake import Lake
@@ -112,7 +113,7 @@ def _watched(champion: Champion, registry: Registry, check: Check, day: date) ->
         "first_day": found.first,
         "last_day": found.last,
         "report": report,
-        "checked_at": datetime.now(UTC),
+        "checked_at": utc_now(),
     }
     rows = [shared | _told(finding) for finding in found.findings]
     return DriftCheckResult(check, pl.DataFrame(rows, schema=POLARS, orient="row"), found.said)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from karat.errors import WrongCall, did_you_mean
 from karat.extras import optional_imports
-from karat.online._keys import EPOCH, KeyCodec, coerce_key, microseconds
+from karat.online._keys import KeyCodec, coerce_key
 from karat.online._publish import PublishResult, publish_table
 from karat.online._reader import Row, RowReader
 from karat.online._store import Index, KeySpace, OnlineStore, PublishState
@@ -16,7 +16,6 @@ from karat.online._values import Keys, KeyValue, Value, Values
 from karat.settings import Settings
 
 __all__ = [
-    "EPOCH",
     "MARGIN",
     "EventSource",
     "Index",
@@ -35,7 +34,6 @@ __all__ = [
     "Values",
     "backends",
     "coerce_key",
-    "microseconds",
     "open_store",
     "publish_table",
 ]

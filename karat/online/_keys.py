@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
+from karat.clock import EPOCH, EPOCH_ORDINAL, MICROSECOND, days, microseconds
 from karat.errors import LookupKeyMismatch, SchemaMismatch
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
-_MICROSECOND = timedelta(microseconds=1)
 
 # LMDB takes keys of up to 511 bytes. A longer one keeps its beginning, for the order, and ends in its digest.
 _LONGEST, _HEAD, _DIGEST = 480, 440, 32
 _STRING, _INT64, _DATE, _TIMESTAMP, _HASHED = b"\x02", b"\x10", b"\x11", b"\x12", b"\xff"
-
-
-def microseconds(value: date | datetime) -> int:
-    """Microseconds since 1970 UTC; a date means its 00:00 UTC."""
-    if isinstance(value, datetime):
-        return (value - EPOCH) // _MICROSECOND
-    return (value.toordinal() - _EPOCH_DAY) * 86_400_000_000
-
-
-def days(value: date) -> int:
-    return value.toordinal() - _EPOCH_DAY
 
 
 def _encode_string(value: str) -> bytes:
@@ -66,10 +52,10 @@ def _take(key: bytes, at: int) -> tuple[Any, int]:
     if tag == _STRING:
         return _take_string(key, start)
     if tag == _DATE:
-        ordinal = int.from_bytes(key[start : start + 4], "big") - (1 << 31) + _EPOCH_DAY
+        ordinal = int.from_bytes(key[start : start + 4], "big") - (1 << 31) + EPOCH_ORDINAL
         return date.fromordinal(ordinal), start + 4
     number = int.from_bytes(key[start : start + 8], "big") - (1 << 63)
-    return (EPOCH + number * _MICROSECOND if tag == _TIMESTAMP else number), start + 8
+    return (EPOCH + number * MICROSECOND if tag == _TIMESTAMP else number), start + 8
 
 
 class KeyCodec:

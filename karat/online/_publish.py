@@ -7,22 +7,21 @@ the first one wrote and goes on behind it. The published version is set in the t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
+from karat.clock import DAY_MICROSECONDS, microseconds, utc_now
 from karat.declare.project_catalog import ProjectCatalog
 from karat.dtypes import dtype_of
 from karat.errors import LookupKeyMismatch, WrongCall
 from karat.executors import Progress, silent
 from karat.lake import Lake, TableInfo
 from karat.names import TableName
-from karat.online._keys import microseconds
 from karat.online._rows import same_values, split_rows
 from karat.online._source import OfflineRows
 from karat.online._store import Index, KeySpace, OnlineStore, PublishState
 from karat.online._tails import EventSource
 
 _CHUNK = 10_000
-_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def publish_table(
     Raises TableNotFound, LookupKeyMismatch where the table has no entity, WrongCall for a sequence without length or
     time, DiskFull and StoreUnreachable.
     """
-    moment = at or datetime.now(UTC)
+    moment = at or utc_now()
     if index is not None and index != "events":
         return _publish(lake, store, KeySpace(str(name), index), progress, moment, length=sequence_length)
     declared = projects.by_event(name) if projects is not None else None
@@ -192,7 +191,7 @@ def _plan(store: OnlineStore, source: OfflineRows, space: KeySpace, days: frozen
         merged = fresh = wanted.pop(key, None)
         if changed is not None:
             rows = list(split_rows(record))
-            kept = [(t, r) for t, r in rows if t - t % _DAY not in changed]
+            kept = [(t, r) for t, r in rows if t - t % DAY_MICROSECONDS not in changed]
             if fresh is None and len(kept) == len(rows) and source.horizon is None:
                 continue
             merged = _merge(kept, fresh, source)
@@ -250,7 +249,7 @@ def _write(store: OnlineStore, state: PublishState, version: int, plan: _Plan, p
         pending=(),
         layouts={state.layout: state.columns},
         rows=plan.total,
-        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        published_at=utc_now().isoformat(timespec="seconds"),
     )
     for number, (some, gone) in enumerate(pieces or [([], [])], start=1):
         store.apply(ended if number >= len(pieces) else state, some, gone)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from karat.clock import EPOCH, EPOCH_ORDINAL, MICROSECOND, microseconds, utc_now
 from karat.errors import FeatureNotFound, StoreUnreachable, WrongCall, did_you_mean
 from karat.features import Status
-from karat.online._keys import EPOCH
 from karat.online._rows import HEADER, NO_TIME, Layout, unpack_rest
 from karat.online._store import KeySpace, OnlineStore, PublishState
 
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _CONVERT: dict[str, Callable[[int], Any]] = {
-    "timestamp": lambda us: EPOCH + us * _MICROSECOND,
-    "date": lambda day: date.fromordinal(day + _EPOCH_DAY),
+    "timestamp": lambda us: EPOCH + us * MICROSECOND,
+    "date": lambda day: date.fromordinal(day + EPOCH_ORDINAL),
 }
 
 
@@ -82,7 +80,7 @@ class RowReader:
     ) -> None:
         self.columns = tuple(columns)
         self._store, self._space, self._get = store, space, store.getter(space)
-        self._lookback = None if lookback is None else lookback // _MICROSECOND
+        self._lookback = None if lookback is None else lookback // MICROSECOND
         self._pickers: dict[int, _Picker] = {}
         self.state = self._load(state)
         self._all = (Status.PRESENT,) * len(columns)
@@ -230,7 +228,7 @@ class RowReader:
             return values, mask, found
         record, start, latest, _, _ = found
         oldest = -(1 << 63) if self._lookback is None else at - self._lookback
-        widest = (1 << 63) - 1 if step is None else step // _MICROSECOND
+        widest = (1 << 63) - 1 if step is None else step // MICROSECOND
         place, last = length, latest
         while place and start < len(record):
             size, time, _, number = HEADER.unpack_from(record, start)
@@ -276,4 +274,4 @@ class RowReader:
 
 def now() -> int:
     """This moment in microseconds UTC, as ``read`` takes it."""
-    return int(datetime.now(EPOCH.tzinfo).timestamp() * 1_000_000)
+    return microseconds(utc_now())

@@ -8,9 +8,9 @@ from datetime import date, datetime
 import numpy as np
 import polars as pl
 
+from karat.clock import microseconds
 from karat.dtypes import POLARS
 from karat.lake import Lake, TableInfo
-from karat.online._keys import microseconds
 from karat.online._rows import NO_TIME, Layout, encode_rows
 from karat.online._store import PublishState
 from karat.online._tails import EventSource

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from karat.clock import SECOND_MICROSECONDS
 from karat.declare import FeatureTable, Project
 from karat.dtypes import NUMPY, dtype_of
 from karat.errors import StoreUnreachable
@@ -20,7 +21,6 @@ from karat.online._rows import HEADER, Layout, unpack_rest
 from karat.online._store import KeySpace, OnlineStore, PublishState
 from karat.quality.gold_check import kept
 
-_MICROSECONDS = 1_000_000
 #: How much longer than its window an event stays online, so that a request may name its own time of since then.
 MARGIN = timedelta(days=1)
 
@@ -75,10 +75,10 @@ class EventSource:
             key=tuple((e, dtype_of(schema.field(e).type)) for e in table.entity),
             time=table.time,
             # What is younger stays, however many; of what is older the tail of a request that long ago is kept.
-            lag=round(MARGIN.total_seconds() * _MICROSECONDS),
+            lag=round(MARGIN.total_seconds() * SECOND_MICROSECONDS),
             layouts={**layouts, number: self.columns(lake)},
             layout=number,
-            span=round(tail_span(table).total_seconds() * _MICROSECONDS),
+            span=round(tail_span(table).total_seconds() * SECOND_MICROSECONDS),
             event_id=table.event_id,
         )
 

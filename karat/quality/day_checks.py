@@ -8,17 +8,16 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import median
 from typing import Any
 
+from karat.clock import DAY
 from karat.declare.base import format_duration
 from karat.declare.checks import Fresh, Volume
 from karat.quality.check_results import EXAMPLES, CheckResult
-
-_DAY = timedelta(days=1)
 
 
 def judge_fresh(check: Fresh, newest: date | datetime | None, now: datetime) -> CheckResult:
     """``newest`` is the latest time of the table (a DATE means 00:00 UTC), None where it has no rows."""
     if check.as_of is not None:
-        now = _instant(check.as_of) + _DAY
+        now = _instant(check.as_of) + DAY
     if newest is None:
         return CheckResult(check, 1, 1, ('{"newest":null}',))
     age = now - _instant(newest)
@@ -35,7 +34,7 @@ def judge_volume(check: Volume, rows: Mapping[date, int] | int) -> CheckResult:
     if not rows:
         return CheckResult(check, 1, 1, ('{"rows":0}',))
     newest, first = max(rows), min(rows)
-    days = [newest - n * _DAY for n in range(check.last) if newest - n * _DAY >= first]
+    days = [newest - n * DAY for n in range(check.last) if newest - n * DAY >= first]
     broken_days = [told for day in days if (told := _judge_day(check, rows, day)) is not None]
     return CheckResult(check, len(days), len(broken_days), tuple(json.dumps(t) for t in broken_days[:EXAMPLES]))
 
@@ -48,7 +47,7 @@ def _judge_day(check: Volume, rows: Mapping[date, int], day: date) -> dict[str, 
         return None
     if not has or not _within(has, check.low, check.high):
         return told
-    before = [rows[d] for n in range(1, check.days + 1) if (d := day - n * _DAY) in rows]
+    before = [rows[d] for n in range(1, check.days + 1) if (d := day - n * DAY) in rows]
     if not check.relative or not before:
         return None
     usual = median(before)

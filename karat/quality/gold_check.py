@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
+from karat.clock import utc_now
 from karat.declare import Check, GoldTable, Project
 from karat.declare.checks import Fresh, NotNull, RowCheck, Unique, Volume
+from karat.fingerprint import fingerprint
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality.check_results import CheckResult, as_rows, refuse, warnings
@@ -77,7 +77,7 @@ def check_gold(
         checks = (*checks, *unasked(declared))
     if not checks:
         return GoldCheck()
-    moment = now or datetime.now(UTC)
+    moment = now or utc_now()
     contract = _hash([lake.info(name).id, [c.model_dump(mode="json", exclude={"description"}) for c in checks]])
     known = results(lake, name.catalog, name).filter(contract=contract)
     before = _last_sound(known)
@@ -158,4 +158,4 @@ def count_alike(rows: pl.LazyFrame, check: Unique) -> CheckResult:
 
 
 def _hash(parts: object) -> str:
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return fingerprint(parts)

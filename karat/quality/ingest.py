@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ import polars as pl
 from karat.declare import GoldTable, Project
 from karat.errors import NoRowsLeft, TableNotFound, did_you_mean
 from karat.executors import Progress, silent
+from karat.fingerprint import fingerprint
 from karat.lake import Commit, Lake, Work
 from karat.lake.conform import check_zone
 from karat.names import TableName
@@ -123,7 +122,7 @@ def _key(inputs: Sequence[Input], contract: GoldTable) -> str:
         "timezones": [i.timezone for i in inputs],
         "contract": contract.model_dump(mode="json", exclude={"description", "owner"}),
     }
-    return f"ingest:{hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()}"
+    return f"ingest:{fingerprint(parts)}"
 
 
 def _again(lake: Lake, name: TableName, done: Commit, used: str | None) -> IngestResult:

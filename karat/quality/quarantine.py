@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import polars as pl
 import pyarrow as pa
 
 from karat.declare.checks import RowCheck
+from karat.fingerprint import fingerprint_bytes
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality.mapping import MappedRows
@@ -60,7 +60,7 @@ def keep_aside(lake: Lake, name: TableName, rows: pl.LazyFrame, checks: Sequence
     keys = as_json(found.select(key))
     aside = pl.DataFrame(
         {
-            "batch": [f"read:{hashlib.blake2b(k.encode(), digest_size=16).hexdigest()}" for k in keys],
+            "batch": [f"read:{fingerprint_bytes(k.encode())}" for k in keys],
             "number": pl.repeat(1, found.height, dtype=pl.Int64, eager=True),
             "source": pl.repeat("gold", found.height, dtype=pl.String, eager=True),
             "place": keys,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
+from karat.clock import utc_now
 from karat.lake import Lake
 from karat.names import TableName
 
@@ -54,7 +55,7 @@ def record(
     name = quality_name(table.catalog)
     if not rows or _recorded(lake, name, table, run, version):
         return
-    moment = at or datetime.now(UTC)
+    moment = at or utc_now()
     frame = pl.DataFrame([dict(r) for r in rows]).with_columns(
         day=pl.lit(moment.date()),
         run=pl.lit(run),

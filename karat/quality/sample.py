@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 import polars as pl
 
+from karat.clock import yesterday
 from karat.declare import GoldTable, Project
 from karat.errors import DeclarationError, IngestedRows, TableNotFound, did_you_mean
 from karat.executors import Progress, silent
+from karat.fingerprint import fingerprint
 from karat.lake import Lake, Work
 from karat.quality.contract_check import check
 from karat.quality.gold_writer import write_gold
@@ -37,7 +37,7 @@ def write_sample(
     """
     wanted = _wanted(project, tables)
     _refuse_ingested(project, wanted, lake)
-    last = end or datetime.now(UTC).date() - timedelta(days=1)
+    last = end or yesterday()
     works = {t.name: Work(GOLD_WORK, _key(project, t, scale, seed, last)) for t in wanted}
     if all(lake.exists(n := project.gold_name(t)) and lake.done(n, w) for t, w in works.items()):
         return [_unchanged(project, lake, t) for t in works]
@@ -86,7 +86,7 @@ def _key(project: Project, table: GoldTable, scale: float, seed: int, end: date)
         seed,
         end.isoformat(),
     ]
-    return f"sample:{hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()}"
+    return f"sample:{fingerprint(parts)}"
 
 
 def _frames(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import hashlib
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from deltalake.exceptions import DeltaError
 from polars.exceptions import PolarsError
 
 from karat.errors import DiskFull, InputNotFound, UnreadableInput, is_disk_full
+from karat.fingerprint import fingerprint_bytes, fingerprint_file
 from karat.quality.maps import Format
 
 _BLOCK = 1 << 20
@@ -64,16 +64,11 @@ def head_of(path: Path, options: Format) -> pl.DataFrame:
 
 
 def digest_of(path: Path) -> str:
-    """BLAKE2 of a file's bytes; of a Delta table its address and version."""
-    digest = hashlib.blake2b(digest_size=16)
+    """The fingerprint of a file's bytes; of a Delta table that of its identity and version."""
     if path.is_dir():
         table = DeltaTable(path)
-        digest.update(f"{table.metadata().id}@{table.version()}".encode())
-        return digest.hexdigest()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return fingerprint_bytes(f"{table.metadata().id}@{table.version()}".encode())
+    return fingerprint_file(path)
 
 
 def read_source(path: Path, options: Format) -> InputFile:

@@ -17,6 +17,7 @@ import polars as pl
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
+from karat.clock import utc_now
 from karat.errors import ModelNotFound, NoChampion, did_you_mean
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
 from karat.registry.connection import Connection, translated
@@ -361,4 +362,4 @@ def _pages(search: Any, **query: Any) -> Iterator[Any]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return utc_now().isoformat(timespec="seconds")

@@ -9,7 +9,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from karat.declare.base import DAY
+from karat.clock import DAY, MICROSECOND
 
 #: With fewer entities than this, clusters are stretches of time of an entity.
 MIN_ENTITIES = 20
@@ -57,7 +57,7 @@ def bootstrap_clusters(
         return BootstrapClusters(codes, number, "entities")
     length = max(horizon, DAY)
     since = rows[time].cast(pl.Datetime("us")).to_physical().to_numpy()
-    stretch = (since - since.min()) // (length // timedelta(microseconds=1))
+    stretch = (since - since.min()) // (length // MICROSECOND)
     codes = _cluster_codes(pl.DataFrame({"entity": codes, "stretch": stretch}))
     days = length / DAY
     return BootstrapClusters(

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from karat.declare.base import DAY
+from karat.clock import DAY
 from karat.declare.gold import GoldTable
 from karat.declare.models import Label, ModelSpec
 from karat.declare.project import Project

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from karat.declare.base import DAY, format_duration
+from karat.clock import DAY
+from karat.declare.base import format_duration
 from karat.declare.models import ModelSpec
 from karat.errors import ColumnMissing, TrainingError, did_you_mean
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from karat.declare.base import DAY
+from karat.clock import MICROSECOND
 from karat.declare.gold import GoldTable
 from karat.declare.models import Label
 from karat.sql import connect, plain_times, quote
-
-_MICROSECOND = DAY / 86_400_000_000
 
 
 def label_steps(label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.DataFrame, *, by_event: bool) -> pl.Series:
@@ -37,10 +35,10 @@ def label_steps(label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.Dat
     names = [c for c in spine.columns if c != "t"]
     asked = spine.with_columns(
         pl.int_range(pl.len()).alias("_row"),
-        pl.col("t").cast(pl.Datetime("us")).to_physical().alias("_from") + label.offset // _MICROSECOND + by_event,
+        pl.col("t").cast(pl.Datetime("us")).to_physical().alias("_from") + label.offset // MICROSECOND + by_event,
     )
     on = " AND ".join(f"e.{quote(name)} = s.{quote(name)}" for name in names)
-    window = label.horizon // _MICROSECOND
+    window = label.horizon // MICROSECOND
     query = f"""
         WITH kept AS (SELECT * FROM gold WHERE {label.where or "true"}),
         timed AS (SELECT *, epoch_us({quote(str(gold.event_time))}::TIMESTAMP) AS _us FROM kept),

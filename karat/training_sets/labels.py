@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 import duckdb
 import polars as pl
 
-from karat.declare.base import DAY, format_duration
+from karat.clock import DAY
+from karat.declare.base import format_duration
 from karat.declare.features import FeatureTable
 from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, ModelSpec, step_name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import re
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 
+from karat.fingerprint import fingerprint_bytes
 from karat.lake import Lake, Work
 from karat.names import ModelName, TableName
 from karat.training_sets.pins import StoredSpineRecord
@@ -69,7 +69,7 @@ def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame, digest: str) 
     )
     rows = rows.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
     schema = base64.b64encode(spine.clear().write_ipc(None).getvalue()).decode()
-    meaning = hashlib.blake2b(repr([(c, str(t)) for c, t in spine.schema.items()]).encode(), digest_size=4).hexdigest()
+    meaning = fingerprint_bytes(repr([(c, str(t)) for c, t in spine.schema.items()]).encode(), size=4)
     name = TableName(model.catalog, "models", f"spine__{model.name}__{meaning}")
     lake.create(
         name,

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from karat.clock import microseconds
 from karat.declare import FeatureTable, Project, load_project
 from karat.declare.load import project_names
 from karat.declare.project_catalog import ProjectCatalog
@@ -19,7 +20,7 @@ from karat.features import Status, compute_table
 from karat.inference.feature_reader import FeatureReader
 from karat.inference.features import online_features
 from karat.lake import Lake, TableInfo
-from karat.online import KeySpace, OnlineStore, RowReader, backends, microseconds, open_store, publish_table
+from karat.online import KeySpace, OnlineStore, RowReader, backends, open_store, publish_table
 from karat.quality import write_sample
 from karat.settings import Settings
 from karat.training_sets.feature_join import join_features

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
 import polars as pl
 
+from karat.clock import EPOCH, MICROSECOND, microseconds, utc_now
 from karat.declare import FeatureTable, Project
 from karat.errors import FeatureLookupFailed, FeatureNotFound, StoreUnreachable, did_you_mean
 from karat.features import Status
 from karat.features.request_features import event_columns, finish
 from karat.inference.feature_reader.table_read import TableRead, fill, slots
-from karat.inference.feature_reader.vector import MICROSECOND, EntityRow
+from karat.inference.feature_reader.vector import EntityRow
 from karat.lake import Lake
-from karat.online import (
-    EPOCH,
-    MARGIN,
-    EventSource,
-    Keys,
-    KeySpace,
-    OnlineStore,
-    Row,
-    Tail,
-    TailReader,
-    Value,
-    microseconds,
-)
+from karat.online import MARGIN, EventSource, Keys, KeySpace, OnlineStore, Row, Tail, TailReader, Value
 from karat.training_sets.lookups import PinnedLookup
 
 
@@ -99,7 +88,7 @@ class EventRead(TableRead):
     def is_online(self, keys: Keys) -> bool:
         """Whether the online events reach back to the time that the keys name."""
         moment = keys.get(self._time)
-        return not isinstance(moment, datetime) or moment > datetime.now(UTC) - MARGIN
+        return not isinstance(moment, datetime) or moment > utc_now() - MARGIN
 
     def online(self, rows: Sequence[EntityRow], records: Sequence[bytes | None], at: int) -> None:
         """Fill vectors from online events."""

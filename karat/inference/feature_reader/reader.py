@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import compress
 from operator import not_
 from types import TracebackType
 
 import polars as pl
 
+from karat.clock import microseconds, utc_now
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import FeatureLookupFailed, KaratError, SequenceTooShort
 from karat.inference.feature_reader.event_rows import EventRead
@@ -18,7 +19,7 @@ from karat.inference.feature_reader.table_read import TableRead
 from karat.inference.feature_reader.vector import EntityRow, FeatureVector
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import Keys, OnlineStore, Values, microseconds
+from karat.online import Keys, OnlineStore, Values
 from karat.training_sets.lookups import PinnedLookup
 
 
@@ -105,7 +106,7 @@ class FeatureReader:
         """
         if len(self._reads) > 1 and self._is_remote:
             return self.read_many([keys], at, [event or {}])[0]
-        now = datetime.now(UTC)
+        now = utc_now()
         moment, past = microseconds(at or now), at is not None and at < now
         row = EntityRow(keys, event or {}, FeatureVector.empty(self._count))
         for read in self._reads:
@@ -120,7 +121,7 @@ class FeatureReader:
         self, keys: Sequence[Keys], at: datetime | None = None, events: Sequence[Values] | None = None
     ) -> list[FeatureVector]:
         """Read the features of many keys, as ``read`` does; the answer is in their order."""
-        now = datetime.now(UTC)
+        now = utc_now()
         moment, past = microseconds(at or now), at is not None and at < now
         rows = [
             EntityRow(k, e, FeatureVector.empty(self._count))

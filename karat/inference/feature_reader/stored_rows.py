@@ -10,14 +10,15 @@ from typing import ClassVar
 
 import polars as pl
 
+from karat.clock import EPOCH, MICROSECOND
+from karat.dtypes import POLARS, arrow_type, dtype_of
 from karat.errors import SequenceTooShort, StoreUnreachable
 from karat.features import Status, point_in_time_join, sequence_join
-from karat.features.schema import POLARS
 from karat.inference.feature_reader.table_read import TableRead, fill, slots, time_of
-from karat.inference.feature_reader.vector import MICROSECOND, EntityRow
+from karat.inference.feature_reader.vector import EntityRow
 from karat.lake import Lake
-from karat.online import EPOCH, Index, Keys, KeySpace, OnlineStore, PublishState, Row, RowReader, Value, dtype_of
-from karat.training_sets.lookups import PinnedLookup, arrow_type
+from karat.online import Index, Keys, KeySpace, OnlineStore, PublishState, Row, RowReader, Value
+from karat.training_sets.lookups import PinnedLookup
 
 _AS_OF = "__as_of__"
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple, cast
 
+from karat.clock import MICROSECOND
+from karat.dtypes import arrow_type, dtype_of
 from karat.features import Status
-from karat.inference.feature_reader.vector import MICROSECOND, EntityRow, FeatureVector
+from karat.inference.feature_reader.vector import EntityRow, FeatureVector
 from karat.lake import Lake
-from karat.online import Keys, KeySpace, KeyValue, OnlineStore, Row, RowReader, TailReader, Value, dtype_of
-from karat.training_sets.lookups import PinnedLookup, arrow_type
+from karat.online import Keys, KeySpace, KeyValue, OnlineStore, Row, RowReader, TailReader, Value
+from karat.training_sets.lookups import PinnedLookup
 
 
 class Slot(NamedTuple):

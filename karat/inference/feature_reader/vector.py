@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
+from karat.clock import EPOCH, MICROSECOND
 from karat.features import Status
 from karat.names import TableName
-from karat.online import EPOCH, Keys, Row, Value, Values
-
-MICROSECOND = timedelta(microseconds=1)
+from karat.online import Keys, Row, Value, Values
 
 
 class FeatureVector(NamedTuple):

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+from karat.clock import microseconds
 from karat.lake import Lake
 from karat.online import KeySpace, RowReader, open_store, publish_table
-from karat.online._keys import microseconds
 from karat.settings import Settings
 
 from .conftest import SALES, day, sales

@@ -19,12 +19,12 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from karat.clock import microseconds
 from karat.errors import DiskFull, LookupKeyMismatch, StoreUnreachable, TableNotFound, WrongCall
 from karat.features import Status, sequence_join
 from karat.lake import Lake
 from karat.names import TableName
 from karat.online import KeySpace, OnlineStore, RowReader, open_store, publish_table
-from karat.online._keys import microseconds
 from karat.online._rows import split_rows
 from karat.settings import Settings
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from karat.clock import microseconds
 from karat.declare import Project, aggregate
 from karat.declare.project import ProjectSpec
 from karat.declare.project_catalog import ProjectCatalog
@@ -19,7 +20,7 @@ from karat.errors import StoreUnreachable, WrongCall
 from karat.features.request_features import finish
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import EventSource, KeySpace, OnlineStore, Tail, TailReader, microseconds, open_store, publish_table
+from karat.online import EventSource, KeySpace, OnlineStore, Tail, TailReader, open_store, publish_table
 from karat.settings import Settings
 from tests.karat.features.events_oracle import GOLD, MORE, table
 
