@@ -61,7 +61,11 @@ YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_foreca
         ("models/sales/spend_forecaster.yaml", "description: [", "spend_forecaster.yaml:1"),
         ("models/sales/spend_forecaster.yaml", MODEL.replace("table: spend", "table: spent"), "Did you mean 'spend'"),
         (YAML, MODEL.replace("gradient_boosting", "gradient_bosting"), f"{AT}:4: kind: there is no kind"),
-        (YAML, MODEL.replace("task: regression", "task: anomaly"), f"{AT}:3: task: kind 'gradient_boosting' cannot learn"),
+        (
+            YAML,
+            MODEL.replace("task: regression", "task: anomaly"),
+            f"{AT}:3: task: kind 'gradient_boosting' cannot learn",
+        ),
         (YAML, MODEL + "parameters:\n  max_iter: 9\n  max_depht: 3\n", f"{AT}:14: parameters.max_depht: kind"),
         (YAML, MODEL + "parameters: {max_iter: many}\n", "is 'many'; it takes a value like 200"),
         (YAML, MODEL + "metric: roc_auc\n", "a regression model has no 'roc_auc'; it has rmse"),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from karat.dtypes import dtype_of
 from karat.errors import LookupKeyMismatch, SchemaMismatch
 from karat.online import KeyCodec, coerce_key
 
@@ -93,21 +91,3 @@ def test_lossless_coercion(value, dtype, expected) -> None:
 def test_lossy_coercion_is_refused(value, dtype) -> None:
     with pytest.raises(LookupKeyMismatch, match="key column k"):
         coerce_key(value, dtype, "k")
-
-
-@pytest.mark.parametrize(
-    ("arrow", "dtype"),
-    [
-        (pa.float32(), "float64"),
-        (pa.decimal128(10, 2), "float64"),
-        (pa.int8(), "int64"),
-        (pa.bool_(), "bool"),
-        (pa.date32(), "date"),
-        (pa.timestamp("us", "UTC"), "timestamp"),
-        (pa.large_string(), "string"),
-        (pa.dictionary(pa.int32(), pa.string()), "string"),
-        (pa.list_(pa.int64()), "other"),
-    ],
-)
-def test_arrow_types(arrow, dtype) -> None:
-    assert dtype_of(arrow) == dtype
