@@ -6,48 +6,48 @@
     │   ├── UnknownModel
     │   ├── InvalidRequest           a prediction request: which field, and why
     │   ├── ForeignCatalog           one environment writes another's catalog
-    │   ├── InputNotFound            a file to be ingested is not there
-    │   ├── InvalidName              no name for a table, a file, Python and SQL alike
-    │   ├── AlreadyThere             what is to be made new exists
-    │   └── IngestedRows             a sample would replace rows that a user brought
+    │   ├── InputNotFound            an input file does not exist
+    │   ├── InvalidName              not valid as the name of a table, a file, and in Python and SQL
+    │   ├── AlreadyThere             the thing to create exists already
+    │   └── IngestedRows             a sample would replace ingested rows
     ├── DeclarationError             one or many errors in a project's declarations
-    ├── DataError                    rows or columns that can't be taken
+    ├── DataError                    rows or columns that cannot be accepted
     │   ├── ColumnMissing
     │   ├── SchemaMismatch
     │   ├── KeyColumnNull
     │   ├── DuplicateKeys
     │   ├── NaiveTimestamp
-    │   ├── DefinitionChanged        rows of two definitions would stand in one table
-    │   ├── SequenceTooShort         fewer rows than sequence_length, and the lookup refuses to pad
-    │   ├── UnreadableInput          not the file it is taken for: encoding, header, format
+    │   ├── DefinitionChanged        rows of two feature definitions would be mixed in one table
+    │   ├── SequenceTooShort         fewer rows than sequence_length, and the lookup does not pad
+    │   ├── UnreadableInput          another encoding, header or format than expected
     │   ├── NoRowsLeft               every row of an input broke its contract
-    │   └── QualityBlocked           a check that blocks was broken: nothing was committed
+    │   └── QualityBlocked           a blocking check failed: nothing was committed
     ├── NotFound
     │   ├── TableNotFound
     │   ├── FeatureNotFound
     │   ├── LabelNotFound
     │   ├── FunctionNotFound
     │   ├── ModelNotFound
-    │   ├── EntityNotFound           no lookup knows it, and the request brings no features
+    │   ├── EntityNotFound           no lookup has rows of it, and the request brings no features
     │   ├── NoChampion
-    │   └── NoDataToCompare          no logged prediction to be compared with the offline store
+    │   └── NoDataToCompare          no logged prediction can be compared with the offline store
     ├── LookupKeyMismatch
     ├── TrainingError
     │   ├── EmptyTrainingSet
     │   ├── TooFewRows
     │   ├── UnusableLabel            all null, a single class, infinite
     │   ├── LabelOverlapsFeatures
-    │   ├── PerfectScore             nobody knows the future: a feature holds the label
-    │   └── RebuildFailed            a training set that is not what it was, or can't be read
+    │   ├── PerfectScore             too good to be true: a feature leaks the label
+    │   └── RebuildFailed            a training set cannot be reproduced
     ├── SignatureError
-    ├── BreakingChange               a champion reads what the declarations change or take away
+    ├── BreakingChange               a champion reads what the declarations change or remove
     ├── PromotionRefused             a version did not pass the gates, or waits for approval
-    ├── UntrustedModel               a file that would run foreign code
-    ├── FeatureFunctionFailed        it raised, or gave no value a row
-    ├── FunctionChanged              another source than the model was trained with
+    ├── UntrustedModel               a model file would run untrusted code
+    ├── FeatureFunctionFailed        it raised an error, or did not return one value per row
+    ├── FunctionChanged              its source is not the one the model was trained with
     ├── FeatureLookupFailed          at inference: which table, which keys
     ├── MissingExtra                 a library of an optional extra is not installed
-    ├── StaleFeatures                inference before the features of the day
+    ├── StaleFeatures                inference before the day's features were computed
     ├── StoreError
     │   ├── StoreUnreachable
     │   ├── DiskFull
@@ -57,7 +57,7 @@
         ├── ServiceDown
         ├── JobFailed
         │   ├── JobTimedOut          stopped at the project's time limit
-        │   └── PartlyFailed         some of its tables or models; the others are done
+        │   └── PartlyFailed         some tables or models failed; the others are done
         ├── JobCancelled
         ├── CodeMismatch             nodes run different commits
         └── UnsoundVersions
@@ -73,7 +73,14 @@ from collections.abc import Iterable
 
 
 class KaratError(Exception):
-    """Base of all. ``what`` happened, ``where``, and the ``remedy``: what to do next."""
+    """Base of every error that a user can meet.
+
+    Attributes:
+        what: What went wrong.
+        where: The table, file, field or place; "" if ``what`` already names it.
+        remedy: What to do next.
+        exit_code: The exit status of the command line.
+    """
 
     exit_code = 1
 
@@ -101,36 +108,49 @@ def _rebuild(cls: type[KaratError], what: str, where: str, remedy: str, state: d
 
 
 class WrongCall(KaratError):
+    """The call itself is wrong: nothing was done."""
+
     exit_code = 2
 
 
-class UnknownProject(WrongCall): ...
+class UnknownProject(WrongCall):
+    """No project has this name."""
 
 
-class UnknownModel(WrongCall): ...
+class UnknownModel(WrongCall):
+    """No declared model has this name."""
 
 
 class InvalidRequest(WrongCall):
-    """``where`` is the request's field, its parts joined by dots."""
+    """A prediction request is invalid; ``where`` is its field, the parts joined by dots."""
 
 
-class ForeignCatalog(WrongCall): ...
+class ForeignCatalog(WrongCall):
+    """A process of one environment writes to another environment's catalog."""
 
 
-class InputNotFound(WrongCall): ...
+class InputNotFound(WrongCall):
+    """An input file does not exist."""
 
 
-class InvalidName(WrongCall): ...
+class InvalidName(WrongCall):
+    """A name that is not valid as the name of a table, a file, and in Python and SQL."""
 
 
-class AlreadyThere(WrongCall): ...
+class AlreadyThere(WrongCall):
+    """The thing to create exists already."""
 
 
-class IngestedRows(WrongCall): ...
+class IngestedRows(WrongCall):
+    """A sample would replace ingested rows."""
 
 
 class DeclarationError(KaratError):
-    """All errors of a project's declarations at once; each one line in ``errors``."""
+    """All errors of a project's declarations at once.
+
+    Attributes:
+        errors: One line for each error.
+    """
 
     exit_code = 2
 
@@ -140,166 +160,230 @@ class DeclarationError(KaratError):
         super().__init__(what + listed, where=where, remedy=remedy)
 
 
-class DataError(KaratError): ...
+class DataError(KaratError):
+    """Rows or columns that cannot be accepted."""
 
 
-class ColumnMissing(DataError): ...
+class ColumnMissing(DataError):
+    """A required column is missing."""
 
 
-class SchemaMismatch(DataError): ...
+class SchemaMismatch(DataError):
+    """A column or a table has another type or shape than declared."""
 
 
-class KeyColumnNull(DataError): ...
+class KeyColumnNull(DataError):
+    """Rows have no value in a key column."""
 
 
-class DuplicateKeys(DataError): ...
+class DuplicateKeys(DataError):
+    """Several rows have the same key."""
 
 
-class NaiveTimestamp(DataError): ...
+class NaiveTimestamp(DataError):
+    """Timestamps have no time zone."""
 
 
-class DefinitionChanged(DataError): ...
+class DefinitionChanged(DataError):
+    """Rows of two feature definitions would be mixed in one table."""
 
 
-class SequenceTooShort(DataError): ...
+class SequenceTooShort(DataError):
+    """An entity has fewer rows than ``sequence_length``, and the lookup does not pad."""
 
 
-class UnreadableInput(DataError): ...
+class UnreadableInput(DataError):
+    """A file has another encoding, header or format than expected."""
 
 
-class NoRowsLeft(DataError): ...
+class NoRowsLeft(DataError):
+    """Every row of an input broke its contract."""
 
 
-class QualityBlocked(DataError): ...
+class QualityBlocked(DataError):
+    """A blocking check failed: nothing was committed."""
 
 
-class NotFound(KaratError): ...
+class NotFound(KaratError):
+    """A named thing does not exist."""
 
 
-class TableNotFound(NotFound): ...
+class TableNotFound(NotFound):
+    """A table or one of its versions does not exist."""
 
 
-class FeatureNotFound(NotFound): ...
+class FeatureNotFound(NotFound):
+    """A feature does not exist in its table."""
 
 
-class LabelNotFound(NotFound): ...
+class LabelNotFound(NotFound):
+    """A training set has no such label."""
 
 
-class FunctionNotFound(NotFound): ...
+class FunctionNotFound(NotFound):
+    """No feature function has this name."""
 
 
-class ModelNotFound(NotFound): ...
+class ModelNotFound(NotFound):
+    """A registered model or one of its versions does not exist."""
 
 
-class EntityNotFound(NotFound): ...
+class EntityNotFound(NotFound):
+    """No lookup has rows of the entity, and the request brings no features."""
 
 
-class NoChampion(NotFound): ...
+class NoChampion(NotFound):
+    """A registered model has no champion."""
 
 
-class NoDataToCompare(NotFound): ...
+class NoDataToCompare(NotFound):
+    """No logged prediction can be compared with the offline store."""
 
 
-class LookupKeyMismatch(KaratError): ...
+class LookupKeyMismatch(KaratError):
+    """The keys of a lookup do not match the keys of its table."""
 
 
-class TrainingError(KaratError): ...
+class TrainingError(KaratError):
+    """A model cannot be trained."""
 
 
-class EmptyTrainingSet(TrainingError): ...
+class EmptyTrainingSet(TrainingError):
+    """A training set has no rows."""
 
 
-class TooFewRows(TrainingError): ...
+class TooFewRows(TrainingError):
+    """A training set has too few rows to train or to evaluate on."""
 
 
-class UnusableLabel(TrainingError): ...
+class UnusableLabel(TrainingError):
+    """A label is all null, has a single class or is infinite."""
 
 
-class LabelOverlapsFeatures(TrainingError): ...
+class LabelOverlapsFeatures(TrainingError):
+    """A label's window begins before its features' window ends."""
 
 
-class PerfectScore(TrainingError): ...
+class PerfectScore(TrainingError):
+    """A score is too good to be true: a feature leaks the label."""
 
 
-class RebuildFailed(TrainingError): ...
+class RebuildFailed(TrainingError):
+    """A training set cannot be reproduced, or differs from the one that was pinned."""
 
 
-class SignatureError(KaratError): ...
+class SignatureError(KaratError):
+    """A frame does not match a model's signature."""
 
 
 class BreakingChange(KaratError):
-    """Raised before anything is done. As a wrong call it exits with 2."""
+    """A champion reads what changed declarations would change or remove.
+
+    It is raised before anything is done, so it exits with 2, as a wrong call does.
+    """
 
     exit_code = 2
 
 
-class PromotionRefused(KaratError): ...
+class PromotionRefused(KaratError):
+    """A version did not pass the gates, or waits for approval."""
 
 
-class UntrustedModel(KaratError): ...
+class UntrustedModel(KaratError):
+    """A model file would run untrusted code."""
 
 
-class FeatureFunctionFailed(KaratError): ...
+class FeatureFunctionFailed(KaratError):
+    """A feature function raised an error, or did not return one value per row."""
 
 
-class FunctionChanged(KaratError): ...
+class FunctionChanged(KaratError):
+    """A feature function has another source than the one the model was trained with."""
 
 
-class FeatureLookupFailed(KaratError): ...
+class FeatureLookupFailed(KaratError):
+    """A feature lookup failed at inference; the message names table and keys."""
 
 
-class MissingExtra(KaratError): ...
+class MissingExtra(KaratError):
+    """A library of an optional extra is not installed."""
 
 
-class StaleFeatures(KaratError): ...
+class StaleFeatures(KaratError):
+    """Inference was asked for before the day's features were computed."""
 
 
-class StoreError(KaratError): ...
+class StoreError(KaratError):
+    """The lake, the online store or the registry failed."""
 
 
-class StoreUnreachable(StoreError): ...
+class StoreUnreachable(StoreError):
+    """A store cannot be read or written."""
 
 
-class DiskFull(StoreError): ...
+class DiskFull(StoreError):
+    """A volume has no space left."""
 
 
-class CommitConflict(StoreError): ...
+class CommitConflict(StoreError):
+    """Other writers committed first, in every attempt."""
 
 
-class PlatformError(KaratError): ...
+class PlatformError(KaratError):
+    """Ray, Prefect, MLflow or the local platform failed."""
 
 
-class PortTaken(PlatformError): ...
+class PortTaken(PlatformError):
+    """Another process uses a port of the platform."""
 
 
-class ServiceDown(PlatformError): ...
+class ServiceDown(PlatformError):
+    """A service of the platform does not answer."""
 
 
-class JobFailed(PlatformError): ...
+class JobFailed(PlatformError):
+    """A Ray job failed."""
 
 
-class JobTimedOut(JobFailed): ...
+class JobTimedOut(JobFailed):
+    """A job exceeded the project's time limit and was stopped."""
 
 
 class PartlyFailed(JobFailed):
-    """``outcomes`` (of every table or model of the step, the good ones too) go on with the run."""
+    """Some tables or models of a step failed; the others are done.
+
+    Attributes:
+        outcomes: The outcome of every table or model of the step, successful ones included. The run continues with
+            them.
+    """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "", outcomes: Iterable[object] = ()) -> None:
         super().__init__(what, where=where, remedy=remedy)
         self.outcomes = tuple(outcomes)
 
 
-class JobCancelled(PlatformError): ...
+class JobCancelled(PlatformError):
+    """A job was cancelled."""
 
 
-class CodeMismatch(PlatformError): ...
+class CodeMismatch(PlatformError):
+    """The nodes of a cluster run different commits."""
 
 
-class UnsoundVersions(PlatformError): ...
+class UnsoundVersions(PlatformError):
+    """Installed library versions are known not to work together."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``Did you mean 'x'?`` for the nearest of ``known``, else the list of them; "" when there are none."""
+    """Suggest the known name that is nearest to a wrong one.
+
+    Args:
+        name: The wrong name; case does not count.
+        known: The names that exist.
+
+    Returns:
+        ``Did you mean 'x'?``, else a list of the known names, or "" if there are none.
+    """
     known = sorted(set(known))
     if not known:
         return ""
@@ -311,12 +395,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Known: {shown}."
 
 
-# What the layers below say when a volume is full: Python's errno, and the texts of Arrow, object_store and LMDB.
+#: Messages of Arrow, object_store and LMDB when a volume is full.
 _FULL = ("no space left on device", "file too large", "disk quota exceeded", "mdb_map_full", "os error 28")
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """True where ``error`` or one of its causes says that no space is left (or a size limit is reached)."""
+    """Whether an error means that a volume is full or a size limit was reached.
+
+    Args:
+        error: The error; its causes are searched, too.
+
+    Returns:
+        True if it or a cause has such an errno or message.
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -1,4 +1,4 @@
-"""Where a function is run many times over: here by default, on a Ray cluster when ``ray_jobs`` brings one."""
+"""Executors run one function on many items: in this process by default, on Ray where ``ray_jobs`` brings one."""
 
 from __future__ import annotations
 
@@ -8,32 +8,47 @@ from typing import Any, Protocol, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: ``progress(done, total, what)``: called after each finished piece of a long work.
+#: ``progress(done, total, what)``: called after each finished part of a long task.
 Progress = Callable[[int, int, str], None]
 
 
 class Executor(Protocol):
-    """Runs ``function`` on every item; results come as they finish, in any order, each with its item's index.
+    """Runs a function on many items.
 
-    ``function`` and the items must be picklable. The first exception is raised after what runs has been let go.
-    ``workers`` is how many items it runs at a time.
+    Function and items must be picklable.
     """
 
     @property
-    def workers(self) -> int: ...
+    def workers(self) -> int:
+        """How many items run at a time."""
+        ...
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]: ...
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Run ``function`` on every item.
+
+        Args:
+            function: Takes one item.
+            items: The items.
+
+        Yields:
+            (index of the item, its result), as the results arrive, in any order.
+
+        Raises:
+            Exception: The first exception of the function, after the running items have been cancelled.
+        """
+        ...
 
 
 class LocalExecutor:
-    """One item after the other, in this process."""
+    """Runs one item after the other, in this process."""
 
     workers = 1
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[int, Result]]:
+        """Run ``function`` on every item, in order; see ``Executor.map``."""
         for index, item in enumerate(items):
             yield index, function(item)
 
 
 def silent(done: int, total: int, what: str) -> None:
-    """A Progress that says nothing."""
+    """A Progress that reports nothing."""

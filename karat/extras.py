@@ -33,7 +33,7 @@ EXTRA_OF = {
 
 @contextmanager
 def optional_imports() -> Iterator[None]:
-    """Imports of optional libraries stand inside of it.
+    """Name the extra to install if an import in the block fails.
 
     Raises:
         MissingExtra: One of them is not installed. The message names the extra.

@@ -1,4 +1,4 @@
-"""Every name is made and mapped here: ``catalog.schema.table``, registered models, aliases."""
+"""Names: ``catalog.schema.table``, registered models and their aliases, features. All are made and parsed here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from karat.settings import ENVIRONMENTS
 SCHEMAS = ("gold", "features", "models", "predictions", "monitoring")
 CHAMPION, CHALLENGER, ARCHIVED = "champion", "challenger", "archived"
 
-# The documents' spellings of a model's stage (000: /Production, 002: Staging, 003: Champion, Archived).
+#: Spellings of a model's stage, as MLflow and users write them, in lower case -> the alias.
 STAGE_ALIASES = {
     "production": CHAMPION,
     "champion": CHAMPION,
@@ -24,7 +24,7 @@ _PART = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 @dataclass(frozen=True, order=True)
 class TableName:
-    """``catalog.schema.table``, all three parts."""
+    """The full name of a table: ``catalog.schema.table``."""
 
     catalog: str
     schema: str
@@ -35,9 +35,18 @@ class TableName:
 
     @classmethod
     def parse(cls, text: str | TableName, *, catalog: str | None = None, schema: str = "features") -> TableName:
-        """A bare name is read in ``schema`` of ``catalog``, a two-part name in ``catalog``.
+        """Parse a table name of one, two or three parts.
 
-        Raises WrongCall where a part is missing, empty or not an identifier.
+        Args:
+            text: ``table``, ``schema.table`` or ``catalog.schema.table``; a TableName is returned as it is.
+            catalog: The catalog of a name that has none.
+            schema: The schema of a bare table name.
+
+        Returns:
+            The full name.
+
+        Raises:
+            WrongCall: The catalog is missing, or a part is empty or no identifier.
         """
         if isinstance(text, TableName):
             return text
@@ -61,29 +70,29 @@ class TableName:
 
 
 def pinned_copy(name: TableName, version: int) -> TableName:
-    """The table that holds what is left of a pinned version from which somebody was erased."""
+    """The table that holds the rest of a pinned version after a person was erased from it."""
     return TableName(name.catalog, "models", f"pinned__{name.schema}__{name.table}__v{version}")
 
 
 def prediction_log_name(catalog: str) -> TableName:
-    """The table of what was predicted online."""
+    """The table that logs a catalog's online predictions."""
     return TableName(catalog, "monitoring", "prediction_log")
 
 
 def catalog_of(project: str, environment: str) -> str:
-    """``health_monitor``, ``dev`` -> ``health_monitor_dev``."""
+    """The catalog of a project: ``health_monitor``, ``dev`` -> ``health_monitor_dev``."""
     return f"{project}_{environment}"
 
 
 def project_of(catalog: str) -> str:
-    """``health_monitor_dev`` -> ``health_monitor``; a catalog without an environment is its own project."""
+    """The project of a catalog: ``health_monitor_dev`` -> ``health_monitor``; one without environment is its own."""
     head, _, tail = catalog.rpartition("_")
     return head if head and tail in ENVIRONMENTS else catalog
 
 
 @dataclass(frozen=True, order=True)
 class ModelName:
-    """A registered model: ``catalog.models.NAME``."""
+    """The name of a registered model: ``catalog.models.NAME``."""
 
     catalog: str
     name: str
@@ -93,7 +102,18 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str | ModelName, *, catalog: str | None = None) -> ModelName:
-        """Takes ``name``, ``schema.name`` and ``catalog.schema.name`` (the documents write ``features`` as schema)."""
+        """Parse the name of a registered model.
+
+        Args:
+            text: ``name``, ``schema.name`` or ``catalog.schema.name``; the schema does not count.
+            catalog: The catalog of a name that has none.
+
+        Returns:
+            The full name.
+
+        Raises:
+            WrongCall: The catalog is missing, or a part is empty or no identifier.
+        """
         if isinstance(text, ModelName):
             return text
         table = TableName.parse(text, catalog=catalog, schema="models")
@@ -102,7 +122,7 @@ class ModelName:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """One version of a registered model: by number, by alias, or the ``latest``."""
+    """A reference to one version of a registered model: by number, by alias, or ``latest``."""
 
     model: ModelName
     version: int | None = None
@@ -110,9 +130,19 @@ class ModelRef:
 
     @classmethod
     def parse(cls, uri: str, *, catalog: str | None = None) -> ModelRef:
-        """``models:/N/3``, ``models:/N@champion``, ``models:/N/Production``, ``models:/N/latest``, or ``N``.
+        """Parse a model URI.
 
-        A name alone means its champion. Raises WrongCall where the rest is none of these.
+        Args:
+            uri: ``models:/N/3``, ``models:/N@champion``, ``models:/N/Production``, ``models:/N/latest``, or ``N`` for
+                the
+                champion of N.
+            catalog: The catalog of a name that has none.
+
+        Returns:
+            The reference.
+
+        Raises:
+            WrongCall: The URI has neither a version nor an alias, or its name is wrong.
         """
         body = uri.removeprefix("models:/")
         name, at, alias = body.partition("@")
@@ -139,7 +169,7 @@ class ModelRef:
 
 @dataclass(frozen=True, order=True)
 class FeatureRef:
-    """``table:feature``, as document 004 and Feast write a feature; ``table`` is as it was written."""
+    """A reference to a feature: ``table:feature``, as Feast writes it; ``table`` may be a full or a short name."""
 
     table: str
     feature: str
@@ -149,7 +179,17 @@ class FeatureRef:
 
     @classmethod
     def parse(cls, text: str | FeatureRef) -> FeatureRef:
-        """Raises WrongCall where ``text`` is not of that form."""
+        """Parse a reference to a feature.
+
+        Args:
+            text: ``table:feature``; a FeatureRef is returned as it is.
+
+        Returns:
+            The reference.
+
+        Raises:
+            WrongCall: The text has another form.
+        """
         if isinstance(text, FeatureRef):
             return text
         table, _, feature = text.partition(":")

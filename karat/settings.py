@@ -1,4 +1,4 @@
-"""The only reader of the environment. Every setting is ``KARAT_NAME``; nested ones ``KARAT_ONLINE__KIND``."""
+"""Settings of a process. This is the only reader of the environment: ``KARAT_NAME``, nested ``KARAT_ONLINE__KIND``."""
 
 from __future__ import annotations
 
@@ -16,31 +16,43 @@ ENVIRONMENTS: tuple[str, ...] = ("rnd", "dev", "uat", "preprod", "prod")
 
 
 class OnlineSettings(BaseModel):
-    """The online store: ``kind`` names a file in ``karat/online``."""
+    """Settings of the online store; ``kind`` names a file in ``karat/online``."""
 
     kind: str = "lmdb"
-    map_size: int = Field(64 << 30, description="LMDB: bytes that its sparse map may grow to; alike in every process")
+    map_size: int = Field(
+        64 << 30, description="LMDB: the most bytes of its sparse memory map; the same in every process"
+    )
     url: SecretStr | None = Field(None, description="Redis: redis://, rediss:// (TLS) or unix://, with its password")
-    namespace: str = Field("karat", description="Redis: what every key begins with")
-    timeout: float = Field(2.0, gt=0, description="Redis: seconds after which it counts as out of reach")
+    namespace: str = Field("karat", description="Redis: the prefix of every key")
+    timeout: float = Field(2.0, gt=0, description="Redis: seconds until it counts as unreachable")
 
 
 class PredictionLogSettings(BaseModel):
-    """The log of what was predicted online: ``catalog.monitoring.prediction_log``."""
+    """Settings of the prediction log, ``catalog.monitoring.prediction_log``."""
 
     enabled: bool = True
-    seconds: float = Field(10.0, gt=0, description="how long a prediction may wait until it is written")
-    rows: int = Field(5_000, ge=1, description="how many may wait before they are written at once")
-    most: int = Field(100_000, ge=1, description="how many are kept while the lake is away; then the oldest go")
+    seconds: float = Field(10.0, gt=0, description="seconds that a prediction may wait to be written")
+    rows: int = Field(5_000, ge=1, description="how many predictions may wait before they are written")
+    most: int = Field(
+        100_000,
+        ge=1,
+        description="how many predictions are kept while the lake cannot be written; then the oldest are dropped",
+    )
 
 
 class Settings(BaseSettings):
-    """Settings of one process, read when constructed; makes no folder and touches no file."""
+    """Settings of one process, read from the environment when constructed.
+
+    It creates no folder and opens no file.
+
+    Raises:
+        WrongCall: Settings are invalid; the message lists each one.
+    """
 
     model_config = SettingsConfigDict(env_prefix="KARAT_", env_nested_delimiter="__", extra="ignore")
 
     home: Path = Field(Path(".karat"), description="state: lake, online store, databases, logs")
-    projects: Path = Field(Path("projects"), description="folder with one folder a project")
+    projects: Path = Field(Path("projects"), description="folder with one folder per project")
     environment: Environment = Field("dev", description="rnd, dev, uat, preprod or prod")
     online: OnlineSettings = OnlineSettings()
     prediction_log: PredictionLogSettings = PredictionLogSettings()
@@ -56,20 +68,19 @@ class Settings(BaseSettings):
         8270, description="the first of 20 ports for Ray's own agents, HAProxy's metrics and statistics"
     )
     ray_client_port: int = Field(0, description="Ray client server; 0 leaves it off")
-    ray_cpus: int | None = Field(None, description="CPUs that the local Ray offers; all of them by default")
+    ray_cpus: int | None = Field(None, description="CPUs of the local Ray; all by default")
 
     retry_attempts: int | None = Field(None, description="overrides a project's retries of a task")
     retry_delay_seconds: float | None = Field(None, description="overrides a project's delay between retries")
 
     def __init__(self, **given: Any) -> None:
-        """Raises WrongCall, which names each setting that cannot be taken."""
         try:
             super().__init__(**given)
         except ValidationError as error:
             wrong = [f"KARAT_{'__'.join(map(str, e['loc']))}".upper() + f": {e['msg']}" for e in error.errors()]
             raise WrongCall(
-                "settings cannot be taken:\n" + "\n".join(f"  - {line}" for line in wrong),
-                remedy="mend them in the environment",
+                "these settings are invalid:\n" + "\n".join(f"  - {line}" for line in wrong),
+                remedy="correct them in the environment",
             ) from None
 
     @field_validator("home", "projects")
@@ -79,41 +90,50 @@ class Settings(BaseSettings):
 
     @property
     def lake(self) -> Path:
+        """The folder of the lake."""
         return self.home / "lake"
 
     @property
     def mlflow_url(self) -> str:
+        """The address of MLflow's tracking server and pages."""
         return f"http://{self.host}:{self.mlflow_port}"
 
     @property
     def prefect_url(self) -> str:
-        """Prefect's pages; its API is at ``prefect_api_url``."""
+        """The address of Prefect's pages; its API is at ``prefect_api_url``."""
         return f"http://{self.host}:{self.prefect_port}"
 
     @property
     def prefect_api_url(self) -> str:
+        """The address of Prefect's API."""
         return f"{self.prefect_url}/api"
 
     @property
     def ray_dashboard_url(self) -> str:
+        """The address of Ray's dashboard and Jobs API."""
         return f"http://{self.host}:{self.ray_dashboard_port}"
 
     @property
     def ray_address(self) -> str:
+        """Host and port of Ray's head."""
         return f"{self.host}:{self.ray_gcs_port}"
 
     @property
     def serve_url(self) -> str:
+        """The address of HTTP inference."""
         return f"http://{self.host}:{self.serve_port}"
 
     @property
     def loopback(self) -> bool:
-        """True where the servers can be reached from this machine alone."""
+        """Whether the servers listen on this machine's loopback address only."""
         return self.host == "localhost" or self.host.startswith("127.")
 
     def as_environment(self) -> dict[str, str]:
-        """These settings as environment variables, for a process that must see the same ones. No secret is among them:
-        a process inherits those, or is given ``secrets`` by who starts it."""
+        """These settings as environment variables, for a child process that must have the same ones.
+
+        Returns:
+            Name -> value, without secrets: a process inherits them, or gets ``secrets`` from its parent.
+        """
         out: dict[str, str] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
@@ -125,16 +145,20 @@ class Settings(BaseSettings):
         return out
 
     def secrets(self) -> dict[str, str]:
-        """The secret ones as environment variables: for a child's environment alone, never for a file or an API."""
+        """The secret settings as environment variables: for a child's environment only, never for a file or an API."""
         return {} if self.online.url is None else {"KARAT_ONLINE__URL": self.online.url.get_secret_value()}
 
 
 def unknown_settings() -> list[str]:
-    """One line for each ``KARAT_`` variable of the environment that is no setting, with the nearest that is."""
+    """Check the environment for misspelt settings.
+
+    Returns:
+        One line for each ``KARAT_`` variable that is no setting, with the nearest setting.
+    """
     known = {f"KARAT_{name}".upper() for name in Settings.model_fields} | {"KARAT_PLATFORM_HOME", "KARAT_PLATFORM_PART"}
     given = {name for name in os.environ if name.startswith("KARAT_")}
     return [
-        f"{name} is no setting. {did_you_mean(name, known)}"
+        f"{name} is not a setting. {did_you_mean(name, known)}"
         for name in sorted(given)
         if name.partition("__")[0].upper() not in known
     ]

@@ -88,4 +88,4 @@ def test_unknown_environment_is_refused(settings: Settings, name: str) -> None:
 def test_status_names_a_setting_that_is_none(settings: Settings) -> None:
     done = karat(settings, "status", KARAT_MLFOW_PORT="5001")
     assert done.returncode == 1
-    assert "KARAT_MLFOW_PORT is no setting. Did you mean 'KARAT_MLFLOW_PORT'?" in done.stdout
+    assert "KARAT_MLFOW_PORT is not a setting. Did you mean 'KARAT_MLFLOW_PORT'?" in done.stdout
