@@ -1,4 +1,4 @@
-"""One feature of one entity as of a date, from gold, in a warm process: document 002's figure is 100 ms."""
+"""One feature of one entity as of a date, from gold, in a warm process: the required figure is 100 ms."""
 
 from __future__ import annotations
 
