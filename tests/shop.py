@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import uuid
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from infra.prefect_api import Prefect, Run
 from karat.declare import Project, load_project
 from karat.lake import Lake
 from karat.settings import Settings
+from tests import warm
 
 SHOP = Path(__file__).parent / "shop_project"
 
@@ -46,7 +46,7 @@ class Shop:
     def run(self, flow: str, **parameters: Any) -> dict[str, Any]:
         """``feature_pipeline`` and so on, to its end: its outcomes (name -> state), or its error and text."""
         entry = f"flows.{flow}:{flow}"
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "tests.run_flow", entry, json.dumps({"project": self.name, **parameters})],
             cwd=ROOT,
             env=os.environ | platform_environment(self.settings),

@@ -15,6 +15,7 @@ import pytest
 from karat.errors import WrongCall
 from karat.online import KeySpace, OnlineStore, PublishState, backends, open_store
 from karat.settings import Settings
+from tests import warm
 from tests.services import use_store
 
 SPACE = KeySpace("shop_dev.features.sales")
@@ -130,7 +131,7 @@ def test_readers_see_whole_records_while_another_process_writes(store: OnlineSto
         **stored.secrets(),
         "PYTHONPATH": f"{tmp_path}:{os.getcwd()}",
     }
-    writer = subprocess.Popen([sys.executable, "-c", WRITER], env=environment)
+    writer = warm.Popen([sys.executable, "-c", WRITER], env=environment)
     get, seen = store.getter(SPACE), set()
     while writer.poll() is None:
         batch = store.get_many(SPACE, [b"k%03d" % i for i in range(50)])
@@ -189,7 +190,7 @@ def test_the_lock_of_a_killed_process_is_let_go_of(store: OnlineStore, stored: S
     """Redis learns of a death by the lock's end alone: it is made short here."""
     code = f"import karat.online.{stored.online.kind} as backend\nbackend.LOCK_SECONDS = 1.0\n" + HOLDER
     environment = {**os.environ, **stored.as_environment(), **stored.secrets(), "PYTHONPATH": os.getcwd()}
-    holder = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+    holder = warm.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     holder.kill()

@@ -12,6 +12,7 @@ import pytest
 
 from infra.code import ROOT
 from karat.features import compute_frame
+from tests import warm
 from tests.faults.conftest import Ground
 from tests.faults.mart import Mart
 
@@ -40,7 +41,7 @@ def two_flows(mart: Mart, rounds: int) -> None:
     with ExitStack() as stack:
         flows = [
             stack.enter_context(
-                subprocess.Popen(
+                warm.Popen(
                     [sys.executable, "-c", FLOW, str(mart.home), str(mart.projects), str(who), str(rounds)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

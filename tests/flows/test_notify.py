@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from flows.hooks import BLOCK_NAME
 from infra.code import ROOT
 from infra.local.environment import platform_environment
+from tests import warm
 from tests.shop import Shop
 
 pytestmark = pytest.mark.platform
@@ -44,7 +44,7 @@ def blocks(shop: Shop, code: str) -> None:
     """In a process of its own: Prefect reads its environment when it is imported."""
     script = f"from prefect.blocks.webhook import Webhook\n{code}"
     env = os.environ | platform_environment(shop.settings)
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, check=True, capture_output=True)
+    warm.run([sys.executable, "-c", script], cwd=ROOT, env=env, check=True, capture_output=True)
 
 
 def test_a_failed_run_is_told_once(shop: Shop, inbox: tuple[str, list[dict]]):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 GOLD = """
 import polars as pl
 from karat.declare import Column, GoldTable
@@ -42,7 +44,7 @@ def karat(tmp_path: Path):
 
     def call(*args: str) -> subprocess.CompletedProcess[str]:
         root = Path(__file__).parents[2]
-        return subprocess.run(
+        return warm.run(
             [sys.executable, "-m", "infra.cli.app", *args],
             cwd=root,
             env={**os.environ, **own},

@@ -16,6 +16,7 @@ from infra.local.environment import platform_environment
 from infra.prefect_api import Prefect
 from karat.errors import NotFound, ServiceDown
 from karat.settings import Settings
+from tests import warm
 
 SHOP = ROOT / "tests" / "shop_project"
 
@@ -28,7 +29,7 @@ def shop_alone(settings: Settings, tmp_path: Path) -> Settings:
 
 
 def karat(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "infra.cli.app", *arguments],
         cwd=ROOT,
         env=os.environ | platform_environment(settings) | {"COLUMNS": "200"},

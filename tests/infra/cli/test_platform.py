@@ -12,10 +12,11 @@ import pytest
 
 from infra.local.processes import ours
 from karat.settings import Settings
+from tests import warm
 
 
 def karat(settings: Settings, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "infra.cli.app", *arguments],
         env=os.environ | settings.as_environment() | environment,
         capture_output=True,

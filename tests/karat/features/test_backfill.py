@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from karat.errors import DefinitionChanged, TableNotFound, WrongCall
 from karat.features import BackfillRequest, backfill, compute_frame, compute_table, is_fresh
+from tests import warm
 
 from .conftest import SPEND
 from .test_on_the_fly import BURSTS
@@ -198,7 +198,7 @@ def test_killed_at_each_point_it_is_taken_up_again(shop, events, same_tables, tm
     point, when = killed
     visits = {"visit_id": [1, 2], "user": ["x", "y"], "on": [day(2), day(5)], "amount": [1.0, 2.0]}
     shop.gold("visits", pl.DataFrame(visits).with_columns(paid=pl.lit(None, pl.Datetime("us", "UTC"))))
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-c", KILLED, str(tmp_path), point, when],
         cwd=Path(__file__).parents[3],
         env={k: v for k, v in os.environ.items() if not k.startswith("KARAT_")},

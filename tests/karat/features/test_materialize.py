@@ -22,6 +22,7 @@ from karat.errors import CodeMismatch, DeclarationError, SchemaMismatch, TableNo
 from karat.executors import LocalExecutor
 from karat.features import compute_frame, compute_table, is_fresh, statistics
 from karat.features.shard import compute_shard
+from tests import warm
 
 ROWS = [
     ("x", 1, 1, 1.0, 1, "a"),
@@ -302,7 +303,7 @@ compute_table(load_project("shop", settings), "spend", Lake(settings.lake, "dev"
 
 
 def kill_in_the_middle(shop):
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, "-c", KILLED, shop.settings.home, shop.settings.projects],
         stdout=subprocess.PIPE,
         text=True,
@@ -377,7 +378,7 @@ def test_a_full_disk_leaves_the_table_and_no_files(shop, events, same_tables):
     shop.gold("events", events([(f"u{n}", n % 2, 1 + n % 3, n / 7, n, "a") for n in range(900)]))
     compute_table(shop.project, "spend", shop.lake)
     before, files = shop.features("spend"), files_of(shop, "spend")
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-c", FULL_DISK, shop.settings.home, shop.settings.projects],
         capture_output=True,
         text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from karat.inference.request import PredictionRequest
 from karat.lake import Lake
 from karat.names import ModelName, prediction_log_name
 from karat.settings import PredictionLogSettings, Settings
+from tests import warm
 
 TABLE = prediction_log_name("shop_dev")
 MODEL = ModelName("shop_dev", "churn")
@@ -163,7 +163,7 @@ for number in range(10):
 def test_what_waits_is_written_when_the_process_ends(settings: Settings, lake: Lake) -> None:
     code = ENDING.format(folder=os.path.dirname(__file__))
     environment = {**os.environ, **settings.as_environment(), "PYTHONPATH": os.getcwd()}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    warm.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     assert lake.read(TABLE).height == 10
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import textwrap
 import time
@@ -16,6 +15,7 @@ import pytest
 from karat.lake import Lake, Work
 from karat.lake.transaction import CommitLost, CommitPlan, attempt_commit
 from karat.names import TableName
+from tests import warm
 
 WRITER = textwrap.dedent(
     """
@@ -46,10 +46,9 @@ WRITER = textwrap.dedent(
 
 @pytest.mark.parametrize("verb", ["overwrite", "merge", "commit"])
 def test_two_processes_write_the_same_days_at_once(lake, daily, verb):
-    start = str(time.time() + 4)
+    start = str(time.time() + 0.5)
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(lake.root), who, "5", start, str(daily), verb])
-        for who in "xy"
+        warm.Popen([sys.executable, "-c", WRITER, str(lake.root), who, "5", start, str(daily), verb]) for who in "xy"
     ]
     assert [w.wait(timeout=120) for w in writers] == [0, 0]
     rows = lake.read(daily)

@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 from karat.errors import DiskFull
 from karat.lake import Lake, Work
 from karat.names import TableName
+from tests import warm
 
 DAY = [date(2024, 1, 1)]
 
@@ -63,15 +64,15 @@ WRITES_FOR_EVER = textwrap.dedent(
 )
 
 
-def started(program: str, *args: str) -> subprocess.Popen[str]:
+def started(program: str, *args: str) -> warm.Popen:
     """The process, once it has said its first word."""
-    process = subprocess.Popen([sys.executable, "-c", program, *args], stdout=subprocess.PIPE, text=True)
+    process = warm.Popen([sys.executable, "-c", program, *args], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline()
     return process
 
 
-def killed(process: subprocess.Popen[str]) -> None:
+def killed(process: warm.Popen) -> None:
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=30) == -signal.SIGKILL
 
@@ -218,7 +219,7 @@ LIMITED = textwrap.dedent(
 def test_a_limited_file_size(lake, daily, sales):
     lake.merge(daily, sales("xy", [1]))
     before = contents(lake, daily)
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-c", LIMITED, str(lake.root), str(daily)], capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "full", done.stderr

@@ -12,6 +12,7 @@ from karat.clock import microseconds
 from karat.lake import Lake
 from karat.online import KeySpace, RowReader, open_store, publish_table
 from karat.settings import Settings
+from tests import warm
 
 from .conftest import SALES, day, sales
 
@@ -34,7 +35,7 @@ publishing.publish_table(Lake(settings.lake, "dev"), open_store(settings), Table
 def killed_after(settings: Settings, pieces: int) -> None:
     """A process of its own publishes, and is killed when it has told of so many pieces."""
     environment = {**os.environ, **settings.as_environment(), **settings.secrets(), "PYTHONPATH": os.getcwd()}
-    process = subprocess.Popen([sys.executable, "-c", PUBLISH], env=environment, stdout=subprocess.PIPE, text=True)
+    process = warm.Popen([sys.executable, "-c", PUBLISH], env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for _ in range(pieces):
         assert process.stdout.readline()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
@@ -27,6 +26,7 @@ from karat.names import TableName
 from karat.online import KeySpace, OnlineStore, RowReader, open_store, publish_table
 from karat.online._rows import split_rows
 from karat.settings import Settings
+from tests import warm
 
 from .conftest import SALES, SCHEMA, day, sales
 
@@ -204,7 +204,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_is_lost(table, lake: Lake, sett
     store.close()
     lake.merge(SALES, sales(*((f"shop {i}" * 5, 1, 4, 1.0) for i in range(20_000))))
     environment = {**os.environ, **settings.as_environment(), "PYTHONPATH": os.getcwd()}
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-c", FILL, str(SALES)], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 3, done.stderr

@@ -12,6 +12,7 @@ import time
 import polars as pl
 
 from karat.quality import ingest, origin, set_aside_name, write_sample
+from tests import warm
 
 PROGRAM = textwrap.dedent(
     """
@@ -52,7 +53,7 @@ def test_killed_in_the_middle_of_an_ingest(lake, project, tmp_path):
     rng = random.Random(1)
     command = [sys.executable, "-c", PROGRAM, str(lake.root), str(project.path.parent), str(path)]
     for _ in range(4):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = warm.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         time.sleep(rng.uniform(0.0, 0.8))
