@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import shutil
@@ -12,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -138,6 +140,34 @@ def free_ports() -> dict[str, int]:
 def settings_for(home: Path, **more: object) -> Settings:
     """Settings of a platform of its own: its home, free ports, the repository's projects."""
     return Settings(**({"home": home, "projects": ROOT / "projects"} | free_ports() | more))  # type: ignore[arg-type]
+
+
+#: The smallest PNG: one pixel.
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+#: Matplotlib's own, for the tests of pictures.
+SAVE_FIGURE = Figure.savefig
+
+
+def save_pixel(figure: Figure, path: Path, **how: object) -> None:
+    """Saves one pixel in place of a PNG: rendering would take most of a training's time. Other formats are drawn."""
+    if Path(path).suffix == ".png":
+        Path(path).write_bytes(PIXEL)
+    else:
+        SAVE_FIGURE(figure, path, **how)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pictures() -> Iterator[None]:
+    """Figures are made, but not rendered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_pixel)
+        yield
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are rendered: for the tests of pictures."""
+    monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
 
 
 @pytest.fixture

@@ -185,18 +185,31 @@ def shop(settings: Settings, tmp_path: Path) -> Project:
     return load_project("shop", settings.model_copy(update={"projects": tmp_path / "projects"}))
 
 
+@pytest.fixture(scope="session")
+def shop_lakes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Lakes of ``shop``, made once and copied by the tests: with its ``gold``, and with its ``features`` too."""
+    from karat.features import compute_table
+
+    folder = tmp_path_factory.mktemp("shop_lakes")
+    write_files(folder / "projects" / "shop")
+    made = Settings(home=folder / "home", projects=folder / "projects")
+    project, lake = load_project("shop", made), Lake(made.lake, made.environment)
+    write_gold(project, lake)
+    shutil.copytree(made.lake, folder / "gold")
+    for table in project.tables:
+        compute_table(project, table, lake)
+    return {"gold": folder / "gold", "features": made.lake}
+
+
 @pytest.fixture
-def shop_gold(shop: Project, lake: Lake) -> Project:
+def shop_gold(shop: Project, lake: Lake, shop_lakes: dict[str, Path]) -> Project:
     """``shop`` with its gold tables, as sample data."""
-    write_gold(shop, lake)
+    shutil.copytree(shop_lakes["gold"], lake.root, dirs_exist_ok=True)
     return shop
 
 
 @pytest.fixture
-def shop_features(shop_gold: Project, lake: Lake) -> Project:
+def shop_features(shop: Project, lake: Lake, shop_lakes: dict[str, Path]) -> Project:
     """``shop`` with gold and feature tables."""
-    from karat.features import compute_table
-
-    for table in shop_gold.tables:
-        compute_table(shop_gold, table, lake)
-    return shop_gold
+    shutil.copytree(shop_lakes["features"], lake.root, dirs_exist_ok=True)
+    return shop

@@ -159,7 +159,7 @@ import os, signal, sys
 from datetime import date
 from pathlib import Path
 from karat.declare import load_project
-from karat.features import BackfillRequest, table
+from karat.features import BackfillRequest
 from karat.features import backfill as run
 from karat.lake import Lake
 from karat.settings import Settings

@@ -48,6 +48,7 @@ def test_a_candidate_is_a_whole_version(shop_features: Project, lake: Lake, regi
     assert json.loads(tags["karat.pins"]) == {"spend_features": 1, "people_features": 1}
 
 
+@pytest.mark.usefixtures("pictures")
 def test_the_run_shows_metrics_plots_and_data(shop_features: Project, lake: Lake, registry: Registry) -> None:
     made = make_candidate(shop_features, shop_features.models["next_week"], lake, registry)
     run = registry.client.get_run(made.version.run_id)

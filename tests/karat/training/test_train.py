@@ -292,14 +292,14 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("task", list(KINDS))
-def test_pictures_of_each_task(task, tmp_path):
+def test_pictures_of_each_task(task, tmp_path, pictures):
     paths = save_plots(trained(task), tmp_path / "plots")
     assert {p.stem for p in paths} == PICTURES[task]
     assert all(p.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for p in paths)
     assert all(p.stat().st_size > 5000 for p in paths)
 
 
-def test_pictures_of_odd_results(tmp_path):
+def test_pictures_of_odd_results(tmp_path, pictures):
     wide = rows().with_columns(regression=(pl.col("regression") * 4).exp())
     assert save_plots(trained("regression", wide), tmp_path / "wide")
     frame = rows().with_columns(multiclass=pl.concat_str(pl.lit("a long name "), (pl.int_range(pl.len()) // 40)))
