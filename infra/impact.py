@@ -28,9 +28,9 @@ def registry_if_any(settings: Settings) -> Registry | None:
 
 def broken_champions(project: Project, settings: Settings) -> list[str]:
     """One line for each trouble of a champion; a line of its own where the registry can't be asked."""
-    registry = import_module("karat.registry")
+    lifecycle, registry = import_module("karat.lifecycle"), import_module("karat.registry")
     try:
-        return [f"would break {one}" for one in registry.breaks(project, registry.open_registry(settings))]
+        return [f"would break {one}" for one in lifecycle.breaks(project, registry.open_registry(settings))]
     except (PlatformError, StoreError) as error:
         return [f"the champions could not be looked at: {error.what} ({error.where})"]
 
@@ -39,5 +39,5 @@ def refuse_breaking(project: Project, tables: Sequence[str], lake: Lake, setting
     """Raises BreakingChange where a champion reads what computing ``tables`` would give another meaning, or what the
     project declares no more."""
     if changed := redefined(project, tables, lake):
-        registry = import_module("karat.registry")
-        registry.refuse(registry.breaks(project, registry.open_registry(settings), changed), project)
+        lifecycle, registry = import_module("karat.lifecycle"), import_module("karat.registry")
+        lifecycle.refuse(lifecycle.breaks(project, registry.open_registry(settings), changed), project)
