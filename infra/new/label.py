@@ -48,7 +48,7 @@ class Rows:
 
     @property
     def daily(self) -> bool:
-        return self.spine.time is not None and not self.spine.by_event
+        return self.spine.row_span is not None
 
     @property
     def whose(self) -> str:

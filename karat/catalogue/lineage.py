@@ -16,7 +16,6 @@ import networkx as nx
 from karat.declare import FeatureTable, ModelSpec, Project
 from karat.declare.models import Label
 from karat.errors import NotFound, did_you_mean
-from karat.features.engine import event_time
 from karat.sql import columns_read
 from karat.training_sets.lookups import declared_lookups
 
@@ -139,7 +138,7 @@ def _add_features(graph: nx.DiGraph, project: Project, table: FeatureTable) -> N
     source = str(project.gold_name(table.source))
     expressions = {f.name: [f.column, f.where, f.event] for f in table.features}
     columns = _columns_of([*expressions.values(), [table.where]], gold.columns)
-    time = event_time(table, gold)
+    time = table.gold_time(gold)
     always = {time} if time else set()
     keys = {k: {k} if k in gold.columns else always for k in table.primary_key}
     read: dict[str, set[str]] = {}
@@ -164,8 +163,7 @@ def _add_features(graph: nx.DiGraph, project: Project, table: FeatureTable) -> N
 def _add_label(graph: nx.DiGraph, project: Project, spec: ModelSpec, label: Label, model: str) -> None:
     gold, spine = project.gold[label.source], project.tables[spec.spine_table]
     (named,) = _columns_of([[label.expression, *label.expressions.values(), label.where]], gold.columns)
-    own = spine.primary_key if spine.by_event else spine.entity
-    keys = {label.columns.get(k, k) for k in own} | ({gold.event_time} if label.horizon else set())
+    keys = {label.columns.get(k, k) for k in spine.label_key(label)} | ({gold.event_time} if label.horizon else set())
     for role, columns in (("label", named), ("key", keys)):
         for column in (c for c in gold.columns if c in columns):
             _link(graph, _id("gold", str(project.gold_name(gold.name)), column), model, role)

@@ -38,10 +38,9 @@ def markdown(projects: Sequence[Project]) -> str:
 
 
 def _table(project: Project, table: FeatureTable) -> Iterator[str]:
-    grain = "event" if table.by_event else "day" if table.time else "entity, without time"
     yield f"### {project.name}.{table.name}"
     yield ""
-    yield f"{table.description}. A row per {grain}; key: {', '.join(f'`{k}`' for k in table.primary_key)}; "
+    yield f"{table.description}. A row per {table.row_unit}; key: {', '.join(f'`{k}`' for k in table.primary_key)}; "
     yield f"from gold table `{table.source}`; owner: {table.owner or project.spec.owner}."
     yield ""
     yield "| feature | type | window | version | description |"

@@ -2,7 +2,14 @@
 
 from karat.declare.base import Declaration, Duration
 from karat.declare.checks import Check, OnFail, between, fresh, is_in, matches, not_null, unique, volume
-from karat.declare.features import Feature, FeatureTable, aggregate, from_event, from_polars, from_python, from_sql
+from karat.declare.feature_tables import (
+    DailyFeatureTable,
+    EventFeatureTable,
+    FeatureTable,
+    LabelWindow,
+    StaticFeatureTable,
+)
+from karat.declare.features import Feature, aggregate, from_event, from_polars, from_python, from_sql
 from karat.declare.functions import DeclaredFunction, feature_function
 from karat.declare.gold import Column, GoldTable
 from karat.declare.load import load_functions, load_project, project_names
@@ -13,17 +20,21 @@ from karat.dtypes import Dtype
 __all__ = [
     "Check",
     "Column",
+    "DailyFeatureTable",
     "Declaration",
     "DeclaredFunction",
     "Dtype",
     "Duration",
+    "EventFeatureTable",
     "Feature",
     "FeatureTable",
     "GoldTable",
+    "LabelWindow",
     "ModelSpec",
     "OnFail",
     "Project",
     "ProjectSpec",
+    "StaticFeatureTable",
     "aggregate",
     "between",
     "feature_function",

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from karat.declare.base import Declaration, FieldErrors
-from karat.declare.features import FeatureTable
+from karat.declare.feature_tables import FeatureTable
 from karat.declare.models import ModelSpec, step_name
 from karat.errors import did_you_mean
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -14,15 +13,14 @@ import polars as pl
 import yaml
 from pydantic import ValidationError
 
-from karat.clock import DAY
 from karat.declare.base import FieldErrors
 from karat.declare.batch_tables import problems_of
 from karat.declare.checks import attached
 from karat.declare.declarations import Declarations
-from karat.declare.features import FeatureTable
+from karat.declare.feature_tables import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
-from karat.declare.models import UNSUPERVISED, FunctionUse, Label, Lookup, ModelSpec
+from karat.declare.models import UNSUPERVISED, FunctionUse, Lookup, ModelSpec
 from karat.declare.project import Project, ProjectSpec, Sample, gold_files
 from karat.declare.python_files import ROOT, line_of, run_file
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
@@ -420,15 +418,12 @@ def _table_problems(table: FeatureTable, gold: Declarations[GoldTable]) -> Itera
         if gold.lacks(table.source):
             yield table.source, f"there is no gold table {table.source!r}. {did_you_mean(table.source, gold)}"
         return
-    for column in (*table.entity, *_own_columns(table)):
+    for column in (*table.entity, *table.gold_time_columns):
         if column not in source.columns:
             near = did_you_mean(column, source.columns)
             yield column, f"gold table {source.name!r} has no column {column!r}. {near}"
-    if table.time and not table.by_event and not (table.event_time or source.event_time):
-        yield table.time, f"it has a time, but gold table {source.name!r} declares no event_time"
+    yield from table.source_problems(source)
     yield from _check_keys(table, source)
-    if table.by_event and set(table.primary_key) <= set(source.columns):
-        yield from _check_events(table, source)
 
 
 def _check_sets(path: Path, spec: ProjectSpec, tables: Declarations[FeatureTable]) -> Iterator[str]:
@@ -453,12 +448,6 @@ def _check_batch_tables(
             yield f"{_short(path)}:{_line_of(path, place)}: {'.'.join(map(str, place))}: {problem}"
 
 
-def _own_columns(table: FeatureTable) -> tuple[str, ...]:
-    """The gold columns, besides the entity's, that the rows of the table are made by."""
-    named = (table.time, table.event_id) if table.by_event else (table.event_time,)
-    return tuple(c for c in named if c)
-
-
 def _check_keys(table: FeatureTable, source: GoldTable) -> Iterator[tuple[str, str]]:
     """Checks that read key columns, whose types only gold has."""
     dtypes: dict[str, str | None] = {f.name: f.dtype for f in table.stored}
@@ -467,21 +456,6 @@ def _check_keys(table: FeatureTable, source: GoldTable) -> Iterator[tuple[str, s
         attached(table.checks, f"feature table {table.name!r}", dtypes, table.time, gold=False)
     except ValueError as error:
         yield table.name, str(error)
-
-
-def _check_events(table: FeatureTable, source: GoldTable) -> Iterator[tuple[str, str]]:
-    """Gold's key must tell the events of an entity apart, or the table's own would not be unique."""
-    time = str(table.time)
-    if source.columns[time].dtype != "timestamp":
-        yield time, f"its time {time!r} is a {source.columns[time].dtype}; events have a timestamp"
-    own = table.primary_key
-    beside = [column for column in source.key if column not in own]
-    if beside:
-        yield (
-            str(table.event_id),
-            f"several rows of gold table {source.name!r}, which differ in {', '.join(beside)}, may have the "
-            f"same {', '.join(str(c) for c in own)}; name as event_id the column that tells them apart",
-        )
 
 
 def _check_model(
@@ -511,7 +485,8 @@ def _check_model(
     if model.spine and tables.lacks(model.spine):
         yield f"{at('spine')}: there is no feature table {model.spine!r}. {did_you_mean(model.spine, tables)}"
     if model.label is not None and spine is not None:
-        for loc, problem in _label_problems(model, model.label, spine):
+        supervised = model.task not in UNSUPERVISED
+        for loc, problem in spine.label_problems(model.label, supervised=supervised):
             yield f"{at(*loc)}: {problem}"
     yield from _check_truth(model, gold, at)
     if not {k.table for k in model.lookups} <= set(tables):
@@ -522,21 +497,6 @@ def _check_model(
         if model.baseline.feature not in known:
             near = did_you_mean(model.baseline.feature, known)
             yield f"{at('baseline', 'feature')}: the lookups bring no feature {model.baseline.feature!r}. {near}"
-
-
-def _label_problems(model: ModelSpec, label: Label, spine: FeatureTable) -> Iterator[tuple[tuple[str, ...], str]]:
-    """A label must lie after its row's features: after the day of a row, after the event that a row is of."""
-    if label.horizon is None:
-        if spine.time and not spine.by_event:
-            yield ("label",), f"{spine.name!r} has a time, so the label needs a horizon, as in 'horizon: 7d'"
-        return
-    if spine.by_event:
-        if label.expressions:
-            yield ("label", "expressions"), f"{spine.name!r} has a row per event: of what comes after it, one label"
-        if label.offset < timedelta(0):
-            yield ("label", "offset"), "the label overlaps its features: its offset must not be negative"
-    elif model.task not in UNSUPERVISED and label.offset < DAY:
-        yield ("label", "offset"), "the label overlaps its features: its offset must be at least one grain (1d)"
 
 
 def _check_truth(model: ModelSpec, gold: Declarations[GoldTable], at: Callable[..., str]) -> Iterator[str]:

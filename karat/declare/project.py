@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from karat.declare.base import Declaration, TimeZone
 from karat.declare.batch_tables import BatchTable
-from karat.declare.features import FeatureTable
+from karat.declare.feature_tables import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
 from karat.declare.models import ModelSpec

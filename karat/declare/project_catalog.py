@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from karat.declare.features import FeatureTable
+from karat.declare.feature_tables import EventFeatureTable
 from karat.declare.load import load_project
 from karat.declare.project import Project
 from karat.errors import UnknownProject
@@ -32,9 +32,8 @@ class ProjectCatalog:
         declares = project is not None and project.catalog == table.catalog and table.table in project.tables
         return project if declares and table.schema == "features" else None
 
-    def by_event(self, table: TableName) -> tuple[Project, FeatureTable] | None:
-        """The declaration of ``table`` where it has a row per event."""
+    def event_table(self, table: TableName) -> tuple[Project, EventFeatureTable] | None:
+        """The declaration of ``table`` if it has a row per event."""
         project = self.of(table)
-        if project is None or project.tables[table.table].grain != "event":
-            return None
-        return project, project.tables[table.table]
+        declared = project.tables[table.table] if project is not None else None
+        return (project, declared) if project is not None and isinstance(declared, EventFeatureTable) else None

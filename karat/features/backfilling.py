@@ -8,7 +8,7 @@ from datetime import date
 
 import polars as pl
 
-from karat.declare import FeatureTable, Project
+from karat.declare import FeatureTable, Project, StaticFeatureTable
 from karat.dtypes import POLARS
 from karat.errors import CommitConflict, WrongCall
 from karat.executors import Executor, LocalExecutor, Progress, silent
@@ -76,7 +76,7 @@ def fill_table(
     project: Project, table: FeatureTable, lake: Lake, wanted: BackfillRequest, executor: Executor
 ) -> MaterializationResult:
     """One table's part of a backfill."""
-    if table.time is None:
+    if isinstance(table, StaticFeatureTable):
         return compute_table(project, table.name, lake, executor=executor)
     for attempt in range(ATTEMPTS):
         try:

@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from karat.clock import DAY, DAY_MICROSECONDS, EPOCH_DATE
-from karat.declare import Feature, FeatureTable, GoldTable
+from karat.declare import EventFeatureTable, Feature, FeatureTable, GoldTable
 from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
 from karat.features.dense_windows import FUNCTIONS, Grid, Window
 from karat.features.derived_features import derive
@@ -63,7 +63,7 @@ def compute_frames(
     order = tuple(c for c in _order(table, source) if c in rows.columns)
     if table.time and days is None:
         days = _extent(rows)
-    keys = {k: rows.schema[k] for k in (*table.entity, *([table.event_id] if table.event_id else []))}
+    keys = {k: rows.schema[k] for k in table.primary_key if k != table.time}
     with connect() as connection:
         connection.register("gold", plain_times(rows))
         query = _query(Relation(connection, "gold", rows.schema), table, order)
@@ -145,25 +145,16 @@ def _culprit(connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, f
     return None
 
 
-def event_time(table: FeatureTable, source: GoldTable | None) -> str | None:
-    """The gold column by which rows fall into days; None for a table without time."""
-    if not table.time:
-        return None
-    if table.by_event:
-        return table.time
-    return table.event_time or (source.event_time if source else None) or table.time
-
-
 def _order(table: FeatureTable, source: GoldTable | None) -> tuple[str, ...]:
     """Event time, then the gold key: what comes first and last among an entity's rows."""
-    time = event_time(table, source) or (source.event_time if source else None)
+    time = table.gold_time(source) or (source.event_time if source else None)
     return tuple(dict.fromkeys([*([time] if time else []), *(source.key if source else ())]))
 
 
 def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, source: GoldTable | None) -> pl.DataFrame:
     """The columns and days that the table reads, each row with its day as a whole number."""
     available = gold.collect_schema()
-    time, ordered = event_time(table, source), any(f.function in ("first", "last") for f in table.features)
+    time, ordered = table.gold_time(source), any(f.function in ("first", "last") for f in table.features)
     order = [c for c in _order(table, source) if c in available] if ordered else []
     own = [*([time] if time else []), *([table.event_id] if table.event_id else [])]
     for column in (*table.entity, *own):
@@ -178,19 +169,20 @@ def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, sourc
     if time is None:
         return gold.select(read).collect(engine="streaming")
     if days is not None:
-        gold = gold.filter(between(time, available[time], days[0] - table.reach, days[1]))
+        gold = gold.filter(between(time, available[time], days[0] - table.day_lookback, days[1]))
     day = _utc_date(time, available[time]).cast(pl.Int32).alias(DAY_NUMBER)
     rows = gold.select(*read, day).filter(pl.col(DAY_NUMBER).is_not_null())
-    return _placed(rows, time, available[time], table, order) if table.event_id else rows.collect(engine="streaming")
+    if isinstance(table, EventFeatureTable):
+        return _placed(rows, available[time], table, order)
+    return rows.collect(engine="streaming")
 
 
-def _placed(rows: pl.LazyFrame, time: str, dtype: pl.DataType, table: FeatureTable, order: list[str]) -> pl.DataFrame:
+def _placed(rows: pl.LazyFrame, dtype: pl.DataType, table: EventFeatureTable, order: list[str]) -> pl.DataFrame:
     """Events with their time as microseconds, and their place: by time, then the gold key, where anything asks for the
     first or last (``order``)."""
-    assert table.event_id is not None
-    moment = _utc(time, dtype).dt.epoch("us").alias(TIME)
+    moment = _utc(table.time, dtype).dt.epoch("us").alias(TIME)
     events = rows.filter(pl.col(table.event_id).is_not_null()).with_columns(moment)
-    by = list(dict.fromkeys([time, *order, table.event_id])) if order else []
+    by = list(dict.fromkeys([table.time, *order, table.event_id])) if order else []
     return (events.sort(by) if by else events).with_row_index(PLACE).collect(engine="streaming")
 
 
@@ -234,7 +226,7 @@ def _query(gold: Relation, table: FeatureTable, order: tuple[str, ...]) -> Query
     """Checks every declared expression over gold, then puts them into one query."""
     if table.where:
         gold.check(table.where, Place(table.name))
-    query = EventQuery(table) if table.by_event else Query(table, order)
+    query = EventQuery(table) if isinstance(table, EventFeatureTable) else Query(table, order)
     for feature in table.features:
         if feature.function is not None:
             query.add(_aggregation(gold, feature, Place(table.name, feature.name)))
@@ -261,8 +253,8 @@ def _in_schema(
 ) -> pl.DataFrame:
     """Days as dates, every feature in its declared type, derived columns added, intermediate ones dropped."""
     columns = [_key(frame[k], dtype) for k, dtype in keys.items()]
-    if table.by_event:
-        columns.append(frame[TIME].cast(pl.Datetime("us", "UTC")).alias(str(table.time)))
+    if isinstance(table, EventFeatureTable):
+        columns.append(frame[TIME].cast(pl.Datetime("us", "UTC")).alias(table.time))
     elif table.time:
         columns.append(frame[DAY_NUMBER].cast(pl.Int32).cast(pl.Date).alias(table.time))
     for feature in table.features:

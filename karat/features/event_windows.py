@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from karat.clock import MICROSECOND
-from karat.declare import Feature, FeatureTable
+from karat.declare import EventFeatureTable, Feature
 from karat.features.expressions import key_list
 from karat.features.windows import Aggregation
 from karat.sql import quote
@@ -23,7 +23,7 @@ TIME, PLACE = "__t", "__n"
 class EventQuery:
     """The SQL of one table of events: values that features share, windows, one output expression a feature."""
 
-    table: FeatureTable
+    table: EventFeatureTable
     values: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     windows: dict[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class EventQuery:
         table = self.table
         known = " AND ".join(f"{quote(c)} IS NOT NULL" for c in table.entity)
         where = f" AND ({table.where}\n)" if table.where else ""
-        keys = f"{key_list((*table.entity, str(table.event_id)))}, {TIME}"
+        keys = f"{key_list((*table.entity, table.event_id))}, {TIME}"
         columns = ", ".join([keys, PLACE, *(f"{sql} AS {name}" for sql, name in self.values.items())])
         outputs = ", ".join([keys, *(f"{sql} AS {quote(name)}" for name, sql in self.outputs.items())])
         windows = f" WINDOW {', '.join(self.windows.values())}" if self.windows else ""

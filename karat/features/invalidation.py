@@ -20,9 +20,9 @@ def affected_days(table: FeatureTable, changed: Iterable[date], before: date | N
     ends = [day for day in (before, now) if day is not None]
     if not ends:
         return []
-    last, touched = max(ends), [timedelta(days=n) for n in table.touched]
+    last, touched = max(ends), [timedelta(days=n) for n in table.affected_offsets]
     found = {day + after for day in changed for after in touched if day + after <= last}
-    if len(ends) == 2 and before != now and table.rows == "window":
+    if len(ends) == 2 and before != now and table.fills_idle_days:
         found.update(_each_day(min(ends) + DAY, last))
     return sorted(found)
 

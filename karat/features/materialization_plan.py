@@ -11,7 +11,7 @@ import polars as pl
 
 from karat.declare import FeatureTable, Project
 from karat.errors import DefinitionChanged
-from karat.features.engine import Days, event_time
+from karat.features.engine import Days
 from karat.features.invalidation import affected_days
 from karat.fingerprint import fingerprint, fingerprint_bytes
 from karat.lake import Lake, Work
@@ -112,7 +112,7 @@ def make_plan(
 ) -> MaterializationPlan | None:
     """What brings the table to gold's ``version``; None where it is there already."""
     base, before = standing(project, table, lake)
-    time, gold = event_time(table, project.gold[table.source]), project.gold_name(table.source)
+    time, gold = table.gold_time(project.gold[table.source]), project.gold_name(table.source)
     source = source_of(project, table, lake, version)
     current = before and before.complete and before.source == source and not forced
     if before and current and before.gold_version == version:
@@ -143,7 +143,7 @@ def plan_days(
     Raises DefinitionChanged where its other rows are of another definition, or of another gold.
     """
     (base, before), name = standing(project, table, lake), project.table_name(table.name)
-    gold, time = project.gold_name(table.source), event_time(table, project.gold[table.source])
+    gold, time = project.gold_name(table.source), table.gold_time(project.gold[table.source])
     source = source_of(project, table, lake, version)
     if before and before.source != source:
         raise DefinitionChanged(

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -194,8 +194,8 @@ def define(project: Project, table: FeatureTable, lake: Lake) -> None:
         feature_schema(table, project.gold[table.source]),
         primary_key=table.primary_key,
         timeseries=table.time,
-        grain=table.grain if table.time else None,
-        lag=table.lag if table.time else timedelta(0),
+        grain=table.stored_grain,
+        lag=table.publication_lag,
         owner=table.owner or project.spec.owner,
         description=table.description,
         event_id=table.event_id,
@@ -250,7 +250,7 @@ def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None, worker
     worker its part; more than the workers are a multiple of them, so that none is idle in the last round."""
     read: int = rows.select(pl.len()).collect(engine="streaming").item()
     made = 0
-    if extent and table.rows == "window":
+    if extent and table.fills_idle_days:
         entities = rows.select(entity_hash(table).approx_n_unique()).collect(engine="streaming").item()
         made = entities * ((extent[1] - extent[0]).days + 1)
     most = max(read, made)

@@ -11,11 +11,11 @@ from pathlib import Path
 import polars as pl
 
 from karat.clock import DAY
-from karat.declare import FeatureTable, GoldTable, Project
+from karat.declare import EventFeatureTable, FeatureTable, GoldTable, Project
 from karat.declare.checks import RowCheck
 from karat.dtypes import POLARS
 from karat.errors import TableNotFound
-from karat.features.engine import between, compute_frame, event_time
+from karat.features.engine import between, compute_frame
 from karat.features.keys import aligned
 from karat.features.point_in_time import JoinResult, point_in_time_join
 from karat.features.projection import narrowed
@@ -59,7 +59,7 @@ def features_as_of(
         rows,
         keys={e: e for e in declared.entity},
         time=(AT, declared.time) if declared.time else None,
-        lag=declared.lag if declared.time else timedelta(0),
+        lag=declared.publication_lag,
         event_id=declared.event_id,
         columns=chosen,
     )
@@ -120,7 +120,7 @@ def _gold(project: Project, table: FeatureTable, lake: Lake) -> _Gold:
             remedy=f"make sample rows: karat sample {project.name}; or bring your own: karat ingest",
         )
     info = lake.info(name)
-    return _opened(lake.root, name, (info.version, info.id), _ByName(source), event_time(table, source))
+    return _opened(lake.root, name, (info.version, info.id), _ByName(source), table.gold_time(source))
 
 
 def _among(entities: pl.DataFrame) -> pl.Expr:
@@ -147,9 +147,9 @@ def _known_rows(
     for cut, days in _stretches(table, part_of, gold, at):
         if pending.is_empty():
             break
-        read = (days[0] - cut.reach, days[1])
+        read = (days[0] - cut.day_lookback, days[1])
         rows = _kept(aside, compute_frame(cut, gold.of(pending, read), days, source=source))
-        if table.by_event:  # events of the same day may lie after the time asked for
+        if isinstance(table, EventFeatureTable):  # events of the same day may lie after the time asked for
             rows = rows.filter(pl.col(table.time) <= at.astimezone(UTC))
         found.append(rows.select(*table.primary_key, *(f.name for f in part_of.stored)))
         pending = pending.join(rows, on=pending.columns, how="anti")
@@ -166,19 +166,19 @@ def _stretches(
     The first is the last day that can be known. Where the table has rows of idle days too (``rows="window"``), that
     row stands as long as the table's widest window, which may be wider than those of the features asked for.
     """
-    known = (at.astimezone(UTC) - table.lag).date()
+    known = (at.astimezone(UTC) - table.publication_lag).date()
     if gold.first is None or gold.last is None or known < gold.first:
         return
     last, whole = min(known, gold.last), narrowed(table, [f.name for f in part_of.stored], whole_window=True)
     reach, floor = timedelta(0), gold.first
-    if table.rows == "active":
+    if not table.fills_idle_days:
         last, reach = known, max(part_of.lookback, 7 * DAY)
     elif part_of.lookback:
         yield part_of, (last, last)
         reach = max(table.lookback, 7 * DAY)  # idle for as long as these features look back: likely for longer, too
     while True:
         first = max(last - reach, floor)
-        yield whole if table.rows == "window" else part_of, (first, last)
+        yield whole if table.fills_idle_days else part_of, (first, last)
         if first <= floor:
             return
         last, reach = first - DAY, max(reach * _WIDEN, table.lookback, 7 * DAY)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from karat.declare import FeatureTable, aggregate
 from karat.errors import FeatureNotFound, did_you_mean
 
+Table = TypeVar("Table", bound=FeatureTable)
 #: The feature that keeps the rows of idle days which the features left out would have made.
 REACH = "__reach"
 
 
-def narrowed(table: FeatureTable, names: Iterable[str], *, whole_window: bool = False) -> FeatureTable:
+def narrowed(table: Table, names: Iterable[str], *, whole_window: bool = False) -> Table:
     """``table`` with the features ``names`` alone, and as intermediate ones those that they read.
 
     ``whole_window`` keeps its widest window, and so a row for every day on which the whole table has one.

@@ -22,7 +22,7 @@ from karat.sql import connect, kept_connection, plain_times, why
 
 def evaluated(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray) -> dict[str, Values]:
     """Every expression of the plan over the tail's rows."""
-    time = str(plan.table.time)
+    time = plan.table.time
     read = dict.fromkeys(c for sql in plan.expressions for c in columns_of(sql) if c != time)
     columns = {c: pl.Series(c, rows[c].tolist() if rows[c].dtype.kind == "O" else rows[c]) for c in read}
     frame = pl.DataFrame(columns | {time: pl.Series(time, moments).cast(pl.Datetime("us"))})

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 
 from karat.clock import EPOCH, MICROSECOND
-from karat.declare import Feature, FeatureTable
+from karat.declare import EventFeatureTable, Feature
 from karat.features.event_values import Values, finite, reduced, typed, values_of
 from karat.features.request_expressions import derived, evaluated, evaluated_own
 from karat.features.request_plan import RequestPlan, Same, columns_of, plan_of
 
 
-def tail_columns(table: FeatureTable) -> tuple[str, ...]:
+def tail_columns(table: EventFeatureTable) -> tuple[str, ...]:
     """The gold columns that a tail of ``table`` holds: time, event id, and what its aggregations read."""
     texts = [t for f in table.features if f.function for t in (f.column, f.where)]
     names = [n for t in (table.where, *texts) if t for n in columns_of(t)]
-    return tuple(dict.fromkeys([str(table.time), str(table.event_id), *names]))
+    return tuple(dict.fromkeys([table.time, table.event_id, *names]))
 
 
-def event_columns(table: FeatureTable) -> tuple[str, ...]:
+def event_columns(table: EventFeatureTable) -> tuple[str, ...]:
     """The gold columns of the request's own event that the features read: those of ``from_event``, and those of a tail
     where the event is in its own window."""
     own = [n for f in table.features if f.event for n in columns_of(f.event)]
@@ -35,13 +35,13 @@ def event_columns(table: FeatureTable) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(tail_columns(table) if counts else ()), *own]))
 
 
-def tail_span(table: FeatureTable) -> timedelta:
+def tail_span(table: EventFeatureTable) -> timedelta:
     """How far back a tail must reach: the widest window with its delay."""
     return table.lookback
 
 
 def finish(
-    table: FeatureTable,
+    table: EventFeatureTable,
     tail: Mapping[str, np.ndarray],
     at: int,
     current: Mapping[str, Any] | None,
@@ -57,7 +57,7 @@ def finish(
     Raises FeatureNotFound, and DeclarationError where a value is not of its declared type.
     """
     plan = plan_of(Same(table), tuple(features))
-    moments = _microseconds(tail[str(table.time)])
+    moments = _microseconds(tail[table.time])
     rows: Mapping[str, np.ndarray] = tail
     if current is not None and plan.counts_current:
         moments, rows = _with(plan, tail, moments, at, current)
@@ -67,7 +67,7 @@ def finish(
     if plan.derived:
         keys = {
             **{e: current.get(e) if current else None for e in plan.key},
-            str(table.time): EPOCH + at * MICROSECOND,
+            table.time: EPOCH + at * MICROSECOND,
         }
         found = derived(plan, found, keys)
     return [found[name] for name in features]
@@ -83,9 +83,9 @@ def _with(
     """The tail with the request's own event in its place: after those of its time with a lower event id."""
     table = plan.table
     first, end = np.searchsorted(moments, at, "left"), np.searchsorted(moments, at, "right")
-    place, after, own = int(end), int(end), current.get(str(table.event_id))
+    place, after, own = int(end), int(end), current.get(table.event_id)
     if first < end and own is not None:
-        ids = tail[str(table.event_id)][first:end].tolist()
+        ids = tail[table.event_id][first:end].tolist()
         place = int(first) + sum(i < own for i in ids)
         after = place + ids.count(own)  # what is there already is not counted twice
     rows = {c: _spliced(tail[c], current.get(c), place, after) for c in plan.columns}
@@ -108,7 +108,7 @@ def _spliced(column: np.ndarray, value: Any, place: int, after: int) -> np.ndarr
 
 
 def _aggregates(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray, at: int) -> dict[str, Any]:
-    time = str(plan.table.time)
+    time = plan.table.time
     values = {c: values_of(moments.view("datetime64[us]") if c == time else rows[c]) for c in plan.plain}
     if plan.expressions:
         values |= evaluated(plan, rows, moments)
@@ -153,7 +153,7 @@ def _own(plan: RequestPlan, current: Mapping[str, Any] | None, at: int) -> dict[
     if current is None:
         return {f.name: None for f in plan.own}
     moment = EPOCH + at * MICROSECOND
-    row = {**current, str(plan.table.time): moment}
+    row = {**current, plan.table.time: moment}
     found = {c: row.get(c) for c in plan.own_plain}
     if plan.own_expressions:
         found |= evaluated_own(plan, row)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from karat.clock import MICROSECOND
-from karat.declare import Feature, FeatureTable
+from karat.declare import EventFeatureTable, Feature
 from karat.features.projection import narrowed
 from karat.sql import column_references, is_column_name
 
@@ -19,7 +19,7 @@ class RequestPlan:
     """``table`` cut down to what is asked. ``columns`` are those of the tail; ``plain`` and ``expressions`` what is
     aggregated, or a condition; ``own`` the features of the event itself."""
 
-    table: FeatureTable
+    table: EventFeatureTable
     columns: tuple[str, ...]
     plain: tuple[str, ...]
     expressions: tuple[str, ...]
@@ -34,7 +34,7 @@ class RequestPlan:
     @property
     def key(self) -> tuple[str, ...]:
         """The key columns besides the time."""
-        return (*self.table.entity, str(self.table.event_id))
+        return (*self.table.entity, self.table.event_id)
 
 
 class Same:
@@ -42,7 +42,7 @@ class Same:
 
     __slots__ = ("table",)
 
-    def __init__(self, table: FeatureTable) -> None:
+    def __init__(self, table: EventFeatureTable) -> None:
         self.table = table
 
     def __hash__(self) -> int:
@@ -63,7 +63,7 @@ def plan_of(same: Same, features: tuple[str, ...]) -> RequestPlan:
     mine = list(dict.fromkeys(str(f.event) for f in own))
     return RequestPlan(
         table=table,
-        columns=tuple(dict.fromkeys([str(table.event_id), *(c for t in read for c in columns_of(t))])),
+        columns=tuple(dict.fromkeys([table.event_id, *(c for t in read for c in columns_of(t))])),
         plain=tuple(t for t in read if is_column_name(t)),
         expressions=tuple(t for t in read if not is_column_name(t)),
         windows=tuple(dict.fromkeys(w for _, w in aggregated)),
@@ -76,7 +76,7 @@ def plan_of(same: Same, features: tuple[str, ...]) -> RequestPlan:
     )
 
 
-def _window(table: FeatureTable, feature: Feature) -> Window:
+def _window(table: EventFeatureTable, feature: Feature) -> Window:
     assert feature.window is not None
     delay, width = (span // MICROSECOND for span in (table.delay_of(feature), feature.window))
     return delay, width, table.closed_of(feature)

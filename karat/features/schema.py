@@ -17,14 +17,18 @@ def feature_schema(table: FeatureTable, source: GoldTable) -> pa.Schema:
     Raises DeclarationError where a key column is not in gold or of a type that can't be a key.
     """
     place = Place(table.name)
-    fields = [_key_field(column, source, place) for column in table.entity]
-    if table.time:
-        kind, comment = ("timestamp", "time of the event, UTC") if table.by_event else ("date", "day, UTC")
-        fields.append(pa.field(table.time, ARROW[kind], nullable=False, metadata={"comment": comment}))
-    if table.event_id:
-        fields.append(_key_field(table.event_id, source, place))
+    fields = [
+        _time_field(table) if column == table.time else _key_field(column, source, place)
+        for column in table.primary_key
+    ]
     fields += [pa.field(f.name, ARROW[f.dtype], metadata={"comment": _comment(f)}) for f in table.stored]
     return pa.schema(fields)
+
+
+def _time_field(table: FeatureTable) -> pa.Field:
+    assert table.time is not None
+    assert table.time_dtype is not None
+    return pa.field(table.time, ARROW[table.time_dtype], nullable=False, metadata={"comment": table.time_description})
 
 
 def _key_field(column: str, source: GoldTable, place: Place) -> pa.Field:

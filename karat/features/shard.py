@@ -10,7 +10,7 @@ import polars as pl
 
 from karat.declare import FeatureTable, GoldTable, load_project
 from karat.errors import CodeMismatch
-from karat.features.engine import Days, between, compute_frames, event_time
+from karat.features.engine import Days, between, compute_frames
 from karat.features.quality_gate import ShardResult, aside_name, discard, joined, stage_checked
 from karat.lake import Lake, StagedFile
 from karat.names import TableName
@@ -141,10 +141,10 @@ def gold_rows(
 def _gold_rows(
     lake: Lake, gold: TableName, version: int, days: Days | None, *, table: FeatureTable, source: GoldTable
 ) -> pl.LazyFrame:
-    time = event_time(table, source)
+    time = table.gold_time(source)
     if time is None or days is None:
         return lake.scan(gold, version)
-    read = (days[0] - table.reach, days[1])
+    read = (days[0] - table.day_lookback, days[1])
     if lake.info(gold, version).timeseries == time:
         return lake.scan(gold, version, days=read)
     rows = lake.scan(gold, version)

@@ -268,7 +268,7 @@ def _sources(query: Query, relation: str, first: int | None, last: int | None) -
         f"tiles AS (SELECT {', '.join([keys, *day, *aggregates])} FROM rows GROUP BY {', '.join([keys, *day])})",
     ]
     source = "tiles"
-    if table.time and table.rows == "window":
+    if table.fills_idle_days:
         ctes += _idle_days(table, first, last)
         source = "spine"
     if query.distinct:

@@ -9,7 +9,7 @@ from functools import reduce
 import polars as pl
 
 from karat.declare.batch_tables import BatchTable, stamps_of
-from karat.declare.features import FeatureTable
+from karat.declare.feature_tables import FeatureTable
 from karat.declare.project import Project
 from karat.errors import SchemaMismatch
 from karat.fingerprint import fingerprint

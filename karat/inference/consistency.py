@@ -139,7 +139,7 @@ def _compare(
     projects: ProjectCatalog,
 ) -> list[tuple[str, Mismatch | None]]:
     """(feature, mismatch or None) of every value that was looked up; the rows name the same keys."""
-    finished = [lk for lk in lookups if lk.event_id and not lk.sequence_length and projects.by_event(lk.table)]
+    finished = [lk for lk in lookups if lk.event_id and not lk.sequence_length and projects.event_table(lk.table)]
     names = [out for lk in finished for out in lk.columns.values()]
     again = FeatureReader(finished, names, None, lake, projects) if finished else None
     asked = [_as_served(lake, lk, rows[0]["keys"]) for lk in lookups if lk not in finished]

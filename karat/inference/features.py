@@ -187,12 +187,12 @@ def _lookup(
 
 def _event_keys(table: TableName, projects: ProjectCatalog) -> dict[str, str] | None:
     """Key column -> type of a table with a row per event, the event id last; None if it is another table."""
-    declared = projects.by_event(table)
+    declared = projects.event_table(table)
     if declared is None:
         return None
     project, features = declared
     gold = project.gold[features.source].columns
-    return {name: gold[name].dtype for name in (*features.entity, str(features.time), str(features.event_id))}
+    return {name: gold[name].dtype for name in (*features.entity, features.time, features.event_id)}
 
 
 def _stored_keys(

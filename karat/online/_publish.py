@@ -66,7 +66,7 @@ def publish_table(
     moment = at or utc_now()
     if index is not None and index != "events":
         return _publish(lake, store, KeySpace(str(name), index), progress, moment, length=sequence_length)
-    declared = projects.by_event(name) if projects is not None else None
+    declared = projects.event_table(name) if projects is not None else None
     if declared is not None:
         events = EventSource.of(*declared)
         first = _publish(lake, store, KeySpace(str(name), "events"), progress, moment, events=events)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from karat.clock import SECOND_MICROSECONDS
-from karat.declare import FeatureTable, Project
+from karat.declare import EventFeatureTable, Project
 from karat.dtypes import NUMPY, dtype_of
 from karat.errors import StoreUnreachable
 from karat.features.request_features import tail_columns, tail_span
@@ -46,18 +46,18 @@ class EventSource:
 
     name: TableName
     gold: TableName
-    table: FeatureTable
+    table: EventFeatureTable
     counts: pl.Expr | None
 
     @classmethod
-    def of(cls, project: Project, table: FeatureTable) -> EventSource:
+    def of(cls, project: Project, table: EventFeatureTable) -> EventSource:
         source = project.gold[table.source]
         return cls(project.table_name(table.name), project.gold_name(table.source), table, kept(source))
 
     def rows(self, scan: pl.LazyFrame) -> pl.LazyFrame:
         """Of a scan of the gold table the rows that are events: whole keys, and nothing that was set aside."""
         rows = scan if self.counts is None else scan.filter(self.counts)
-        return rows.drop_nulls([*self.table.entity, str(self.table.time), str(self.table.event_id)])
+        return rows.drop_nulls([*self.table.entity, self.table.time, self.table.event_id])
 
     def columns(self, lake: Lake) -> tuple[tuple[str, str], ...]:
         """(name, dtype) of what a tail holds besides the time."""
@@ -85,13 +85,13 @@ class EventSource:
     def offline(self, lake: Lake, key: Sequence[Any], at: int) -> Tail:
         """The tail of one entity as of ``at``, from the gold table as it is now; with the event before it, so that an
         idle entity is known."""
-        table, time = self.table, str(self.table.time)
+        table, time = self.table, self.table.time
         rows = self.rows(lake.scan(self.gold)).filter(
             [pl.col(e) == v for e, v in zip(table.entity, key, strict=True)],
             pl.col(time).dt.timestamp("us") <= at,
         )
         names = list(dict.fromkeys([*tail_columns(table)]))
-        frame = rows.select(names).sort(time, str(table.event_id)).collect()
+        frame = rows.select(names).sort(time, table.event_id).collect()
         start = int(frame[time].dt.timestamp("us").search_sorted(at - round(tail_span(table).total_seconds() * 1e6)))
         frame = frame.slice(max(min(start, frame.height - 1), 0))
         times = frame[time].dt.timestamp("us").to_numpy()

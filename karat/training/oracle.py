@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from karat.clock import DAY
+from karat.declare.feature_tables import FeatureTable
 from karat.declare.gold import GoldTable
 from karat.declare.models import Label, ModelSpec
 from karat.declare.project import Project
@@ -59,7 +59,7 @@ def oracle_predictions(project: Project, spec: ModelSpec, lake: Lake, spine: pl.
             "where": truth.where,
             "default": None,
             "columns": truth.columns or spec.label.columns,
-            **(_own_window(spec.label, by_event=project.tables[spec.spine_table].by_event) if plain else {}),
+            **(_own_window(spec.label, project.tables[spec.spine_table]) if plain else {}),
         }
     )
     # A truth with several expressions is one list here, so that no task needs its own way.
@@ -131,11 +131,11 @@ def _has_oracle(project: Project, spec: ModelSpec, truth: Truth, lake: Lake) -> 
     return lake.exists(name) and not (origin(lake, name) == "sample" and origin(lake, rows) == "ingest")
 
 
-def _own_window(label: Label, *, by_event: bool) -> dict[str, timedelta | None]:
+def _own_window(label: Label, spine: FeatureTable) -> dict[str, timedelta | None]:
     """Return the window of the row's own day; events and labels without a horizon are found by their key."""
-    if label.horizon is None or by_event:
+    if label.horizon is None or spine.row_span is None:
         return {"horizon": None, "steps": None}
-    return {"offset": timedelta(0), "horizon": DAY, "steps": None}
+    return {"offset": timedelta(0), "horizon": spine.row_span, "steps": None}
 
 
 def _oracle_sql(truth: Truth) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
 from karat.clock import MICROSECOND
@@ -10,19 +12,21 @@ from karat.declare.models import Label
 from karat.sql import connect, plain_times, quote
 
 
-def label_steps(label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.DataFrame, *, by_event: bool) -> pl.Series:
+def label_steps(
+    label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.DataFrame, *, start: timedelta
+) -> pl.Series:
     """Compute the parts of ``label`` for each row of ``spine``.
 
-    Step k of a row of day D is the window of one horizon that begins at D + offset + k horizons. For an event both ends
-    move by one microsecond, so that no window holds the event itself. Gold and spine rows meet in buckets as wide as
-    all steps together, so that the work grows with the rows of a window, not with those of an entity.
+    Step k of a row of day D is the window of one horizon that begins at D + offset + ``start`` + k horizons. Gold and
+    spine rows meet in buckets as wide as all steps together, so that the work grows with the rows of a window, not with
+    those of an entity.
 
     Args:
         label: The label; it has a horizon and steps.
         gold: The gold table.
         rows: Its rows.
         spine: The row's time ``t`` and the columns by which gold is joined, under gold's names.
-        by_event: Whether the spine's rows are events.
+        start: The table's ``label_start``: of an event one microsecond, so that no window holds the event itself.
 
     Returns:
         A struct for each row of ``spine``, ``(rows,)``; null where a step has no value.
@@ -35,7 +39,7 @@ def label_steps(label: Label, gold: GoldTable, rows: pl.DataFrame, spine: pl.Dat
     names = [c for c in spine.columns if c != "t"]
     asked = spine.with_columns(
         pl.int_range(pl.len()).alias("_row"),
-        pl.col("t").cast(pl.Datetime("us")).to_physical().alias("_from") + label.offset // MICROSECOND + by_event,
+        pl.col("t").cast(pl.Datetime("us")).to_physical().alias("_from") + (label.offset + start) // MICROSECOND,
     )
     on = " AND ".join(f"e.{quote(name)} = s.{quote(name)}" for name in names)
     window = label.horizon // MICROSECOND

@@ -9,7 +9,7 @@ import polars as pl
 
 from karat.clock import DAY
 from karat.declare.base import format_duration
-from karat.declare.features import FeatureTable
+from karat.declare.feature_tables import FeatureTable, LabelWindow
 from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, ModelSpec, step_name
 from karat.declare.project import Project
@@ -64,13 +64,14 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
     rows = _gold_rows(project, spec, gold, lake)
     if rows is None:  # real data have no oracle
         return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.labelled.name))
-    if table.time is not None and _counts_from_row(spec, table):
+    window = table.label_window(spec.labelled)
+    if window is LabelWindow.MOMENT:
         return _drop_unlabelled(spec, _forecast_labels(project, spec, table, gold, lake, keys=keys, rows=rows))
-    if table.time is None or table.by_event:
+    if window is LabelWindow.OWN_ROW:
         return _drop_unlabelled(spec, _keyed_labels(spec, table, gold, keys, rows))
     end = _last_gold_day(project, table, gold, lake, rows)
     whole_days = -(-spec.horizon_end // DAY)  # dates drop the hours that they are moved by
-    mature = keys.filter(pl.col(table.time) <= end + DAY - whole_days * DAY)
+    mature = keys.filter(pl.col(str(table.time)) <= end + DAY - whole_days * DAY)
     if mature.is_empty():
         raise _horizon_error(spec, table, keys, end)
     return _drop_unlabelled(spec, _day_labels(spec, table, gold, mature, rows))
@@ -112,7 +113,7 @@ def check_label(project: Project, spec: ModelSpec) -> None:
         _check_binding(spec, gold, empty, f"SELECT ({spec.labelled.where}) FROM gold")
     query = _keyed_query(spec, gold, empty, entity)
     table = project.tables[spec.spine_table]
-    if table.time and not table.by_event and "GROUP BY" not in query:
+    if table.row_span is not None and "GROUP BY" not in query:
         raise LabelNotFound(
             f"the label of {spec.name!r} is no aggregate, and its horizon may hold several rows of {gold.name!r}",
             where=f"label.expression {spec.labelled.written!r}",
@@ -220,27 +221,16 @@ def _day_labels(
     return keys.with_columns(_fill_default(spec, labels))
 
 
-def _label_key(spec: ModelSpec, table: FeatureTable) -> list[str]:
-    """Return the columns by which a row finds its label: the entity, or for an event's own label its whole key."""
-    whole_key = table.by_event and not _counts_from_row(spec, table)
-    return list(table.primary_key if whole_key else table.entity)
-
-
-def _counts_from_row(spec: ModelSpec, table: FeatureTable) -> bool:
-    """Whether windows start at the row's own time: a forecast's steps, or a horizon after an event."""
-    return spec.labelled.steps is not None or (table.by_event and spec.labelled.horizon is not None)
-
-
 def _gold_key(spec: ModelSpec, table: FeatureTable) -> list[str]:
-    """Return the columns of ``_label_key`` under the names that the label's gold table has."""
-    return [spec.labelled.columns.get(c, c) for c in _label_key(spec, table)]
+    """Return the columns of the table's label key under the names that the label's gold table has."""
+    return [spec.labelled.columns.get(c, c) for c in table.label_key(spec.labelled)]
 
 
 def _keyed_labels(
     spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
     """Compute labels of keys without a time and of events: the one gold row's, or an aggregate over the key's rows."""
-    key, entity = _label_key(spec, table), _gold_key(spec, table)
+    key, entity = table.label_key(spec.labelled), _gold_key(spec, table)
     query = _keyed_query(spec, gold, rows.clear(), entity)
     # One thread: several threads add floats in varying order, and the digest of equal data would differ.
     with connect(threads=1) as connection:
@@ -321,16 +311,16 @@ def _forecast_labels(
     """Compute the steps of rows whose last window ends by the end of gold's last day, or by its last event."""
     time, end = str(table.time), _last_gold_day(project, table, gold, lake, rows)
     limit: date | datetime = end + DAY
-    if table.by_event:
+    if table.row_span is None:
         limit = rows[str(gold.event_time)].max()  # type: ignore[assignment]
     mature = keys.filter(pl.col(time) <= pl.lit(limit) - spec.horizon_end)
     if mature.is_empty():
         raise _horizon_error(spec, table, keys, end)
-    named = zip(_label_key(spec, table), _gold_key(spec, table), strict=True)
+    named = zip(table.label_key(spec.labelled), _gold_key(spec, table), strict=True)
     spine = mature.select(pl.col(time).alias("t"), *(pl.col(own).alias(theirs) for own, theirs in named))
     try:
         label = spec.labelled if spec.labelled.steps else spec.labelled.model_copy(update={"steps": 1})
-        steps = label_steps(label, gold, rows, spine, by_event=table.by_event)
+        steps = label_steps(label, gold, rows, spine, start=table.label_start)
     except (duckdb.Error, pl.exceptions.PolarsError) as error:
         raise _binding_error(spec, gold, error) from error
     return mature.with_columns(steps if spec.labelled.steps else steps.struct.field(step_name(0)).alias(label.name))

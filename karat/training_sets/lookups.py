@@ -360,12 +360,12 @@ def _resolve_lookup(
         )
     if set(table.primary_key) <= set(spine_key):
         # An exact match ignores the lag: row D is complete at D + grain, and the label must not begin earlier.
-        grain = timedelta(0) if isinstance(table.grain, str) else table.grain
+        least = table.least_label_offset
         label = spec.label if spec.task not in UNSUPERVISED else None
-        if table.time and label and label.horizon and label.offset < grain:
+        if least is not None and label and label.horizon and label.offset < least:
             raise LabelOverlapsFeatures(
                 f"the label of {spec.name!r} begins before the features of {table.name!r} end",
-                where=f"label.offset {label.offset}, grain {grain}",
+                where=f"label.offset {label.offset}, grain {least}",
                 remedy="set label.offset to at least one grain",
             )
         if lookup.sequence_length is None or table.time is None:

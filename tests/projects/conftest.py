@@ -58,7 +58,7 @@ class Bench:
             source = project.gold[table.source]
             rows = compute_frame(table, self.gold(table.source), source=source)
             parts = {"primary_key": table.primary_key, "timeseries": table.time, "event_id": table.event_id}
-            more = {"grain": table.grain, "lag": table.lag} if table.time else {}
+            more = {"grain": table.stored_grain, "lag": table.publication_lag} if table.time else {}
             schema = feature_schema(table, source)
             self.lake.create(project.table_name(name), schema, partition_by=(), **parts, **more)
             self.lake.append(project.table_name(name), rows)

@@ -9,7 +9,7 @@ from functools import cached_property
 import polars as pl
 
 from karat.clock import EPOCH, MICROSECOND, microseconds, utc_now
-from karat.declare import FeatureTable, Project
+from karat.declare import EventFeatureTable, Project
 from karat.errors import FeatureLookupFailed, FeatureNotFound, StoreUnreachable, did_you_mean
 from karat.features import Status
 from karat.features.request_features import event_columns, finish
@@ -35,7 +35,7 @@ class EventRead(TableRead):
         places: Mapping[str, int],
         store: OnlineStore | None,
         lake: Lake,
-        declared: tuple[Project, FeatureTable],
+        declared: tuple[Project, EventFeatureTable],
     ) -> None:
         super().__init__(lookups, places, store, lake)
         project, table = declared

@@ -62,7 +62,7 @@ class FeatureReader:
         first = lookups[0]
         if first.sequence_length is not None:
             return SequenceRead(lookups, self._places, self._store, self._lake)
-        declared = self._projects.by_event(first.table) if first.event_id is not None else None
+        declared = self._projects.event_table(first.table) if first.event_id is not None else None
         if declared is not None:
             return EventRead(lookups, self._places, self._store, self._lake, declared)
         return RowRead(lookups, self._places, self._store, self._lake)
