@@ -1,14 +1,14 @@
-"""feature-pipeline: feature tables from gold, then what is online."""
+"""feature-pipeline: compute feature tables from gold and publish them online."""
 
 from __future__ import annotations
 
 from prefect import flow
 
 from flows.hooks import HOOKS
-from flows.outcomes import gathered
+from flows.outcomes import collect
 from infra.job_records import Outcome
 from tasks.artifacts import show_features
-from tasks.jobs import settled
+from tasks.jobs import raise_failures
 from tasks.scope import open_scope
 from tasks.steps import compute_features
 
@@ -23,13 +23,13 @@ def feature_pipeline(
     sample: bool = False,
     allow_breaking: bool = False,
 ) -> tuple[Outcome, ...]:
-    """Computes the feature tables that the models read, and publishes them online.
+    """Compute the feature tables that the models read, and publish them online.
 
-    ``full`` recomputes every day instead of those that gold's changes affect; ``sample`` makes sample gold where there
-    is none. Features that a champion reads must mean what they meant, unless ``allow_breaking``. Stops at the
-    project's ``feature_timeout_seconds``.
+    ``full`` recomputes every day instead of those that gold's changes affect; ``sample`` writes sample data into gold
+    tables that do not exist. Unless ``allow_breaking``, the flow refuses a change of a feature that a champion reads.
+    It stops at the project's ``feature_timeout_seconds``.
     """
     scope = open_scope(project, domain, models)
-    computed = gathered(scope.retried(compute_features), scope, full=full, sample=sample, allow_breaking=allow_breaking)
+    computed = collect(scope.retried(compute_features), scope, full=full, sample=sample, allow_breaking=allow_breaking)
     show_features(scope, computed)
-    return settled(computed)
+    return raise_failures(computed)

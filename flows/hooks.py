@@ -1,4 +1,4 @@
-"""What happens when a run is cancelled or fails. Prefect calls hooks with exactly these three names."""
+"""Hooks of cancelled and failed runs; Prefect calls them with exactly these argument names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BLOCK_TYPES = (
 
 
 def stop_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """on_cancellation: the jobs of this run, of its pipelines too, end with it. Runs in the worker's process."""
+    """on_cancellation: stop the jobs of this run and of its pipelines. Runs in the worker's process."""
     settings = Settings()
     use_platform(settings)
     stopped = Jobs(settings).stop_all(str(flow_run.id))
@@ -41,7 +41,7 @@ def stop_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> Non
 
 
 def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """on_failure, on_crashed: of the run that was started, not of each pipeline within it."""
+    """on_failure, on_crashed: notify of the run that was started, not of each pipeline within it."""
     if flow_run.parent_task_run_id is not None:
         return
     subject = f"Karat: {flow.name} of {flow_run.parameters.get('project', '?')}: {state.name}"

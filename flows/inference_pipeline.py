@@ -5,22 +5,22 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.hooks import HOOKS
-from flows.outcomes import gathered
+from flows.outcomes import collect
 from infra.job_records import Outcome
 from tasks.artifacts import show_predictions
-from tasks.jobs import settled
+from tasks.jobs import raise_failures
 from tasks.scope import open_scope
 from tasks.steps import score_models
 
 
 @flow(name="inference-pipeline", flow_run_name="inference-{project}", **HOOKS)
 def inference_pipeline(project: str, domain: str | None = None, models: list[str] | None = None) -> tuple[Outcome, ...]:
-    """Scores each model's declared scope with its champion; the same version on the same features changes nothing.
+    """Score each model's declared scope with its champion; the same version on the same features changes nothing.
 
     A model without a champion, or with features older than gold, fails; the others are scored. Then the batch tables
-    are made in which these models stand side by side.
+    of these models are written.
     """
     scope = open_scope(project, domain, models)
-    scored = gathered(scope.retried(score_models), scope)
+    scored = collect(scope.retried(score_models), scope)
     show_predictions(scope, scored)
-    return settled(scored)
+    return raise_failures(scored)

@@ -1,35 +1,38 @@
-"""A step of which some tables or models failed still hands on all its outcomes: the others go on."""
+"""Outcomes of a step: a failed table or model leaves the others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from infra.job_records import Outcome
+from infra.job_records import ModelOutcome, Outcome
 from karat.errors import PartlyFailed
 
 
-def gathered(step: Callable[..., tuple[Outcome, ...]], *args: Any, **options: Any) -> tuple[Outcome, ...]:
-    """The outcomes of a task or a pipeline, the failed ones included. Any other error ends the run."""
+def collect(step: Callable[..., tuple[Outcome, ...]], *args: Any, **options: Any) -> tuple[Outcome, ...]:
+    """Return the outcomes of a task or a pipeline, failed ones included; any other error ends the run."""
     try:
         return step(*args, **options)
     except PartlyFailed as error:
         return tuple(o for o in error.outcomes if isinstance(o, Outcome))
 
 
-def failures(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+def failed(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    """Return the failed outcomes by name."""
     return {o.name: o for o in outcomes if o.error is not None}
 
 
-def sound(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+def succeeded(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    """Return the outcomes without failure by name, those with nothing to do included."""
     return {o.name: o for o in outcomes if o.state in ("done", "kept")}
 
 
 def skipped(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    """Return the skipped outcomes by name."""
     return {o.name: o for o in outcomes if o.state == "skipped"}
 
 
 def champions_of(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """model -> champion's version, as training found it or promotion left it; a failed model keeps what it has."""
-    found = {o.name: o.reference.get("champion_version") for o in outcomes}
-    return {n: version for n, version in found.items() if version is not None}
+    """Return model -> version of its champion after the step; a failed model keeps its champion."""
+    found = {o.name: o.champion_version for o in outcomes if isinstance(o, ModelOutcome)}
+    return {name: version for name, version in found.items() if version is not None}

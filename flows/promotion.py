@@ -1,14 +1,14 @@
-"""promotion: candidates against their gates, and the champions into the HTTP application."""
+"""promotion: decide on candidates, and load the champions into the HTTP application."""
 
 from __future__ import annotations
 
 from prefect import flow
 
 from flows.hooks import HOOKS
-from flows.outcomes import champions_of, gathered
+from flows.outcomes import champions_of, collect
 from infra.job_records import Outcome
 from tasks.artifacts import show_models
-from tasks.jobs import settled
+from tasks.jobs import raise_failures
 from tasks.scope import open_scope
 from tasks.steps import promote_models, serve_champions
 
@@ -23,15 +23,15 @@ def promotion(
     approve: bool = False,
     serve: bool = True,
 ) -> tuple[Outcome, ...]:
-    """Makes each model's candidate champion if it passes: the version named, or else its challenger.
+    """Make each model's candidate champion if it passes: the version named, or else its challenger.
 
-    A first version must beat its baseline, a later one the champion by the declared margin on the same rows; where the
-    project wants a person's approval, ``approve`` gives it. With ``serve`` the HTTP application has loaded the
+    A first version must beat its baseline; a later one must beat the champion by the declared margin on the same rows.
+    If the project wants a person's approval, ``approve`` gives it. With ``serve`` the HTTP application has loaded the
     champions when the run ends.
     """
     scope = open_scope(project, domain, models)
-    decided = gathered(scope.retried(promote_models), scope, versions or {}, approve=approve)
+    decided = collect(scope.retried(promote_models), scope, versions or {}, approve=approve)
     show_models(scope, decided)
     if serve and (champions := champions_of(decided)):
         scope.retried(serve_champions)(scope, champions)
-    return settled(decided)
+    return raise_failures(decided)

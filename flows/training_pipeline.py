@@ -1,4 +1,4 @@
-"""training-pipeline: candidate versions, registered; and their promotion, where that needs nobody's approval."""
+"""training-pipeline: train and register candidates, and promote them unless that needs approval."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from flows.hooks import HOOKS
-from flows.outcomes import champions_of, gathered
+from flows.outcomes import champions_of, collect
 from infra.job_records import Outcome
 from tasks.artifacts import show_models
-from tasks.jobs import settled
+from tasks.jobs import raise_failures
 from tasks.schedule import is_due
 from tasks.scope import Scope, open_scope
 from tasks.steps import Train, serve_champions, train_models
@@ -26,18 +26,18 @@ def training_pipeline(
     promote: bool = True,
     serve: bool = True,
 ) -> tuple[Outcome, ...]:
-    """Trains each model on the current features; the same data and definition give the version that is there.
+    """Train each model on the current features; the same data and definition give the existing version.
 
     ``train``: ``always``; ``when-due`` on the project's training day, else only models without a valid champion;
-    ``never`` reports what stands. ``promote`` decides on each candidate at once, by the gates of the promotion flow;
-    with ``serve`` the HTTP application has loaded the champions when the run ends.
+    ``never`` reports what stands. With ``promote`` the gates decide on each candidate at once; with ``serve`` the HTTP
+    application has loaded the champions when the run ends.
     """
     scope = open_scope(project, domain, models)
-    trained = gathered(scope.retried(train_models), scope, _mode(scope, train), promote=promote)
+    trained = collect(scope.retried(train_models), scope, _mode(scope, train), promote=promote)
     show_models(scope, trained)
     if promote and serve and (champions := champions_of(trained)):
         scope.retried(serve_champions)(scope, champions)
-    return settled(trained)
+    return raise_failures(trained)
 
 
 def _mode(scope: Scope, train: Train) -> Train:

@@ -27,17 +27,22 @@ def registry_if_any(settings: Settings) -> Registry | None:
 
 
 def broken_champions(project: Project, settings: Settings) -> list[str]:
-    """One line for each trouble of a champion; a line of its own where the registry can't be asked."""
-    lifecycle, registry = import_module("karat.lifecycle"), import_module("karat.registry")
+    """Return one line per break of a champion, or a line that says why the registry cannot be read."""
     try:
-        return [f"would break {one}" for one in lifecycle.breaks(project, registry.open_registry(settings))]
+        registry = import_module("karat.registry").open_registry(settings)
+        breaking = import_module("karat.lifecycle").breaking_changes(project, registry)
     except (PlatformError, StoreError) as error:
         return [f"the champions could not be looked at: {error.what} ({error.where})"]
+    return [f"would break {one}" for one in breaking]
 
 
 def refuse_breaking(project: Project, tables: Sequence[str], lake: Lake, settings: Settings) -> None:
-    """Raises BreakingChange where a champion reads what computing ``tables`` would give another meaning, or what the
-    project declares no more."""
+    """Refuse a computation of ``tables`` that would change features under a champion.
+
+    Raises:
+        BreakingChange: a champion reads a feature whose definition changed, or that is no longer declared.
+    """
     if changed := redefined(project, tables, lake):
-        lifecycle, registry = import_module("karat.lifecycle"), import_module("karat.registry")
-        lifecycle.refuse(lifecycle.breaks(project, registry.open_registry(settings), changed), project)
+        lifecycle = import_module("karat.lifecycle")
+        registry = import_module("karat.registry").open_registry(settings)
+        lifecycle.refuse_breaking_changes(lifecycle.breaking_changes(project, registry, changed), project)

@@ -1,14 +1,15 @@
-"""What passes between a flow and its Ray job: a spec on the way in, references and errors on the way out."""
+"""Records that pass between a flow and its Ray job: a spec on the way in, outcomes and errors on the way out."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 import karat.errors
 from infra.code import CodeVersion
@@ -36,12 +37,13 @@ _LASTING = (
 
 
 class Record(BaseModel):
-    """A frozen record that is written whole or not at all."""
+    """Frozen record that is written whole or not at all."""
 
-    model_config = ConfigDict(frozen=True)
+    # A metric may be NaN or infinite; JSON's null would not be read back as a number.
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     def write(self, path: Path) -> None:
-        """Written beside ``path``, then renamed: a reader sees the old file or the new one."""
+        """Write beside ``path``, then rename: a reader sees the old file or the new one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
@@ -55,7 +57,7 @@ class Record(BaseModel):
 
 
 class JobSpec(Record):
-    """One job: the program, its project and parameters, and the code that every node must have."""
+    """A job: its program, project and parameters, and the code that every node must have."""
 
     entrypoint: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)*$")
     project: str
@@ -64,7 +66,7 @@ class JobSpec(Record):
 
 
 class JobError(Record):
-    """An exception as it crosses the border: ``raised()`` gives it back in its own class."""
+    """An exception as JSON; ``raised`` returns it in its own class."""
 
     type: str
     what: str
@@ -75,6 +77,7 @@ class JobError(Record):
 
     @classmethod
     def of(cls, error: BaseException) -> JobError:
+        """Record an exception; one that is not Karat's keeps its traceback."""
         transient = is_transient(error)
         if isinstance(error, KaratError):
             return cls(
@@ -90,7 +93,7 @@ class JobError(Record):
         )
 
     def raised(self) -> KaratError:
-        """The KaratError of that class; any other exception as JobFailed that names it."""
+        """Return the KaratError of that class; any other exception as JobFailed that names it."""
         kind = getattr(karat.errors, self.type, None)
         if isinstance(kind, type) and issubclass(kind, KaratError):
             error = kind(self.what, where=self.where, remedy=self.remedy)
@@ -103,27 +106,228 @@ class JobError(Record):
         return f"{self.type}: {self.what}"
 
 
-class Outcome(Record):
-    """What became of one table or model: ``done``, ``kept`` (nothing was to do), ``skipped`` (its gold or its
-    champion is still to come) or ``failed``; ``said`` in words."""
+State = Literal["done", "kept", "skipped", "failed"]
 
+
+class Outcome(Record):
+    """Result of one step for one table or model.
+
+    Attributes:
+        kind: Which subclass a JSON record is read as.
+        name: The table or model.
+        state: ``done``; ``kept`` if nothing was to do; ``skipped`` if its gold or champion is missing; or ``failed``.
+        summary: The result in words.
+        warnings: What is unusual about the data or the model.
+        error: Why the step failed.
+    """
+
+    kind: str = "plain"
     name: str
-    state: Literal["done", "kept", "skipped", "failed"]
-    said: str = ""
-    reference: dict[str, Any] = {}
+    state: State
+    summary: str = ""
+    warnings: tuple[str, ...] = ()
     error: JobError | None = None
+
+
+class FeatureTableOutcome(Outcome):
+    """A computed feature table.
+
+    Attributes:
+        table: Name in the lake.
+        version: Delta version.
+        rows: Rows written.
+        days: Number of days recomputed.
+        set_aside: Rows that the table's checks set aside.
+        statistics: One record per feature.
+    """
+
+    kind: Literal["feature_table"] = "feature_table"
+    table: str | None = None
+    version: int | None = None
+    rows: int | None = None
+    days: int | None = None
+    set_aside: int | None = None
+    statistics: tuple[dict[str, object], ...] = ()
+
+
+class ModelOutcome(Outcome):
+    """A registered version and its metrics on the test rows.
+
+    Attributes:
+        model: Registered name.
+        version: The version that was trained or decided on.
+        champion_version: The champion after the step.
+        run_id: MLflow run.
+        experiment_id: MLflow experiment.
+        metric: Primary metric.
+        metrics: Metrics of the version.
+        baseline: Metrics of its baseline on the same rows.
+        judged: Gain, intervals and the oracle's metrics.
+        reason: Which gates it passed or missed.
+    """
+
+    model: str | None = None
+    version: int | None = None
+    champion_version: int | None = None
+    run_id: str | None = None
+    experiment_id: str | None = None
+    metric: str | None = None
+    metrics: dict[str, float] = {}
+    baseline: dict[str, float] = {}
+    judged: dict[str, float] = {}
+    reason: str = ""
+
+
+class TrainingOutcome(ModelOutcome):
+    """A candidate version; ``undecided`` if the promotion gates still have to decide on it."""
+
+    kind: Literal["training"] = "training"
+    undecided: bool = False
+
+    def decided(self, promotion: PromotionOutcome) -> TrainingOutcome:
+        """Return this outcome with the decision of the promotion gates added."""
+        return self.model_copy(
+            update={
+                "summary": f"{self.summary}; {promotion.summary}",
+                "undecided": False,
+                "champion_version": promotion.champion_version,
+                "metrics": promotion.metrics,
+                "baseline": promotion.baseline,
+                "reason": promotion.reason,
+            }
+        )
+
+
+class PromotionOutcome(ModelOutcome):
+    """A decision of the promotion gates.
+
+    Attributes:
+        promoted: Whether the version is champion.
+        champion_metrics: Metrics of the champion before it on the same rows.
+    """
+
+    kind: Literal["promotion"] = "promotion"
+    promoted: bool = False
+    champion_metrics: dict[str, float] | None = None
+
+
+class PredictionTableOutcome(Outcome):
+    """A prediction table.
+
+    Attributes:
+        table: Name in the lake.
+        version: Delta version.
+        rows: Rows of the table's scope.
+    """
+
+    table: str | None = None
+    version: int | None = None
+    rows: int | None = None
+
+
+class ScoringOutcome(PredictionTableOutcome):
+    """Batch predictions of a champion.
+
+    Attributes:
+        model_version: The champion.
+        unknown: Rows without a prediction, because no feature table has their key.
+    """
+
+    kind: Literal["scoring"] = "scoring"
+    model_version: int | None = None
+    unknown: int = 0
+
+
+class BatchTableOutcome(PredictionTableOutcome):
+    """Predictions of several models side by side; ``missing`` names models without predictions."""
+
+    kind: Literal["batch_table"] = "batch_table"
+    missing: tuple[str, ...] = ()
+
+
+class DriftReport(Record):
+    """One check of a champion.
+
+    Attributes:
+        check: dataset, prediction or fairness.
+        summary: The result in words.
+        columns: Number of columns compared.
+        drifted: Columns over their threshold.
+        model_version: The champion.
+        run_id: MLflow run of the champion.
+        experiment_id: MLflow experiment of the champion.
+        reference_rows: Rows of the training set.
+        current_rows: Rows of now.
+        report: Path of the page among the run's artifacts; None if there is nothing to show.
+        days: First and last day of the current rows.
+    """
+
+    check: str
+    summary: str
+    columns: int
+    drifted: tuple[str, ...]
+    model_version: int
+    run_id: str
+    experiment_id: str
+    reference_rows: int | None
+    current_rows: int | None
+    report: str | None
+    days: str | None
+
+
+class MonitoringOutcome(Outcome):
+    """Checks of a champion; ``rows`` go into the drift table, and the job's result leaves them out."""
+
+    kind: Literal["monitoring"] = "monitoring"
+    reports: tuple[DriftReport, ...] = ()
+    rows: tuple[dict[str, object], ...] = Field(default=(), exclude=True, repr=False)
+
+
+class ServingOutcome(Outcome):
+    """The HTTP application; ``champions`` maps registered names to the versions that answer."""
+
+    kind: Literal["serving"] = "serving"
+    champions: dict[str, int] = {}
+    address: str = ""
+
+
+_OUTCOMES: dict[str, type[Outcome]] = {
+    "plain": Outcome,
+    "feature_table": FeatureTableOutcome,
+    "training": TrainingOutcome,
+    "promotion": PromotionOutcome,
+    "scoring": ScoringOutcome,
+    "batch_table": BatchTableOutcome,
+    "monitoring": MonitoringOutcome,
+    "serving": ServingOutcome,
+}
 
 
 class JobResult(Record):
-    """References only: tables with versions, run ids, model versions. ``error`` where the job itself failed."""
+    """What a job writes at its end: references, no frames.
 
-    outcomes: tuple[Outcome, ...] = ()
+    Attributes:
+        outcomes: One per table or model.
+        error: Why the job itself failed.
+        seconds: Duration.
+    """
+
+    outcomes: tuple[SerializeAsAny[Outcome], ...] = ()
     error: JobError | None = None
     seconds: float = 0.0
 
+    @field_validator("outcomes", mode="before")
+    @classmethod
+    def _typed(cls, given: Sequence[Outcome | dict[str, object]]) -> tuple[Outcome, ...]:
+        """Each JSON record as the subclass that its ``kind`` names."""
+        return tuple(
+            one if isinstance(one, Outcome) else _OUTCOMES[str(one.get("kind", "plain"))].model_validate(one)
+            for one in given
+        )
+
 
 def is_transient(error: BaseException) -> bool:
-    """True where the same work may well succeed at the next try, with nobody doing anything."""
+    """Return whether the same work may succeed at the next try without anybody's help."""
     known = getattr(error, "transient", None)
     if known is not None:
         return bool(known)

@@ -1,4 +1,4 @@
-"""Ray jobs as steps of a flow run: started once, attached to when found running, followed, stopped, read back."""
+"""Ray jobs as steps of a flow run: submit once, attach to a running one, follow, stop, read the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def spec_of(settings: Settings, entrypoint: str, project: str, **parameters: object) -> JobSpec:
-    """A spec with the code version of this moment."""
+    """Return a spec with the code version of this moment."""
     return JobSpec(entrypoint=entrypoint, project=project, parameters=parameters, code=code_version(settings))
 
 
@@ -45,13 +45,27 @@ class Jobs:
             raise _down(settings) from error
 
     def folder(self, job: str) -> Path:
+        """Return the job's folder."""
         return self.settings.home / "jobs" / job
 
     def run(self, spec: JobSpec, key: str, log: Log, deadline: datetime | None = None) -> JobResult:
-        """Runs ``spec`` as the next attempt of ``key`` (flow run and step), or joins the attempt that is under way.
+        """Run ``spec`` as the next attempt of ``key``, or attach to the attempt that is under way.
 
-        Gives the result, whose outcomes may have failed. Raises the job's own error, JobFailed where it died without
-        one, JobCancelled where it was stopped, JobTimedOut at ``deadline``, ServiceDown where Ray is out of reach.
+        Args:
+            spec: The job.
+            key: Flow run and step.
+            log: Receives the job's lines.
+            deadline: When the job is stopped.
+
+        Returns:
+            The result; its outcomes may have failed.
+
+        Raises:
+            KaratError: the job's own error.
+            JobFailed: the job died without a result.
+            JobCancelled: somebody stopped the job.
+            JobTimedOut: the job was stopped at ``deadline``.
+            ServiceDown: Ray does not answer.
         """
         job, under_way = self.claim(key)
         if (found := self.result(job)) is not None and not under_way:
@@ -66,7 +80,10 @@ class Jobs:
         return self._conclude(job, status)
 
     def claim(self, key: str) -> tuple[str, bool]:
-        """The attempt to go on with and whether it is under way: a running one, a succeeded one, or a new number."""
+        """Return the attempt to go on with, and whether it is under way.
+
+        A running attempt comes first, then a succeeded one, then a new number.
+        """
         for attempt in itertools.count(1):
             job = f"{key}-{attempt}"
             status = self.status(job)
@@ -79,7 +96,7 @@ class Jobs:
         raise AssertionError("unreachable")
 
     def submit(self, job: str, spec: JobSpec) -> None:
-        """Writes the spec and starts the program; an id that Ray knows already means: attach."""
+        """Write the spec and start the program; attach if Ray knows the id already."""
         spec.write(self.folder(job) / "spec.json")
         command = f"{sys.executable} -m {spec.entrypoint} --spec {self.folder(job) / 'spec.json'}"
         try:
@@ -109,7 +126,7 @@ class Jobs:
         }
 
     def status(self, job: str) -> JobStatus | None:
-        """None where Ray does not know the job (never submitted, or forgotten with its head)."""
+        """Return the job's status; None if Ray does not know the job: never submitted, or forgotten with its head."""
         try:
             return self._client.get_job_status(job)
         except ConnectionError as error:
@@ -120,12 +137,12 @@ class Jobs:
             raise _down(self.settings) from error
 
     def result(self, job: str) -> JobResult | None:
-        """What the job has written, if it came so far."""
+        """Return what the job has written; None if it has not come so far."""
         path = self.folder(job) / "result.json"
         return JobResult.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def stop_all(self, prefix: str) -> list[str]:
-        """Stops the jobs whose id begins with ``prefix``; gives the ids of those that ran."""
+        """Stop the jobs whose id begins with ``prefix``; return the ids of those that ran."""
         found: list[JobDetails] = self._client.list_jobs()
         running = [
             j.submission_id
@@ -205,7 +222,7 @@ class Jobs:
         return result
 
     def address(self, job: str) -> str:
-        """The job's page, with its log, in Ray's dashboard."""
+        """Return the job's page, with its log, in Ray's dashboard."""
         return f"{self.settings.ray_dashboard_url}/#/jobs/{job}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 import polars as pl
 
-from karat.declare import FeatureTable, GoldTable, Project
+from karat.declare import DeclaredModel, FeatureTable, GoldTable, Project
 from karat.errors import DeclarationError, KaratError, LabelNotFound
 from karat.features import compute_frame
 from karat.training_sets.labels import check_label
@@ -35,8 +35,8 @@ def mistakes(project: Project, models: Collection[str] = ()) -> Iterator[str]:
         place = "/".join(filter(None, (project.name, "models", spec.domain, f"{spec.name}.yaml")))
         try:
             if spec.label is not None:
-                check_label(project, spec)
-            declared_lookups(project, spec)
+                check_label(DeclaredModel(project, spec))
+            declared_lookups(DeclaredModel(project, spec))
         except LabelNotFound as error:
             yield f"{place}: label: {error.what}. {error.remedy}"
         except KaratError as error:

@@ -21,7 +21,7 @@ from karat.inference.consistency import Consistency, check_consistency
 from karat.lake import DAY_COLUMN, EVENT, Commit, Lake, TableInfo
 from karat.lake.conform import conform
 from karat.lake.schema import define
-from karat.lifecycle import ErasureResult, erase, log_user_model, rebuild
+from karat.lifecycle import ErasureResult, erase, log_external_model, rebuild
 from karat.names import ModelName, TableName
 from karat.online import OnlineStore, PublishResult, open_store, publish_table
 from karat.registry import ModelVersion, Registry, open_registry
@@ -210,7 +210,7 @@ class FeatureEngineeringClient:
         ``signature`` (mlflow.models.ModelSignature) must have both sides; it is inferred where it is not given.
         Raises SignatureError, UntrustedModel, WrongCall; nothing is registered then.
         """
-        return log_user_model(
+        return log_external_model(
             self.registry,
             model,
             artifact_path,

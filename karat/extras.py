@@ -25,6 +25,7 @@ EXTRA_OF = {
     "fastapi_offline": "platform",
     "starlette": "platform",
     "supervisor": "platform",
+    "tenacity": "platform",
     "cronsim": "platform",
     "packaging": "platform",
 }

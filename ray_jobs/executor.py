@@ -10,9 +10,10 @@ from ray.exceptions import RayError, RayTaskError
 
 
 class RayExecutor:
-    """An ``Executor`` (karat.executors). At most ``in_flight`` tasks are submitted at a time: two a CPU by default.
+    """Executor (``karat.executors``) that runs each item as a Ray task.
 
-    Ray runs a task again where its worker or node died (three times): functions must be idempotent.
+    Ray repeats a task up to three times if its worker or node died: functions must be idempotent. At most
+    ``in_flight`` tasks are submitted at a time, by default two per CPU.
     """
 
     def __init__(self, *, num_cpus: float = 1, in_flight: int | None = None) -> None:
@@ -21,6 +22,7 @@ class RayExecutor:
 
     @property
     def workers(self) -> int:
+        """Number of tasks that the cluster runs at a time."""
         return max(1, int(ray.cluster_resources().get("CPU", 1) / self._cpus))
 
     def map(
@@ -30,10 +32,16 @@ class RayExecutor:
         *,
         lost: Callable[[Any, RayError], Any] | None = None,
     ) -> Iterator[tuple[int, Any]]:
-        """Yields (index, result) as they finish. The first exception is raised as it was, and the rest is let go.
+        """Call the function on each item and yield ``(index, result)`` in the order of completion.
 
-        ``lost`` gives the result of an item whose worker died each time (out of memory, killed, its node gone); without
-        it that is an exception like any other.
+        Args:
+            function: Called in a worker.
+            items: Its arguments, read as tasks are submitted.
+            lost: Returns the result of an item whose worker died every time (out of memory, killed, node gone);
+                without it that is an exception like any other.
+
+        Raises:
+            Exception: the first exception of a task, as it was raised there; the other tasks are cancelled.
         """
         name = getattr(function, "__name__", "task")
         task = _call.options(num_cpus=self._cpus, name=name)

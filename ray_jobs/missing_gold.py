@@ -1,4 +1,4 @@
-"""What a run leaves out: tables and models whose gold a user has still to bring."""
+"""Tables and models that a run skips because their gold has no rows yet."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from karat.quality import awaited_gold
 from ray_jobs.program import Job
 
 
-def waiting(job: Job, reads: Mapping[str, Sequence[str]]) -> dict[str, Outcome]:
-    """``reads``: name -> gold tables it is made from. The outcomes of those that wait for gold.
+def skipped_for_gold(job: Job, reads: Mapping[str, Sequence[str]]) -> dict[str, Outcome]:
+    """Return the outcomes of the tables or models whose gold has no rows.
 
-    None where all of them wait: who asks for nothing else is told of the missing gold as an error.
+    Args:
+        job: The job.
+        reads: Table or model -> gold tables that it is made from.
+
+    Returns:
+        Name -> outcome; empty if all of them lack gold, so that the missing gold is raised as an error.
     """
     awaited = awaited_gold(job.project, job.lake)
     lacking = {name: [g for g in gold if g in awaited] for name, gold in reads.items()}
@@ -22,5 +27,5 @@ def waiting(job: Job, reads: Mapping[str, Sequence[str]]) -> dict[str, Outcome]:
 
 def _left_out(job: Job, name: str, gold: Sequence[str]) -> Outcome:
     commands = ", ".join(f"karat ingest {job.project.name} {g} FILE" for g in gold)
-    said = f"left out, no rows in gold table {', '.join(gold)} yet: {commands}"
-    return Outcome(name=name, state="skipped", said=said)
+    summary = f"left out, no rows in gold table {', '.join(gold)} yet: {commands}"
+    return Outcome(name=name, state="skipped", summary=summary)

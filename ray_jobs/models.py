@@ -1,4 +1,4 @@
-"""One model as one Ray task: what a failing model raises stays its own."""
+"""One model as one Ray task, so that a failing model leaves the others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, Literal
 from infra.job_records import JobError, Outcome
 from karat.names import TableName
 from ray_jobs.executor import RayExecutor
-from ray_jobs.missing_gold import waiting
-from ray_jobs.order import heaviest_first
-from ray_jobs.program import Job, attempt, conclude, configure_logging
+from ray_jobs.missing_gold import skipped_for_gold
+from ray_jobs.order import largest_first
+from ray_jobs.program import Job, attempt, configure_logging, log_outcome, nothing_known
 
 Step = Literal["train", "promote", "score", "combine", "monitor"]
 
@@ -33,32 +33,32 @@ class ModelItem:
 
 
 def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
-    """``ray_jobs.steps.STEP`` for each model of the job, each as a task of one CPU; a failing one leaves the rest."""
-    models = heaviest_first(job, {m: tables_of(job, m) for m in job.models()})
-    left_out = waiting(job, {m: job.project.gold_read_by({m: job.project.models[m]}) for m in models})
+    """Run ``ray_jobs.steps.STEP`` for each model of the job, each as a task of one CPU; a failure leaves the others."""
+    models = largest_first(job, {m: tables_of(job, m) for m in job.models()})
+    left_out = skipped_for_gold(job, {m: job.project.gold_read_by({m: job.project.models[m]}) for m in models})
     items = [
         ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in models if name not in left_out
     ]
     worked = (outcome for _, outcome in RayExecutor().map(run_step, items, lost=lost_worker))
     for done, outcome in enumerate(chain(left_out.values(), worked), start=1):
-        conclude(outcome, done, len(models))
+        log_outcome(outcome, done, len(models))
         yield outcome
 
 
 def tables_of(job: Job, model: str) -> list[TableName]:
-    """The feature tables that the model reads."""
+    """Return the feature tables that the model reads."""
     return [job.project.table_name(t) for t in job.project.tables_of({model: job.project.models[model]})]
 
 
 def lost_worker(item: ModelItem, error: Exception) -> Outcome:
-    """What becomes of a model whose worker died."""
+    """Return the failed outcome of a model whose worker died."""
     return Outcome(name=item.model, state="failed", error=JobError.of(error))
 
 
 def run_step(item: ModelItem) -> Outcome:
-    """In the worker, which alone imports what the step needs: MLflow, scikit-learn and the like take seconds."""
+    """Run the step in the worker, which alone imports MLflow, scikit-learn and the like: they take seconds."""
     configure_logging()
-    return attempt(item.model, _run, item)
+    return attempt(nothing_known(item.model), _run, item)
 
 
 def _run(item: ModelItem) -> Outcome:
@@ -70,8 +70,10 @@ def _run(item: ModelItem) -> Outcome:
 
 @cache
 def _imported(name: str) -> ModuleType:
-    """The module, and with it all that it imports, out of the garbage collector's reach: modules stay for as long as
-    the process, and to walk through those of MLflow and scikit-learn would take it half a second each time."""
+    """The module, out of reach of the garbage collector.
+
+    Modules stay as long as the process; the collector would take half a second each time to walk through MLflow's.
+    """
     gc.disable()
     try:
         return import_module(name)

@@ -1,4 +1,4 @@
-"""Reports of the champions: what they read and say now, against what they learned from."""
+"""Program: check champions for drift and fairness, and commit the results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from infra.job_records import Outcome
+from infra.job_records import MonitoringOutcome, Outcome
 from karat.monitoring import record
 from karat.monitoring.drift_table import POLARS
 from ray_jobs.models import for_each_model
@@ -15,9 +15,10 @@ from ray_jobs.program import Job, log, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
-    """What all models' workers found is one commit, when the last of them is done."""
+    """Check the champions; the rows of all models become one commit when the last model is done."""
     outcomes = list(for_each_model(job, "monitor"))
-    found = [pl.DataFrame(o.reference.pop("rows"), schema=POLARS, orient="row") for o in outcomes if o.reference]
+    monitored = [o for o in outcomes if isinstance(o, MonitoringOutcome)]
+    found = [pl.DataFrame(list(o.rows), schema=POLARS, orient="row") for o in monitored if o.rows]
     rows = pl.concat(found) if found else pl.DataFrame(schema=POLARS)
     at = pl.lit(datetime.now(UTC), dtype=POLARS["checked_at"]).alias("checked_at")
     commit = record(job.lake, job.project.catalog, rows.with_columns(at))

@@ -1,4 +1,4 @@
-"""In which order the pieces of a job are begun."""
+"""Order in which a job begins its tables and models."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from karat.names import TableName
 from ray_jobs.program import Job
 
 
-def heaviest_first(job: Job, reads: Mapping[str, Collection[TableName]]) -> list[str]:
-    """The pieces, each with the tables that it reads, those of the most rows first: begun last, one of them would keep
-    a single core busy when all the others are done. A table that is not there has no rows."""
+def largest_first(job: Job, reads: Mapping[str, Collection[TableName]]) -> list[str]:
+    """Return the names in descending order of the rows that they read.
+
+    A large one that began last would occupy a single core when all the others are done.
+
+    Args:
+        job: The job.
+        reads: Table or model -> tables that it reads; a table that does not exist has no rows.
+    """
     tables = {t for of in reads.values() for t in of}
     rows = {t: job.lake.count(t) if job.lake.exists(t) else 0 for t in tables}
     return sorted(reads, key=lambda piece: -sum(rows[t] for t in reads[piece]))

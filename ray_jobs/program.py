@@ -1,4 +1,4 @@
-"""What every program does around its work: spec in, code checked on every node, result and exit status out."""
+"""Frame of every program: read the spec, check the code on every node, write the result, set the exit status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -28,7 +28,7 @@ log = logging.getLogger("karat.jobs")
 
 @dataclass(frozen=True)
 class Job:
-    """What the work of a program has at hand."""
+    """What a program works on: settings, project, the flow's parameters and the commit of the code."""
 
     settings: Settings
     project: Project
@@ -37,19 +37,22 @@ class Job:
 
     @property
     def lake(self) -> Lake:
+        """The lake of the job's environment."""
         return Lake(self.settings.lake, self.settings.environment)
 
     def models(self) -> tuple[str, ...]:
-        """The models that the flow named, checked against the declarations."""
+        """Return the models that the flow named, checked against the declarations."""
         return tuple(self.project.select(models=tuple(self.parameters["models"])))
 
 
+Fallback = TypeVar("Fallback", bound=Outcome)
+Result = TypeVar("Result", bound=Outcome)
 #: The work of a program: an outcome for every table or model.
 Work = Callable[[Job], Iterable[Outcome]]
 
 
 def main(work: Work) -> None:
-    """Entry point of a program. Exit status 1 where the job or one of its outcomes failed."""
+    """Run the program; exit with status 1 if the job or one of its outcomes failed."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="the job's spec.json; result.json comes beside it")
     path: Path = parser.parse_args().spec
@@ -76,7 +79,11 @@ def _begin(spec: JobSpec) -> Job:
 
 
 def check_nodes(expected: CodeVersion, settings: Settings) -> None:
-    """The same code here and on every other node; raises CodeMismatch naming the first that differs."""
+    """Check that every node has the expected code.
+
+    Raises:
+        CodeMismatch: names the first node whose code differs.
+    """
     here = ray.get_runtime_context().get_node_id()
     check_code(expected, settings, where="the node of the job's driver")
     others = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["NodeID"] != here]
@@ -101,40 +108,49 @@ def _check_node(expected: CodeVersion, node: str) -> KaratError | None:
 
 
 def configure_logging() -> None:
-    """Records on standard output, in the form that the flow reads levels from; libraries only when they warn."""
+    """Log to standard output in the form from which the flow reads levels; libraries log only warnings."""
     logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format=FORMAT, force=True)
     logging.getLogger("karat").setLevel(logging.INFO)
 
 
-def attempt(
-    name: str, function: Callable[..., Outcome], *args: Any, reference: dict[str, Any] | None = None
-) -> Outcome:
-    """``function``'s outcome; an exception becomes a failed one (with ``reference``), so that the others go on."""
+def attempt(fallback: Fallback, function: Callable[..., Result], *args: object) -> Fallback | Result:
+    """Call a step; an exception becomes a failed outcome, so that the other tables and models go on.
+
+    Args:
+        fallback: What is known without the step; returned with the error if the step fails.
+        function: The step.
+        args: Its arguments.
+    """
     try:
         return function(*args)
     except Exception as error:
-        return Outcome(name=name, state="failed", reference=reference or {}, error=JobError.of(error))
+        return fallback.model_copy(update={"state": "failed", "summary": "", "error": JobError.of(error)})
 
 
-def conclude(outcome: Outcome, done: int, total: int) -> None:
-    """The driver's own lines on what became of a table or model: those of a worker may come late."""
-    for warning in outcome.reference.get("warnings", ()):
+def nothing_known(name: str) -> Outcome:
+    """Return the fallback of a table or model of which nothing is known yet."""
+    return Outcome(name=name, state="failed")
+
+
+def log_outcome(outcome: Outcome, done: int, total: int) -> None:
+    """Log the outcome of a table or model from the driver: a worker's lines may come late."""
+    for warning in outcome.warnings:
         log.warning("%s: %s", outcome.name, warning)
     if outcome.error is None:
-        log.info("%s: %s (%d/%d)", outcome.name, outcome.said or outcome.state, done, total)
+        log.info("%s: %s (%d/%d)", outcome.name, outcome.summary or outcome.state, done, total)
     else:
         report(outcome.error, outcome.name)
 
 
 def report(error: JobError, what: str) -> None:
-    """A KaratError says what to do; anything else needs its traceback."""
+    """Log an error: a KaratError with its remedy, any other with its traceback."""
     log.error("%s failed: %s: %s", what, error.type, error.raised() if not error.traceback else error.what)
     for line in error.traceback.splitlines():
         log.error("%s", line)
 
 
-def logged(what: str) -> Progress:
-    """A Progress that writes a line for each step (at most one in two seconds, and the last)."""
+def log_progress(what: str) -> Progress:
+    """Return a Progress that logs each step, at most one line in two seconds, and the last step always."""
     last = 0.0
 
     def progress(done: int, total: int, step: str) -> None:

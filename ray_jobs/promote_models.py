@@ -1,4 +1,4 @@
-"""Champion or not: each candidate against its baseline, its floors and the champion, on the same rows."""
+"""Program: let the promotion gates decide on candidates."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ray_jobs.program import Job, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
+    """Decide on one candidate of each model."""
     return for_each_model(job, "promote")
 
 

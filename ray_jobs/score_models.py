@@ -1,4 +1,4 @@
-"""Batch predictions of the champions, each into its table of predictions; then the batch tables of several."""
+"""Program: write batch predictions of champions, then the batch tables of several models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ray_jobs.program import Job, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
+    """Score each champion, then combine the predictions."""
     yield from for_each_model(job, "score")
     yield from for_each_batch_table(job)
 

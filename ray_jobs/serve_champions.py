@@ -1,19 +1,20 @@
-"""The champions into the HTTP application; ends when it answers with them."""
+"""Program: load champions into the HTTP application; it ends when the application answers with them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.job_records import Outcome
+from infra.job_records import Outcome, ServingOutcome
 from infra.serving import load_champions
 from ray_jobs.program import Job, log, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
+    """Load the champions that the flow names."""
     champions: dict[str, int] = job.parameters["champions"]
     load_champions(job.settings, champions, without=job.parameters.get("without", ()))
     log.info("%s answers with %d champions", job.settings.serve_url, len(champions))
-    yield Outcome(name="serving", state="done", reference={"champions": champions, "address": job.settings.serve_url})
+    yield ServingOutcome(name="serving", state="done", champions=champions, address=job.settings.serve_url)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A candidate version of each model: label, training set, fit, evaluation, registration."""
+"""Program: train a candidate version of each model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ray_jobs.program import Job, main
 
 
 def work(job: Job) -> Iterator[Outcome]:
+    """Train one candidate of each model."""
     return for_each_model(job, "train")
 
 

@@ -1,4 +1,4 @@
-"""A heavy step: a Ray job that this task submits, follows line by line, and reads the outcomes of."""
+"""A Ray job as a Prefect task's work: submit it, follow its log, read its outcomes."""
 
 from __future__ import annotations
 
@@ -20,34 +20,50 @@ _ROOT: ContextVar[str | None] = ContextVar("root_flow_run", default=None)
 
 
 def begin_root(run: str) -> None:
-    """Called by a flow that has no parent."""
+    """Record the flow run that has no parent; its pipelines name their jobs after it."""
     _ROOT.set(run)
 
 
-def begun_on() -> date:
-    """The UTC day on which the flow run began."""
+def run_day() -> date:
+    """Return the UTC day on which the flow run began."""
     began = flow_run.scheduled_start_time or datetime.now(UTC)
     return began.astimezone(UTC).date()
 
 
 def job_key(step: str) -> str:
-    """Root flow run and step: what a retry, or the same run in a new process, finds its job by."""
+    """Return root flow run and step: the key by which a retry, or the same run in a new process, finds its job."""
     return f"{_ROOT.get() or flow_run.id}-{step}"
 
 
 def run_job(
     step: str, program: Program, project: str, parameters: dict[str, Any], deadline: datetime | None = None
 ) -> tuple[Outcome, ...]:
-    """The job's outcomes. Raises PartlyFailed, with all outcomes, where some of them failed; else as ``Jobs.run``."""
+    """Run a program on the cluster and return its outcomes.
+
+    Args:
+        step: Name of the step, part of the job's id.
+        program: Module of the program.
+        project: Name of the project.
+        parameters: Parameters of the program.
+        deadline: When the job is stopped.
+
+    Raises:
+        PartlyFailed: some outcomes failed; the error carries all of them.
+        KaratError: what ``Jobs.run`` raises.
+    """
     settings = Settings()
     jobs = Jobs(settings)
     logger = get_run_logger()
     result = jobs.run(spec_of(settings, program, project, **parameters), job_key(step), logger.log, deadline)
-    return settled(result.outcomes)
+    return raise_failures(result.outcomes)
 
 
-def settled(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """``outcomes`` where all went well, else PartlyFailed that carries them and names each failure."""
+def raise_failures(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """Return the outcomes if none failed.
+
+    Raises:
+        PartlyFailed: names each failure and carries all outcomes.
+    """
     failed = [o for o in outcomes if o.error is not None]
     if not failed:
         return outcomes
@@ -58,7 +74,7 @@ def settled(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     )
 
 
-def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Prefect's retry condition: a wrong call or wrong data stay wrong, what was out of reach may come back."""
+def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Prefect's retry condition: an unreachable service may come back, a wrong call or wrong data stay wrong."""
     error: Any = state.data
     return isinstance(error, BaseException) and is_transient(error)

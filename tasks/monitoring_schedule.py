@@ -1,4 +1,4 @@
-"""Which reports are due: by the project's schedules, and of champions that none has told of yet."""
+"""Which monitoring checks are due: by the project's schedules, and for champions that no report covers yet."""
 
 from __future__ import annotations
 
@@ -15,16 +15,23 @@ from tasks.scope import Scope
 
 
 def due_checks(scope: Scope, versions: Mapping[str, int]) -> dict[str, list[Check]]:
-    """Model -> its checks that are due, of the models whose champion's version is given; without those that have none.
+    """Return the checks that are due, of the models whose champion's version is given.
 
-    A check is due on the day of its schedule, once, and on any later day until it is made up; that of the features also
-    where its newest report is of another version. What a new champion predicts in a month, and how groups fare with it,
-    is still to come: a check that was never made counts as missed since the model's first report.
+    A check is due once on the day of its schedule, and on any later day until it is made up. The dataset check is also
+    due if its newest report is of another version. Predictions and fairness of a new champion need rows that are still
+    to come; a check that was never made counts as missed since the model's first report.
+
+    Args:
+        scope: The selected models.
+        versions: Model -> version of its champion.
+
+    Returns:
+        Model -> its due checks, without models that have none.
     """
     project, lake = scope.project, Lake(scope.settings.lake, scope.settings.environment)
     known, first, now = reported(lake, project.catalog), first_reported(lake, project.catalog), datetime.now(UTC)
     today = _day(project, now)
-    fires = {check: last_fire(project, SCHEDULES[check], now) for check in CHECKS}
+    fires = {check: last_scheduled_day(project, SCHEDULES[check], now) for check in CHECKS}
 
     def due(model: str, check: Check) -> bool:
         name, fired = str(project.model_name(model)), fires[check]
@@ -38,9 +45,8 @@ def due_checks(scope: Scope, versions: Mapping[str, int]) -> dict[str, list[Chec
     return {model: checks for model, checks in chosen.items() if checks}
 
 
-def last_fire(project: Project, schedule: str, now: datetime) -> date | None:
-    """The last day, ``now``'s own included, on which this one of the project's schedules fires at any time; in the
-    project's time zone. None where it never did."""
+def last_scheduled_day(project: Project, schedule: str, now: datetime) -> date | None:
+    """Return the last day up to ``now`` on which the schedule fires; None if it never did."""
     midnight = datetime.combine(_day(project, now) + timedelta(days=1), time(), ZoneInfo(project.spec.timezone))
     found = next(CronSim(getattr(project.spec.schedules, schedule), midnight, reverse=True), None)
     return None if found is None else found.date()
@@ -50,12 +56,12 @@ def _day(project: Project, moment: datetime) -> date:
     return moment.astimezone(ZoneInfo(project.spec.timezone)).date()
 
 
-def asked_checks(scope: Scope, checks: Sequence[Check] | None) -> dict[str, list[Check]]:
-    """Model -> its checks of those named; of all, by default."""
+def requested_checks(scope: Scope, checks: Sequence[Check] | None) -> dict[str, list[Check]]:
+    """Return model -> its checks among those named; all of them by default."""
     chosen = {m: [c for c in checks_of(spec) if c in (checks or CHECKS)] for m, spec in scope.models.items()}
     return {model: found for model, found in chosen.items() if found}
 
 
 def checks_of(spec: ModelSpec) -> list[Check]:
-    """How groups fare is asked of models that declare some."""
+    """Return the checks of a model; fairness only if it declares protected columns."""
     return [check for check in CHECKS if check != "fairness" or spec.protected]

@@ -1,4 +1,4 @@
-"""Whether today is a project's day to train, or to look at its champions."""
+"""Whether a schedule of the project fires today."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from karat.declare import Project
 
 
 def is_due(project: Project, schedule: str, now: datetime) -> bool:
-    """True where this one of the project's schedules fires at any time of ``now``'s day, in the project's time zone."""
+    """Return whether the schedule fires at any time of ``now``'s day, in the project's time zone."""
     midnight = now.astimezone(ZoneInfo(project.spec.timezone)).replace(hour=0, minute=0, second=0, microsecond=0)
     following = next(CronSim(getattr(project.spec.schedules, schedule), midnight - timedelta(seconds=1)))
     return following.date() == midnight.date()

@@ -1,4 +1,4 @@
-"""What a run covers: the models and feature tables that its parameters name, and how often its tasks try."""
+"""Scope of a run: the models and feature tables that its parameters name, and how often its tasks retry."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prefect.context import FlowRunContext
 from infra.local.environment import use_platform
 from karat.declare import ModelSpec, Project, load_project
 from karat.settings import Settings
-from tasks.jobs import begin_root, worth_another_try
+from tasks.jobs import begin_root, is_retryable
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Scope:
-    """A checked selection of one project."""
+    """A selection of one project's models, checked against its declarations."""
 
     settings: Settings
     project: Project
@@ -28,27 +28,38 @@ class Scope:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The feature tables that the models read; without any model, all of them."""
+        """The feature tables that the models read; all of them without a model."""
         return self.project.tables_of(self.models) if self.models else tuple(self.project.tables)
 
     def only(self, models: Sequence[str]) -> Scope:
-        """The same scope with fewer models."""
+        """Return the same scope with fewer models."""
         return replace(self, models={n: m for n, m in self.models.items() if n in models})
 
     def retried(self, task: Task[..., T], **options: Any) -> Task[..., T]:
-        """``task`` with the project's retries; KARAT_RETRY_ATTEMPTS and KARAT_RETRY_DELAY_SECONDS override them."""
+        """Return the task with retries: the project's, or KARAT_RETRY_ATTEMPTS and KARAT_RETRY_DELAY_SECONDS."""
         ours, theirs = self.settings, self.project.spec.retries
         return task.with_options(
             retries=theirs.attempts if ours.retry_attempts is None else ours.retry_attempts,
             retry_delay_seconds=theirs.delay_seconds if ours.retry_delay_seconds is None else ours.retry_delay_seconds,
-            retry_condition_fn=worth_another_try,
+            retry_condition_fn=is_retryable,
             cache_policy=NO_CACHE,
             **options,
         )
 
 
 def open_scope(project: str, domain: str | None = None, models: Sequence[str] | None = None) -> Scope:
-    """Called first by every flow. Raises UnknownProject, UnknownModel or DeclarationError before anything starts."""
+    """Load the project and select models; every flow calls this first.
+
+    Args:
+        project: Name of the project.
+        domain: Only the models of this domain.
+        models: Only these models.
+
+    Raises:
+        UnknownProject: no such project.
+        UnknownModel: no such model or domain.
+        DeclarationError: the project's declarations are wrong.
+    """
     settings = Settings()
     use_platform(settings)
     run = FlowRunContext.get()

@@ -1,4 +1,4 @@
-"""What the HTTP application answers with now, asked of itself."""
+"""Versions that the HTTP application serves, as it reports them itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import httpx
 from karat.settings import Settings
 
 
-def served_already(settings: Settings, wanted: Mapping[str, int | None]) -> bool:
-    """True where each registered model answers with this version, and those with None do not answer at all."""
+def serves_versions(settings: Settings, wanted: Mapping[str, int | None]) -> bool:
+    """Return whether every registered model is served at this version, and none of those with None is served."""
     try:
         answer = httpx.get(f"{settings.serve_url}/v1/models", timeout=5, trust_env=False)
         answer.raise_for_status()

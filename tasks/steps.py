@@ -9,9 +9,9 @@ from prefect import task
 
 from infra.job_records import Outcome
 from karat.monitoring import Check
-from tasks.jobs import begun_on, run_job
+from tasks.jobs import run_day, run_job
 from tasks.scope import Scope
-from tasks.served_versions import served_already
+from tasks.served_versions import serves_versions
 
 #: Whether to train: always; on the project's day, else only where there is no valid champion; not at all.
 Train = Literal["always", "when-due", "never"]
@@ -20,45 +20,50 @@ Train = Literal["always", "when-due", "never"]
 def _compute_features(
     scope: Scope, *, full: bool = False, sample: bool = False, allow_breaking: bool = False
 ) -> tuple[Outcome, ...]:
-    """Feature tables, one commit each, and what changed in them into the online store; stopped at the project's time
-    limit."""
+    """Compute feature tables and publish them to the online store, within the project's time limit."""
     deadline = datetime.now(UTC) + timedelta(seconds=scope.project.spec.feature_timeout_seconds)
     parameters = {"tables": scope.tables, "full": full, "sample": sample, "allow_breaking": allow_breaking}
     return run_job("features", "ray_jobs.compute_features", scope.project.name, parameters, deadline)
 
 
 def _train_models(scope: Scope, train: Train, *, promote: bool) -> tuple[Outcome, ...]:
-    """Candidate versions; ``when-due`` stands for a day that is not: only models without a valid champion. With
-    ``promote`` each is decided upon at once."""
+    """Train candidates; with ``promote`` the gates decide on each at once.
+
+    ``when-due`` here means a day that is not due: only models without a valid champion are trained.
+    """
     parameters = {"models": tuple(scope.models), "train": train, "promote": promote}
     return run_job("train", "ray_jobs.train_models", scope.project.name, parameters)
 
 
 def _promote_models(scope: Scope, versions: dict[str, int], *, approve: bool = False) -> tuple[Outcome, ...]:
-    """Champions, where a candidate passes its gates; ``versions`` names candidates, the challenger is the default."""
+    """Let the gates decide; ``versions`` names candidates, the challenger is the default."""
     parameters = {"models": tuple(scope.models), "versions": versions, "approve": approve}
     return run_job("promote", "ray_jobs.promote_models", scope.project.name, parameters)
 
 
 def _score_models(scope: Scope) -> tuple[Outcome, ...]:
-    """Prediction tables of the champions."""
+    """Write the prediction tables of the champions."""
     return run_job("score", "ray_jobs.score_models", scope.project.name, {"models": tuple(scope.models)})
 
 
 def _monitor_models(scope: Scope, checks: dict[str, list[Check]]) -> tuple[Outcome, ...]:
-    """Reports of the champions of these models: model -> its checks. A run that is tried again after midnight is still
-    of the day on which it was begun."""
-    parameters = {"models": tuple(checks), "checks": checks, "day": begun_on().isoformat()}
+    """Check champions; ``checks`` maps each model to its checks.
+
+    A run that retries after midnight still belongs to the day on which it began.
+    """
+    parameters = {"models": tuple(checks), "checks": checks, "day": run_day().isoformat()}
     return run_job("monitor", "ray_jobs.monitor_models", scope.project.name, parameters)
 
 
 def _serve_champions(scope: Scope, champions: dict[str, int]) -> tuple[Outcome, ...]:
-    """The HTTP application answers with these versions when this returns; no job where it does so already. A model that
-    is declared with ``online: false`` is not among them, and is taken out where it was."""
+    """Load these versions into the HTTP application; no job if it serves them already.
+
+    A model that is declared with ``online: false`` is taken out if it is served.
+    """
     wanted = {
         str(scope.project.model_name(m)): champions.get(m) if spec.online else None for m, spec in scope.models.items()
     }
-    if served_already(scope.settings, wanted):
+    if serves_versions(scope.settings, wanted):
         return ()
     parameters = {
         "champions": {n: v for n, v in wanted.items() if v is not None},

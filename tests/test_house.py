@@ -58,3 +58,69 @@ def test_only_settings_reads_karats_environment():
 def test_no_file_is_named_for_nothing():
     vague = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
     assert not [p for p in REPO.glob("[a-z]*/**/*.py") if p.name in vague and ".venv" not in p.parts]
+
+
+#: Classes that carry a model's declaration from function to function.
+DECLARATIONS = {"DeclaredModel", "ModelContext", "ModelSpec"}
+
+
+class Walk(ast.NodeVisitor):
+    """The functions that a declaration enters, each once and in the order of their calls, by static analysis."""
+
+    def __init__(self) -> None:
+        trees = {
+            ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
+                path.read_text()
+            )
+            for path in (REPO / "karat").rglob("*.py")
+        }
+        self.functions = {
+            module: {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+            for module, tree in trees.items()
+        }
+        self.imports = {
+            module: {
+                alias.asname or alias.name: (node.module, alias.name)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom) and node.module
+                for alias in node.names
+            }
+            for module, tree in trees.items()
+        }
+        self.modules: list[str] = []
+        self.entered: set[tuple[str, str]] = set()
+        self.here = ""
+
+    def enter(self, module: str, name: str) -> None:
+        """Follow a call, if it hands the declaration on and this function was not entered before."""
+        while name not in self.functions.get(module, {}):
+            if name not in self.imports.get(module, {}):
+                return
+            module, name = self.imports[module][name]
+        function = self.functions[module][name]
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        types = {word for a in arguments if a.annotation for word in ast.unparse(a.annotation).split()}
+        if (module, name) in self.entered or not types & DECLARATIONS:
+            return
+        self.entered.add((module, name))
+        if not self.modules or self.modules[-1] != module:
+            self.modules.append(module)
+        before, self.here = self.here, module
+        for statement in function.body:
+            self.visit(statement)
+        self.here = before
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)  # arguments are evaluated before the call
+        if isinstance(node.func, ast.Name):
+            self.enter(self.here, node.func.id)
+
+
+def test_a_declaration_walks_to_a_champion_without_turning_back():
+    """From ``make_candidate`` to the end of ``promote`` through every branch: how often does the walk come back to a
+    module that it had left? The pipeline calls down, and lower rooms do not call back."""
+    walk = Walk()
+    walk.enter("karat.lifecycle.candidate", "make_candidate")
+    walk.enter("karat.lifecycle.promotion", "promote")
+    assert len(set(walk.modules)) > 15, "the walk was lost on the way"
+    assert len(walk.modules) - len(set(walk.modules)) <= 6, walk.modules

@@ -47,5 +47,5 @@ def _shown(registry: Registry, name: ModelName) -> ModelVersion | None:
 
 def _standing(version: ModelVersion) -> str:
     alias = ", ".join(version.aliases) or "without an alias"
-    decided = version.tags.get("karat.decision", "not judged yet")
+    decided = version.own_tags.decision or "not judged yet"
     return f"Version {version.version} of {version.created:%Y-%m-%d %H:%M} UTC, {alias}: {decided}"

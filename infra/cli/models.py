@@ -15,7 +15,7 @@ from karat.declare import ModelSpec, Project, load_project, project_names
 from karat.declare.models import DEFAULT_METRIC, HIGHER_IS_BETTER
 from karat.errors import DeclarationError
 from karat.names import ModelName, project_of
-from karat.registry import ModelStatus, open_registry
+from karat.registry import ModelStatus, VersionTags, open_registry
 from karat.settings import ENVIRONMENTS, Settings
 
 
@@ -36,7 +36,7 @@ def models(
         show_card(settings, project, model, version, as_json=as_json)
         return
     declared = _declared(settings, project)
-    standing = {s.model: s for s in open_registry(settings).standing() if _here(s.model, settings, project)}
+    standing = {s.model: s for s in open_registry(settings).statuses() if _here(s.model, settings, project)}
     names = sorted({*declared, *standing}, key=lambda n: (n.catalog, n.name))
     rows = [_row(name, declared.get(name), standing.get(name)) for name in names]
     if as_json:
@@ -70,21 +70,21 @@ def _row(name: ModelName, spec: ModelSpec | None, standing: ModelStatus | None) 
     champion = standing.champion if standing else None
     challenger = standing.challenger if standing else None
     shown = champion or challenger or (standing.newest if standing else None)
-    tags = shown.tags if shown else {}
+    tags = shown.own_tags if shown else VersionTags()
     return {
         "name": name.name,
         "project": project_of(name.catalog),
-        "domain": spec.domain if spec else tags.get("karat.domain", ""),
-        "task": spec.task if spec else tags.get("karat.task"),
-        "kind": spec.kind if spec else tags.get("karat.kind"),
+        "domain": spec.domain if spec else tags.domain or "",
+        "task": spec.task if spec else tags.task,
+        "kind": spec.kind if spec else tags.kind,
         "champion_version": champion.version if champion else None,
         "challenger_version": challenger.version if challenger else None,
-        "metric": spec.primary_metric if spec else DEFAULT_METRIC.get(tags.get("karat.task", "")),
+        "metric": spec.primary_metric if spec else DEFAULT_METRIC.get(tags.task or ""),
         "metrics": shown.metrics if shown else {},
         "baseline": shown.baseline if shown else {},
         "judged": shown.judged if shown else {},
-        "origin": tags.get("karat.origin"),
-        "reason": tags.get("karat.decision"),
+        "origin": tags.origin,
+        "reason": str(tags.decision) if tags.decision else None,
     }
 
 

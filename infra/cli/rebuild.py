@@ -33,7 +33,7 @@ def rebuild(
     registry = open_registry(settings)
     version = registry.resolve(reference(model, registry, settings))
     lake = Lake(settings.lake, settings.environment)
-    erased = ErasedRows.from_tags(version.tags)
+    erased = ErasedRows.from_json(version.own_tags.erased)
     made = rebuild_version(lake, registry, version, FunctionLibrary(settings))
     if out is not None:
         write_frame(made.data, out)

@@ -98,7 +98,7 @@ def reference(text: str, registry: Registry, settings: Settings) -> ModelRef:
 
 def _typed(given: pl.DataFrame, loaded: LoadedModel, path: Path) -> pl.DataFrame:
     """A CSV's text in the types of the model's keys and features; a key such as 007 stays text where it is text."""
-    types = loaded.metadata["feature_types"] | {n: t for f in loaded.functions for n, t in f.types.items()}
+    types = {**loaded.metadata.feature_types} | {n: t for f in loaded.functions for n, t in f.types.items()}
     wanted = {n: t for n, t in types.items() if n in given.columns}
     for lookup in loaded.lookups:
         pairs = [*lookup.keys.items(), *([lookup.time] if lookup.time else [])]

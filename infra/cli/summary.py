@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.prefect_api import Prefect, Run
-from karat.declare import Project
+from karat.declare import DeclaredModel, Project
 from karat.declare.models import HIGHER_IS_BETTER
 from karat.lake import Lake
 from karat.names import TableName
@@ -72,8 +72,9 @@ def _example(settings: Settings, project: Project, models: tuple[str, ...]) -> s
     if not online:
         return ""
     spec = project.models[online[0]]
-    table = project.tables[spec.spine_table]
-    keys = [c for c in project.spine_columns(spec) if c not in (table.time, table.event_id)]
+    model = DeclaredModel(project, spec)
+    table = model.spine
+    keys = [c for c in model.spine_columns if c not in (table.time, table.event_id)]
     brought = [f.name for f in table.stored if f.event and f.name not in keys]
     rows = lake.scan(_spine(project, spec.name)).select(*keys, *brought).head(1).collect().to_dicts()
     if not rows:

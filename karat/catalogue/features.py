@@ -10,7 +10,6 @@ from karat.declare.base import format_duration
 from karat.errors import ModelNotFound
 from karat.features import is_fresh, statistics
 from karat.lake import Lake
-from karat.names import TableName
 
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from karat.registry import Registry
@@ -71,17 +70,17 @@ def catalogued(
 def importance_of(registry: Registry, catalogs: Sequence[str]) -> Importance:
     """Of the champions of these catalogs, as it was logged when they were trained."""
     found: Importance = {}
-    for standing in (s for c in catalogs for s in registry.standing(c)):
+    for standing in (s for c in catalogs for s in registry.statuses(c)):
         if standing.champion is None:
             continue
         try:
             metadata = registry.metadata(standing.champion)
         except ModelNotFound:  # its files are gone
             continue
-        shares = metadata.get("importance") or {}
-        for lookup in metadata["lookups"]:
-            table = str(TableName.parse(lookup["table"]))
-            for feature, output in lookup["columns"].items():
+        shares = metadata.importance or {}
+        for lookup in metadata.lookups:
+            table = str(lookup.table)
+            for feature, output in lookup.columns.items():
                 if output in shares:
                     found.setdefault((table, feature), {})[standing.model.name] = shares[output]
     return found

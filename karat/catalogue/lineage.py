@@ -6,14 +6,13 @@ of the tables that it pins.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import networkx as nx
 
-from karat.declare import FeatureTable, ModelSpec, Project
+from karat.declare import DeclaredModel, FeatureTable, Project
 from karat.declare.models import Label
 from karat.errors import NotFound, did_you_mean
 from karat.sql import columns_read
@@ -125,7 +124,7 @@ def lineage(project: Project, registry: Registry | None = None) -> Lineage:
     for table in project.tables.values():
         _add_features(graph, project, table)
     for spec in project.models.values():
-        _add_model(graph, project, spec, champions.get(spec.name))
+        _add_model(graph, DeclaredModel(project, spec), champions.get(spec.name))
     for name, batch in project.spec.batch_tables.items():
         together = _add(graph, "predictions", str(project.prediction_name(name)), name)
         for model in batch.models:
@@ -160,8 +159,9 @@ def _add_features(graph: nx.DiGraph, project: Project, table: FeatureTable) -> N
             _link(graph, _id("feature", name, other), id_, "value")
 
 
-def _add_label(graph: nx.DiGraph, project: Project, spec: ModelSpec, label: Label, model: str) -> None:
-    gold, spine = project.gold[label.source], project.tables[spec.spine_table]
+def _add_label(graph: nx.DiGraph, declared: DeclaredModel, label: Label, model: str) -> None:
+    project, spine = declared.project, declared.spine
+    gold = project.gold[label.source]
     (named,) = _columns_of([[label.expression, *label.expressions.values(), label.where]], gold.columns)
     keys = {label.columns.get(k, k) for k in spine.label_key(label)} | ({gold.event_time} if label.horizon else set())
     for role, columns in (("label", named), ("key", keys)):
@@ -169,14 +169,14 @@ def _add_label(graph: nx.DiGraph, project: Project, spec: ModelSpec, label: Labe
             _link(graph, _id("gold", str(project.gold_name(gold.name)), column), model, role)
 
 
-def _add_model(graph: nx.DiGraph, project: Project, spec: ModelSpec, champion: Mapping[str, Any] | None) -> None:
-    name = str(project.model_name(spec.name))
-    model = _add(graph, "model", name, spec.name, champion)
-    for lookup in declared_lookups(project, spec):
+def _add_model(graph: nx.DiGraph, declared: DeclaredModel, champion: Mapping[str, Any] | None) -> None:
+    project, spec = declared.project, declared.spec
+    model = _add(graph, "model", str(declared.name), spec.name, champion)
+    for lookup in declared_lookups(declared):
         for feature in lookup.feature_names or ():
             _link(graph, _id("feature", lookup.table_name, str(feature)), model, "value")
     if spec.label is not None:
-        _add_label(graph, project, spec, spec.label, model)
+        _add_label(graph, declared, spec.label, model)
     predictions = str(project.prediction_name(spec.name))
     _link(graph, model, _add(graph, "predictions", predictions, spec.name), "value")
     if spec.online:
@@ -201,9 +201,9 @@ def _champions(project: Project, registry: Registry) -> dict[str, dict[str, Any]
         s.model.name: {
             "version": s.champion.version,
             "run_id": s.champion.run_id,
-            "tables": json.loads(s.champion.tags.get("karat.pins", "{}")),
+            "tables": dict(s.champion.own_tags.pins or {}),
         }
-        for s in registry.standing(project.catalog)
+        for s in registry.statuses(project.catalog)
         if s.champion
     }
 

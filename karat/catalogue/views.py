@@ -158,9 +158,9 @@ class Views:
         """The run behind every registered version, its parameters and metrics."""
         rows = []
         for version in self._versions():
-            tags, name = version.tags, version.name
-            usual = "/".join(filter(None, (name.catalog, tags.get("karat.domain"), name.name)))
-            experiment = tags.get("experiment_name", usual)
+            name = version.name
+            usual = "/".join(filter(None, (name.catalog, version.own_tags.domain, name.name)))
+            experiment = version.tags.get("experiment_name", usual)
             parameters = self._registry.parameters(version) if self._registry else {}
             known = json.dumps(parameters), json.dumps(version.metrics)
             rows.append((experiment, version.run_id, name.name, version.version, *known, version.created))
@@ -264,19 +264,19 @@ def _values(lake: Lake, name: TableName) -> pl.LazyFrame:
 
 
 def _model(version: ModelVersion) -> tuple[Any, ...]:
-    tags = version.tags
+    tags = version.own_tags
     return (
         str(version.name),
         version.name.name,
-        tags.get("karat.project"),
+        tags.project,
         version.version,
         ", ".join(version.aliases) or "candidate",
-        tags.get("karat.kind"),
-        tags.get("karat.task"),
+        tags.kind,
+        tags.task,
         *(version.metrics.get(s) for s in _SCORES),
         json.dumps(version.metrics),
         json.dumps(version.baseline),
-        tags.get("karat.owner"),
+        tags.owner,
         version.run_id,
         version.created,
     )

@@ -9,7 +9,7 @@ from karat.client import FeatureEngineeringClient
 from karat.declare import ModelSpec, Project
 from karat.declare.models import HIGHER_IS_BETTER
 from karat.errors import KaratError, WrongCall, did_you_mean
-from karat.lifecycle.champion_challenger import judged_rows, score
+from karat.lifecycle.champion_challenger import candidate_test_rows, score
 from karat.registry import ModelVersion
 from karat.training_sets.functions import FunctionLibrary
 
@@ -51,7 +51,7 @@ def _on_same_rows(
 ) -> tuple[dict[str, float], dict[str, float], int]:
     """Both on the test rows of the second."""
     (project, spec), loaded = declaration, client.registry.load(two)
-    rows, library = judged_rows(client.registry, two, loaded), FunctionLibrary(given=project.functions.values())
+    rows, library = candidate_test_rows(client.registry, two, loaded), FunctionLibrary(given=project.functions.values())
     first, second = (score(client.lake, m, rows, spec, library) for m in (client.registry.load(one), loaded))
     return first, second, rows.rows.height
 

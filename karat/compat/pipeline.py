@@ -74,7 +74,7 @@ class FeaturePipeline:
         project, spec = self.engineer.declared.model(model_type)
         registry = open_registry(self.engineer.client.settings)
         version = registry.resolve(str(project.model_name(spec.name)))
-        return dict(registry.metadata(version).get("importance") or {})
+        return dict(registry.metadata(version).importance or {})
 
     def export(self, df: Frame, path: str | Path, format: str | None = None) -> Path:
         """Writes ``df`` as Parquet, CSV or JSON (by the name's ending where no ``format`` is given)."""

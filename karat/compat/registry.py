@@ -11,7 +11,7 @@ from karat.compat.declaration_index import DeclarationIndex, spellings
 from karat.compat.served_model import ServedModel
 from karat.declare import ModelSpec, Project
 from karat.errors import ModelNotFound, PromotionRefused, UnknownModel, WrongCall, did_you_mean
-from karat.lifecycle import Decision, promote, register_fitted
+from karat.lifecycle import Decision, ModelContext, promote, register_fitted
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, STAGE_ALIASES, ModelName
 from karat.registry import ModelVersion, Registry
 from karat.settings import Settings
@@ -66,16 +66,8 @@ class ModelRegistry:
                 where="register_model",
                 remedy=f"{error.remedy} Or give training_set=, as create_training_set makes it",
             ) from None
-        return register_fitted(
-            project,
-            spec,
-            self.client.lake,
-            self.registry,
-            model,
-            reported=metrics,
-            parameters=parameters,
-            tags=tags,
-        )
+        context = ModelContext(project, spec, self.client.lake, self.registry)
+        return register_fitted(context, model, reported=metrics, parameters=parameters, tags=tags)
 
     def load_model(self, model_name: str, version: Version = None) -> ServedModel:
         """The champion, or the ``version`` named: a number, an alias or stage, or ``latest``. Raises ModelNotFound,
@@ -122,8 +114,7 @@ class ModelRegistry:
                 where=f"promotion of {model_name!r}",
                 remedy="declare it: projects/PROJECT/models/NAME.yaml, with the gates that it must pass",
             )
-        project, spec = declaration
-        return promote(project, spec, self.client.lake, self.registry, version)
+        return promote(ModelContext(*declaration, self.client.lake, self.registry), version)
 
     def archive_model(self, model_name: str, version: Version) -> ModelVersion:
         return self.promote_model(model_name, version, "Archived")
@@ -141,15 +132,15 @@ class ModelRegistry:
             "aliases": list(found.aliases),
             "metrics": dict(found.metrics),
             "baseline": dict(found.baseline),
-            "reported_metrics": dict(told.get("reported") or {}),
+            "reported_metrics": dict(told.reported or {}),
             "parameters": self.registry.parameters(found),
             "tags": dict(found.tags),
-            "features": list(told["features"]),
-            "task": told["task"],
-            "kind": told.get("kind"),
+            "features": list(told.features),
+            "task": told.task,
+            "kind": told.kind,
             "created_at": found.created,
-            "deployed_at": found.tags.get(f"karat.{CHAMPION}.since") if CHAMPION in found.aliases else None,
-            "decision": found.tags.get("karat.decision"),
+            "deployed_at": found.own_tags.alias(CHAMPION).since if CHAMPION in found.aliases else None,
+            "decision": str(found.own_tags.decision) if found.own_tags.decision else None,
         }
 
     def compare_models(

@@ -2,6 +2,7 @@
 
 from karat.declare.base import Declaration, Duration
 from karat.declare.checks import Check, OnFail, between, fresh, is_in, matches, not_null, unique, volume
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.feature_tables import (
     DailyFeatureTable,
     EventFeatureTable,
@@ -23,6 +24,7 @@ __all__ = [
     "DailyFeatureTable",
     "Declaration",
     "DeclaredFunction",
+    "DeclaredModel",
     "Dtype",
     "Duration",
     "EventFeatureTable",

@@ -13,6 +13,7 @@ from karat.clock import DAY
 from karat.declare.base import Declaration, Duration, FieldErrors
 from karat.declare.search import SearchSpace
 from karat.declare.truth import Truth
+from karat.fingerprint import fingerprint_bytes
 
 Task = Literal["regression", "binary", "multiclass", "multilabel", "anomaly", "clustering", "forecast"]
 #: The tasks whose label, where there is one, serves evaluation alone.
@@ -207,6 +208,11 @@ class Gates(Declaration):
     floors: dict[str, float] = {}
     consistency: float | None = Field(None, ge=0, le=1)
     perfect: Literal["refuse", "warn"] = "refuse"
+
+    @property
+    def definition_hash(self) -> str:
+        """A short BLAKE2 hash: a decision by other gates may turn out otherwise."""
+        return fingerprint_bytes(self.model_dump_json().encode(), size=8)
 
 
 class Scope(Declaration):

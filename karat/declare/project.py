@@ -107,14 +107,6 @@ class Project:
         """Where the gold tables and the sample are declared."""
         return gold_files(self.path)
 
-    def spine_columns(self, spec: ModelSpec) -> tuple[str, ...]:
-        """What the rows of a model bring: the key of its spine table, and what else its lookups find theirs by, where
-        the spine's events have it (the terminal of a payment)."""
-        spine = self.tables[spec.spine_table]
-        own = {f.name for f in spine.stored if f.event}
-        looked = (e for lookup in spec.lookups for e in self.tables[lookup.table].entity)
-        return (*spine.primary_key, *dict.fromkeys(e for e in looked if e in own))
-
     def gold_name(self, table: str) -> TableName:
         return TableName(self.catalog, "gold", table)
 

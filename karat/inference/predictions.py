@@ -8,17 +8,16 @@ from datetime import date, timedelta
 import polars as pl
 
 from karat.clock import DAY
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import ModelSpec
-from karat.declare.project import Project
 from karat.errors import FeatureLookupFailed, NoChampion, StaleFeatures
 from karat.features import is_fresh
 from karat.fingerprint import fingerprint
 from karat.inference.batch import predict
 from karat.lake import Commit, Lake, Work
-from karat.lifecycle import void_reason
+from karat.lifecycle import ModelContext, void_reason
 from karat.names import TableName
-from karat.registry import ModelVersion, Registry
-from karat.training_sets.functions import FunctionLibrary
+from karat.registry import ModelVersion
 
 KIND = "predictions"
 #: Of a table that is appended to: the batch to which a row belongs, part of its key.
@@ -38,35 +37,36 @@ class ScoringResult:
     unknown: int = 0
 
 
-def score_model(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ScoringResult:
+def score_model(context: ModelContext) -> ScoringResult:
     """The champion's predictions for the declared scope, into ``catalog.predictions.MODEL``, in one commit.
 
     The same champion on the same versions of the feature tables is not scored twice. The spine may have rows that none
     of the tables that are looked up knows: their prediction is null.
     Raises StaleFeatures, NoChampion, FeatureLookupFailed (where that is all of them); nothing is written then.
     """
-    _check_fresh(project, spec, lake)
-    champion = _champion(project, spec, lake, registry)
-    spine = project.table_name(spec.spine_table)
-    versions = {name: lake.version(name) for name in _tables(project, spec)}
-    work = _work(project, spec, champion, versions)
-    name = project.prediction_name(spec.name)
+    spec, lake = context.spec, context.lake
+    _check_fresh(context)
+    champion = _champion(context)
+    versions = {name: lake.version(name) for name in _tables(context)}
+    work = _work(context, champion, versions)
+    name = context.project.prediction_name(spec.name)
     if (done := _done(lake, name, spec, work)) is not None:
         return ScoringResult(name, done.version, done.rows, False, champion.version)
-    keys = _scope(project, spec, lake, spine, versions[spine])
-    library = FunctionLibrary(given=project.functions.values())
-    added = predict(lake, registry.load(champion), keys, missing="null", versions=versions, library=library)
+    keys = _scope(context, versions[context.spine_name])
+    loaded = context.registry.load(champion)
+    added = predict(lake, loaded, keys, missing="null", versions=versions, library=context.functions)
     unknown = added["prediction"].null_count()
     if unknown == keys.height:
-        raise _nothing_known(project, spec, spine)
+        raise _nothing_known(context)
     rows = keys.hstack(added)
     if spec.scope.write == "append":
         rows = rows.with_columns(pl.lit(work.key).alias(BATCH))
-    commit = _write(project, spec, lake, rows, work)
+    commit = _write(context, rows, work)
     return ScoringResult(name, commit.version, rows.height, commit.changed, champion.version, unknown)
 
 
-def _nothing_known(project: Project, spec: ModelSpec, spine: TableName) -> FeatureLookupFailed:
+def _nothing_known(model: DeclaredModel) -> FeatureLookupFailed:
+    project, spec, spine = model.project, model.spec, model.spine_name
     looked_up = ", ".join(dict.fromkeys(str(project.table_name(lookup.table)) for lookup in spec.lookups))
     return FeatureLookupFailed(
         f"none of the rows of {spine} in the scope of {spec.name!r} has features in {looked_up}",
@@ -75,42 +75,42 @@ def _nothing_known(project: Project, spec: ModelSpec, spine: TableName) -> Featu
     )
 
 
-def _tables(project: Project, spec: ModelSpec) -> list[TableName]:
+def _tables(model: DeclaredModel) -> list[TableName]:
+    project, spec = model.project, model.spec
     return [project.table_name(t) for t in dict.fromkeys((spec.spine_table, *(lk.table for lk in spec.lookups)))]
 
 
-def _check_fresh(project: Project, spec: ModelSpec, lake: Lake) -> None:
-    for name in _tables(project, spec):
-        found = is_fresh(project, name.table, lake)
+def _check_fresh(context: ModelContext) -> None:
+    for name in _tables(context):
+        found = is_fresh(context.project, name.table, context.lake)
         if not found.fresh:
             raise StaleFeatures(
                 f"the features of {name.table!r} are not up to date: {found.reason}",
                 where=str(name),
-                remedy=f"compute them first: prefect deployment run 'feature-pipeline/{project.name}'",
+                remedy=f"compute them first: prefect deployment run 'feature-pipeline/{context.project.name}'",
             )
 
 
-def _champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion:
-    name = project.model_name(spec.name)
-    champion = registry.champion(name)
-    void = void_reason(champion, project, spec, lake, registry) if champion else ""
+def _champion(context: ModelContext) -> ModelVersion:
+    champion = context.registry.champion(context.name)
+    void = void_reason(context, champion) if champion else ""
     if champion is None or void:
         raise NoChampion(
-            f"{name} has no champion" + (f" that counts: {void}" if void else ""),
-            where=registry.tracking_uri,
-            remedy=f"train and promote one: karat run {project.name} --models {spec.name}",
+            f"{context.name} has no champion" + (f" that counts: {void}" if void else ""),
+            where=context.registry.tracking_uri,
+            remedy=f"train and promote one: karat run {context.project.name} --models {context.spec.name}",
         )
     return champion
 
 
-def _work(project: Project, spec: ModelSpec, champion: ModelVersion, versions: dict[TableName, int]) -> Work:
+def _work(model: DeclaredModel, champion: ModelVersion, versions: dict[TableName, int]) -> Work:
     detail = {
         "model": str(champion.name),
         "model_version": champion.version,
         "run_id": champion.run_id,
         "tables": {str(n): v for n, v in versions.items()},
-        "scope": spec.scope.model_dump(mode="json"),
-        "spine": str(project.table_name(spec.spine_table)),
+        "scope": model.spec.scope.model_dump(mode="json"),
+        "spine": str(model.spine_name),
     }
     key = fingerprint(detail)
     return Work(KIND, key, detail)
@@ -120,17 +120,17 @@ def _done(lake: Lake, name: TableName, spec: ModelSpec, work: Work) -> Commit | 
     if not lake.exists(name):
         return None
     if spec.scope.write == "replace" or BATCH not in lake.info(name).schema.names:
-        return lake.commit_of(name, work)
+        return lake.done(name, work)
     # Other batches may have been appended since: this one's rows say that it was.
     rows = lake.scan(name).filter(pl.col(BATCH) == work.key).select(pl.len()).collect().item()
     return Commit(name, lake.version(name), False, rows) if rows else None
 
 
-def _scope(project: Project, spec: ModelSpec, lake: Lake, spine: TableName, version: int) -> pl.DataFrame:
+def _scope(context: ModelContext, version: int) -> pl.DataFrame:
     """The keys to be scored: all rows of the spine table, or those of its last days."""
-    table = project.tables[spec.spine_table]
-    columns = list(project.spine_columns(spec))
-    keys = lake.read(spine, version=version, columns=columns).select(columns)
+    spec, table, spine = context.spec, context.spine, context.spine_name
+    columns = list(context.spine_columns)
+    keys = context.lake.read(spine, version=version, columns=columns).select(columns)
     if spec.scope.last is not None and table.time is not None:
         day = pl.col(table.time).dt.date()
         keys = keys.filter(day > day.max() - spec.scope.last)
@@ -152,8 +152,9 @@ def _as_wide(lake: Lake, name: TableName, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.lit(None, dtype=t).alias(c) for c, t in known.items() if c not in rows.columns)
 
 
-def _write(project: Project, spec: ModelSpec, lake: Lake, rows: pl.DataFrame, work: Work) -> Commit:
-    table, name = project.tables[spec.spine_table], project.prediction_name(spec.name)
+def _write(context: ModelContext, rows: pl.DataFrame, work: Work) -> Commit:
+    project, spec, lake, table = context.project, context.spec, context.lake, context.spine
+    name = project.prediction_name(spec.name)
     append = spec.scope.write == "append"
     rows = _as_wide(lake, name, rows)
     lake.create(
@@ -164,7 +165,7 @@ def _write(project: Project, spec: ModelSpec, lake: Lake, rows: pl.DataFrame, wo
         lag=timedelta(0),
         owner=spec.owner or project.spec.owner,
         description=f"Predictions: {spec.description}",
-        properties={"karat.model": str(project.model_name(spec.name))},
+        properties={"karat.model": str(context.name)},
     )
     if append:
         return lake.merge(name, rows, work=work)

@@ -1,21 +1,20 @@
-"""Optimistic commits: a commit becomes exactly the version after the one that was read, or it is lost.
-
-Delta's app transactions tell the loser of two writers.
-"""
+"""One commit at exactly the version after the one that was read, or none: optimistic, with the table's own app
+transaction, so that of two writers the loser learns of it."""
 
 from __future__ import annotations
 
+import random
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from typing import Any
 
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 from polars.exceptions import ComputeError
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from karat.errors import CommitConflict, DiskFull, KaratError, StoreUnreachable, is_disk_full
 from karat.lake import log
@@ -23,23 +22,16 @@ from karat.lake.files import discard
 from karat.lake.records import Commit, StagedFile, TableInfo, Work
 from karat.names import TableName
 
-#: Commits that may lose to other writers before a write gives up.
 ATTEMPTS = 30
-#: The app id of every commit of Karat. The last commit of a kind of work has the app id ``karat.work.KIND``.
+#: The app id that every commit of Karat carries; a work kind's last commit stands under ``karat.work.KIND``.
 APP = "karat"
 
 
 @dataclass
 class CommitPlan:
-    """What one commit changes in the version that was read.
+    """What one commit would do to the version that was read.
 
-    Attributes:
-        add: Files to add.
-        remove: Files to remove.
-        temporary: Files of this attempt only; they are deleted if it is lost.
-        rows: Rows that the commit writes or removes.
-        work: The work that the commit does.
-        days: Days whose rows it changes.
+    ``temporary`` files exist for this attempt alone and are removed if it loses.
     """
 
     add: list[StagedFile] = field(default_factory=list)
@@ -47,16 +39,16 @@ class CommitPlan:
     temporary: list[StagedFile] = field(default_factory=list)
     rows: int = 0
     work: Work | None = None
-    days: tuple[date, ...] = ()
+    days: tuple[Any, ...] = ()
 
 
 class CommitLost(Exception):
-    """Another writer committed the version."""
+    """Another writer took the version."""
 
 
 @contextmanager
-def store_errors(name: TableName) -> Iterator[None]:
-    """Translate errors of the file system and of Delta into DiskFull and StoreUnreachable."""
+def storing(name: TableName) -> Iterator[None]:
+    """What the file system and Delta raise, as errors a user can act on."""
     try:
         yield
     except (KaratError, CommitLost):
@@ -64,84 +56,48 @@ def store_errors(name: TableName) -> Iterator[None]:
     except (OSError, DeltaError, ComputeError) as error:
         if is_disk_full(error):
             raise DiskFull(
-                "no space is left on the lake's volume; the table is unchanged",
+                "no space is left on the lake's volume; the table stands as it was",
                 where=str(name),
                 remedy="free some space and run the same command again",
             ) from error
         if isinstance(error, ComputeError):
             raise
         raise StoreUnreachable(
-            f"the lake cannot be read or written: {error}",
+            f"the lake can't be read or written: {error}",
             where=str(name),
-            remedy="check the path, its permissions and its volume",
+            remedy="look at the path, its permissions and its volume",
         ) from error
 
 
-def commit_with_retries(
-    name: TableName,
-    open_table: Callable[[], tuple[DeltaTable, TableInfo]],
-    plan_of: Callable[[DeltaTable, TableInfo], CommitPlan | Commit],
+def repeat(
+    info: Callable[[], tuple[DeltaTable, TableInfo]], plan_of: Callable[[DeltaTable, TableInfo], CommitPlan | Commit]
 ) -> Commit:
-    """Plan a change on the newest version and commit it; plan again if another writer was faster.
+    """Plans on the newest version and commits; who loses plans anew on what the winner left.
 
-    Args:
-        name: The table.
-        open_table: Opens its newest version.
-        plan_of: Plans the change on that version, or returns a Commit if there is nothing to write.
-
-    Returns:
-        The outcome.
-
-    Raises:
-        CommitConflict: ``ATTEMPTS`` attempts lost to other writers.
-        DiskFull: The lake's volume is full.
+    Raises CommitConflict after ATTEMPTS losses.
     """
-    attempts = Retrying(
-        retry=retry_if_exception_type(CommitLost),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.05, max=0.5),
+    for attempt in range(ATTEMPTS):
+        table, contract = info()
+        with storing(contract.name):
+            plan = plan_of(table, contract)
+            if isinstance(plan, Commit):
+                return plan
+            try:
+                return Commit(contract.name, attempt_commit(table, contract, plan), True, plan.rows, plan.days)
+            except BaseException as error:
+                discard(contract.path, plan.temporary)
+                if not isinstance(error, CommitLost):
+                    raise
+        time.sleep(random.uniform(0, 0.05 * min(attempt + 1, 10)))
+    raise CommitConflict(
+        f"{ATTEMPTS} attempts to commit lost to other writers",
+        where=str(contract.name),
+        remedy="let the other writers finish and run this again",
     )
-    try:
-        return attempts(_plan_and_commit, open_table, plan_of)
-    except RetryError as error:
-        raise CommitConflict(
-            f"{ATTEMPTS} attempts to commit lost to other writers",
-            where=str(name),
-            remedy="wait until the other writers are done, then run this again",
-        ) from error
-
-
-def _plan_and_commit(
-    open_table: Callable[[], tuple[DeltaTable, TableInfo]],
-    plan_of: Callable[[DeltaTable, TableInfo], CommitPlan | Commit],
-) -> Commit:
-    """One attempt. Raises CommitLost if another writer was faster."""
-    table, info = open_table()
-    with store_errors(info.name):
-        plan = plan_of(table, info)
-        if isinstance(plan, Commit):
-            return plan
-        try:
-            return Commit(info.name, attempt_commit(table, info, plan), True, plan.rows, plan.days)
-        except BaseException:
-            discard(info.path, plan.temporary)
-            raise
 
 
 def attempt_commit(table: DeltaTable, info: TableInfo, plan: CommitPlan) -> int:
-    """Commit a plan as the next version.
-
-    Args:
-        table: The version that was read.
-        info: Its contract.
-        plan: The change.
-
-    Returns:
-        The number of the new version.
-
-    Raises:
-        CommitLost: Another writer committed that version.
-    """
+    """Commits ``plan`` as the next version and gives its number; raises CommitLost where that version is taken."""
     version, mark = table.version() + 1, uuid.uuid4().hex
     properties = commit_properties(version, mark, plan)
     try:
@@ -153,12 +109,12 @@ def attempt_commit(table: DeltaTable, info: TableInfo, plan: CommitPlan) -> int:
             commit_properties=properties,
         )
     except (DeltaError, OSError) as error:
-        resolve_failed_commit(info, version, mark, error)
+        settle(info, version, mark, error)
     return version
 
 
-def resolve_failed_commit(info: TableInfo, version: int, mark: str, error: Exception) -> None:
-    """Return if the commit succeeded although Delta failed afterwards; else raise CommitLost or ``error``."""
+def settle(info: TableInfo, version: int, mark: str, error: Exception) -> None:
+    """Decides what a failed commit was: ours after all (what follows a commit failed), lost, or a real error."""
     if log.log_path(info.path, version).exists():
         if log.commit_info(info.path, version).get("karat.commit") == mark:
             return
@@ -167,9 +123,9 @@ def resolve_failed_commit(info: TableInfo, version: int, mark: str, error: Excep
 
 
 def commit_properties(version: int, mark: str, plan: CommitPlan | None = None) -> CommitProperties:
-    """App transactions and metadata of one commit, without Delta's own retries: a lost commit is planned again."""
+    """The app transactions and metadata of one commit; without retries of its own: ``repeat`` plans anew instead."""
     transactions = [Transaction(APP, version)]
-    metadata: dict[str, object] = {"karat.commit": mark}
+    metadata: dict[str, Any] = {"karat.commit": mark}
     if plan is not None:
         metadata["karat.rows"] = plan.rows
         metadata["karat.days"] = [d.isoformat() for d in plan.days]

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from karat.lifecycle.candidate import definition_of, make_candidate
+from karat.lifecycle.candidate import make_candidate
+from karat.lifecycle.context import ModelContext
 from karat.lifecycle.erasure import ErasureResult, erase
-from karat.lifecycle.external_models import register_fitted
-from karat.lifecycle.impact import BrokenFeature, breaks, refuse
-from karat.lifecycle.promotion import gates_of, promote, valid_champion
+from karat.lifecycle.external_models import log_external_model, register_fitted
+from karat.lifecycle.impact import BrokenFeature, breaking_changes, refuse_breaking_changes
+from karat.lifecycle.promotion import promote, valid_champion
 from karat.lifecycle.provenance import origins, void_reason
 from karat.lifecycle.records import Candidate, Decision
 from karat.lifecycle.reproduce import rebuild
 from karat.lifecycle.retention import RetentionResult, pins_of, retain
-from karat.lifecycle.user_models import log_user_model
 
 __all__ = [
     "BrokenFeature",
     "Candidate",
     "Decision",
     "ErasureResult",
+    "ModelContext",
     "RetentionResult",
-    "breaks",
-    "definition_of",
+    "breaking_changes",
     "erase",
-    "gates_of",
-    "log_user_model",
+    "log_external_model",
     "make_candidate",
     "origins",
     "pins_of",
     "promote",
     "rebuild",
-    "refuse",
+    "refuse_breaking_changes",
     "register_fitted",
     "retain",
     "valid_champion",

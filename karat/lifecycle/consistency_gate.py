@@ -1,4 +1,4 @@
-"""``catalog.monitoring.consistency``: how far what was served online agreed with the offline store; a gate reads it."""
+"""Gate on ``catalog.monitoring.consistency``: how well served features agreed with the offline store."""
 
 from __future__ import annotations
 
@@ -25,11 +25,18 @@ KEY = ("model_name", "checked_at", "feature")
 
 
 def consistency_table(catalog: str) -> TableName:
+    """Return the name of the catalog's table."""
     return TableName(catalog, "monitoring", "consistency")
 
 
 def record_consistency(lake: Lake, model: ModelName, features: pl.DataFrame) -> None:
-    """Adds rows of SCHEMA. Raises what the lake raises."""
+    """Append a comparison.
+
+    Args:
+        lake: Holds the table, which is made at first use.
+        model: Registered name.
+        features: Rows of ``SCHEMA``, one per feature.
+    """
     name = consistency_table(model.catalog)
     lake.create(
         name, SCHEMA, primary_key=KEY, description="Served feature values against the offline store, by feature"
@@ -38,7 +45,7 @@ def record_consistency(lake: Lake, model: ModelName, features: pl.DataFrame) -> 
 
 
 def latest_consistency(lake: Lake, model: ModelName) -> pl.DataFrame:
-    """The newest comparison of the model, a row a feature; empty where there was none."""
+    """Return the newest comparison of the model, one row per feature; empty without."""
     name = consistency_table(model.catalog)
     if not lake.exists(name):
         return pl.DataFrame(SCHEMA.empty_table())
@@ -46,8 +53,11 @@ def latest_consistency(lake: Lake, model: ModelName) -> pl.DataFrame:
     return rows.filter(pl.col("checked_at") == pl.col("checked_at").max()).sort("feature").collect()
 
 
-def inconsistent(lake: Lake, model: ModelName, spec: ModelSpec) -> list[str]:
-    """The features whose share of mismatches is over the declared limit, told; none without limit or comparison."""
+def inconsistent_features(lake: Lake, model: ModelName, spec: ModelSpec) -> list[str]:
+    """Return the features whose share of mismatches exceeds the limit, in words.
+
+    Empty if the model declares no limit, or nothing was compared yet.
+    """
     limit = spec.gates.consistency
     if limit is None:
         return []

@@ -1,23 +1,29 @@
-"""What a change of the declarations breaks: which features of which champions, and where these are served."""
+"""Impact of a change of the declarations: which features of which champions break, and where these are served."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from karat.declare import Project
 from karat.errors import BreakingChange
-from karat.names import ModelName, TableName
+from karat.names import ModelName
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
+from karat.training_sets.functions import PinnedFunction
+from karat.training_sets.lookups import PinnedLookup
 
 
 @dataclass(frozen=True)
 class BrokenFeature:
-    """One thing that a champion reads and that is not what it was: a feature of a table, a table or a function.
+    """A feature of a table, a table or a function that a champion reads and that changed.
 
-    ``changed`` is False where it is gone. ``endpoint`` is "" for a model that is not served.
+    Attributes:
+        model: The registered model.
+        version: The champion.
+        what: The feature, table or function.
+        changed: True if its definition changed, False if it is gone.
+        endpoint: Where the model is served; "" if it is not.
     """
 
     model: ModelName
@@ -32,13 +38,15 @@ class BrokenFeature:
         return f"{self.model.name} version {self.version}{served}: {self.what} {how}"
 
 
-def breaks(project: Project, registry: Registry, tables: Collection[str] | None = None) -> list[BrokenFeature]:
-    """What the declarations, as they are now, change under the champions of the project; ``tables``: in these alone."""
-    champions = [s.champion for s in registry.standing(project.catalog) if s.champion]
-    return [one for champion in champions for one in broken(project, registry, champion, tables)]
+def breaking_changes(
+    project: Project, registry: Registry, tables: Collection[str] | None = None
+) -> list[BrokenFeature]:
+    """Return what the current declarations break under the project's champions; with ``tables``, in these alone."""
+    champions = [s.champion for s in registry.statuses(project.catalog) if s.champion]
+    return [one for champion in champions for one in broken_features(project, registry, champion, tables)]
 
 
-def broken(
+def broken_features(
     project: Project,
     registry: Registry,
     version: ModelVersion,
@@ -46,17 +54,29 @@ def broken(
     *,
     functions: bool | None = None,
 ) -> list[BrokenFeature]:
-    """Of one version; with its feature functions if ``functions``, which is so by default where ``tables`` is None."""
+    """Return what the current declarations break of one version.
+
+    Args:
+        project: The declarations.
+        registry: Holds the version.
+        version: The version.
+        tables: Only features of these tables.
+        functions: Whether feature functions count; by default if ``tables`` is None.
+    """
     metadata = registry.metadata(version)
-    found = [*_of_lookups(project, metadata["lookups"], tables)]
+    found = [*_of_lookups(project, metadata.lookups, tables)]
     if tables is None if functions is None else functions:
-        found += _of_functions(project, metadata.get("functions", []))
+        found += _of_functions(project, metadata.functions)
     endpoint = _endpoint(project, version.name)
     return [BrokenFeature(version.name, version.version, what, changed, endpoint) for what, changed in found]
 
 
-def refuse(found: Sequence[BrokenFeature], project: Project) -> None:
-    """Raises BreakingChange where there is any."""
+def refuse_breaking_changes(found: Sequence[BrokenFeature], project: Project) -> None:
+    """Raise an error if anything breaks.
+
+    Raises:
+        BreakingChange: lists what breaks.
+    """
     if found:
         raise BreakingChange(
             "champions read what the declarations change: " + "".join(f"\n  - {one}" for one in found),
@@ -72,31 +92,31 @@ def _endpoint(project: Project, name: ModelName) -> str:
 
 
 def _of_lookups(
-    project: Project, lookups: Sequence[dict[str, Any]], tables: Collection[str] | None
+    project: Project, lookups: Sequence[PinnedLookup], tables: Collection[str] | None
 ) -> Iterator[tuple[str, bool]]:
     for lookup in lookups:
-        name = TableName.parse(lookup["table"])
+        name = lookup.table
         if name.catalog != project.catalog or (tables is not None and name.table not in tables):
             continue
         if name.table not in project.tables:
             # A table that nobody declared but the client made has no definition that could be gone.
-            if lookup["definition_hash"]:
+            if lookup.definition_hash:
                 yield f"feature table {name.table}", False
             continue
-        declared, known = project.tables[name.table].meanings, lookup.get("meanings", {})
-        for feature in lookup["columns"]:
+        declared, known = project.tables[name.table].meanings, lookup.meanings
+        for feature in lookup.columns:
             if feature not in declared:
                 yield f"{name.table}.{feature}", False
             elif feature in known and known[feature] != declared[feature]:
                 yield f"{name.table}.{feature}", True
 
 
-def _of_functions(project: Project, functions: Sequence[dict[str, Any]]) -> Iterator[tuple[str, bool]]:
+def _of_functions(project: Project, functions: Sequence[PinnedFunction]) -> Iterator[tuple[str, bool]]:
     for function in functions:
-        if function["project"] != project.name:
+        if function.project != project.name:
             continue
-        declared = project.functions.get(function["name"])
+        declared = project.functions.get(function.name)
         if declared is None:
-            yield f"feature function {function['name']}", False
-        elif declared.source_hash != function["source_hash"]:
-            yield f"feature function {function['name']}", True
+            yield f"feature function {function.name}", False
+        elif declared.source_hash != function.source_hash:
+            yield f"feature function {function.name}", True

@@ -1,5 +1,4 @@
-"""The model card of a version: what it is, what it learned from, what it is worth, how sure that is, and why it is not
-worth more."""
+"""The model card of a version: what it is, its data, its metrics, how sure its gain is, and why it is not larger."""
 
 from __future__ import annotations
 
@@ -10,11 +9,12 @@ import numpy as np
 import polars as pl
 
 from karat.declare.base import format_duration
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import Label, ModelSpec
-from karat.declare.project import Project
+from karat.lifecycle.records import TrainingRun
+from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import ConfidenceInterval, GainReport
 from karat.training.split import GAP, TEST, TRAIN
-from karat.training.train import TrainingResult
 from karat.training_sets.training_set import TrainingSet
 
 #: MLflow's limit on a version's description.
@@ -23,27 +23,26 @@ _SHOWN = 8
 
 
 def card_summary(spec: ModelSpec, trained: TrainingResult, judged: GainReport | None) -> str:
-    """Markdown, the description of the version in the registry: the card in short."""
+    """Return the card in short, in Markdown: the version's description in the registry."""
     return "\n\n".join([spec.description, *_gains(trained, judged), *_why(spec, judged)])[:DESCRIPTION_LIMIT]
 
 
-def model_card(
-    project: Project,
-    spec: ModelSpec,
-    training_set: TrainingSet,
-    trained: TrainingResult,
-    judged: GainReport | None,
-    *,
-    split: pl.Series,
-    origins: Mapping[str, str],
-) -> str:
-    """Markdown, whole (after Mitchell and others, Model Cards for Model Reporting, 2019): a file of its run."""
+def model_card(model: DeclaredModel, run: TrainingRun) -> str:
+    """Return the whole model card in Markdown, a file of the version's run.
+
+    Source: Mitchell and others, Model Cards for Model Reporting, 2019.
+
+    Args:
+        model: The declared model.
+        run: The fitted and evaluated model.
+    """
+    spec, training_set, trained, judged = model.spec, run.training_set, run.result, run.gain
     parts = [
-        f"# {project.model_name(spec.name)}",
+        f"# {model.name}",
         spec.description,
         "\n".join(_what(spec, trained)),
-        "## Data\n\n" + "\n".join(_data(spec, training_set, origins)),
-        "## Split\n\n" + _split(project, spec, training_set.data, split),
+        "## Data\n\n" + "\n".join(_data(spec, training_set, run.provenance.origins)),
+        "## Split\n\n" + _split(model, training_set.data, run.split),
         f"## Worth, on the {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
         *_gains(trained, judged),
         *_why(spec, judged),
@@ -92,9 +91,9 @@ def _label(label: Label) -> str:
     return text
 
 
-def _split(project: Project, spec: ModelSpec, data: pl.DataFrame, split: pl.Series) -> str:
-    time = project.tables[spec.spine_table].time
-    by = spec.split.by or ("time" if time else "entity")
+def _split(model: DeclaredModel, data: pl.DataFrame, split: pl.Series) -> str:
+    time = model.spine.time
+    by = model.spec.split.by or ("time" if time else "entity")
     told = []
     for part, what in ((TRAIN, "to learn from"), (GAP, "in the gap between"), (TEST, "for the test")):
         rows = data.filter(split == part)

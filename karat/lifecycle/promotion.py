@@ -1,180 +1,157 @@
-"""Champion or not: the gates, and the order of steps that leaves no model without a champion when it is killed."""
+"""Promotion of a candidate: the gates, and an order of steps that leaves a champion even after a kill."""
 
 from __future__ import annotations
 
-from karat.declare.models import ModelSpec
-from karat.declare.project import Project
-from karat.errors import KaratError, ModelNotFound
-from karat.fingerprint import fingerprint_bytes
-from karat.lake import Lake
-from karat.lifecycle.champion_challenger import gain, judged_rows, missed_floors, score
-from karat.lifecycle.consistency_gate import inconsistent
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from karat.errors import ModelNotFound
+from karat.lifecycle.champion_challenger import compare, missed_floors
+from karat.lifecycle.consistency_gate import inconsistent_features
+from karat.lifecycle.context import ModelContext
 from karat.lifecycle.provenance import void_reason
 from karat.lifecycle.records import Decision
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
+from karat.registry.tags import DecisionStatus, DecisionTag, VersionTags
 from karat.training.evaluation import beats_baseline, is_better, primary_metric
 from karat.training.gain_report import PERSISTENCE
-from karat.training_sets.functions import FunctionLibrary
 
 
-def valid_champion(project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> ModelVersion | None:
-    """The champion, unless it learned from sample data that real data have replaced, or reads features or functions
-    that mean something else by now."""
-    champion = registry.champion(project.model_name(spec.name))
-    return None if champion is None or void_reason(champion, project, spec, lake, registry) else champion
+def valid_champion(context: ModelContext) -> ModelVersion | None:
+    """Return the champion, unless it is void: see ``void_reason``."""
+    champion = context.registry.champion(context.name)
+    return None if champion is None or void_reason(context, champion) else champion
 
 
-def promote(
-    project: Project,
-    spec: ModelSpec,
-    lake: Lake,
-    registry: Registry,
-    version: int | ModelVersion | None = None,
-    *,
-    approved: bool = False,
-) -> Decision:
-    """Judges ``version`` (the challenger by default) and makes it champion if it passes.
+def promote(context: ModelContext, version: int | ModelVersion | None = None, *, approved: bool = False) -> Decision:
+    """Decide on one version by the declared gates, and make it champion if it passes.
 
-    The first version must beat its floors, and its baseline clearly: the whole 95 % interval of its gain lies above 0,
-    where the test rows allow one. A later one must beat its floors, its baseline and, by the declared margin, the
-    champion's primary metric, both scored on the candidate's test rows. A kind that reads sequences must beat
-    persistence, too. A void champion is archived first. A project with manual approval promotes only what is
-    ``approved``. Deciding again about the champion changes nothing.
-    Raises ModelNotFound.
+    The first version must beat its floors and its baseline; if the test rows allow a 95 % interval of the gain, the
+    whole interval must lie above 0. A later version must beat its floors, its baseline and, by the declared margin, the
+    champion's primary metric; both are scored on the candidate's test rows. A kind that reads sequences must also beat
+    persistence. A void champion is archived first. Deciding again on the champion changes nothing.
+
+    Args:
+        context: The declared model with its lake and registry.
+        version: The candidate; the challenger by default.
+        approved: A person's approval, which a project with manual approval requires.
+
+    Raises:
+        ModelNotFound: there is no such version, or no challenger.
     """
-    candidate = _candidate(project, spec, registry, version)
+    registry = context.registry
+    candidate = _candidate(context, version)
     champion = registry.champion(candidate.name)
     if champion is not None and champion.version == candidate.version:
-        _finish(registry, candidate)
-        reason = candidate.tags.get("karat.champion.reason", "it is the champion")
-        return Decision(
-            candidate.name, candidate.version, True, reason, candidate.metrics, None, candidate.baseline,
-            candidate.version,
-        )  # fmt: skip
-    void = ""
-    if champion is not None and (void := void_reason(champion, project, spec, lake, registry)):
+        _settle_champion(registry, candidate)
+        return _standing_decision(candidate)
+    void = void_reason(context, champion) if champion is not None else ""
+    if champion is not None and void:
         _archive(registry, champion, f"void: {void}")
         registry.clear_alias(candidate.name, CHAMPION, f"void: {void}")
         champion = None
-    decision = _judge(
-        project, spec, lake, registry, candidate=candidate, champion=champion, void=void, approved=approved
-    )
-    said = f"{'promoted' if decision.promoted else 'refused'}: {decision.reason}"
-    decided = registry.tag(candidate, {"karat.decision": said, "karat.gates": gates_of(spec)})
+    decision = _decide(context, candidate, champion, void=void, approved=approved)
+    tag = DecisionTag(decision.status, decision.reason)
+    gates = context.spec.gates.definition_hash
+    decided = registry.tag(candidate, VersionTags(decision=tag, gates=gates))
     if decision.promoted:
-        _crown(registry, decided, champion, decision.reason)
+        _make_champion(registry, decided, champion, decision.reason)
     return decision
 
 
-def gates_of(spec: ModelSpec) -> str:
-    """The gates that a decision was made by, as a short hash: by others it may be another."""
-    return fingerprint_bytes(spec.gates.model_dump_json().encode(), size=8)
-
-
-def _candidate(
-    project: Project, spec: ModelSpec, registry: Registry, version: int | ModelVersion | None
-) -> ModelVersion:
-    name = project.model_name(spec.name)
+def _candidate(context: ModelContext, version: int | ModelVersion | None) -> ModelVersion:
     if version is None:
-        found = registry.challenger(name)
-        if found is None:
+        challenger = context.registry.challenger(context.name)
+        if challenger is None:
             raise ModelNotFound(
-                f"{name} has no challenger",
-                where=registry.tracking_uri,
-                remedy=f"train one: karat run {project.name} --models {spec.name}",
+                f"{context.name} has no challenger",
+                where=context.registry.tracking_uri,
+                remedy=f"train one: karat run {context.project.name} --models {context.spec.name}",
             )
-        return found
+        return challenger
     number = version.version if isinstance(version, ModelVersion) else version
-    return registry.version(name, number)
+    return context.registry.version(context.name, number)
 
 
-def _judge(
-    project: Project,
-    spec: ModelSpec,
-    lake: Lake,
-    registry: Registry,
-    *,
-    candidate: ModelVersion,
-    champion: ModelVersion | None,
-    void: str,
-    approved: bool,
+def _standing_decision(champion: ModelVersion) -> Decision:
+    """The decision that made this version champion."""
+    return Decision(
+        model=champion.name,
+        version=champion.version,
+        status=DecisionStatus.PROMOTED,
+        reason=champion.own_tags.alias(CHAMPION).reason or "it is the champion",
+        candidate_metrics=champion.metrics,
+        champion_metrics=None,
+        baseline=champion.baseline,
+        champion_version=champion.version,
+    )
+
+
+@dataclass
+class _Gates:
+    """What the gates said so far."""
+
+    passed: list[str]
+    missed: list[str]
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(self.missed or self.passed)
+
+
+def _decide(
+    context: ModelContext, candidate: ModelVersion, champion: ModelVersion | None, *, void: str, approved: bool
 ) -> Decision:
     """The decision alone; nothing is changed."""
-    metric = primary_metric(spec, candidate.metrics)
-    metrics, baseline = candidate.metrics, candidate.baseline
-    rival: dict[str, float] | None = None
-    stale = void_reason(candidate, project, spec, lake, registry)
-    refused = [f"it is void itself: {stale}"] if stale else []
-    if not beats_baseline(spec, metrics, baseline):
-        refused.append(f"{metric} {_shown(metrics, metric)} does not beat its baseline of {_shown(baseline, metric)}")
-    elif champion is None and (not_clear := unclear(candidate)):
-        refused.append(not_clear)
-    refused += loses_to_persistence(candidate)
-    refused += missed_floors(spec, metrics)
-    refused += inconsistent(lake, candidate.name, spec)
-    passed = [
-        f"{metric} {_shown(metrics, metric)} beats the baseline's {_shown(baseline, metric)}{_clearly(candidate)}"
-    ]
+    gates = _own_gates(context, candidate, first=champion is None)
     if void:
-        passed.append(f"the champion before it is void: {void}")
-    if champion is not None and not refused:
-        loaded = registry.load(candidate)
-        rows = judged_rows(registry, candidate, loaded)
-        library = FunctionLibrary(given=project.functions.values())
-        metrics = score(lake, loaded, rows, spec, library)
-        try:
-            rival = score(lake, registry.load(champion), rows, spec, library)
-        except KaratError as error:
-            passed.append(f"champion {champion.version} can no longer be scored ({error.what})")
-        else:
-            compared, wins = _against(spec, metric, champion, metrics=metrics, rival=rival, rows=rows.rows.height)
-            (passed if wins else refused).append(compared)
-    if not refused and project.spec.approval == "manual" and not approved:
-        refused.append("it passes every gate and waits for approval: " + "; ".join(passed))
+        gates.passed.append(f"the champion before it is void: {void}")
+    metrics, champion_metrics = candidate.metrics, None
+    if champion is not None and not gates.missed:
+        comparison = compare(context, candidate, champion)
+        metrics, champion_metrics = comparison.candidate_metrics, comparison.champion_metrics
+        (gates.passed if comparison.passes else gates.missed).append(comparison.summary)
+    if not gates.missed and context.project.spec.approval == "manual" and not approved:
+        gates.missed.append("it passes every gate and waits for approval: " + "; ".join(gates.passed))
+    promoted = not gates.missed
     return Decision(
         model=candidate.name,
         version=candidate.version,
-        promoted=not refused,
-        reason="; ".join(refused or passed),
+        status=DecisionStatus.PROMOTED if promoted else DecisionStatus.REFUSED,
+        reason=gates.reason,
         candidate_metrics=metrics,
-        champion_metrics=rival,
-        baseline=baseline,
-        champion_version=candidate.version if not refused else (champion.version if champion else None),
+        champion_metrics=champion_metrics,
+        baseline=candidate.baseline,
+        champion_version=candidate.version if promoted else (champion.version if champion else None),
     )
 
 
-def _against(
-    spec: ModelSpec,
-    metric: str,
-    champion: ModelVersion,
-    *,
-    metrics: dict[str, float],
-    rival: dict[str, float],
-    rows: int,
-) -> tuple[str, bool]:
-    """How the candidate does against the champion on the same rows, in words, and whether that is enough.
+def _own_gates(context: ModelContext, candidate: ModelVersion, *, first: bool) -> _Gates:
+    """The gates that need no champion: provenance, baseline, persistence, floors and online consistency."""
+    spec, metrics, baseline = context.spec, candidate.metrics, candidate.baseline
+    metric = primary_metric(spec, metrics)
+    stale = void_reason(context, candidate)
+    missed = [f"it is void itself: {stale}"] if stale else []
+    if not beats_baseline(spec, metrics, baseline):
+        missed.append(f"{metric} {_figure(metrics, metric)} does not beat its baseline of {_figure(baseline, metric)}")
+    elif first and (unclear := unclear_gain(candidate)):
+        missed.append(unclear)
+    missed += loses_to_persistence(candidate)
+    missed += missed_floors(spec, metrics)
+    missed += inconsistent_features(context.lake, candidate.name, spec)
+    beaten = f"{metric} {_figure(metrics, metric)} beats the baseline's {_figure(baseline, metric)}"
+    return _Gates([beaten + _interval(candidate)], missed)
 
-    Rows may allow a metric for one of them alone: roc_auc needs every class that a model knows among them, a
-    silhouette two clusters of its own.
+
+def unclear_gain(candidate: ModelVersion) -> str:
+    """Return why the gain over the baseline may be chance.
+
+    Empty if the gain is significant, or if it was never measured: versions from before gain reports, and test rows that
+    do not allow the primary metric.
     """
-    if metric not in metrics:
-        return f"its test rows as they stand now allow no {metric}", False
-    if metric not in rival:
-        return f"champion {champion.version} can no longer be scored (it has no {metric} on the same {rows} rows)", True
-    better = gain(metric, metrics[metric], rival[metric])
-    compared = (
-        f"{metric} {metrics[metric]:.4g} against champion {champion.version}'s {rival[metric]:.4g} on the same "
-        f"{rows} rows: {better:+.2%}, margin {spec.gates.margin:.2%}"
-    )
-    return compared, better >= spec.gates.margin and better > 0
-
-
-def unclear(candidate: ModelVersion) -> str:
-    """Why its gain over the baseline may be chance; "" where it is not, and for versions of which nothing was judged:
-    those of before, and those whose rows do not allow their metric."""
-    metric, judged = candidate.tags.get("karat.metric", ""), candidate.judged
+    metric, judged = candidate.own_tags.metric or "", candidate.judged
     if f"{metric}_gain" not in judged:
         return ""
     low, high = judged.get(f"{metric}_gain_low"), judged.get(f"{metric}_gain_high")
@@ -186,42 +163,42 @@ def unclear(candidate: ModelVersion) -> str:
 
 
 def loses_to_persistence(candidate: ModelVersion) -> list[str]:
-    """Why a kind that reads sequences is refused: on the same rows the last value itself answers as well."""
-    metric = candidate.tags.get("karat.metric", "")
-    value, rival = candidate.metrics.get(metric), candidate.judged.get(f"{PERSISTENCE}_{metric}")
-    if value is None or rival is None or is_better(metric, value, rival):
+    """Return why a kind that reads sequences is refused: persistence scores as well on the same rows."""
+    metric = candidate.own_tags.metric or ""
+    value, persistence = candidate.metrics.get(metric), candidate.judged.get(f"{PERSISTENCE}_{metric}")
+    if value is None or persistence is None or is_better(metric, value, persistence):
         return []
-    return [f"{metric} {value:.4g} does not beat persistence, which has {rival:.4g} on the same rows"]
+    return [f"{metric} {value:.4g} does not beat persistence, which has {persistence:.4g} on the same rows"]
 
 
-def _clearly(candidate: ModelVersion) -> str:
-    metric = candidate.tags.get("karat.metric", "")
+def _interval(candidate: ModelVersion) -> str:
+    metric = candidate.own_tags.metric or ""
     low, high = candidate.judged.get(f"{metric}_gain_low"), candidate.judged.get(f"{metric}_gain_high")
     return "" if low is None or high is None else f" by {low:.4g} to {high:.4g} (95 % interval)"
 
 
-def _shown(metrics: dict[str, float], metric: str) -> str:
+def _figure(metrics: Mapping[str, float], metric: str) -> str:
     return f"{metrics[metric]:.4g}" if metric in metrics else "(none)"
 
 
-def _crown(registry: Registry, candidate: ModelVersion, champion: ModelVersion | None, reason: str) -> None:
-    """The alias moves in one step; what comes before and after it can be done again by ``_finish``."""
+def _make_champion(registry: Registry, candidate: ModelVersion, champion: ModelVersion | None, reason: str) -> None:
+    """The alias moves in one step; ``_settle_champion`` can repeat what comes before and after it."""
     if champion is not None:
-        candidate = registry.tag(candidate, {"karat.replaces": str(champion.version)})
-    _finish(registry, registry.set_alias(candidate, CHAMPION, reason))
+        candidate = registry.tag(candidate, VersionTags(replaces=champion.version))
+    _settle_champion(registry, registry.set_alias(candidate, CHAMPION, reason))
 
 
-def _finish(registry: Registry, champion: ModelVersion) -> None:
-    """What belongs to being champion besides the alias; already done is left alone."""
-    registry.tag(champion, {"karat.stage": CHAMPION})
-    replaced = champion.tags.get("karat.replaces")
-    if replaced:
-        old = registry.version(champion.name, int(replaced))
-        if old.tags.get("karat.stage") != ARCHIVED:
+def _settle_champion(registry: Registry, champion: ModelVersion) -> None:
+    """What a champion has besides its alias: its stage, and an archived predecessor. Safe to repeat."""
+    registry.tag(champion, VersionTags(stage=CHAMPION))
+    replaced = champion.own_tags.replaces
+    if replaced is not None:
+        old = registry.version(champion.name, replaced)
+        if old.own_tags.stage != ARCHIVED:
             _archive(registry, old, f"version {champion.version} replaced it")
     registry.clear_alias(champion.name, CHALLENGER, "it became champion", of=champion.version)
 
 
 def _archive(registry: Registry, version: ModelVersion, reason: str) -> None:
-    registry.tag(version, {"karat.stage": ARCHIVED})
+    registry.tag(version, VersionTags(stage=ARCHIVED))
     registry.set_alias(version, ARCHIVED, reason)

@@ -1,63 +1,61 @@
-"""Where the gold rows behind a model came from; sample data never outlive the first real row."""
+"""Provenance of a model version: origin of its gold rows, definitions of its features, and whether both still hold."""
 
 from __future__ import annotations
 
-import json
-
-from karat.declare.models import ModelSpec
-from karat.declare.project import Project
+from karat.declare.declared_model import DeclaredModel
 from karat.lake import Lake
-from karat.lifecycle.impact import broken
-from karat.quality import origin
+from karat.lifecycle.context import ModelContext
+from karat.lifecycle.impact import broken_features
+from karat.lifecycle.records import Provenance
+from karat.quality.origin import INGEST, SAMPLE, origin
 from karat.registry.records import ModelVersion
-from karat.registry.store import Registry
-
-SAMPLE, INGEST = "sample", "ingest"
 
 
-def origins(project: Project, spec: ModelSpec, lake: Lake) -> dict[str, str]:
-    """Gold table -> "sample" or "ingest" ("" where nobody said so), of every table that the model depends on.
+def provenance(model: DeclaredModel, lake: Lake) -> Provenance:
+    """Return the origin of the gold rows behind a model and the definitions of its features, as they are now."""
+    tables = sorted({lookup.table for lookup in model.spec.lookups})
+    return Provenance(origins(model, lake), {t: model.project.tables[t].definition_hash for t in tables})
 
-    A planted truth is left out: it only evaluates.
+
+def origins(model: DeclaredModel, lake: Lake) -> dict[str, str]:
+    """Return the origin of every gold table that the model reads.
+
+    The oracle's table is left out: it serves evaluation alone.
+
+    Args:
+        model: The declared model.
+        lake: Holds the gold tables.
+
+    Returns:
+        Gold table -> "sample", "ingest" or "" (unknown).
     """
+    project, spec = model.project, model.spec
     tables = {project.tables[lookup.table].source for lookup in spec.lookups}
-    tables |= {project.tables[spec.spine_table].source, *([spec.label.source] if spec.label else [])}
+    tables |= {model.spine.source, *([spec.label.source] if spec.label else [])}
     names = {t: project.gold_name(t) for t in sorted(tables) if not project.gold[t].truth}
     return {t: origin(lake, n) or "" for t, n in names.items() if lake.exists(n)}
 
 
-def overall(found: dict[str, str]) -> str:
-    """ "sample" as soon as one table is."""
-    if SAMPLE in found.values():
-        return SAMPLE
-    return INGEST if INGEST in found.values() else ""
+def void_reason(context: ModelContext, version: ModelVersion) -> str:
+    """Return why a version no longer counts; "" if it does.
+
+    It is void if it was trained on sample rows that real rows have replaced, or on features whose definition changed.
+    """
+    return _sample_reason(context, version) or _feature_reason(context, version)
 
 
-def definitions(project: Project, spec: ModelSpec) -> dict[str, str]:
-    """Feature table -> hash of its definition, of every table that the model looks up."""
-    return {t: project.tables[t].definition_hash for t in sorted({lookup.table for lookup in spec.lookups})}
-
-
-def void_reason(version: ModelVersion, project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> str:
-    """Why a champion no longer counts: it learned from sample rows that real ones have replaced, or from features that
-    mean something else by now. "" where it counts."""
-    return _of_sample(version, project, spec, lake) or _of_other_features(version, project, spec, registry)
-
-
-def _of_other_features(version: ModelVersion, project: Project, spec: ModelSpec, registry: Registry) -> str:
-    known = json.loads(version.tags.get("karat.definitions", "{}"))
+def _feature_reason(context: ModelContext, version: ModelVersion) -> str:
+    project, known = context.project, version.own_tags.definitions or {}
     declared = {t: project.tables[t].definition_hash for t in known if t in project.tables}
-    # What a version itself holds is only read where a table has changed, or a function may have.
-    if known == declared and not spec.functions and not project.functions:
+    # The version's metadata is only read if a table has changed, or a function may have.
+    if known == declared and not context.spec.functions and not project.functions:
         return ""
-    found = broken(project, registry, version, known, functions=True)
-    return f"it was trained on other features: {', '.join(one.what for one in found)}" if found else ""
+    broken = broken_features(project, context.registry, version, known, functions=True)
+    return f"it was trained on other features: {', '.join(one.what for one in broken)}" if broken else ""
 
 
-def _of_sample(version: ModelVersion, project: Project, spec: ModelSpec, lake: Lake) -> str:
-    learned = json.loads(version.tags.get("karat.origins", "{}"))
-    now = origins(project, spec, lake)
-    replaced = sorted(t for t, before in learned.items() if before == SAMPLE and now.get(t) == INGEST)
-    if not replaced:
-        return ""
-    return f"it was trained on sample data, which ingested data have replaced in {', '.join(replaced)}"
+def _sample_reason(context: ModelContext, version: ModelVersion) -> str:
+    trained_on = version.own_tags.origins or {}
+    now = origins(context, context.lake)
+    replaced = sorted(t for t, before in trained_on.items() if before == SAMPLE and now.get(t) == INGEST)
+    return f"it was trained on sample data, which real data have replaced in {', '.join(replaced)}" if replaced else ""

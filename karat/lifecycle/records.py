@@ -1,16 +1,69 @@
-"""Results of the lifecycle: a candidate version and a promotion decision."""
+"""Records of a model's life: a training run, a candidate version and a promotion decision."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import polars as pl
 
 from karat.names import ModelName
+from karat.quality.origin import INGEST, SAMPLE
 from karat.registry.records import ModelVersion
+from karat.registry.tags import DecisionStatus
+from karat.training.fitted_evaluation import TrainingResult
+from karat.training.gain_report import GainReport
+from karat.training_sets.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model's data come from.
+
+    Attributes:
+        origins: Gold table -> "sample", "ingest" or "" (unknown).
+        definitions: Feature table -> hash of its definition.
+    """
+
+    origins: dict[str, str]
+    definitions: dict[str, str]
+
+    @property
+    def origin(self) -> str:
+        """Origin of the whole: "sample" if any gold table holds sample data, else "ingest"; "" if unknown."""
+        found = self.origins.values()
+        return next((origin for origin in (SAMPLE, INGEST) if origin in found), "")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A model that was fitted and evaluated, before it is registered.
+
+    Attributes:
+        training_set: The rows, with their pins and digest.
+        split: The part of each row: train, gap or test.
+        result: The model and its metrics on the test rows.
+        gain: The gain over the baseline with confidence intervals; None where the test rows allow none.
+        provenance: Origin of the gold rows and definitions of the features.
+    """
+
+    training_set: TrainingSet = field(repr=False)
+    split: pl.Series = field(repr=False)
+    result: TrainingResult = field(repr=False)
+    gain: GainReport | None
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What ``make_candidate`` made or found; ``retrained`` is False where it was already there."""
+    """A candidate version.
+
+    Attributes:
+        version: The registered version.
+        retrained: False if the version of this definition and these data existed already.
+        metrics: Metrics on the test rows.
+        baseline: Metrics of the baseline on the same rows.
+        warnings: What is unusual about the data or the model.
+    """
 
     version: ModelVersion
     retrained: bool
@@ -21,13 +74,29 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a version became champion, why, and the figures behind it: all on the candidate's test rows."""
+    """Result of the promotion gates for one version.
+
+    Attributes:
+        model: The registered model.
+        version: The candidate.
+        status: Whether it became champion.
+        reason: Which gates it passed or missed, with figures.
+        candidate_metrics: Metrics of the candidate on its test rows.
+        champion_metrics: Metrics of the champion on the same rows; None if there was none, or it cannot be scored.
+        baseline: Metrics of the candidate's baseline on the same rows.
+        champion_version: The champion after the decision.
+    """
 
     model: ModelName
     version: int
-    promoted: bool
+    status: DecisionStatus
     reason: str
     candidate_metrics: dict[str, float]
     champion_metrics: dict[str, float] | None
     baseline: dict[str, float]
     champion_version: int | None = None
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the candidate became champion, or is."""
+        return self.status is DecisionStatus.PROMOTED

@@ -1,13 +1,13 @@
-"""The training set of a registered version: from its own record, and what its tags say of rows that were erased."""
+"""Reproduction of a version's training set, from its metadata and from its tag of erased rows."""
 
 from __future__ import annotations
 
 from karat.lake import Lake
-from karat.lifecycle.candidate import SPLIT
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
+from karat.training.split import SPLIT
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.reproduce import ErasedRows, TrainingSetRecord, rebuild_training_set
+from karat.training_sets.reproduce import ErasedRows, rebuild_training_set
 from karat.training_sets.spine import ROW_NUMBER
 from karat.training_sets.training_set import TrainingSet
 
@@ -15,13 +15,19 @@ from karat.training_sets.training_set import TrainingSet
 def rebuild(
     lake: Lake, registry: Registry, version: ModelVersion, library: FunctionLibrary | None = None
 ) -> TrainingSet:
-    """Byte for byte, but for erased rows. A version from before spines were stored has its own in its folder.
+    """Reproduce the training set byte for byte, except for erased rows.
 
-    Raises RebuildFailed, FunctionNotFound, FunctionChanged.
+    A version from before spines were stored has its spine in its folder.
+
+    Raises:
+        RebuildFailed: a table's version is gone, or the data differ.
+        FunctionNotFound: a feature function is gone.
+        FunctionChanged: a feature function's source is not the one of training.
     """
     metadata = registry.metadata(version)
     spine = None
-    if "stored" not in metadata["pins"]["spine"]:
+    if "stored" not in metadata.pins["spine"]:
         spine = registry.spine(version).sort(ROW_NUMBER).drop(ROW_NUMBER, SPLIT, strict=False)
-    record = TrainingSetRecord.from_metadata(metadata)
-    return rebuild_training_set(lake, record, library, erased=ErasedRows.from_tags(version.tags), spine=spine)
+    return rebuild_training_set(
+        lake, metadata.training_set, library, erased=ErasedRows.from_json(version.own_tags.erased), spine=spine
+    )

@@ -1,28 +1,30 @@
-"""Retention: what of a catalog's old versions can go, given what live models pin."""
+"""Retention: which old table versions of a catalog can go, given what live models pin."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from karat.clock import utc_now
 from karat.errors import ModelNotFound, WrongCall
 from karat.lake import Lake, VacuumResult
-from karat.names import CHAMPION, TableName, pinned_copy
+from karat.names import TableName, pinned_copy
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
+from karat.registry.tags import VersionTags
 
 #: Between a training set and the registration of its model a day may pass.
 SHORTEST = timedelta(days=1)
-#: The tag of a version whose training set may be gone, and when it was let go.
-RELEASED = "karat.released"
 
 
 @dataclass(frozen=True)
 class Pins:
-    """Table -> Delta version -> the model versions that need it; and the model versions that no longer count."""
+    """Pinned table versions.
+
+    Attributes:
+        tables: Table -> Delta version -> URIs of the model versions that need it.
+        released: Model versions that no longer count.
+    """
 
     tables: dict[TableName, dict[int, list[str]]]
     released: tuple[ModelVersion, ...]
@@ -30,22 +32,30 @@ class Pins:
 
 @dataclass(frozen=True)
 class RetentionResult:
-    """What was removed of each table of the catalog (or would be), and by whom the kept versions are pinned."""
+    """What retention removed, or would remove.
+
+    Attributes:
+        tables: One result per table of the catalog.
+        pins: Who pins the kept versions.
+    """
 
     tables: tuple[VacuumResult, ...]
     pins: Pins
 
 
 def is_live(version: ModelVersion, keep: timedelta, now: datetime) -> bool:
-    """A version's training set is kept where it has an alias, ever was champion, was logged by a user's own code
-    (nobody trains it again by itself), bears the tag ``karat.keep``, or is younger than ``keep``."""
-    tags = version.tags
-    kept = {f"karat.{CHAMPION}.since", "karat.user_model", "karat.keep"} & tags.keys()
+    """Return whether a version's training set is kept.
+
+    It is if the version has an alias, ever was champion, was fitted outside Karat (nobody can train it again), has the
+    tag ``karat.keep``, or is younger than ``keep``.
+    """
+    tags = version.own_tags
+    kept = tags.was_champion or tags.user_model or tags.keep is not None
     return bool(version.aliases or kept) or version.created > now - keep
 
 
 def pins_of(registry: Registry, keep: timedelta, now: datetime) -> Pins:
-    """Of all registered models, whatever their catalog."""
+    """Return what all registered models pin, whatever their catalog."""
     tables: dict[TableName, dict[int, list[str]]] = {}
     released = []
     for model in registry.models():
@@ -59,9 +69,9 @@ def pins_of(registry: Registry, keep: timedelta, now: datetime) -> Pins:
 
 
 def _pinned(registry: Registry, version: ModelVersion) -> set[tuple[TableName, int]]:
-    """Feature tables, the stored spine, and the gold and feature tables that the spine came from."""
+    """Feature tables, the stored spine, and the gold and feature tables that the spine was made from."""
     try:
-        pins: Mapping[str, Any] = registry.metadata(version)["pins"]
+        pins = registry.metadata(version).pins
     except ModelNotFound:
         return set()  # its files are gone, and with them the pins: there is nothing to be made again
     stored = pins["spine"].get("stored")
@@ -79,10 +89,20 @@ def retain(
     dry_run: bool = True,
     now: datetime | None = None,
 ) -> RetentionResult:
-    """Removes the files of the catalog's tables that neither a live model nor the last ``keep`` before ``now`` needs.
+    """Remove the files of table versions that neither a live model nor the last ``keep`` needs.
 
-    Raises WrongCall for a ``keep`` under a day, and what lake and registry raise; a version is tagged as released
-    before the first file goes.
+    A version is tagged as released before the first file goes.
+
+    Args:
+        lake: Holds the tables.
+        registry: Holds the models.
+        catalog: Only tables of this catalog.
+        keep: How long every version is kept.
+        dry_run: Only report.
+        now: End of the time to keep; now by default.
+
+    Raises:
+        WrongCall: ``keep`` is less than a day.
     """
     if keep < SHORTEST:
         raise WrongCall(
@@ -92,8 +112,8 @@ def retain(
     pins = pins_of(registry, keep, now)
     if not dry_run:
         for version in pins.released:
-            if RELEASED not in version.tags and version.name.catalog == catalog:
-                registry.tag(version, {RELEASED: now.isoformat(timespec="seconds")})
+            if version.own_tags.released is None and version.name.catalog == catalog:
+                registry.tag(version, VersionTags(released=now.isoformat(timespec="seconds")))
     if not dry_run:
         _drop_copies(lake, catalog, pins)
     tables = [
@@ -104,7 +124,7 @@ def retain(
 
 
 def _drop_copies(lake: Lake, catalog: str, pins: Pins) -> None:
-    """What was left of pinned versions after an erasure goes when nobody pins them any more."""
+    """Drops what an erasure left of pinned versions that nobody pins any more."""
     needed = {pinned_copy(table, version) for table, versions in pins.tables.items() for version in versions}
     for name in lake.tables(catalog, "models"):
         if name.table.startswith("pinned__") and name not in needed:

@@ -11,10 +11,8 @@ from typing import Any
 import polars as pl
 
 from karat.clock import utc_now
-from karat.declare import ModelSpec, Project
 from karat.errors import NoChampion
-from karat.lake import Lake
-from karat.lifecycle import valid_champion
+from karat.lifecycle import ModelContext, valid_champion
 from karat.monitoring.drift_inputs import DriftInputs, features, predictions
 from karat.monitoring.drift_table import POLARS, Check
 from karat.monitoring.drift_thresholds import Finding, judged, nothing
@@ -56,27 +54,25 @@ class Reports:
     failed: Mapping[Check, Exception]
 
 
-def watch(
-    project: Project, spec: ModelSpec, lake: Lake, registry: Registry, *, checks: Collection[Check], day: date
-) -> Reports:
+def watch(context: ModelContext, *, checks: Collection[Check], day: date) -> Reports:
     """The reports of a model's champion for ``day``; their pages are put among the artifacts of the champion's run.
 
     Where too few rows are new, its rows have no statistic and say so. A check that fails leaves the others. Raises
     NoChampion, and what reading the model and the keys of its training set raises.
     """
-    version = valid_champion(project, spec, lake, registry)
+    version = valid_champion(context)
     if version is None:
         raise NoChampion(
-            f"{project.model_name(spec.name)} has no champion that counts, so there is nothing to watch",
-            where=registry.tracking_uri,
-            remedy=f"train and promote one: karat run {project.name} --models {spec.name}",
+            f"{context.name} has no champion that counts, so there is nothing to watch",
+            where=context.registry.tracking_uri,
+            remedy=f"train and promote one: karat run {context.project.name} --models {context.spec.name}",
         )
-    champion = Champion.of(project, spec, lake, registry, version)
+    champion = Champion.of(context, version)
     found: list[DriftCheckResult] = []
     failed: dict[Check, Exception] = {}
     for check in checks:
         try:
-            found.append(_watched(champion, registry, check, day))
+            found.append(_watched(champion, context.registry, check, day))
         except Exception as error:  # also what nobody foresaw: the other checks have nothing to do with it
             failed[check] = error
     return Reports(found, failed)
@@ -107,7 +103,7 @@ def _watched(champion: Champion, registry: Registry, check: Check, day: date) ->
         "check_name": check,
         "model_version": champion.version.version,
         "run_id": champion.version.run_id,
-        "reference_version": champion.loaded.metadata["digest"],
+        "reference_version": champion.loaded.metadata.digest,
         "reference_rows": found.reference_rows,
         "current_rows": found.current_rows,
         "first_day": found.first,

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import Lookup
 from karat.errors import TrainingError
 from karat.monitoring.reference_current import Champion, Side
@@ -53,7 +54,7 @@ def _labelled(champion: Champion, side: Side) -> Side:
     """With the labels that have come; where gold has none at all, without."""
     label = str(champion.spec.target)
     try:
-        known = label_spine(champion.project, champion.spec, champion.lake).select(*champion.key, label)
+        known = label_spine(champion.context, champion.lake).select(*champion.key, label)
     except TrainingError:
         known = side.keys.clear().select(*champion.key, pl.lit(None).alias(label))
     keys = side.keys.join(known, on=champion.key, how="left", nulls_equal=True, maintain_order="left")
@@ -72,7 +73,7 @@ def _rows(champion: Champion, side: Side) -> pl.DataFrame:
 
 def _groups(champion: Champion, keys: pl.DataFrame) -> list[pl.Series]:
     """The protected columns, of the rows' own keys or of the tables that the model looks up, as they are now."""
-    project, spec, found = champion.project, champion.spec, {}
+    project, spec, found = champion.context.project, champion.spec, {}
     for column in spec.protected:
         if column in keys.columns:
             found[column] = keys[column]
@@ -82,6 +83,6 @@ def _groups(champion: Champion, keys: pl.DataFrame) -> list[pl.Series]:
         # The rows stay those of the model: without its spine named, the column's own table would be taken for it.
         alone = (Lookup(table=table, features=(column,)),)
         asked = spec.model_copy(update={"spine": spec.spine_table, "lookups": alone})
-        pinned = [pin(lookup, champion.lake, keys) for lookup in declared_lookups(project, asked)]
+        pinned = [pin(lookup, champion.lake, keys) for lookup in declared_lookups(DeclaredModel(project, asked))]
         found[column] = join_features(champion.lake, keys, pinned).values[column]
     return [found[c].cast(pl.String).alias(c) for c in spec.protected]

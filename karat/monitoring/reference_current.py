@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from karat.declare import ModelSpec, Project
+from karat.declare import ModelSpec
 from karat.errors import ColumnMissing
 from karat.inference import inputs_of
 from karat.lake import Lake
-from karat.lifecycle.candidate import SPLIT
+from karat.lifecycle import ModelContext
 from karat.monitoring.drift_history import FEWEST
 from karat.names import TableName
-from karat.registry import LoadedModel, ModelVersion, Registry
-from karat.training_sets.functions import FunctionLibrary
+from karat.registry import LoadedModel, ModelVersion
+from karat.training.split import SPLIT
 from karat.training_sets.spine import ROW_NUMBER
 
 #: Rows of either side that are looked at, at most.
@@ -30,42 +29,52 @@ _SEED = 0
 class Champion:
     """A champion and where its rows are; ``time`` is the time column of its rows, None where they have none."""
 
-    project: Project
-    spec: ModelSpec
-    lake: Lake
+    context: ModelContext
     version: ModelVersion
     loaded: LoadedModel
     learned: pl.DataFrame
 
     @classmethod
-    def of(cls, project: Project, spec: ModelSpec, lake: Lake, registry: Registry, version: ModelVersion) -> Champion:
+    def of(cls, context: ModelContext, version: ModelVersion) -> Champion:
         """With the keys of its training set, in their stored order. Raises ColumnMissing where these are not of the
         spine table that is declared by now."""
-        champion = cls(project, spec, lake, version, registry.load(version), registry.spine(version).sort(ROW_NUMBER))
+        registry, spec = context.registry, context.spec
+        champion = cls(context, version, registry.load(version), registry.spine(version).sort(ROW_NUMBER))
         for column in champion.key:
             if column not in champion.learned.columns:
                 raise ColumnMissing(
                     f"the rows that {version.uri} learned from have no column {column!r}, by which "
                     f"{spec.spine_table!r} tells its rows apart",
                     where=f"columns: {', '.join(champion.learned.columns)}",
-                    remedy=f"train the model on the rows declared now: karat run {project.name} --models {spec.name}",
+                    remedy="train the model on the rows declared now: "
+                    f"karat run {context.project.name} --models {spec.name}",
                 )
         return champion
 
     @property
+    def spec(self) -> ModelSpec:
+        """The model's declaration."""
+        return self.context.spec
+
+    @property
+    def lake(self) -> Lake:
+        """The tables that the champion reads."""
+        return self.context.lake
+
+    @property
     def time(self) -> str | None:
-        return self.project.tables[self.spec.spine_table].time
+        return self.context.spine.time
 
     @property
     def key(self) -> list[str]:
         """The columns that tell its rows apart."""
-        return list(self.project.tables[self.spec.spine_table].primary_key)
+        return list(self.context.spine.primary_key)
 
     @property
     def columns(self) -> list[str]:
         """The key, and what else of the spine's events the champion's own lookups find their rows by: a lookup declared
         since may bring a further column, and one taken away its column, too."""
-        events = {f.name for f in self.project.tables[self.spec.spine_table].stored if f.event}
+        events = {f.name for f in self.context.spine.stored if f.event}
         more = [c for c in self.learned.columns if c in events and c not in self.key and c != self.spec.target]
         return [*self.key, *more]
 
@@ -93,7 +102,7 @@ class Champion:
 
     @property
     def _spine(self) -> TableName:
-        return self.project.table_name(self.spec.spine_table)
+        return self.context.spine_name
 
     def current(self, first: date | None = None, last: date | None = None, parts: Sequence[str] = ()) -> Side:
         """The rows of these days as they stand now; all rows of a table without time: with ``parts`` those of these
@@ -113,8 +122,8 @@ class Champion:
     def _stood(self, days: tuple[date, date] | None = None) -> pl.DataFrame:
         """The keys of the spine table at the version that the training set pins."""
         name = self._spine
-        pins: dict[str, Any] = self.loaded.metadata["pins"]
-        version = self.pinned.get(name, pins["sources"].get(str(name)))
+        sources = self.loaded.metadata.pins["sources"]
+        version = self.pinned.get(name, sources.get(str(name)))
         source, stands = (name, None) if version is None else self.lake.pinned_source(name, version)
         return self.lake.scan(source, stands, days=days).select(self.columns).collect()
 
@@ -135,9 +144,10 @@ class Champion:
 
     def _side(self, rows: pl.DataFrame, versions: dict[TableName, int] | None) -> Side:
         chosen = sampled(rows)
-        library = FunctionLibrary(given=self.project.functions.values())
         keys = chosen.select(self.columns)
-        inputs, _ = inputs_of(self.lake, self.loaded, keys, missing="null", versions=versions, library=library)
+        inputs, _ = inputs_of(
+            self.lake, self.loaded, keys, missing="null", versions=versions, library=self.context.functions
+        )
         days = None if self.time is None else chosen[self.time].cast(pl.Date)
         return Side(chosen, inputs, days, rows.height)
 

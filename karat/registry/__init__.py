@@ -7,8 +7,21 @@ import os
 # MLflow reads it when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+from karat.registry.metadata import ModelMetadata
 from karat.registry.open import open_registry
 from karat.registry.records import LoadedModel, ModelStatus, ModelVersion, Servable
 from karat.registry.store import Registry
+from karat.registry.tags import DecisionStatus, DecisionTag, VersionTags
 
-__all__ = ["LoadedModel", "ModelStatus", "ModelVersion", "Registry", "Servable", "open_registry"]
+__all__ = [
+    "DecisionStatus",
+    "DecisionTag",
+    "LoadedModel",
+    "ModelMetadata",
+    "ModelStatus",
+    "ModelVersion",
+    "Registry",
+    "Servable",
+    "VersionTags",
+    "open_registry",
+]

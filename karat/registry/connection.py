@@ -1,4 +1,4 @@
-"""How MLflow is reached: through its server, or without one in the same database and folder that the server uses."""
+"""Connection to MLflow: through its server, or without one to the same database and folder that the server uses."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PROBES, PROBE_SECONDS = 3, 2.0
 _UNREACHABLE = ("API request to", "Max retries exceeded", "Connection refused", "unable to open database file")
 
 
-def answers(url: str, *, probes: int = 1) -> bool:
-    """Whether an MLflow server says at ``url`` that it is healthy."""
+def is_healthy(url: str, *, probes: int = 1) -> bool:
+    """Return whether an MLflow server at ``url`` reports that it is healthy."""
     tls = url.startswith("https")  # without it there is nothing to verify, and reading the certificates takes longest
     for probe in range(probes):
         try:
@@ -55,30 +55,45 @@ class Connection:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """Raises ServiceDown within seconds where the server does not answer."""
-        if self.remote and not answers(self.uri, probes=PROBES):
+        """MLflow's client.
+
+        Raises:
+            ServiceDown: the server does not answer within seconds.
+        """
+        if self.remote and not is_healthy(self.uri, probes=PROBES):
             raise ServiceDown(
                 "MLflow does not answer", where=self.uri, remedy="start the platform: karat up; then: karat status"
             )
         if not self.remote:
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        with translated(self.uri):
+        with karat_errors(self.uri):
             return MlflowClient(self.uri, registry_uri=self.uri)
 
     @property
     def models(self) -> Any:
-        """MLflow's client of the registry alone. ``client`` asks the server before every tag and alias whether the
-        model is a prompt; of a model's training and promotion that were a third of all requests."""
-        return self.client._get_registry_client()
+        """MLflow's client of the registry alone.
+
+        ``client`` asks the server before every tag and alias whether the model is a prompt: a third of all requests of
+        a model's training and promotion.
+        """
+        return self.client._get_registry_client()  # noqa: SLF001  # MLflow has no public way
+
+    def run_files(self, run_id: str) -> Any:
+        """Return MLflow's repository of a run's artifacts; its public client cannot delete."""
+        return self.client._tracking_client._get_artifact_repo(run_id)  # noqa: SLF001
+
+    def model_files(self, model_id: str) -> Any:
+        """Return MLflow's repository of a logged model's files; its public client cannot download some of them."""
+        return self.client._tracking_client._get_artifact_repo(model_id, resource="logged_model")  # noqa: SLF001
 
     @property
     def empty(self) -> bool:
-        """Without a server and before the first version: reading makes no database."""
+        """Whether there is neither a server nor a database yet; reading then makes no database."""
         return not self.remote and not Path(self.uri.removeprefix("sqlite:///")).exists()
 
     def experiment(self, name: str) -> str:
-        """The id of the experiment, made at first use."""
-        with translated(self.uri):
+        """Return the id of the experiment, which is made at first use."""
+        with karat_errors(self.uri):
             found = self.client.get_experiment_by_name(name)
             if found is not None and found.lifecycle_stage == "active":
                 return str(found.experiment_id)
@@ -98,7 +113,7 @@ class Connection:
                 return str(made.experiment_id)
 
     def local(self, location: str) -> Path | None:
-        """The folder on this machine that an artifact location means, if it is one: also the server's own scheme."""
+        """Return the folder on this machine that an artifact location means; None if it is elsewhere."""
         parsed = urlparse(location)
         if parsed.scheme in ("", "file"):
             return Path(parsed.path)
@@ -108,8 +123,8 @@ class Connection:
 
 
 @contextmanager
-def translated(where: str) -> Iterator[None]:
-    """MLflow's exceptions that mean "not there" or "disk full" as Karat's own; it asks as ``_CALM`` says."""
+def karat_errors(where: str) -> Iterator[None]:
+    """Raise MLflow's exceptions for "unreachable" and "disk full" as Karat's own."""
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     try:

@@ -1,4 +1,4 @@
-"""What is logged of one version, and the order in which it is: what readers go by comes last."""
+"""What the registry logs of one version, in the order run, model, version; the version is the commit point."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from mlflow.models import ModelSignature
 from karat.names import ModelName
 from karat.registry.connection import Connection
 from karat.registry.folder import write_folder
+from karat.registry.metadata import ModelMetadata
 from karat.registry.records import Servable
+from karat.registry.tags import KILLED, PROJECT, VersionTags
 
 #: MLflow's limits on the text of a parameter and of a version's tag.
 PARAMETER_LIMIT, TAG_LIMIT = 6000, 5000
@@ -36,10 +38,26 @@ CARD = "model_card.md"
 class VersionEntry:
     """A version to be registered.
 
-    ``metrics`` and ``baseline`` are of the test rows, ``train_metrics`` of the others; ``judged`` are the figures of a
-    Judgement, under their own names; ``draw`` writes plots into a folder; ``curve`` holds losses per round.
-    ``metadata`` becomes ``karat.json``, ``card`` the run's ``model_card.md``; ``tags`` those of run, logged model and
-    version.
+    Attributes:
+        name: Registered name.
+        experiment: MLflow experiment.
+        model: The fitted model.
+        signature: MLflow's signature.
+        example: Some rows of inputs.
+        spine: Keys, label and split of the training set.
+        metadata: Content of ``karat.json``.
+        own_tags: Karat's tags of run, logged model and version.
+        tags: The user's tags of the same three.
+        artifact: Name of the logged model.
+        description: The version's description in MLflow.
+        card: The run's ``model_card.md``.
+        parameters: Logged parameters.
+        metrics: Metrics on the test rows.
+        baseline: Metrics of the baseline on the same rows, logged as ``baseline_NAME``.
+        train_metrics: Metrics on the training rows, logged as ``train_NAME``.
+        judged: Metrics of the gain report, under their own names.
+        curve: Part -> loss per round.
+        draw: Writes plots into a folder.
     """
 
     name: ModelName
@@ -48,8 +66,9 @@ class VersionEntry:
     signature: ModelSignature = field(repr=False)
     example: pd.DataFrame = field(repr=False)
     spine: pl.DataFrame = field(repr=False)
-    metadata: dict[str, Any] = field(repr=False)
-    tags: Mapping[str, str]
+    metadata: ModelMetadata = field(repr=False)
+    own_tags: VersionTags
+    tags: Mapping[str, str] = field(default_factory=dict)
     artifact: str = "model"
     description: str = ""
     card: str = ""
@@ -61,11 +80,23 @@ class VersionEntry:
     curve: Mapping[str, list[float]] = field(default_factory=dict)
     draw: Callable[[Path], list[Path]] | None = None
 
+    @property
+    def all_tags(self) -> dict[str, str]:
+        """The user's tags and Karat's own, which win."""
+        return {**self.tags, **self.own_tags.to_mlflow()}
+
 
 def write_entry(connection: Connection, entry: VersionEntry) -> int:
-    """Run -> logged model -> version, in that order, so that whatever a kill leaves behind is no version.
+    """Write run, logged model and version, in that order: whatever a kill leaves behind is no version.
 
-    Returns the version's number. A run of the same model that a killed process left open is closed as killed.
+    A run of the same model that a killed process left open is closed as killed.
+
+    Args:
+        connection: The MLflow.
+        entry: The version.
+
+    Returns:
+        The version's number.
     """
     client = connection.client
     experiment = connection.experiment(entry.experiment)
@@ -73,7 +104,7 @@ def write_entry(connection: Connection, entry: VersionEntry) -> int:
     run = client.create_run(
         experiment,
         run_name=f"{entry.name.name} {time.strftime('%Y-%m-%d %H:%M', time.gmtime())}",
-        tags={**entry.tags, "karat.process": _process()},
+        tags={**entry.all_tags, **VersionTags(process=_process()).to_mlflow()},
     )
     run_id = run.info.run_id
     try:
@@ -96,13 +127,13 @@ def _logged_model(connection: Connection, experiment: str, run_id: str, entry: V
         experiment,
         name=entry.artifact,
         source_run_id=run_id,
-        tags=dict(entry.tags),
+        tags=entry.all_tags,
         params={k: str(v)[:PARAMETER_LIMIT] for k, v in entry.parameters.items()},
-        model_type=entry.metadata.get("kind"),
+        model_type=entry.metadata.kind,
     )
     work = Path(tempfile.mkdtemp(prefix="karat-log-"))
     try:
-        metadata = {**entry.metadata, "run_id": run_id, "model_id": logged.model_id}
+        metadata = replace(entry.metadata, run_id=run_id, model_id=logged.model_id)
         write_folder(
             work / "model",
             model=entry.model,
@@ -158,11 +189,11 @@ def _files(connection: Connection, run: Run, entry: VersionEntry) -> None:
 
 
 def _datasets(entry: VersionEntry) -> list[DatasetInput]:
-    """The training set as MLflow's dataset input, and every table it was looked up from."""
-    pins = entry.metadata["pins"]
+    """The training set and every table that it looked up, as MLflow's dataset inputs."""
+    pins = entry.metadata.pins
     spine = Dataset(
         name=f"{entry.name.name} training set",
-        digest=entry.metadata["digest"][:36],
+        digest=entry.metadata.digest[:36],
         source_type="local",
         source=json.dumps({"spine": pins["spine"]["digest"], "rows": pins["spine"]["rows"]}),
         schema=json.dumps({"columns": pins["spine"]["schema"]})[:65000],
@@ -185,18 +216,18 @@ def _datasets(entry: VersionEntry) -> list[DatasetInput]:
 def _register(connection: Connection, run_id: str, model_id: str, entry: VersionEntry) -> int:
     client, name = connection.client, str(entry.name)
     try:
-        client.create_registered_model(name, tags={"karat.project": entry.tags.get("karat.project", "")})
+        client.create_registered_model(name, tags={PROJECT: entry.own_tags.project or ""})
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     # A server looks a models:/ID up for itself; without one MLflow would look in its global store, so the place.
     source = f"models:/{model_id}" if connection.remote else client.get_logged_model(model_id).artifact_location
-    tags = {k: str(v)[:TAG_LIMIT] for k, v in entry.tags.items()}
+    tags = {k: str(v)[:TAG_LIMIT] for k, v in entry.all_tags.items()}
     made = client.create_model_version(
         name,
         source=source,
         run_id=run_id,
-        tags={**tags, "karat.model_id": model_id},
+        tags={**tags, **VersionTags(model_id=model_id).to_mlflow()},
         description=entry.description or None,
         model_id=model_id,
     )
@@ -204,7 +235,7 @@ def _register(connection: Connection, run_id: str, model_id: str, entry: Version
 
 
 def close_orphans(connection: Connection, experiment: str) -> None:
-    """What processes that were killed on this machine left half done: their runs end, their loose models go."""
+    """Close the runs that killed processes of this machine left open, and delete their unregistered models."""
     for run in connection.client.search_runs([experiment], filter_string="attributes.status = 'RUNNING'"):
         if is_orphan(run):
             _close(connection, experiment, run.info.run_id)
@@ -217,13 +248,13 @@ def _close(connection: Connection, experiment: str, run_id: str) -> None:
         return
     for logged in client.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'"):
         client.delete_logged_model(logged.model_id)
-    client.set_tag(run_id, "karat.killed", "its process is gone")
+    client.set_tag(run_id, KILLED, "its process is gone")
     client.set_terminated(run_id, "KILLED")
 
 
 def is_orphan(run: Run) -> bool:
-    """Whether a process of this machine began the run and is gone."""
-    host, _, process = run.data.tags.get("karat.process", "").partition("/")
+    """Return whether a process of this machine began the run and is gone."""
+    host, _, process = (VersionTags.from_mlflow(run.data.tags).process or "").partition("/")
     pid, _, began = process.partition("/")
     return host == socket.gethostname() and pid.isdigit() and not _alive(int(pid), began)
 
@@ -233,7 +264,7 @@ def _process() -> str:
 
 
 def _alive(pid: int, began: str) -> bool:
-    """The same process, not another that was given its number since."""
+    """Whether the same process runs, not another with its number."""
     try:
         return f"{psutil.Process(pid).create_time():.0f}" == began
     except psutil.Error:

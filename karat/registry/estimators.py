@@ -1,4 +1,4 @@
-"""A user's own fitted estimator (scikit-learn or XGBoost) behind the face of a model; saved without pickle."""
+"""A user's fitted estimator (scikit-learn or XGBoost) behind the interface of a model, saved without pickle."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FILE, _DESCRIBED = {"sklearn": "estimator.skops", "xgboost": "estimator.ubj"}, 
 
 
 class Estimator:
-    """A fitted estimator and the features that it reads, in order; answers like ``kinds.Model``."""
+    """A fitted estimator and the features that it reads, in order; it answers like ``kinds.Model``."""
 
     threshold: float
 
@@ -72,14 +72,25 @@ class Estimator:
 
     @property
     def feature_names(self) -> list[str]:
+        """The inputs, in order."""
         return self.encoder.names
 
     @property
     def feature_types(self) -> dict[str, str]:
+        """Input -> declared type."""
         return {c.name: c.dtype for c in self.encoder.columns}
 
     def predict(self, frame: pl.DataFrame) -> np.ndarray:
-        """As ``kinds.Model.predict``: values, probability of the second class, (n, k) probabilities, or scores."""
+        """Predict as ``kinds.Model.predict`` does.
+
+        Args:
+            frame: Rows with the inputs, ``(rows, features)``.
+
+        Returns:
+            Values ``(rows,)``, probabilities of the second class ``(rows,)``, of all classes ``(rows, classes)``, or
+                anomaly
+            scores ``(rows,)``.
+        """
         X = self._inputs(frame)
         if self.flavor == "xgboost" and type(self.estimator).__name__ == "Booster":
             return np.asarray(self.estimator.inplace_predict(X), dtype=np.float64)
@@ -98,7 +109,7 @@ class Estimator:
         return chances[:, 1] if self.task == "binary" else chances
 
     def _inputs(self, frame: pl.DataFrame) -> Any:
-        """pandas where the estimator knows names or there is text in it, else a float64 matrix."""
+        """Pandas if the estimator knows names or reads text, else a float64 matrix."""
         self.encoder.encode(frame.head(0))  # raises SignatureError for a column that is missing or of another type
         columns = [pl.col(c.name).cast(pl.String if c.dtype == "string" else pl.Float64) for c in self.encoder.columns]
         chosen = frame.select(columns)
@@ -107,7 +118,14 @@ class Estimator:
         return chosen.fill_null(float("nan")).to_numpy()
 
     def predict_row(self, values: Sequence[Any]) -> np.ndarray:
-        """What ``predict`` gives for a frame of this one row; plain values in the order of ``feature_names``."""
+        """Predict a single row.
+
+        Args:
+            values: Plain values in the order of ``feature_names``.
+
+        Returns:
+            What ``predict`` gives for a frame of this row.
+        """
         types: dict[str, Any] = {
             "string": pl.String,
             "bool": pl.Boolean,
@@ -121,14 +139,20 @@ class Estimator:
         return self.predict(pl.DataFrame(row))
 
     def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the output columns of a prediction."""
         return Model.outputs(self, prediction)  # type: ignore[arg-type]  # reads task, classes and threshold alone
 
     def importance(self) -> dict[str, float] | None:
+        """Return feature -> importance, as the estimator measured it; None if it has none."""
         shares = getattr(self.estimator, "feature_importances_", None)
         return None if shares is None else dict(zip(self.feature_names, map(float, shares), strict=True))
 
     def save(self, folder: Path) -> None:
-        """Raises UntrustedModel where the estimator holds types that a load would refuse."""
+        """Write the estimator's files.
+
+        Raises:
+            UntrustedModel: the estimator holds types that a load would refuse.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _FILE[self.flavor]
         if self.flavor == "xgboost":
@@ -149,7 +173,11 @@ class Estimator:
 
     @classmethod
     def load(cls, folder: Path) -> Estimator:
-        """Runs no foreign code. Raises UntrustedModel."""
+        """Read an estimator's files, without running foreign code.
+
+        Raises:
+            UntrustedModel: the files hold types that are not on the trusted list.
+        """
         described = json.loads((folder / _DESCRIBED).read_text())
         path = folder / _FILE[described["flavor"]]
         encoder = Encoder.from_json(described["columns"])

@@ -1,4 +1,4 @@
-"""A model's folder: the estimator's own files, ``karat.json`` and ``spine.parquet``; inside of MLflow's layout."""
+"""A model's folder: the estimator's own files, ``karat.json`` and ``spine.parquet``, inside MLflow's layout."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import mlflow.pyfunc
 import pandas as pd
@@ -18,6 +18,7 @@ from mlflow.models import ModelSignature
 from karat.errors import UntrustedModel
 from karat.kinds import Model
 from karat.registry.estimators import Estimator
+from karat.registry.metadata import ModelMetadata
 from karat.registry.records import Servable
 
 #: Where a model's own files lie inside of the folder that MLflow keeps.
@@ -32,18 +33,18 @@ def write_folder(
     folder: Path,
     *,
     model: Servable,
-    metadata: dict[str, Any],
+    metadata: ModelMetadata,
     spine: pl.DataFrame,
     example: pd.DataFrame,
     signature: ModelSignature,
 ) -> None:
-    """Writes everything of a version into ``folder`` (made here); MLflow loads it once to check the example."""
+    """Write all files of a version into a new folder; MLflow loads the model once to check the example."""
     own = folder.parent / "karat"
     own.mkdir(parents=True)
     model.save(own)
     spine.write_parquet(own / SPINE)
-    described = {**metadata, "format": "estimator" if isinstance(model, Estimator) else "kind"}
-    (own / METADATA).write_text(json.dumps(described, indent=1, default=str))
+    described = replace(metadata, format="estimator" if isinstance(model, Estimator) else "kind")
+    (own / METADATA).write_text(json.dumps(described.to_json(), indent=1, default=str))
     mlflow.pyfunc.save_model(
         folder,
         loader_module="karat.registry.loader",
@@ -51,7 +52,7 @@ def write_folder(
         signature=signature,
         input_example=example,
         pip_requirements=list(_requirements()),
-        metadata={"karat": {"task": model.task, "kind": metadata.get("kind"), "features": model.feature_names}},
+        metadata={"karat": {"task": model.task, "kind": metadata.kind, "features": model.feature_names}},
     )
 
 
@@ -62,11 +63,15 @@ def _requirements() -> Iterator[str]:
             yield f"{name}=={version(name)}"
 
 
-def read_folder(own: Path) -> tuple[Servable, dict[str, Any]]:
-    """The model and its ``karat.json``. Raises UntrustedModel where the folder is not one of Karat's."""
+def read_folder(own: Path) -> tuple[Servable, ModelMetadata]:
+    """Return the model and its metadata.
+
+    Raises:
+        UntrustedModel: the folder is not one of Karat's.
+    """
     try:
-        metadata = json.loads((own / METADATA).read_text())
-        form = _FORMATS[metadata["format"]]
+        metadata = ModelMetadata.from_json(json.loads((own / METADATA).read_text()))
+        form = _FORMATS[metadata.format or ""]
     except (OSError, ValueError, KeyError) as error:
         raise UntrustedModel(
             f"this is no model of Karat's: {error!r}",

@@ -1,4 +1,4 @@
-"""What MLflow calls to load a Karat model as a pyfunc (``loader_module``): any MLflow client with karat installed."""
+"""Loader module that MLflow calls to load a Karat model as a pyfunc, in any MLflow client with karat installed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class PyFunc:
         self.model = model
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Predict as MLflow's pyfunc does: inputs by name, ``(rows, features)``, to output columns."""
         prediction = self.model.predict(pl.from_pandas(model_input))
         return pd.DataFrame(self.model.outputs(prediction), index=model_input.index)
 

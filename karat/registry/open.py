@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from karat.errors import ServiceDown
-from karat.registry.connection import answers
+from karat.registry.connection import is_healthy
 from karat.registry.store import Registry
 from karat.settings import Settings
 
@@ -14,7 +14,7 @@ def open_registry(settings: Settings) -> Registry:
     Both ways see the same runs, versions and aliases: what is registered without the server is there when it starts.
     Raises ServiceDown where the server is on another machine and does not answer.
     """
-    if answers(settings.mlflow_url):
+    if is_healthy(settings.mlflow_url):
         return Registry(settings.mlflow_url)
     if not settings.loopback:
         raise ServiceDown(

@@ -1,10 +1,11 @@
-"""What the registry gives back: versions, loaded models, decisions."""
+"""Records that the registry returns: versions, their status, loaded models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,32 +13,60 @@ import numpy as np
 import polars as pl
 
 from karat.names import ModelName
+from karat.registry.metadata import ModelMetadata
+from karat.registry.tags import VersionTags
 from karat.training_sets.functions import PinnedFunction
 from karat.training_sets.lookups import PinnedLookup
 
 
 class Servable(Protocol):
-    """What a registered model can do; ``kinds.Model`` and ``estimators.Estimator`` do."""
+    """What a registered model can do; ``kinds.Model`` and ``estimators.Estimator`` do it."""
 
     task: str
     threshold: float
     classes: list[Any]
 
     @property
-    def feature_names(self) -> list[str]: ...
+    def feature_names(self) -> list[str]:
+        """The inputs, in order."""
+
     @property
-    def feature_types(self) -> dict[str, str]: ...
-    def predict(self, frame: pl.DataFrame) -> np.ndarray: ...
-    def predict_row(self, values: Sequence[Any]) -> np.ndarray: ...
-    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]: ...
-    def importance(self) -> dict[str, float] | None: ...
-    def save(self, folder: Path) -> None: ...
+    def feature_types(self) -> dict[str, str]:
+        """Input -> declared type."""
+
+    def predict(self, frame: pl.DataFrame) -> np.ndarray:
+        """Predict rows: ``(rows, features)`` -> ``(rows,)`` or ``(rows, parts)``."""
+
+    def predict_row(self, values: Sequence[Any]) -> np.ndarray:
+        """Predict one row, given as plain values in the order of ``feature_names``."""
+
+    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the output columns of a prediction."""
+
+    def importance(self) -> dict[str, float] | None:
+        """Return feature -> importance; None if unknown."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files into a folder."""
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version. ``metrics`` and ``baseline`` are of the test split; ``judged`` says how sure the gain is
-    and how far the truth is away (``Judgement.as_metrics``); ``tags`` say the rest. ``experiment_id`` is its run's."""
+    """A registered version.
+
+    Attributes:
+        name: Registered name.
+        version: Number.
+        run_id: MLflow run.
+        model_id: MLflow logged model.
+        aliases: Its aliases, such as champion.
+        created: When it was registered.
+        tags: All tags; ``own_tags`` are Karat's.
+        metrics: Metrics on the test rows.
+        baseline: Metrics of the baseline on the same rows.
+        judged: Metrics of the gain report (``GainReport.as_metrics``).
+        experiment_id: MLflow experiment of the run.
+    """
 
     name: ModelName
     version: int
@@ -53,17 +82,18 @@ class ModelVersion:
 
     @property
     def uri(self) -> str:
+        """MLflow's address of the version."""
         return f"models:/{self.name}/{self.version}"
 
-    @property
-    def origin(self) -> str:
-        """ "sample" where any gold table behind it was sample data, else "ingest" or ""."""
-        return self.tags.get("karat.origin", "")
+    @cached_property
+    def own_tags(self) -> VersionTags:
+        """Karat's own tags among ``tags``."""
+        return VersionTags.from_mlflow(self.tags)
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """Where a registered model stands; None where there is no such version."""
+    """The champion, challenger and newest version of a registered model; None if there is no such version."""
 
     model: ModelName
     champion: ModelVersion | None
@@ -73,38 +103,40 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A version, ready to predict. ``metadata`` is the content of its ``karat.json``."""
+    """A version that is ready to predict."""
 
     name: ModelName
     version: int
     run_id: str
     model: Servable
-    metadata: dict[str, Any] = field(repr=False)
+    metadata: ModelMetadata = field(repr=False)
 
     @property
     def features(self) -> list[str]:
         """The inputs in their frozen order."""
-        return list(self.metadata["features"])
+        return list(self.metadata.features)
 
     @property
     def lookups(self) -> tuple[PinnedLookup, ...]:
-        return tuple(PinnedLookup.from_json(record) for record in self.metadata["lookups"])
+        """The lookups that bring the inputs."""
+        return self.metadata.lookups
 
     @property
     def functions(self) -> tuple[PinnedFunction, ...]:
-        """The feature functions by name and source hash; their code is found by a FunctionLibrary."""
-        return tuple(PinnedFunction.from_json(record) for record in self.metadata.get("functions", []))
+        """The feature functions by name and source hash; a FunctionLibrary finds their code."""
+        return self.metadata.functions
 
     @property
     def risk_levels(self) -> dict[str, float]:
-        """Level -> the least prediction that belongs to it, rising, as this version was declared; empty without."""
-        return dict(self.metadata.get("declaration", {}).get("risk_levels", {}))
+        """Risk level -> its least prediction, rising, as declared for this version; empty without."""
+        return self.metadata.risk_levels
 
     @property
     def explains(self) -> bool:
-        """Whether an answer says which features made it, where a request does not decline."""
-        return bool(self.metadata.get("declaration", {}).get("explain", True))
+        """Whether an answer names the features that made it, unless the request declines."""
+        return self.metadata.explains
 
     @property
     def uri(self) -> str:
+        """MLflow's address of the version."""
         return f"models:/{self.name}/{self.version}"

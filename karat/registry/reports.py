@@ -1,4 +1,4 @@
-"""Pages that are written about a version after it was registered, among the artifacts of its run."""
+"""Pages about a version that are written after it was registered, among the artifacts of its run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from pathlib import Path, PurePosixPath
 from karat.registry.connection import Connection
 
 
-def attach(connection: Connection, run_id: str, path: str, text: str, keep: int | None = None) -> None:
-    """Puts a text file at ``path`` (FOLDER/DAY-NAME), or in the place of the one that is there; of those with the same
-    NAME the ``keep`` of the newest days stay."""
+def attach_page(connection: Connection, run_id: str, path: str, text: str, keep: int | None = None) -> None:
+    """Put a text file at ``path`` among a run's artifacts, replacing the one that is there.
+
+    Args:
+        connection: The MLflow.
+        run_id: The run.
+        path: FOLDER/DAY-NAME.
+        text: Content.
+        keep: Number of files with the same NAME that stay, the newest days; all by default.
+    """
     folder, name = str(PurePosixPath(path).parent), PurePosixPath(path).name
     local = connection.local(connection.client.get_run(run_id).info.artifact_uri)
     with tempfile.TemporaryDirectory(prefix="karat-page-") as work:
@@ -26,13 +33,13 @@ def attach(connection: Connection, run_id: str, path: str, text: str, keep: int 
             (local / folder / f".{name}").replace(local / path)
     for old in _older(connection, run_id, path, keep) if keep else ():
         if local is None:
-            connection.client._tracking_client._get_artifact_repo(run_id).delete_artifacts(old)
+            connection.run_files(run_id).delete_artifacts(old)
         else:
             (local / old).unlink(missing_ok=True)
 
 
 def _older(connection: Connection, run_id: str, path: str, keep: int) -> Iterator[str]:
-    """The files beside ``path`` whose names are alike but for the day, without the newest."""
+    """The files beside ``path`` with the same name but another day, without the newest."""
     folder, ending = str(PurePosixPath(path).parent), _undated(path)
     local = connection.local(connection.client.get_run(run_id).info.artifact_uri)
     if local is not None:

@@ -1,4 +1,4 @@
-"""Signatures with both sides; numbers are float64, so that a whole number never refuses a fraction later."""
+"""Signatures with inputs and outputs; numbers are float64, so that a whole number never refuses a fraction later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ _INPUT = {"string": DataType.string, "date": DataType.datetime, "timestamp": Dat
 
 
 def sign(feature_types: Mapping[str, str], outputs: Mapping[str, np.ndarray]) -> ModelSignature:
-    """Inputs from the features' declared types, outputs from what the model gave for its input example."""
+    """Return a signature: inputs from the features' types, outputs from a prediction.
+
+    Args:
+        feature_types: Input -> declared type.
+        outputs: Output column -> values for the input example.
+    """
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(_input(dtype), name, required=False) for name, dtype in feature_types.items()
     ]
@@ -26,7 +31,7 @@ def sign(feature_types: Mapping[str, str], outputs: Mapping[str, np.ndarray]) ->
 
 
 def _input(dtype: str) -> DataType | Array:
-    """A sequence, such as float64[24], is a list of numbers."""
+    """MLflow's type of an input; a sequence, such as float64[24], is a list of numbers."""
     return Array(DataType.double) if dtype.endswith("]") else _INPUT.get(dtype, DataType.double)
 
 
@@ -39,7 +44,11 @@ def _output(values: np.ndarray) -> DataType:
 
 
 def check_given(signature: ModelSignature, features: Sequence[str]) -> None:
-    """A user's own signature must have both sides, and as inputs the training set's features. Raises SignatureError."""
+    """Check a user's own signature.
+
+    Raises:
+        SignatureError: a side is missing, or the inputs are not the training set's features.
+    """
     if not isinstance(signature, ModelSignature):
         raise SignatureError(
             f"the signature is a {type(signature).__name__}",

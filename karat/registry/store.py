@@ -20,11 +20,13 @@ from mlflow.exceptions import MlflowException
 from karat.clock import utc_now
 from karat.errors import ModelNotFound, NoChampion, did_you_mean
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
-from karat.registry.connection import Connection, translated
+from karat.registry.connection import Connection, karat_errors
 from karat.registry.entry import CARD, TAG_LIMIT, VersionEntry, is_orphan, write_entry
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
+from karat.registry.metadata import ModelMetadata
 from karat.registry.records import LoadedModel, ModelStatus, ModelVersion
-from karat.registry.reports import attach
+from karat.registry.reports import attach_page
+from karat.registry.tags import AliasTags, VersionTags
 from karat.training.gain_report import is_gain_metric
 
 _PAGE = 500
@@ -34,9 +36,11 @@ _OURS = re.compile(r"^\w+\.models\.\w+$")
 class Registry:
     """All registered models of one MLflow.
 
-    ``tracking_uri`` is a server's address or ``sqlite:///FILE``; with the latter, ``artifacts`` is the folder of the
-    models' files (beside the database by default). Every call raises ServiceDown or StoreUnreachable where MLflow
-    can't be reached.
+    Every call raises ServiceDown or StoreUnreachable if MLflow cannot be reached.
+
+    Args:
+        tracking_uri: A server's address, or ``sqlite:///FILE``.
+        artifacts: With SQLite, the folder of the models' files; by default beside the database.
     """
 
     def __init__(self, tracking_uri: str, artifacts: Path | None = None) -> None:
@@ -51,76 +55,95 @@ class Registry:
     # ---- writing
 
     def log(self, entry: VersionEntry) -> ModelVersion:
-        """Run, logged model and registered version; the version appears last, when everything else stands."""
-        with translated(self.tracking_uri):
+        """Write run, logged model and version; the version comes last, when everything else stands."""
+        with karat_errors(self.tracking_uri):
             return self.version(entry.name, write_entry(self.connection, entry))
 
     def settle(self, version: ModelVersion) -> None:
-        """Ends the run of a version whose process was killed after it had registered it."""
-        with translated(self.tracking_uri):
+        """Close the run of a version whose process was killed after it had registered the version."""
+        with karat_errors(self.tracking_uri):
             run = self.client.get_run(version.run_id)
             if run.info.status == "RUNNING" and is_orphan(run):
                 self.client.set_terminated(version.run_id, "FINISHED")
 
     def set_alias(self, version: ModelVersion, alias: str, reason: str) -> ModelVersion:
-        """Points ``alias`` to the version (taking it from another), and keeps the reason as a tag. Returns the version
-        as it stands then."""
-        with translated(self.tracking_uri):
-            tagged = self.tag(version, {f"karat.{alias}.reason": reason, f"karat.{alias}.since": _now()})
+        """Point ``alias`` to the version, taking it from another, and keep the reason as a tag.
+
+        Returns:
+            The version as it stands then.
+        """
+        with karat_errors(self.tracking_uri):
+            tagged = self.tag(version, VersionTags(aliases={alias: AliasTags(reason=reason, since=_now())}))
             self.connection.models.set_registered_model_alias(str(version.name), alias, str(version.version))
         return replace(tagged, aliases=tuple(sorted({*version.aliases, alias})))
 
     def clear_alias(self, model: ModelName, alias: str, reason: str, *, of: int | None = None) -> None:
-        """Takes the alias away; the version that had it keeps the reason. Nothing happens where nobody has it, or
-        another version than ``of``."""
-        with translated(self.tracking_uri):
+        """Remove the alias; the version that had it keeps the reason as a tag.
+
+        Nothing happens if no version has the alias, or another version than ``of``.
+        """
+        with karat_errors(self.tracking_uri):
             held = self._holder(model, alias)
             if held is None or of not in (None, int(held.version)):
                 return
-            self._tag(model, int(held.version), {f"karat.{alias}.ended": reason, f"karat.{alias}.until": _now()})
+            ended = VersionTags(aliases={alias: AliasTags(ended=reason, until=_now())})
+            self._tag(model, int(held.version), ended)
             self.connection.models.delete_registered_model_alias(str(model), alias)
 
-    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> ModelVersion:
-        """Returns the version as it stands then."""
-        with translated(self.tracking_uri):
+    def tag(self, version: ModelVersion, tags: VersionTags) -> ModelVersion:
+        """Set Karat's tags; return the version as it stands then."""
+        with karat_errors(self.tracking_uri):
             return replace(version, tags=version.tags | self._tag(version.name, version.version, tags))
 
-    def _tag(self, model: ModelName, number: int, tags: Mapping[str, str]) -> dict[str, str]:
-        """The tags as they are kept."""
-        kept = {key: str(value)[:TAG_LIMIT] for key, value in tags.items()}
+    def _tag(self, model: ModelName, number: int, tags: VersionTags) -> dict[str, str]:
+        """The tags as MLflow keeps them."""
+        kept = {key: str(value)[:TAG_LIMIT] for key, value in tags.to_mlflow().items()}
         for key, value in kept.items():
             self.connection.models.set_model_version_tag(str(model), str(number), key, value)
         return kept
 
     def attach(self, version: ModelVersion, path: str, text: str, *, keep: int | None = None) -> str:
-        """Puts a text file among the artifacts of the run that made the version (``monitoring/2026-11-21-drift.html``),
-        in the place of one that is there; of such files of other days the newest stay, ``keep`` in all. Gives
-        ``path``."""
-        with translated(self.tracking_uri):
-            attach(self.connection, version.run_id, path, text, keep)
+        """Put a text file among the artifacts of the run that made the version.
+
+        Args:
+            version: The version.
+            path: FOLDER/DAY-NAME, such as ``monitoring/2026-11-21-drift.html``; a file that is there is replaced.
+            text: Content.
+            keep: Number of such files that stay, the newest days; all by default.
+
+        Returns:
+            ``path``.
+        """
+        with karat_errors(self.tracking_uri):
+            attach_page(self.connection, version.run_id, path, text, keep)
         return path
 
     def delete(self, version: ModelVersion) -> None:
-        with translated(self.tracking_uri):
+        """Delete the version."""
+        with karat_errors(self.tracking_uri):
             self.client.delete_model_version(str(version.name), str(version.version))
 
     # ---- finding
 
     def models(self, catalog: str | None = None) -> list[ModelName]:
-        """Every registered model (of a catalog), sorted."""
+        """Return every registered model (of a catalog), sorted."""
         found = [ModelName.parse(m.name) for m in self._registered()]
         return sorted(m for m in found if catalog in (None, m.catalog))
 
     def versions(self, model: ModelName) -> list[ModelVersion]:
-        """All versions, the newest first; [] for a model that is not registered."""
-        with translated(self.tracking_uri):
+        """Return all versions, the newest first; empty for a model that is not registered."""
+        with karat_errors(self.tracking_uri):
             found = self._search(model)
             aliases = self._aliases(model) if found else {}
             return [self._record(v, aliases.get(int(v.version), ())) for v in found]
 
     def version(self, model: ModelName, number: int) -> ModelVersion:
-        """Raises ModelNotFound with what there is."""
-        with translated(self.tracking_uri):
+        """Return one version.
+
+        Raises:
+            ModelNotFound: names the versions that exist.
+        """
+        with karat_errors(self.tracking_uri):
             if self.connection.empty:
                 raise self._not_found(model, f"version {number}")
             try:
@@ -132,34 +155,43 @@ class Registry:
             return self._record(found, found.aliases)
 
     def by_alias(self, model: ModelName, alias: str) -> ModelVersion | None:
-        with translated(self.tracking_uri):
+        """Return the version with the alias; None without."""
+        with karat_errors(self.tracking_uri):
             found = self._holder(model, alias)
             return None if found is None else self._record(found, found.aliases)
 
     def champion(self, model: ModelName) -> ModelVersion | None:
+        """Return the champion; None without."""
         return self.by_alias(model, CHAMPION)
 
     def challenger(self, model: ModelName) -> ModelVersion | None:
+        """Return the challenger; None without."""
         return self.by_alias(model, CHALLENGER)
 
     def archived(self, model: ModelName) -> ModelVersion | None:
-        """The one that was champion last."""
+        """Return the last champion before the current one; None without."""
         return self.by_alias(model, ARCHIVED)
 
     def find(self, model: ModelName, definition: str, digest: str) -> ModelVersion | None:
-        """The newest version that was made of this definition and these data, if there is one."""
-        with translated(self.tracking_uri):
+        """Return the newest version of this definition and these data; None without."""
+        with karat_errors(self.tracking_uri):
             same = self._made_of(model, (definition, digest))
             return self._record(same[0], self._aliases(model).get(int(same[0].version), ())) if same else None
 
     def twin(self, version: ModelVersion) -> ModelVersion | None:
-        """The first version that was made of the same definition and data, where that is an earlier one."""
-        with translated(self.tracking_uri):
+        """Return the first version of the same definition and data if that is an earlier one, else None."""
+        with karat_errors(self.tracking_uri):
             first = self._made_of(version.name, _made_of(version.tags))[-1]
             return None if int(first.version) == version.version else self.version(version.name, int(first.version))
 
     def resolve(self, ref: ModelRef | str, *, catalog: str | None = None) -> ModelVersion:
-        """Raises ModelNotFound, NoChampion, and WrongCall for a reference that can't be read."""
+        """Return the version that a reference names: a number, an alias or ``latest``; the champion by default.
+
+        Raises:
+            ModelNotFound: no such model or version.
+            NoChampion: no version has the alias.
+            WrongCall: the reference cannot be read.
+        """
         ref = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref, catalog=catalog)
         if ref.version is not None:
             return self.version(ref.model, ref.version)
@@ -178,16 +210,16 @@ class Registry:
             remedy=f"name a version, as in models:/{ref.model}/{versions[0].version}, or train and promote one",
         )
 
-    def standing(self, catalog: str | None = None) -> list[ModelStatus]:
-        """Every registered model (of a catalog) with its champion, its challenger and its newest version."""
-        with translated(self.tracking_uri):
+    def statuses(self, catalog: str | None = None) -> list[ModelStatus]:
+        """Return every registered model (of a catalog) with its champion, challenger and newest version."""
+        with karat_errors(self.tracking_uri):
             named = [(ModelName.parse(m.name), m) for m in self._registered()]
             return sorted(
-                (self._standing(name, model) for name, model in named if catalog in (None, name.catalog)),
+                (self._status(name, model) for name, model in named if catalog in (None, name.catalog)),
                 key=lambda s: s.model,
             )
 
-    def _standing(self, name: ModelName, model: Any) -> ModelStatus:
+    def _status(self, name: ModelName, model: Any) -> ModelStatus:
         aliases = {alias: int(number) for alias, number in model.aliases.items()}
         newest = max((int(v.version) for v in model.latest_versions), default=None)
         numbers = (aliases.get(CHAMPION), aliases.get(CHALLENGER), newest)
@@ -198,27 +230,34 @@ class Registry:
     # ---- loading
 
     def load(self, ref: ModelRef | ModelVersion | str, *, catalog: str | None = None) -> LoadedModel:
-        """The model of a version, an alias or a name (its champion). Raises as ``resolve`` does, and UntrustedModel."""
+        """Load the model of a version, an alias or a name (its champion).
+
+        Raises:
+            KaratError: what ``resolve`` raises.
+            UntrustedModel: the folder is not one of Karat's.
+        """
         version = ref if isinstance(ref, ModelVersion) else self.resolve(ref, catalog=catalog)
         with self._folder(version) as folder:
             model, metadata = read_folder(folder)
         return LoadedModel(version.name, version.version, version.run_id, model, metadata)
 
-    def metadata(self, version: ModelVersion) -> dict[str, Any]:
-        """The version's ``karat.json``, without loading the model."""
+    def metadata(self, version: ModelVersion) -> ModelMetadata:
+        """The version's metadata, without loading the model."""
         with self._folder(version) as folder:
-            found: dict[str, Any] = json.loads((folder / METADATA).read_text())
-            return found
+            return ModelMetadata.from_json(json.loads((folder / METADATA).read_text()))
 
     def parameters(self, version: ModelVersion) -> dict[str, str]:
-        """The parameters of the run that made it, as MLflow keeps them: text."""
-        with translated(self.tracking_uri):
+        """Return the parameters of the run that made the version, as text."""
+        with karat_errors(self.tracking_uri):
             return dict(self.client.get_run(version.run_id).data.params)
 
     def card(self, version: ModelVersion) -> str:
-        """The version's model card, Markdown. Raises ModelNotFound where it has none: one of before cards, or one that
-        was fitted elsewhere and not judged."""
-        with translated(self.tracking_uri), tempfile.TemporaryDirectory(prefix="karat-card-") as work:
+        """Return the version's model card in Markdown.
+
+        Raises:
+            ModelNotFound: the version has no card: it is from before cards, or was fitted elsewhere and not evaluated.
+        """
+        with karat_errors(self.tracking_uri), tempfile.TemporaryDirectory(prefix="karat-card-") as work:
             local = self.connection.local(self.client.get_run(version.run_id).info.artifact_uri)
             try:
                 path = local / CARD if local else Path(self.client.download_artifacts(version.run_id, CARD, work))
@@ -231,17 +270,17 @@ class Registry:
                 ) from error
 
     def spine(self, version: ModelVersion) -> pl.DataFrame:
-        """The training set's keys, label and split, in the stored row order."""
+        """Return the keys, label and split of the training set, in the stored row order."""
         with self._folder(version) as folder:
             return pl.read_parquet(folder / SPINE)
 
     def erase_spine(self, version: ModelVersion, keys: pl.DataFrame) -> None:
-        """Takes the rows of these keys out of the spine in the model's folder."""
+        """Remove the rows of these keys from the spine in the model's folder."""
         spine = self.spine(version)
         left = spine.join(keys, on=keys.columns, how="anti", maintain_order="left")
         if left.height == spine.height:
             return
-        with translated(self.tracking_uri):
+        with karat_errors(self.tracking_uri):
             location = self.client.get_model_version_download_uri(str(version.name), str(version.version))
             local = self.connection.local(location)
             if local is not None:
@@ -255,8 +294,8 @@ class Registry:
 
     @contextmanager
     def _folder(self, version: ModelVersion) -> Iterator[Path]:
-        """The folder of the model's own files: in place where it is on this machine, else a copy for as long."""
-        with translated(self.tracking_uri):
+        """The folder of the model's own files: in place on this machine, else a temporary copy."""
+        with karat_errors(self.tracking_uri):
             location = self.client.get_model_version_download_uri(str(version.name), str(version.version))
             local = self.connection.local(location)
             if local is not None:
@@ -268,10 +307,7 @@ class Registry:
                 return
             copy = Path(tempfile.mkdtemp(prefix="karat-model-"))
             try:
-                tracking = self.client._tracking_client
-                tracking._get_artifact_repo(version.model_id, resource="logged_model").download_artifacts(
-                    DATA, dst_path=str(copy)
-                )
+                self.connection.model_files(version.model_id).download_artifacts(DATA, dst_path=str(copy))
                 yield copy / DATA
             finally:
                 shutil.rmtree(copy, ignore_errors=True)
@@ -279,21 +315,21 @@ class Registry:
     # ---- inside
 
     def _registered(self) -> list[Any]:
-        """MLflow's registered models that bear a name of ours."""
+        """MLflow's registered models with a name of Karat's form."""
         if self.connection.empty:
             return []
-        with translated(self.tracking_uri):
+        with karat_errors(self.tracking_uri):
             return [m for m in _pages(self.client.search_registered_models) if _OURS.match(m.name)]
 
     def _search(self, model: ModelName) -> list[MlflowVersion]:
-        """The newest first."""
+        """All versions, the newest first."""
         if self.connection.empty:
             return []
         found = _pages(self.client.search_model_versions, filter_string=f"name = '{model}'")
         return sorted(found, key=lambda v: -int(v.version))
 
     def _made_of(self, model: ModelName, wanted: tuple[str | None, str | None]) -> list[MlflowVersion]:
-        """The newest first."""
+        """The versions of this definition and digest, the newest first."""
         return [v for v in self._search(model) if _made_of(v.tags) == wanted]
 
     def _holder(self, model: ModelName, alias: str) -> MlflowVersion | None:
@@ -316,7 +352,7 @@ class Registry:
         return held
 
     def _record(self, found: MlflowVersion, aliases: Sequence[str]) -> ModelVersion:
-        """``aliases``: MLflow tells them of one version, not of those that it searched."""
+        """The record of one of MLflow's versions; a search does not tell its aliases."""
         run = self.client.get_run(found.run_id) if found.run_id else None
         logged = run.data.metrics if run else {}
         baseline = {k.removeprefix("baseline_"): v for k, v in logged.items() if k.startswith("baseline_")}
@@ -324,7 +360,7 @@ class Registry:
             name=ModelName.parse(found.name),
             version=int(found.version),
             run_id=found.run_id or "",
-            model_id=found.tags.get("karat.model_id", ""),
+            model_id=VersionTags.from_mlflow(found.tags).model_id or "",
             aliases=tuple(sorted(aliases)),
             created=datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC),
             tags=dict(found.tags),
@@ -344,7 +380,8 @@ class Registry:
 
 
 def _made_of(tags: Mapping[str, str]) -> tuple[str | None, str | None]:
-    return tags.get("karat.definition"), tags.get("karat.digest")
+    own = VersionTags.from_mlflow(tags)
+    return own.definition, own.digest
 
 
 def _prefixed(metric: str) -> bool:

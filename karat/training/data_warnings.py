@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from karat.declare.models import ModelSpec
-from karat.declare.project import Project
+from karat.declare.declared_model import DeclaredModel
 from karat.lake import Lake
 
 _SHOWN = 3
@@ -51,18 +50,17 @@ def unseen_value_warnings(learned: pl.DataFrame, test: pl.DataFrame) -> list[str
     return found
 
 
-def missing_day_warnings(project: Project, spec: ModelSpec, lake: Lake) -> list[str]:
+def missing_day_warnings(model: DeclaredModel, lake: Lake) -> list[str]:
     """Warn of days without rows inside the label's gold table: labels whose window covers one lack its rows.
 
     Args:
-        project: The project.
-        spec: The model's declaration.
+        model: The declared model.
         lake: The lake.
 
     Returns:
         At most one message. None if missing days are usual: too large a share of days, or few rows per day.
     """
-    label = spec.label
+    project, label = model.project, model.spec.label
     gold = project.gold[label.source] if label is not None else None
     if label is None or label.horizon is None or gold is None or gold.truth or gold.event_time is None:
         return []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,16 @@ import numpy as np
 MIN_ATTAINED = 0.7
 #: Reference models for kinds that read sequences.
 PERSISTENCE, LINEAR = "persistence", "linear"
+
+
+#: Names of fields in reports that earlier versions of Karat wrote.
+_EARLIER_NAMES = {
+    "groups": "clusters",
+    "drawn": "cluster_unit",
+    "truth": "oracle_metrics",
+    "truth_gain": "oracle_gain",
+    "why": "shortfall",
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,16 @@ class GainReport:
         """Whether the gain is above 0, near the oracle's where there is one, and above 0 over each reference model."""
         near = self.oracle_gain is None or (self.attained is not None and self.attained.value >= MIN_ATTAINED)
         return self.gain.is_positive and near and all(over.value > 0 for over in self.reference_models.values())
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> GainReport:
+        """Read what ``dataclasses.asdict`` made of a report, also under the names of earlier versions of Karat."""
+        named = {_EARLIER_NAMES.get(name, name): value for name, value in record.items()}
+        for name in ("gain", "oracle_gain", "attained"):
+            named[name] = ConfidenceInterval(**named[name]) if named.get(name) else None
+        for name in ("reference_models", "intervals"):
+            named[name] = {key: ConfidenceInterval(**value) for key, value in named.get(name, {}).items()}
+        return cls(**{**named, "shortfall": tuple(named.get("shortfall", ()))})
 
     def as_metrics(self) -> dict[str, float]:
         """Return the report under the names that are logged."""

@@ -10,46 +10,44 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.feature_tables import FeatureTable
 from karat.declare.gold import GoldTable
 from karat.declare.models import Label, ModelSpec
-from karat.declare.project import Project
 from karat.declare.truth import Truth
 from karat.errors import DeclarationError, LabelNotFound, did_you_mean
 from karat.lake import Lake
 from karat.quality import origin
 from karat.sql import connect, plain_times
-from karat.training.train import TrainingResult
+from karat.training.fitted_evaluation import TrainingResult
 from karat.training_sets.labels import label_spine
 
 #: Column of the oracle's predictions.
 ORACLE_COLUMN = "karat_truth"
 
 
-def oracle_predictions(project: Project, spec: ModelSpec, lake: Lake, spine: pl.DataFrame) -> pl.Series | None:
+def oracle_predictions(model: DeclaredModel, lake: Lake, spine: pl.DataFrame) -> pl.Series | None:
     """Predict each row of ``spine`` by the declared truth.
 
     An aggregate is evaluated over the label's own window. A plain column is read from the row's own key and day; an
     event's from its whole key.
 
     Args:
-        project: The project.
-        spec: The model's declaration.
+        model: The declared model.
         lake: The lake.
         spine: Keys and times, ``(rows, columns)``.
 
     Returns:
         One prediction per row: a number, a list for a truth with ``expressions``, or a struct for a forecast; null
-        where
-        the truth has none. None if the model declares no truth, or its rows are no sample.
+        where the truth has none. None if the model declares no truth, or its rows are no sample.
 
     Raises:
         LabelNotFound: The truth's expression does not bind.
     """
-    truth = spec.truth
-    if truth is None or spec.label is None or not _has_oracle(project, spec, truth, lake):
+    spec, truth = model.spec, model.spec.truth
+    if truth is None or spec.label is None or not _has_oracle(model, truth, lake):
         return None
-    plain = _is_row_expression(truth, project.gold[truth.source])
+    plain = _is_row_expression(truth, model.project.gold[truth.source])
     label = spec.label.model_copy(
         update={
             "name": ORACLE_COLUMN,
@@ -59,14 +57,14 @@ def oracle_predictions(project: Project, spec: ModelSpec, lake: Lake, spine: pl.
             "where": truth.where,
             "default": None,
             "columns": truth.columns or spec.label.columns,
-            **(_own_window(spec.label, project.tables[spec.spine_table]) if plain else {}),
+            **(_own_window(spec.label, model.spine) if plain else {}),
         }
     )
     # A truth with several expressions is one list here, so that no task needs its own way.
     whole = spec.task == "forecast" and not plain and not truth.expressions
     asked = spec.model_copy(update={"label": label, "task": spec.task if whole else "regression"})
     try:
-        found = label_spine(project, asked, lake)
+        found = label_spine(DeclaredModel(model.project, asked), lake)
     except LabelNotFound as error:
         raise LabelNotFound(
             error.what.replace("the label of", "the truth of", 1),
@@ -76,6 +74,29 @@ def oracle_predictions(project: Project, spec: ModelSpec, lake: Lake, spine: pl.
     keys = [c for c in found.columns if c != ORACLE_COLUMN]
     # nulls_equal: an event whose other keys are null still finds its truth by its own key.
     return spine.select(keys).join(found, on=keys, how="left", nulls_equal=True, maintain_order="left")[ORACLE_COLUMN]
+
+
+def with_oracle(model: DeclaredModel, lake: Lake, data: pl.DataFrame) -> pl.DataFrame:
+    """Add the oracle's predictions as a column, if the model has an oracle.
+
+    Args:
+        model: The declared model.
+        lake: The lake.
+        data: Rows of the training set, with the spine's key and the label.
+
+    Returns:
+        ``data``, with ``ORACLE_COLUMN`` if there is an oracle.
+
+    Raises:
+        DeclarationError: A class of the label has no expression in the truth.
+        LabelNotFound: The truth's expression does not bind.
+    """
+    predictions = oracle_predictions(model, lake, data)
+    if predictions is None:
+        return data
+    if model.spec.target is not None:
+        check_oracle_classes(model.spec, data[model.spec.target])
+    return data.with_columns(predictions.alias(ORACLE_COLUMN))
 
 
 def check_oracle_classes(spec: ModelSpec, labels: pl.Series) -> None:
@@ -124,10 +145,10 @@ def _part_names(spec: ModelSpec, classes: Collection[Any]) -> list[str]:
     return [str(c) for c in classes] if spec.task == "multiclass" else list(spec.labelled.parts)
 
 
-def _has_oracle(project: Project, spec: ModelSpec, truth: Truth, lake: Lake) -> bool:
+def _has_oracle(model: DeclaredModel, truth: Truth, lake: Lake) -> bool:
     """Whether the truth has data and belongs to the rows: no sample's truth describes ingested rows."""
-    name = project.gold_name(truth.source)
-    rows = project.gold_name(project.tables[spec.spine_table].source)
+    name = model.project.gold_name(truth.source)
+    rows = model.project.gold_name(model.spine.source)
     return lake.exists(name) and not (origin(lake, name) == "sample" and origin(lake, rows) == "ingest")
 
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn import metrics as sk
 
 from karat.kinds import parts_of
-from karat.training.train import TrainingResult
+from karat.training.fitted_evaluation import TrainingResult
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#7F7F7F", "#009E73"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
+from karat.declare.base import format_duration
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.errors import (
     EmptyTrainingSet,
@@ -16,8 +18,59 @@ from karat.errors import (
     UnusableLabel,
     did_you_mean,
 )
-from karat.training.split import TEST, TRAIN, split_counts
+from karat.training.split import GAP, TEST, TRAIN
 from karat.training.synthetic_anomalies import has_both_classes
+
+#: Features and label of some rows; the label is None for a model that learns without one.
+LabelledRows = tuple[pl.DataFrame, pl.Series | None]
+
+
+@dataclass(frozen=True)
+class PreparedRows:
+    """Rows that a model may learn from and be evaluated on.
+
+    Attributes:
+        learned: Features and label of the training rows.
+        test: Features and label of the test rows.
+        learned_rows: The training rows with all their columns.
+        test_rows: The test rows with all their columns.
+        warnings: What is unusual about the rows.
+    """
+
+    learned: LabelledRows
+    test: LabelledRows
+    learned_rows: pl.DataFrame
+    test_rows: pl.DataFrame
+    warnings: tuple[str, ...]
+
+
+def prepare_rows(
+    spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], label: str | None, split: pl.Series
+) -> PreparedRows:
+    """Check the rows of a training set and divide them into training and test rows.
+
+    Args:
+        spec: The model's declaration.
+        frame: The training set, ``(rows, columns)``.
+        features: Columns that the model reads, in order.
+        label: Column that the model learns or is evaluated by.
+        split: "train", "gap" or "test" for each row, ``(rows,)``.
+
+    Raises:
+        TrainingError: what ``train`` raises before a fit.
+    """
+    target = label
+    warnings: list[str] = []
+    if spec.task == "anomaly":
+        target, warnings = anomaly_label(spec, frame, label, split)
+    elif spec.task == "clustering":
+        target, warnings = group_label(spec, frame, label, split)
+    check_columns(spec, frame, features, target)
+    rows, parts, left_out = labelled_rows(spec, frame, target, split)
+    learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
+    check_label(spec, learned, test, target)
+    both = ((part.select(features), part[target] if target else None) for part in (learned, test))
+    return PreparedRows(next(both), next(both), learned, test, (*warnings, *left_out))
 
 
 def check_columns(spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], target: str | None) -> None:
@@ -186,13 +239,13 @@ def _value_mask(part: pl.Series) -> pl.Series:
 def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
     if not (split == TRAIN).any():
         raise EmptyTrainingSet(
-            f"the split of {spec.name!r} leaves no training rows: {split_counts(split, spec)}",
+            f"the split of {spec.name!r} leaves no training rows: {_split_counts(split, spec)}",
             where=f"model {spec.name!r}, split",
             remedy="shorten the label's horizon, set a smaller 'split.test', or collect more days",
         )
     if not (split == TEST).any():
         raise TooFewRows(
-            f"the split of {spec.name!r} leaves no test rows: {split_counts(split, spec)}",
+            f"the split of {spec.name!r} leaves no test rows: {_split_counts(split, spec)}",
             where=f"model {spec.name!r}, split",
             remedy="set a larger 'split.test', or collect more rows",
         )
@@ -200,7 +253,7 @@ def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
     if usable < spec.minimum_rows:
         raise TooFewRows(
             f"model {spec.name!r} has {usable} training and test rows, fewer than its minimum of {spec.minimum_rows}: "
-            f"{split_counts(split, spec)}",
+            f"{_split_counts(split, spec)}",
             where=f"model {spec.name!r}, minimum_rows",
             remedy="collect more rows, or lower 'minimum_rows' in the declaration",
         )
@@ -255,3 +308,10 @@ def _check_multilabel(spec: ModelSpec, learned: pl.Series) -> None:
                 where=label_place(spec),
                 remedy="check its expression, collect more rows, or leave this label out",
             )
+
+
+def _split_counts(split: pl.Series, spec: ModelSpec) -> str:
+    """Describe how many rows fell into each part, for messages."""
+    counts = {part: int((split == part).sum()) for part in (TRAIN, GAP, TEST)}
+    gap = f" (the label ends {format_duration(spec.horizon_end)} after its row)" if counts[GAP] else ""
+    return f"{counts[TRAIN]} training rows, {counts[GAP]} in the gap{gap}, {counts[TEST]} test rows"

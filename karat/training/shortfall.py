@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from karat.declare.models import HIGHER_IS_BETTER
+from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import LINEAR, MIN_ATTAINED, PERSISTENCE, GainReport
-from karat.training.train import TrainingResult
 
 #: With fewer test rows of the rarer class, each of them moves a ranking.
 MIN_RARE_ROWS = 50

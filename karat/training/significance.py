@@ -14,10 +14,10 @@ from karat.training.bootstrap import ResampledMetric, resample, resampled_metric
 from karat.training.bootstrap_clusters import BootstrapClusters, bootstrap_clusters
 from karat.training.clustering_metrics import resampled_clustering_metric
 from karat.training.evaluation import evaluate, primary_metric
+from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import ConfidenceInterval, GainReport
 from karat.training.oracle import ORACLE_COLUMN, oracle_array
 from karat.training.shortfall import shortfall_reasons
-from karat.training.train import TrainingResult
 
 RESAMPLES = 1000
 #: Fewer clusters allow no confidence interval.

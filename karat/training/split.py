@@ -9,12 +9,13 @@ from datetime import timedelta
 import polars as pl
 
 from karat.clock import DAY
-from karat.declare.base import format_duration
 from karat.declare.models import ModelSpec
 from karat.errors import ColumnMissing, TrainingError, did_you_mean
 
 TRAIN, GAP, TEST = "train", "gap", "test"
 SPLIT_TYPE = pl.Enum([TRAIN, GAP, TEST])
+#: Column of a stored spine that names the part of each row.
+SPLIT = "karat_split"
 
 
 def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity: Sequence[str]) -> pl.Series:
@@ -84,10 +85,3 @@ def _hash_key(key: tuple[object, ...], seed: int) -> int:
     # Polars' own hash differs between versions of Polars.
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (seed, *key))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-def split_counts(split: pl.Series, spec: ModelSpec) -> str:
-    """Describe how many rows fell into each part, for messages."""
-    counts = {part: int((split == part).sum()) for part in (TRAIN, GAP, TEST)}
-    gap = f" (the label ends {format_duration(spec.horizon_end)} after its row)" if counts[GAP] else ""
-    return f"{counts[TRAIN]} training rows, {counts[GAP]} in the gap{gap}, {counts[TEST]} test rows"

@@ -3,76 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
-import numpy as np
 import polars as pl
 
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model, Report
-from karat.training.baseline import BaselinePrediction, baseline_prediction
 from karat.training.data_warnings import data_warnings, unseen_value_warnings
-from karat.training.evaluation import evaluate
-from karat.training.importance import feature_importance
-from karat.training.leakage_guard import perfect_score_warnings, refuse_perfect_score
-from karat.training.preconditions import anomaly_label, check_columns, check_label, group_label, labelled_rows
-from karat.training.reference_models import reference_models
-from karat.training.split import TEST, TRAIN
-from karat.training.synthetic_anomalies import plant_anomalies
-
-#: ``train_metrics`` use at most this many rows: enough to know a share to within a percent, while predicting all rows
-#: would take several times as long as the test rows do.
-MAX_TRAIN_METRIC_ROWS = 20_000
+from karat.training.fitted_evaluation import TrainingResult, evaluate_model
+from karat.training.leakage_guard import refuse_perfect_score
+from karat.training.preconditions import prepare_rows
+from karat.training_sets.training_set import TrainingSet
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """A trained model with its evaluation.
+def train_declared(
+    model: DeclaredModel, training_set: TrainingSet, rows: pl.DataFrame, split: pl.Series
+) -> TrainingResult:
+    """Fit and evaluate the declared kind on its training set.
 
-    Attributes:
-        spec: The model's declaration.
-        model: The fitted model.
-        metrics: Metrics on the test rows.
-        train_metrics: Metrics on the training rows, or on a sample of ``MAX_TRAIN_METRIC_ROWS``.
-        baseline: The baseline's metrics on the test rows.
-        baseline_name: The baseline's name.
-        importance: Each feature's share, the greatest first.
-        curve: The loss after each round, by part of the data; empty for kinds without rounds.
-        curve_metric: The loss in ``curve``.
-        parameters: The kind's parameters.
-        rows: Number of rows by part.
-        test: Features of the test rows, ``(rows, features)``; with synthetic anomalies if ``planted``.
-        test_labels: Labels of the test rows, ``(rows,)``.
-        test_predictions: Predictions on the test rows, ``(rows,)`` or ``(rows, outputs)``.
-        baseline_predictions: The baseline's predictions on the same rows.
-        planted: Whether the labels are synthetic anomalies.
-        test_rows: The test rows with keys and times, ``(rows, columns)``.
-        learned_labels: Labels of the training rows.
-        warnings: Messages about the data and the model.
-        reference_models: Predictions of the reference models, by name; only for kinds that read sequences.
+    An unsupervised model is evaluated by its label where some labels are known.
+
+    Args:
+        model: The declared model.
+        training_set: The declared training set.
+        rows: Its rows, with the oracle's predictions if the model has an oracle.
+        split: "train", "gap" or "test" for each row, ``(rows,)``.
+
+    Returns:
+        The model and its evaluation.
+
+    Raises:
+        TrainingError: what ``train`` raises.
     """
-
-    spec: ModelSpec
-    model: Any
-    metrics: dict[str, float]
-    train_metrics: dict[str, float]
-    baseline: dict[str, float]
-    baseline_name: str
-    importance: dict[str, float]
-    curve: dict[str, list[float]]
-    curve_metric: str
-    parameters: dict[str, Any]
-    rows: dict[str, int]
-    test: pl.DataFrame = field(repr=False)
-    test_labels: pl.Series = field(repr=False)
-    test_predictions: np.ndarray = field(repr=False)
-    baseline_predictions: np.ndarray = field(repr=False)
-    planted: bool
-    test_rows: pl.DataFrame = field(repr=False)
-    learned_labels: pl.Series | None = field(repr=False)
-    warnings: list[str]
-    reference_models: dict[str, BaselinePrediction] = field(default_factory=dict, repr=False)
+    spec, target = model.spec, model.spec.target
+    unsupervised = spec.task in UNSUPERVISED
+    labelled = target is not None and training_set.data[target].null_count() < training_set.data.height
+    return train(
+        spec,
+        rows,
+        features=training_set.features,
+        label=None if unsupervised else target,
+        split=split,
+        evaluation_label=target if unsupervised and labelled else None,
+        time=model.spine.time,
+    )
 
 
 def train(
@@ -125,156 +99,14 @@ def train(
     )
     unsupervised = spec.task in UNSUPERVISED
     known = (unsupervised and evaluation_label) or label
-    learned, test, (rows, test_rows), warnings = _prepare_rows(spec, frame, features, known, split)
-    warnings += [*data_warnings(learned[0]), *unseen_value_warnings(learned[0], test[0])]
-    model.fit(*learned, report=report, order=rows[time] if time else None)
+    rows = prepare_rows(spec, frame, features, known, split)
+    X, X_test = rows.learned[0], rows.test[0]
+    warnings = [*data_warnings(X), *unseen_value_warnings(X, X_test)]
+    model.fit(*rows.learned, report=report, order=rows.learned_rows[time] if time else None)
     warnings += [*model.encoder.warnings, *_class_warnings(model)]
-    trained = _evaluate_model(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
-    refuse_perfect_score(spec, trained.metrics, learned, test)
+    trained = evaluate_model(spec, model, rows, warnings=warnings)
+    refuse_perfect_score(spec, trained.metrics, rows.learned, rows.test)
     return trained
-
-
-def evaluate_fitted(
-    spec: ModelSpec,
-    model: FittedModel,
-    frame: pl.DataFrame,
-    *,
-    features: Sequence[str],
-    label: str | None,
-    split: pl.Series,
-) -> TrainingResult:
-    """Evaluate a model that was fitted elsewhere as ``train`` evaluates its own: same test rows, same baseline.
-
-    Nobody can tell whether it has learned from the test rows. Arguments and errors are those of ``train``.
-    """
-    learned, test, (_, test_rows), warnings = _prepare_rows(spec, frame, features, label, split)
-    return _evaluate_model(spec, model, learned, test, test_rows=test_rows, warnings=warnings)
-
-
-class FittedModel(Protocol):
-    """Interface of a model that was fitted elsewhere."""
-
-    task: str
-    threshold: float
-    classes: list[Any]
-
-    @property
-    def feature_names(self) -> list[str]:
-        """Columns that the model reads, in order."""
-
-    def predict(self, frame: pl.DataFrame) -> np.ndarray:
-        """Return predictions, ``(rows,)`` or ``(rows, outputs)``."""
-
-    def importance(self) -> dict[str, float] | None:
-        """Return each feature's share, or None if the estimator has none."""
-
-
-_Rows = tuple[pl.DataFrame, pl.Series | None]
-
-
-def _prepare_rows(
-    spec: ModelSpec, frame: pl.DataFrame, features: Sequence[str], label: str | None, split: pl.Series
-) -> tuple[_Rows, _Rows, tuple[pl.DataFrame, pl.DataFrame], list[str]]:
-    """Check the rows and return training and test rows: features and label, then whole rows, then warnings."""
-    target = label
-    warnings: list[str] = []
-    if spec.task == "anomaly":
-        target, warnings = anomaly_label(spec, frame, label, split)
-    elif spec.task == "clustering":
-        target, warnings = group_label(spec, frame, label, split)
-    check_columns(spec, frame, features, target)
-    rows, parts, left_out = labelled_rows(spec, frame, target, split)
-    learned, test = rows.filter(parts == TRAIN), rows.filter(parts == TEST)
-    check_label(spec, learned, test, target)
-    both = ((part.select(features), part[target] if target else None) for part in (learned, test))
-    return next(both), next(both), (learned, test), warnings + left_out
-
-
-def _evaluate_model(
-    spec: ModelSpec,
-    model: Model | FittedModel,
-    learned: _Rows,
-    test: _Rows,
-    *,
-    test_rows: pl.DataFrame,
-    warnings: list[str],
-) -> TrainingResult:
-    X, y = _evaluation_rows(test, spec)
-    prediction = model.predict(X)
-    metrics = _model_metrics(model, X, y, prediction)
-    against = baseline_prediction(
-        spec,
-        learned[1],
-        X,
-        y,
-        classes=model.classes,
-        threshold=model.threshold,
-        prediction=prediction,
-        space=_cluster_space(model, X),
-    )
-    X_learned, y_learned = _evaluation_rows(_sample_rows(learned, spec.seed), spec)
-    return TrainingResult(
-        spec=spec,
-        model=model,
-        metrics=metrics,
-        train_metrics=_model_metrics(model, X_learned, y_learned, model.predict(X_learned)),
-        baseline=against.metrics,
-        baseline_name=against.name,
-        importance=feature_importance(model, spec, X, y) if isinstance(model, Model) else _fitted_importance(model),
-        curve=model.kind.curve if isinstance(model, Model) else {},
-        curve_metric=model.kind.curve_metric if isinstance(model, Model) else "",
-        parameters=model.parameters if isinstance(model, Model) else {},
-        rows={"train": learned[0].height, "test": X.height},
-        test=X,
-        test_labels=y,
-        test_predictions=prediction,
-        baseline_predictions=against.prediction,
-        planted=spec.task == "anomaly" and test[1] is None,
-        test_rows=test_rows,
-        learned_labels=learned[1],
-        warnings=warnings + perfect_score_warnings(spec, metrics, test[1]),
-        reference_models=reference_models(spec, model, learned, test) if isinstance(model, Model) else {},
-    )
-
-
-def _sample_rows(rows: _Rows, seed: int) -> _Rows:
-    """Return all rows, or a seeded sample of ``MAX_TRAIN_METRIC_ROWS``."""
-    X, y = rows
-    if X.height <= MAX_TRAIN_METRIC_ROWS:
-        return rows
-    chosen = np.sort(np.random.default_rng(seed).choice(X.height, MAX_TRAIN_METRIC_ROWS, replace=False))
-    return X[chosen], None if y is None else y[chosen]
-
-
-def _evaluation_rows(rows: _Rows, spec: ModelSpec) -> tuple[pl.DataFrame, pl.Series]:
-    X, y = rows
-    if y is not None:
-        return X, y
-    if spec.task == "clustering":
-        return X, pl.Series("group", [None] * X.height, dtype=pl.Int64)
-    return plant_anomalies(X, seed=spec.seed)
-
-
-def _fitted_importance(model: FittedModel) -> dict[str, float]:
-    """Return the estimator's importance; 0 for every feature if it has none."""
-    return model.importance() or dict.fromkeys(model.feature_names, 0.0)
-
-
-def _model_metrics(
-    model: Model | FittedModel, X: pl.DataFrame, y: pl.Series, prediction: np.ndarray
-) -> dict[str, float]:
-    return evaluate(
-        model.task,
-        y,
-        prediction,
-        threshold=model.threshold,
-        classes=model.classes or None,
-        space=_cluster_space(model, X),
-    )
-
-
-def _cluster_space(model: Model | FittedModel, X: pl.DataFrame) -> np.ndarray | None:
-    return model.space(X) if isinstance(model, Model) else None
 
 
 def _class_warnings(model: Model) -> list[str]:

@@ -9,10 +9,10 @@ import polars as pl
 
 from karat.clock import DAY
 from karat.declare.base import format_duration
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.feature_tables import FeatureTable, LabelWindow
 from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, ModelSpec, step_name
-from karat.declare.project import Project
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
 from karat.lake import Lake
 from karat.quality import kept, origin
@@ -20,22 +20,20 @@ from karat.sql import columns_read, connect, missing_column, plain_times, quote
 from karat.training_sets.label_steps import label_steps, pack_struct
 
 
-def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
-    """Return the keys of ``spec.spine_table`` and the label, for every row whose label is known, sorted by key.
+def label_spine(model: DeclaredModel, lake: Lake) -> pl.DataFrame:
+    """Return the keys of the model's spine and the label, for every row whose label is known, sorted by key.
 
     With a time, the row of day D aggregates the gold rows of the same entity in [D + offset, D + offset + horizon).
     Days whose horizon is not over by the last day of gold are left out. The row of an event has the label of that
     event's own gold row, or with a horizon that of the window (t + offset, t + offset + horizon]. It also has the
-    columns
-    by which other tables are looked up.
+    columns by which other tables are looked up.
 
     A row without gold rows takes the label's default. A row whose label is null is left out, except for anomaly models
     and clusterings, whose label only serves evaluation. A value that is not a number (0 / 0) counts as null. A label of
     several parts is a struct of numbers, null where one part is null. Without a label the keys come alone.
 
     Args:
-        project: The project.
-        spec: The model's declaration.
+        model: The declared model.
         lake: The lake.
 
     Returns:
@@ -47,29 +45,29 @@ def label_spine(project: Project, spec: ModelSpec, lake: Lake) -> pl.DataFrame:
         EmptyTrainingSet: The spine is empty, or no row's horizon is over.
         UnusableLabel: Every label is null, or gold rows share a key.
     """
-    table = project.tables[spec.spine_table]
+    project, spec, table = model.project, model.spec, model.spine
     if spec.label is not None:
-        check_label(project, spec)
-    columns = list(project.spine_columns(spec))
-    keys = lake.read(project.table_name(table.name), columns=columns).select(columns).sort(table.primary_key)
+        check_label(model)
+    columns = list(model.spine_columns)
+    keys = lake.read(model.spine_name, columns=columns).select(columns).sort(table.primary_key)
     if keys.is_empty():
         raise EmptyTrainingSet(
             f"the feature table {table.name!r} has no rows",
-            where=str(project.table_name(table.name)),
+            where=str(model.spine_name),
             remedy=f"compute the features: karat run {project.name}",
         )
     if spec.label is None:
         return keys
     gold = project.gold[spec.label.source]
-    rows = _gold_rows(project, spec, gold, lake)
+    rows = _gold_rows(model, gold, lake)
     if rows is None:  # real data have no oracle
         return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.labelled.name))
     window = table.label_window(spec.labelled)
     if window is LabelWindow.MOMENT:
-        return _drop_unlabelled(spec, _forecast_labels(project, spec, table, gold, lake, keys=keys, rows=rows))
+        return _drop_unlabelled(spec, _forecast_labels(model, gold, lake, keys=keys, rows=rows))
     if window is LabelWindow.OWN_ROW:
         return _drop_unlabelled(spec, _keyed_labels(spec, table, gold, keys, rows))
-    end = _last_gold_day(project, table, gold, lake, rows)
+    end = _last_gold_day(model, gold, lake, rows)
     whole_days = -(-spec.horizon_end // DAY)  # dates drop the hours that they are moved by
     mature = keys.filter(pl.col(str(table.time)) <= end + DAY - whole_days * DAY)
     if mature.is_empty():
@@ -86,16 +84,17 @@ def _horizon_error(spec: ModelSpec, table: FeatureTable, keys: pl.DataFrame, end
     )
 
 
-def check_label(project: Project, spec: ModelSpec) -> None:
+def check_label(model: DeclaredModel) -> None:
     """Bind the label's expression to the contract of its gold table, without data.
 
     Raises:
         LabelNotFound: A column is missing, the expression does not bind, or it needs an aggregate.
     """
-    gold = project.gold[spec.labelled.source]
+    spec, table = model.spec, model.spine
+    gold = model.project.gold[spec.labelled.source]
     empty = pl.from_arrow(gold.schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
-    entity = _gold_key(spec, project.tables[spec.spine_table])
+    entity = _gold_key(spec, table)
     for column in entity:
         if column not in gold.columns:
             raise LabelNotFound(
@@ -103,7 +102,7 @@ def check_label(project: Project, spec: ModelSpec) -> None:
                 where=f"model {spec.name!r}, label.columns",
                 remedy=did_you_mean(column, gold.columns),
             )
-    if project.tables[spec.spine_table].time and gold.event_time is None:
+    if table.time and gold.event_time is None:
         raise LabelNotFound(
             f"a label with a horizon needs an event time, and the gold table {gold.name!r} declares none",
             where=f"model {spec.name!r}, label.source",
@@ -112,7 +111,6 @@ def check_label(project: Project, spec: ModelSpec) -> None:
     if spec.labelled.where:
         _check_binding(spec, gold, empty, f"SELECT ({spec.labelled.where}) FROM gold")
     query = _keyed_query(spec, gold, empty, entity)
-    table = project.tables[spec.spine_table]
     if table.row_span is not None and "GROUP BY" not in query:
         raise LabelNotFound(
             f"the label of {spec.name!r} is no aggregate, and its horizon may hold several rows of {gold.name!r}",
@@ -139,8 +137,9 @@ def _binding_error(spec: ModelSpec, gold: GoldTable, error: Exception) -> KaratE
     )
 
 
-def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -> pl.DataFrame | None:
+def _gold_rows(model: DeclaredModel, gold: GoldTable, lake: Lake) -> pl.DataFrame | None:
     """Read the gold rows with the columns that the label names; None for an oracle table that has no data."""
+    project, spec = model.project, model.spec
     name = project.gold_name(gold.name)
     if not lake.exists(name):
         if gold.truth and spec.task in UNSUPERVISED:
@@ -150,27 +149,28 @@ def _gold_rows(project: Project, spec: ModelSpec, gold: GoldTable, lake: Lake) -
             where=str(name),
             remedy=f"karat ingest {project.name} {gold.name} FILE, or karat sample {project.name}",
         )
-    if gold.truth and spec.task in UNSUPERVISED and _stale_oracle(project, spec, gold, lake):
+    if gold.truth and spec.task in UNSUPERVISED and _stale_oracle(model, gold, lake):
         return None
     label = spec.labelled
     read = columns_read([*(label.expressions.values() or [label.expression]), label.where], gold.columns)
-    needed = {*read} | {*_gold_key(spec, project.tables[spec.spine_table])} | {gold.event_time, *gold.key}
+    needed = {*read} | {*_gold_key(spec, model.spine)} | {gold.event_time, *gold.key}
     # Like features, labels ignore rows that break the contract.
     rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=kept(gold))
     return rows.sort(gold.key)  # so that the order of the files can't change a sum's last bits
 
 
-def _stale_oracle(project: Project, spec: ModelSpec, oracle: GoldTable, lake: Lake) -> bool:
+def _stale_oracle(model: DeclaredModel, oracle: GoldTable, lake: Lake) -> bool:
     """Whether real rows have replaced the sample whose oracle this is."""
-    source = project.gold_name(project.tables[spec.spine_table].source)
-    return origin(lake, project.gold_name(oracle.name)) == "sample" and origin(lake, source) == "ingest"
+    source = model.project.gold_name(model.spine.source)
+    return origin(lake, model.project.gold_name(oracle.name)) == "sample" and origin(lake, source) == "ingest"
 
 
-def _last_gold_day(project: Project, table: FeatureTable, gold: GoldTable, lake: Lake, rows: pl.DataFrame) -> date:
+def _last_gold_day(model: DeclaredModel, gold: GoldTable, lake: Lake, rows: pl.DataFrame) -> date:
     """Return the last day that gold covers; an oracle table lists planted rows alone, so the spine's gold decides."""
+    project = model.project
     if gold.truth:
-        source = project.gold[table.source]
-        column = table.event_time or source.event_time
+        source = project.gold[model.spine.source]
+        column = model.spine.event_time or source.event_time
         assert column is not None
         days = lake.scan(project.gold_name(source.name)).select(pl.col(column).max()).collect().to_series()
     else:
@@ -299,17 +299,11 @@ def _label_sql(spec: ModelSpec) -> str:
 
 
 def _forecast_labels(
-    project: Project,
-    spec: ModelSpec,
-    table: FeatureTable,
-    gold: GoldTable,
-    lake: Lake,
-    *,
-    keys: pl.DataFrame,
-    rows: pl.DataFrame,
+    model: DeclaredModel, gold: GoldTable, lake: Lake, *, keys: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
     """Compute the steps of rows whose last window ends by the end of gold's last day, or by its last event."""
-    time, end = str(table.time), _last_gold_day(project, table, gold, lake, rows)
+    spec, table = model.spec, model.spine
+    time, end = str(table.time), _last_gold_day(model, gold, lake, rows)
     limit: date | datetime = end + DAY
     if table.row_span is None:
         limit = rows[str(gold.event_time)].max()  # type: ignore[assignment]

@@ -12,8 +12,8 @@ from typing import cast, get_args
 import polars as pl
 import pyarrow as pa
 
-from karat.declare.models import UNSUPERVISED, Lookup, ModelSpec
-from karat.declare.project import Project
+from karat.declare.declared_model import DeclaredModel
+from karat.declare.models import UNSUPERVISED, Lookup
 from karat.errors import (
     ColumnMissing,
     FeatureNotFound,
@@ -335,19 +335,17 @@ def _match_keys(lookup: FeatureLookup, info: TableInfo) -> tuple[dict[str, str],
     return dict(zip(given, wanted, strict=True)), time
 
 
-def declared_lookups(project: Project, spec: ModelSpec) -> list[FeatureLookup]:
+def declared_lookups(model: DeclaredModel) -> list[FeatureLookup]:
     """Return the lookups of a declared model.
 
     A table with the spine's whole key is matched exactly: its row of a day ends where the label begins. Any other table
     with a time is joined at the spine's time.
     """
-    spine = project.tables[spec.spine_table]
-    return [_resolve_lookup(project, lookup, project.spine_columns(spec), spine.time, spec) for lookup in spec.lookups]
+    return [_resolve_lookup(model, lookup, model.spine_columns) for lookup in model.spec.lookups]
 
 
-def _resolve_lookup(
-    project: Project, lookup: Lookup, spine_key: tuple[str, ...], spine_time: str | None, spec: ModelSpec
-) -> FeatureLookup:
+def _resolve_lookup(model: DeclaredModel, lookup: Lookup, spine_key: tuple[str, ...]) -> FeatureLookup:
+    project, spec, spine_time = model.project, model.spec, model.spine.time
     table = project.tables[lookup.table]
     names = [f.name for f in table.stored] if lookup.features == "*" else list(lookup.features)
     taken = [name for name in names if name not in lookup.exclude]

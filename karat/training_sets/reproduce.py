@@ -20,9 +20,6 @@ from karat.training_sets.pins import LookupRecord, TrainingPins
 from karat.training_sets.spine import StoredSpine, read_spine, store_spine
 from karat.training_sets.training_set import TrainingSet
 
-#: Tags of a model version: rows of its training set were erased, as JSON; and the same in words.
-ERASED, REBUILDABLE = "karat.erased", "karat.rebuildable"
-
 
 def store_pins(lake: Lake, model: ModelName, training_set: TrainingSet) -> TrainingPins:
     """Store the spine and return the pins that a model keeps: with the stored spine and each column's digest."""
@@ -45,17 +42,13 @@ class ErasedRows:
     digest: str | None
 
     @classmethod
-    def from_tags(cls, tags: Mapping[str, str]) -> ErasedRows | None:
-        """Read a model's tags; None if no row was erased."""
-        record = json.loads(tags.get(ERASED, "null"))
-        return None if record is None else cls(**record)
+    def from_json(cls, text: str | None) -> ErasedRows | None:
+        """Read the record from its tag; None if no row was erased."""
+        return None if text is None else cls(**json.loads(text))
 
-    def as_tags(self, of_rows: int) -> dict[str, str]:
-        """Return the tags, for machines and for people."""
-        return {
-            ERASED: json.dumps(asdict(self)),
-            REBUILDABLE: f"all but {self.rows} of {of_rows} rows, which were erased",
-        }
+    def as_json(self) -> str:
+        """Return the tag's text."""
+        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True)

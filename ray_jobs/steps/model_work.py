@@ -1,4 +1,4 @@
-"""What a worker opens for the model that it was given the name of."""
+"""What a worker opens for the model that it is given by name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from karat.declare import ModelSpec, Project, load_project
+from karat.declare import Project, load_project
 from karat.lake import Lake
+from karat.lifecycle import ModelContext
 from karat.registry import Registry
 from karat.settings import Settings
 from ray_jobs.models import ModelItem
@@ -15,17 +16,23 @@ from ray_jobs.models import ModelItem
 
 @dataclass(frozen=True)
 class ModelWork:
-    project: Project
-    spec: ModelSpec
-    lake: Lake
-    registry: Registry
+    """One model of a job, with the flow's parameters and the commit of the code."""
+
+    context: ModelContext
     parameters: dict[str, Any]
     commit: str
 
+    @property
+    def name(self) -> str:
+        """The declared name."""
+        return self.context.spec.name
+
 
 def open_model(item: ModelItem) -> ModelWork:
+    """Load the project and open lake and registry, once per worker."""
     project, lake, registry = _opened(item.project)
-    return ModelWork(project, project.models[item.model], lake, registry, item.parameters, item.commit)
+    context = ModelContext(project, project.models[item.model], lake, registry)
+    return ModelWork(context, item.parameters, item.commit)
 
 
 @cache  # A worker works for one job alone, and a job is of one version of the code.

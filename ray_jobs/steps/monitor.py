@@ -1,40 +1,43 @@
-"""The reports of one champion."""
+"""Step of one model: the checks of its champion."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
-from infra.job_records import JobError, Outcome
+from infra.job_records import DriftReport, JobError, MonitoringOutcome
 from karat.errors import NoChampion
 from karat.monitoring import Check
 from karat.monitoring.drift_check import DriftCheckResult, watch
 from ray_jobs.steps.model_work import ModelWork
 
 
-def step(model: ModelWork) -> Outcome:
-    """``rows`` of the reference are what the job's driver commits, also where one of the checks failed; a model without
-    a champion is left out."""
+def step(model: ModelWork) -> MonitoringOutcome:
+    """Check the champion; ``skipped`` without one.
+
+    ``rows`` of the outcome are complete even if one of the checks failed; the job's driver commits them.
+    """
     day = date.fromisoformat(model.parameters["day"])
-    checks = model.parameters["checks"][model.spec.name]
+    checks = model.parameters["checks"][model.name]
     try:
-        told = watch(model.project, model.spec, model.lake, model.registry, checks=checks, day=day)
+        found = watch(model.context, checks=checks, day=day)
     except NoChampion as none:
-        return Outcome(name=model.spec.name, state="skipped", said=none.what)
-    found = told.found
-    said = "; ".join(f"{one.check}: {one.said}" for one in found)
-    rows = [row for one in found for row in one.rows.to_dicts()]
-    warnings = [f"{one.check}: {', '.join(one.drifted)} drifted" for one in found if one.drifted]
-    reports = [_told(model, one) for one in found]
-    reference = {"reports": reports, "rows": rows, "warnings": warnings} if found or not told.failed else {}
-    error = _failed(told.failed) if told.failed else None
-    state = "done" if error is None else "failed"
-    return Outcome(name=model.spec.name, state=state, said=said, reference=reference, error=error)
+        return MonitoringOutcome(name=model.name, state="skipped", summary=none.what)
+    results = found.found
+    error = _failed(found.failed) if found.failed else None
+    return MonitoringOutcome(
+        name=model.name,
+        state="done" if error is None else "failed",
+        summary="; ".join(f"{one.check}: {one.said}" for one in results),
+        warnings=tuple(f"{one.check}: {', '.join(one.drifted)} drifted" for one in results if one.drifted),
+        reports=tuple(_report(model, one) for one in results),
+        rows=tuple(row for one in results for row in one.rows.to_dicts()),
+        error=error,
+    )
 
 
 def _failed(errors: Mapping[Check, Exception]) -> JobError:
-    """One error that names each check which failed; worth another try where one of them is."""
+    """One error that names every failed check; transient if one of them is."""
     known = {check: JobError.of(error) for check, error in errors.items()}
     first = next(iter(known.values()))
     what = "; ".join(f"the check {check!r} failed: {error.what}" for check, error in known.items())
@@ -43,15 +46,15 @@ def _failed(errors: Mapping[Check, Exception]) -> JobError:
     return first.model_copy(update={"what": what, "transient": transient, "traceback": lines})
 
 
-def _told(model: ModelWork, found: DriftCheckResult) -> dict[str, Any]:
-    first = found.rows.row(0, named=True)
-    run = model.registry.client.get_run(first["run_id"])
-    return {
-        "experiment_id": run.info.experiment_id,
-        "check": found.check,
-        "said": found.said,
-        "columns": found.rows.height,
-        "drifted": found.drifted,
+def _report(model: ModelWork, result: DriftCheckResult) -> DriftReport:
+    first = result.rows.row(0, named=True)
+    run = model.context.registry.client.get_run(first["run_id"])
+    return DriftReport(
+        check=result.check,
+        summary=result.said,
+        columns=result.rows.height,
+        drifted=tuple(result.drifted),
+        experiment_id=run.info.experiment_id,
+        days=None if first["first_day"] is None else f"{first['first_day']} to {first['last_day']}",
         **{c: first[c] for c in ("model_version", "run_id", "reference_rows", "current_rows", "report")},
-        "days": None if first["first_day"] is None else f"{first['first_day']} to {first['last_day']}",
-    }
+    )

@@ -1,23 +1,30 @@
-"""Champion or not: one candidate against its baseline, its floors and the champion, on the same rows."""
+"""Step of one model: the promotion gates decide on its candidate."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from infra.job_records import Outcome
+from infra.job_records import PromotionOutcome
 from karat.lifecycle import promote
 from ray_jobs.steps.model_work import ModelWork
 
 
-def step(model: ModelWork) -> Outcome:
-    """On the version that the flow names, or the model's challenger; a champion without challenger stays."""
-    name, registered = model.spec.name, model.project.model_name(model.spec.name)
-    version = model.parameters["versions"].get(name)
-    if version is None and model.registry.challenger(registered) is None:
-        version = model.registry.champion(registered)
-    approved = model.parameters["approve"]
-    decision = promote(model.project, model.spec, model.lake, model.registry, version, approved=approved)
-    said = f"version {decision.version} {'is champion' if decision.promoted else 'refused'}: {decision.reason}"
-    metrics = {"metrics": decision.candidate_metrics, "model": str(decision.model)}
-    state = "done" if decision.promoted else "kept"
-    return Outcome(name=name, state=state, said=said, reference=asdict(decision) | metrics)
+def step(model: ModelWork) -> PromotionOutcome:
+    """Decide on the version that the flow names, else on the challenger; without one the champion stays."""
+    registry, registered = model.context.registry, model.context.name
+    version = model.parameters["versions"].get(model.name)
+    if version is None and registry.challenger(registered) is None:
+        version = registry.champion(registered)
+    decision = promote(model.context, version, approved=model.parameters["approve"])
+    verdict = "is champion" if decision.promoted else "refused"
+    return PromotionOutcome(
+        name=model.name,
+        state="done" if decision.promoted else "kept",
+        summary=f"version {decision.version} {verdict}: {decision.reason}",
+        model=str(decision.model),
+        version=decision.version,
+        champion_version=decision.champion_version,
+        promoted=decision.promoted,
+        reason=decision.reason,
+        metrics=decision.candidate_metrics,
+        champion_metrics=decision.champion_metrics,
+        baseline=decision.baseline,
+    )

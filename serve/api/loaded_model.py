@@ -78,7 +78,7 @@ class LoadedVersion:
         return {
             "run_id": self.registered.run_id,
             "task": self.predictor.model.task,
-            "kind": self.registered.tags.get("karat.kind"),
+            "kind": self.registered.own_tags.kind,
             "metrics": self.registered.metrics,
             "baseline": self.registered.baseline,
             "keys": self.predictor.key_columns,

@@ -20,6 +20,7 @@ from karat.inference.prediction_log import SCHEMA, append
 from karat.inference.predictions import score_model
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.names import ModelName, TableName
 from karat.quality import write_sample
 from karat.registry import open_registry
@@ -36,9 +37,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sample(project, lake, scale=0.2, seed=3)
     compute_table(project, "churn_features", lake)
     registry = open_registry(settings)
-    made = make_candidate(project, project.models["churn"], lake, registry)
+    made = make_candidate(ModelContext(project, project.models["churn"], lake, registry))
     ungated = project.models["churn"].model_copy(update={"gates": Gates()})
-    assert promote(project, ungated, lake, registry, made.version).promoted
+    assert promote(ModelContext(project, ungated, lake, registry), made.version).promoted
     return settings.home
 
 
@@ -222,8 +223,8 @@ def test_the_lineage_of_a_model_names_its_champion(karat, home: Path) -> None:
     (model,) = [n for n in json.loads(out)["nodes"] if n["kind"] == "model"]
     registry = open_registry(Settings(home=home))
     champion = registry.champion(ModelName.parse(model["group"]))
-    (lookup,) = registry.metadata(champion)["lookups"]
-    tables = {"churn_features": lookup["version"]}
+    (lookup,) = registry.metadata(champion).lookups
+    tables = {"churn_features": lookup.version}
     assert model["champion"] == {"version": champion.version, "run_id": champion.run_id, "tables": tables}
 
 
@@ -339,7 +340,7 @@ def scored(home: Path) -> None:
     settings = Settings(home=home, projects=ROOT / "projects")
     project, lake = load_project("customers", settings), Lake(settings.lake, "dev")
     spec, registry = project.models["churn"], open_registry(settings)
-    score_model(project, spec, lake, registry)
+    score_model(ModelContext(project, spec, lake, registry))
     champion = registry.champion(project.model_name("churn"))
     assert champion is not None
     row = dict.fromkeys(SCHEMA.names) | {

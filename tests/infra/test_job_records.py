@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.job_records import JobError, JobResult, Outcome, is_transient
+from infra.job_records import JobError, JobResult, Outcome, ScoringOutcome, TrainingOutcome, is_transient
 from karat import errors
 from karat.errors import KaratError
 
@@ -79,7 +79,9 @@ def test_a_partly_failed_step_is_tried_again_only_if_one_of_its_failures_may_com
 
 def test_a_record_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "job" / "result.json"
-    first = JobResult(outcomes=(Outcome(name="a", state="done", reference={"version": 3}),))
+    scored = ScoringOutcome(name="a", state="done", version=3)
+    trained = TrainingOutcome(name="b", state="kept", metrics={"r2": float("inf")}, undecided=True)
+    first = JobResult(outcomes=(scored, trained, Outcome(name="c", state="skipped")))
     first.write(path)
 
     def fails(descriptor: int) -> None:

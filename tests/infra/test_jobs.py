@@ -56,7 +56,7 @@ def test_results_come_back_and_every_line_at_its_level_while_the_job_runs(jobs: 
     wanted = spec(jobs, lines=300, squares=[3, 4, 5], seconds=5)
     result = jobs.run(wanted, key, note)
     assert time.monotonic() - came["obedient: line 0"] > 2
-    assert {o.name: o.reference["value"] for o in result.outcomes} == {"0": 9, "1": 16, "2": 25}
+    assert {o.name: o.rows for o in result.outcomes} == {"0": 9, "1": 16, "2": 25}
     said = [(level, line) for level, line in lines if line.startswith("obedient: line ")]
     expected = [(logging.WARNING if n % 10 == 9 else logging.INFO, f"obedient: line {n}") for n in range(300)]
     assert said == expected
@@ -85,7 +85,7 @@ def test_a_succeeded_job_is_used_again_and_a_failed_one_is_not(jobs: Jobs, key: 
     other = f"{key}-other"
     for attempt in (1, 2):
         outcomes = {o.name: o for o in jobs.run(wrong, other, quiet).outcomes}
-        assert outcomes["a"].reference == {"version": 1}
+        assert outcomes["a"].version == 1
         assert outcomes["wrong"].error is not None
         assert outcomes["wrong"].error.type == "TooFewRows"
         assert jobs.status(f"{other}-{attempt}") == JobStatus.FAILED

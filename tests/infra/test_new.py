@@ -20,6 +20,7 @@ from infra.cli.new import Task
 from infra.new.columns import columns_of
 from infra.new.model import KINDS
 from karat.declare import Project, load_project
+from karat.declare.declared_model import DeclaredModel
 from karat.features import compute_frame
 from karat.lake import Lake
 from karat.quality import check, ingest, write_sample
@@ -159,7 +160,7 @@ def test_the_planted_truth_is_the_chance_of_what_comes(made: Bench):
 def test_the_new_model_beats_its_baseline_and_comes_near_the_truth_but_not_to_it(made: Bench):
     trained = made.train("comes_back")
     spec = made.project.models["comes_back"]
-    spine = label_spine(made.project, spec, made.lake)
+    spine = label_spine(DeclaredModel(made.project, spec), made.lake)
     test = spine.filter(split_rows(spine, spec, time="day", entity=["customer_id"]) == "test")
     known = test.join(made.gold("orders_truth"), on=["customer_id", "day"], how="left")
     best = evaluate("binary", known[spec.labelled.name], known["chance"].to_numpy())["roc_auc"]

@@ -12,14 +12,16 @@ import polars as pl
 import pytest
 
 from karat.declare import Project, load_project
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import UNSUPERVISED
 from karat.features import compute_frame, compute_table
 from karat.features.schema import feature_schema
 from karat.lake import Lake
 from karat.quality import awaited_gold, check, write_sample
 from karat.settings import Settings
+from karat.training.fitted_evaluation import TrainingResult
 from karat.training.split import split_rows
-from karat.training.train import TrainingResult, train
+from karat.training.train import train
 from karat.training_sets.labels import label_spine
 from karat.training_sets.lookups import declared_lookups
 from karat.training_sets.training_set import create_training_set
@@ -73,13 +75,13 @@ class Bench:
         """What ``make_candidate`` does, short of the registry."""
         project, spec = self.project, self.project.models[model]
         table = project.tables[spec.spine_table]
-        spine = label_spine(project, spec, self.lake)
+        spine = label_spine(DeclaredModel(project, spec), self.lake)
         training_set = create_training_set(
             self.lake,
             spine,
-            declared_lookups(project, spec),
+            declared_lookups(DeclaredModel(project, spec)),
             spec.target,
-            exclude_columns=list(project.spine_columns(spec)),
+            exclude_columns=list(DeclaredModel(project, spec).spine_columns),
         )
         alone = spec.task in UNSUPERVISED
         judged = spec.target is not None and training_set.data[spec.target].null_count() < training_set.data.height

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from karat.declare import Project, load_project, project_names
+from karat.declare.declared_model import DeclaredModel
 from karat.features import compute_frame
 from karat.quality import load_map
 from karat.settings import Settings
@@ -39,7 +40,7 @@ def test_features_and_labels_bind_to_gold(project: Project) -> None:
         made = compute_frame(table, empty, source=source)
         assert made.columns == [*table.primary_key, *(f.name for f in table.stored)]
     for spec in project.models.values():
-        check_label(project, spec)
+        check_label(DeclaredModel(project, spec))
 
 
 def test_maps_name_their_table_and_its_columns(project: Project) -> None:

@@ -14,6 +14,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from karat.declare.declared_model import DeclaredModel
 from karat.features import compute_table
 from karat.quality import ingest
 from karat.training_sets.labels import label_spine
@@ -46,14 +47,14 @@ def rows(payments: Bench) -> pl.DataFrame:
     """The training set of the project's own model, of the Handbook's features: one row a payment, with its day."""
     project, spec = payments.project, payments.project.models["fraud"]
     spec = spec.model_copy(update={"lookups": spec.lookups[:2]})  # the model's habits besides, the Handbook has not
-    spine = label_spine(project, spec, payments.lake)
+    spine = label_spine(DeclaredModel(project, spec), payments.lake)
     needed = spine.filter(pl.col("tx_time").dt.date().is_between(TRAIN, TEST + 6 * DAY))
     made = create_training_set(
         payments.lake,
         needed,
-        declared_lookups(project, spec),
+        declared_lookups(DeclaredModel(project, spec)),
         spec.label.name,
-        exclude_columns=list(project.spine_columns(spec)),
+        exclude_columns=list(DeclaredModel(project, spec).spine_columns),
     )
     features = made.data.select(made.features).fill_null(0)  # a terminal without payments has no risk, there
     assert len(made.features) == 15

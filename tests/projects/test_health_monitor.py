@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from karat.declare import Project
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import HIGHER_IS_BETTER, UNSUPERVISED
 from karat.features import compute_frame
 from karat.quality import check
@@ -179,7 +180,7 @@ def test_what_the_truth_gives_a_chance_comes_true_as_often(bench: Bench, model: 
     spec = bench.project.models[model]
     assert spec.truth is not None
     table = bench.project.tables[spec.spine_table]
-    labels = label_spine(bench.project, spec, bench.lake)
+    labels = label_spine(DeclaredModel(bench.project, spec), bench.lake)
     both = labels.join(bench.gold(spec.truth.source), on=table.primary_key).with_columns(
         chance=pl.sql_expr(str(spec.truth.expression))
     )

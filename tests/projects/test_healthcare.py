@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from karat.declare import Project
+from karat.declare.declared_model import DeclaredModel
 from karat.features import compute_frame
 from karat.quality import check
 from karat.training_sets.labels import label_spine
@@ -224,7 +225,7 @@ def test_the_sample_goes_through_all_tables(healthcare: Project, bench: Bench, m
 
 
 def test_the_label_of_the_heart_is_the_next_clear_finding(bench: Bench, made: dict[str, pl.DataFrame]) -> None:
-    spine = label_spine(bench.project, bench.project.models["heart_disease"], bench.lake)
+    spine = label_spine(DeclaredModel(bench.project, bench.project.models["heart_disease"]), bench.lake)
     found = made["outcomes"].filter(pl.col("kind") == "heart_disease").drop_nulls().sort("outcome_on")
     later = spine.join(found.select("patient_id", "outcome_on", "positive"), on="patient_id").filter(
         (pl.col("outcome_on") - pl.col("day")).dt.total_days().is_between(1, 60)

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from karat.declare import Project
+from karat.declare.declared_model import DeclaredModel
 from karat.features import compute_frame
 from karat.quality import check
 from karat.training.oracle import oracle_predictions
@@ -120,9 +121,13 @@ def test_features_of_a_unit_by_hand(hydroponics: Project) -> None:
 
 def test_sequences_cross_neither_units_nor_gaps(bench: Bench) -> None:
     project, spec = bench.project, bench.project.models["lstm_forecast"]
-    spine = label_spine(project, spec, bench.lake).filter(pl.col("timestamp_key").dt.day() == 7)
+    spine = label_spine(DeclaredModel(project, spec), bench.lake).filter(pl.col("timestamp_key").dt.day() == 7)
     made = create_training_set(
-        bench.lake, spine, declared_lookups(project, spec), "ph_level_ahead", exclude_columns=["reading_id"]
+        bench.lake,
+        spine,
+        declared_lookups(DeclaredModel(project, spec)),
+        "ph_level_ahead",
+        exclude_columns=["reading_id"],
     ).data
     readings = {
         (unit, at): ph
@@ -144,7 +149,7 @@ def test_sequences_cross_neither_units_nor_gaps(bench: Bench) -> None:
 def test_the_forecasts_do_not_see_what_they_foretell(bench: Bench) -> None:
     """The gap between what is learned from and the test is as long as a forecast."""
     spec = bench.project.models["gru_forecast"]
-    spine = label_spine(bench.project, spec, bench.lake)
+    spine = label_spine(DeclaredModel(bench.project, spec), bench.lake)
     part = split_rows(spine, spec, time="timestamp_key", entity=["equipment_id"])
     learned, test = (spine.filter(part == p)["timestamp_key"] for p in ("train", "test"))
     assert learned.max() + 6 * HOUR <= test.min()
@@ -174,8 +179,8 @@ def test_a_small_network_beats_persistence_and_the_truth_stands_beside_it(bench:
 
 def test_the_truth_of_an_event_is_that_of_its_own_row(bench: Bench) -> None:
     project, spec = bench.project, bench.project.models["gru_forecast"]
-    spine = label_spine(project, spec, bench.lake).head(500)
-    found = oracle_predictions(project, spec, bench.lake, spine)
+    spine = label_spine(DeclaredModel(project, spec), bench.lake).head(500)
+    found = oracle_predictions(DeclaredModel(project, spec), bench.lake, spine)
     steps = [f"ph_{h}h" for h in range(1, 7)]
     own = spine.join(bench.gold("sensor_truth"), on="reading_id", how="left", maintain_order="left").select(steps)
     assert found is not None

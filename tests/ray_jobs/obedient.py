@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.job_records import Outcome
+from infra.job_records import Outcome, ScoringOutcome
 from karat.errors import StoreUnreachable, TooFewRows
 from ray_jobs.executor import RayExecutor
-from ray_jobs.program import Job, attempt, configure_logging, main
+from ray_jobs.program import Job, attempt, configure_logging, main, nothing_known
 
 log = logging.getLogger("karat.obedient")
 
@@ -31,9 +31,9 @@ def work(job: Job) -> Iterator[Outcome]:
         time.sleep(0.05)
     mark(wanted, "slept")
     for name in wanted.get("items", []):
-        yield attempt(name, item, name)
+        yield attempt(nothing_known(name), item, name)
     for index, value in RayExecutor().map(square, wanted.get("squares", [])):
-        yield Outcome(name=str(index), state="done", reference={"value": value})
+        yield ScoringOutcome(name=str(index), state="done", rows=value)
 
 
 def item(name: str) -> Outcome:
@@ -41,7 +41,7 @@ def item(name: str) -> Outcome:
         raise TooFewRows("only 3 rows", remedy="get more")
     if name.startswith("lost"):
         raise StoreUnreachable("no answer")
-    return Outcome(name=name, state="done", reference={"version": 1})
+    return ScoringOutcome(name=name, state="done", version=1)
 
 
 def square(value: int) -> int:

@@ -40,7 +40,7 @@ def test_it_waits_then_writes_then_keeps(settings: Settings) -> None:
     project, lake = load_project("hydroponics", settings), Lake(settings.lake, settings.environment)
     waiting = step("hydroponics", "batch_predictions")
     assert (waiting.state, waiting.error) == ("skipped", None)
-    assert waiting.said == (
+    assert waiting.summary == (
         "waits for the predictions of lstm_forecast, gru_forecast, lightgbm_regressor, lightgbm_classifier"
     )
     table = project.tables["sensor_features"]
@@ -50,7 +50,7 @@ def test_it_waits_then_writes_then_keeps(settings: Settings) -> None:
         predicted(project, lake, model, prediction=6.0 + value)
     predicted(project, lake, "lightgbm_classifier", prediction=True, probability=0.8)
     done = step("hydroponics", "batch_predictions")
-    assert (done.state, done.reference["rows"]) == ("done", 1)
+    assert (done.state, done.rows) == ("done", 1)
     rows = lake.read(project.prediction_name("batch_predictions"))
     assert rows["ensemble_avg"].to_list() == [7.0]
     assert rows["gru_forecast_run_id"].to_list() == ["run of gru_forecast"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.code import ROOT
-from infra.job_records import JobError, Outcome
+from infra.job_records import JobError, Outcome, TrainingOutcome
 from karat.declare import load_project
 from karat.errors import TooFewRows
 from karat.settings import Settings
@@ -15,9 +15,10 @@ def test_models_are_shown_in_the_projects_order_whichever_ended_first(settings: 
     settings = settings.model_copy(update={"projects": ROOT / "projects"})
     project = load_project("customers", settings)
     scope = Scope(settings, project, project.models)
-    reference = {"version": 2, "metrics": {"roc_auc": 0.9}, "baseline": {"roc_auc": 0.5}, "metric": "roc_auc"}
+    figures = {"metrics": {"roc_auc": 0.9}, "baseline": {"roc_auc": 0.5}, "metric": "roc_auc"}
+    done = TrainingOutcome(name="fraud", state="done", version=2, **figures)
     failed = Outcome(name="churn", state="failed", error=JobError.of(TooFewRows("only 3 rows")))
-    churn, fraud = model_rows(scope, [Outcome(name="fraud", state="done", reference=reference), failed])
+    churn, fraud = model_rows(scope, [done, failed])
     assert (churn["model"], churn["state"], churn["version"]) == ("churn", "failed", None)
     assert "only 3 rows" in churn["why"]
     assert (fraud["model"], fraud["value"], fraud["baseline"]) == ("fraud", 0.9, 0.5)

@@ -11,7 +11,7 @@ from prefect import task
 from infra.code import ROOT
 from karat.declare import load_project
 from karat.settings import Settings
-from tasks.jobs import worth_another_try
+from tasks.jobs import is_retryable
 from tasks.scope import Scope
 
 
@@ -30,7 +30,7 @@ def step() -> None: ...
 def test_tasks_try_as_often_as_the_project_declares(scope: Scope):
     retried = scope.retried(step)
     assert (retried.retries, retried.retry_delay_seconds) == (2, 1)
-    assert retried.retry_condition_fn is worth_another_try
+    assert retried.retry_condition_fn is is_retryable
 
 
 def test_settings_override_the_project(scope: Scope):

@@ -25,7 +25,7 @@ def test_only_a_model_that_is_declared_so_is_taken_out_of_http(
     first, second, *_ = project.models
     models = project.models | {second: project.models[second].model_copy(update={"online": False})}
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(steps, "served_already", lambda *_: False)
+    monkeypatch.setattr(steps, "serves_versions", lambda *_: False)
     monkeypatch.setattr(steps, "run_job", lambda *told: asked.append(told[3]) or ())
     steps._serve_champions(Scope(settings, project, models), {second: 3})
     assert asked == [{"champions": {}, "without": [str(project.model_name(second))]}]

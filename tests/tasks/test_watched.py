@@ -16,7 +16,7 @@ from karat.lake import Lake
 from karat.monitoring import record
 from karat.monitoring.drift_table import POLARS
 from karat.settings import Settings
-from tasks.monitoring_schedule import asked_checks, due_checks
+from tasks.monitoring_schedule import due_checks, requested_checks
 from tasks.scope import Scope
 
 TODAY = datetime.now(UTC).date()
@@ -115,6 +115,6 @@ def test_days_are_those_of_the_projects_zone(scope: Scope, monkeypatch: pytest.M
 def test_groups_are_asked_about_where_a_model_declares_some(scope: Scope) -> None:
     spec = scope.models["next_week"].model_copy(update={"protected": ("customer_id",)})
     both = replace(scope, models=scope.models | {"other": spec})
-    assert asked_checks(both, None)["next_week"] == ["dataset", "prediction"]
-    assert asked_checks(both, None)["other"] == ["dataset", "prediction", "fairness"]
-    assert asked_checks(both, ["fairness"]) == {"other": ["fairness"]}
+    assert requested_checks(both, None)["next_week"] == ["dataset", "prediction"]
+    assert requested_checks(both, None)["other"] == ["dataset", "prediction", "fairness"]
+    assert requested_checks(both, ["fairness"]) == {"other": ["fairness"]}

@@ -17,12 +17,13 @@ from sklearn.ensemble import RandomForestClassifier
 from karat.client import FeatureEngineeringClient
 from karat.compat import FeatureEngineer, FeaturePipeline, ModelRegistry
 from karat.declare import load_project
+from karat.declare.declared_model import DeclaredModel
 from karat.features import compute_table
 from karat.lake import Lake
-from karat.lifecycle.candidate import training_set_of
 from karat.quality import write_sample
 from karat.registry import Registry
 from karat.settings import Settings
+from karat.training_sets.declared_training_set import declared_training_set
 from karat.training_sets.labels import label_spine
 
 PROJECTS = Path(__file__).parent / "projects"
@@ -63,7 +64,7 @@ def computed(gold: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     for table in project.tables:
         compute_table(project, table, lake)
     spec = project.models["move_probability"]
-    made = training_set_of(project, spec, lake, label_spine(project, spec, lake))
+    made = declared_training_set(DeclaredModel(project, spec), lake, label_spine(DeclaredModel(project, spec), lake))
     return settings.lake, made.data.select(*made.features, "moves").drop_nulls().to_pandas()
 
 

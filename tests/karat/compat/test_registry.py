@@ -17,6 +17,7 @@ from karat.errors import (
     WrongCall,
 )
 from karat.lifecycle import make_candidate
+from karat.lifecycle.context import ModelContext
 
 NAME = "move_probability_model"
 GOOD = ["doc_access_count_30d", "email_open_rate_30d"]
@@ -116,6 +117,6 @@ def test_a_model_of_no_project_has_no_gates_and_no_champion(models, fe):
 
 def test_a_candidate_that_karat_trained_is_not_taken_for_the_given_one(two):
     project, spec = two.declared.model(NAME)
-    assert make_candidate(project, spec, two.client.lake, two.registry).retrained
+    assert make_candidate(ModelContext(project, spec, two.client.lake, two.registry)).retrained
     two.promote_model(NAME, 3)
     assert FeaturePipeline(None).feature_importance(NAME)

@@ -17,6 +17,7 @@ from karat.lake import Lake
 from karat.names import ModelName, TableName
 from karat.online import OnlineStore, open_store, publish_table
 from karat.registry import LoadedModel
+from karat.registry.metadata import ModelMetadata
 from karat.settings import Settings
 from karat.training_sets.lookups import FeatureLookup, pin
 
@@ -97,7 +98,17 @@ def predictor(tables: Lake, store: OnlineStore) -> Callable[..., Predictor]:
         signal = pl.Series(made["calls"] + (made["plan"] == "gold") * 20.0)
         y = {"regression": signal, "binary": signal > 40, "multiclass": (signal / 30).cast(pl.Int64), "anomaly": None}
         model = Model(kind, task).fit(frame, y[task])
-        metadata = {"features": names, "lookups": [lk.as_json() for lk in lookups]}
+        metadata = ModelMetadata(
+            task=task,
+            features=tuple(names),
+            feature_types=model.feature_types,
+            lookups=tuple(lookups),
+            label=None,
+            classes=model.classes,
+            threshold=model.threshold,
+            pins={"spine": {"digest": "", "rows": 0, "schema": {}}, "lookups": [], "sources": {}},
+            digest="",
+        )
         return Predictor(LoadedModel(ModelName("shop_dev", "churn"), 3, "run7", model, metadata), store, lake)
 
     return make

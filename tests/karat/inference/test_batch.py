@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from karat.inference import score_batch, score_model
 from karat.inference.batch import predict
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.registry import Registry, open_registry
 from karat.settings import Settings
 from tests.karat.conftest import write_files
@@ -43,8 +45,8 @@ def promoted_before(
     shutil.copy(empty_database, settings.home / "mlflow" / "mlflow.db")
     registry = open_registry(settings)
     project, lake = load_project("shop", settings), Lake(settings.lake, settings.environment)
-    make_candidate(project, project.models["leaver"], lake, registry)
-    assert promote(project, project.models["leaver"], lake, registry).promoted
+    make_candidate(ModelContext(project, project.models["leaver"], lake, registry))
+    assert promote(ModelContext(project, project.models["leaver"], lake, registry)).promoted
     return settings.home
 
 
@@ -74,7 +76,8 @@ def test_keys_are_enough_and_rows_stay_as_they_are(leaver: Project, lake: Lake, 
 
 def test_rows_have_the_level_of_risk_that_their_model_names(leaver: Project, lake: Lake, registry: Registry) -> None:
     loaded = registry.load(URI)
-    loaded.metadata["declaration"]["risk_levels"] = {"low": 0.0, "high": 0.5}
+    declaration = {**loaded.metadata.declaration, "risk_levels": {"low": 0.0, "high": 0.5}}
+    loaded = replace(loaded, metadata=replace(loaded.metadata, declaration=declaration))
     out = predict(lake, loaded, KEYS)
     assert out["risk_level"].to_list() == ["high" if p >= 0.5 else "low" for p in out["probability"]]
 
@@ -147,7 +150,7 @@ def test_a_feature_that_is_gone_is_told_with_its_table(leaver: Project, lake: La
 def test_a_text_prediction_is_no_double(shop_features: Project, lake: Lake, registry: Registry) -> None:
     spec = shop_features.models["leaver"]
     text = spec.model_copy(update={"label": spec.label.model_copy(update={"expression": '"left"'})})
-    made = make_candidate(shop_features, text, lake, registry)
+    made = make_candidate(ModelContext(shop_features, text, lake, registry))
     assert set(score_batch(lake, registry, made.version.uri, KEYS)["prediction"]) <= {"Yes", "No"}
     with pytest.raises(SignatureError, match="no double"):
         score_batch(lake, registry, made.version.uri, KEYS, result_type="double")
@@ -158,9 +161,9 @@ def test_a_text_prediction_is_no_double(shop_features: Project, lake: Lake, regi
 
 def test_predictions_are_written_once(leaver: Project, lake: Lake, registry: Registry) -> None:
     spec = leaver.models["leaver"]
-    first = score_model(leaver, spec, lake, registry)
+    first = score_model(ModelContext(leaver, spec, lake, registry))
     assert (first.changed, first.rows, first.model_version) == (True, 600, 1)
-    again = score_model(leaver, spec, lake, registry)
+    again = score_model(ModelContext(leaver, spec, lake, registry))
     assert (again.changed, again.version, again.rows) == (False, first.version, 600)
     rows = lake.read(first.table)
     assert rows.columns == ["customer", *ADDED]
@@ -176,20 +179,20 @@ def test_rows_of_the_spine_that_no_feature_table_knows_have_no_prediction(
     lake.merge(orders, pl.DataFrame({**stranger, "channel": ["web"]}))
     compute_table(leaver, "spend_features", lake)
     spec = leaver.models["leaver"].model_copy(update={"spine": "spend_features"})
-    done = score_model(leaver, spec, lake, registry)
+    done = score_model(ModelContext(leaver, spec, lake, registry))
     rows = lake.read(done.table)
     assert set(rows.filter(pl.col("prediction").is_null())["customer"]) == {"stranger"}
     assert done.unknown == rows["prediction"].null_count() < done.rows
     lake.overwrite(orders, lake.read(orders).filter(customer="stranger"))
     compute_table(leaver, "spend_features", lake)
     with pytest.raises(FeatureLookupFailed, match="none of the rows"):
-        score_model(leaver, spec, lake, registry)
+        score_model(ModelContext(leaver, spec, lake, registry))
 
 
 def test_columns_of_other_versions_stay_as_nulls(leaver: Project, lake: Lake, registry: Registry) -> None:
     """As after a rollback to a version that knows fewer classes, or names no levels of risk."""
     spec = leaver.models["leaver"]
-    table = score_model(leaver, spec, lake, registry).table
+    table = score_model(ModelContext(leaver, spec, lake, registry)).table
     before = lake.read(table)
     levelled = before.with_columns(risk_level=pl.lit("low"))
     lake.create(table, levelled.to_arrow().schema, primary_key=["customer"])
@@ -197,21 +200,21 @@ def test_columns_of_other_versions_stay_as_nulls(leaver: Project, lake: Lake, re
     more = pl.DataFrame({"customer": ["z1"], "city": ["Bern"], "age": [20], "left": ["Yes"]})
     lake.merge(leaver.gold_name("members"), more)
     compute_table(leaver, "people_features", lake)
-    assert score_model(leaver, spec, lake, registry).changed
+    assert score_model(ModelContext(leaver, spec, lake, registry)).changed
     after = lake.read(table)
     assert after["risk_level"].null_count() == after.height == before.height + 1
 
 
 def test_new_features_are_scored_again(leaver: Project, lake: Lake, registry: Registry) -> None:
     spec = leaver.models["leaver"]
-    first = score_model(leaver, spec, lake, registry)
+    first = score_model(ModelContext(leaver, spec, lake, registry))
     more = pl.DataFrame({"customer": ["z1"], "city": ["Bern"], "age": [20], "left": ["Yes"]})
     lake.merge(leaver.gold_name("members"), more)
     with pytest.raises(StaleFeatures, match=r"people_features[\s\S]*feature-pipeline/shop"):
-        score_model(leaver, spec, lake, registry)
+        score_model(ModelContext(leaver, spec, lake, registry))
     assert lake.version(first.table) == first.version
     compute_table(leaver, "people_features", lake)
-    second = score_model(leaver, spec, lake, registry)
+    second = score_model(ModelContext(leaver, spec, lake, registry))
     assert (second.changed, second.rows) == (True, 601)
     assert lake.read(second.table).height == 601
 
@@ -223,39 +226,39 @@ def scoped(spec: ModelSpec, **scope: object) -> ModelSpec:
 @pytest.fixture
 def weekly(shop_features: Project, lake: Lake, registry: Registry) -> ModelSpec:
     spec = shop_features.models["next_week"]
-    make_candidate(shop_features, spec, lake, registry)
-    assert promote(shop_features, spec, lake, registry).promoted
+    make_candidate(ModelContext(shop_features, spec, lake, registry))
+    assert promote(ModelContext(shop_features, spec, lake, registry)).promoted
     return spec
 
 
 def test_the_last_days_replace_their_range_alone(
     shop_features: Project, lake: Lake, registry: Registry, weekly: ModelSpec
 ) -> None:
-    everything = score_model(shop_features, weekly, lake, registry)
+    everything = score_model(ModelContext(shop_features, weekly, lake, registry))
     before = lake.read(everything.table)
     last = date(2026, 3, 1)
     few = scoped(weekly, last=timedelta(days=3))
-    done = score_model(shop_features, few, lake, registry)
+    done = score_model(ModelContext(shop_features, few, lake, registry))
     after = lake.read(done.table)
     assert done.changed
     assert done.rows == after.filter(pl.col("day") > last - timedelta(days=3)).height < before.height == after.height
     old = pl.col("day") <= last - timedelta(days=3)
     assert after.filter(old).sort("customer", "day").equals(before.filter(old).sort("customer", "day"))
-    assert not score_model(shop_features, few, lake, registry).changed
+    assert not score_model(ModelContext(shop_features, few, lake, registry)).changed
 
 
 def test_appended_batches_stand_beside_each_other(
     shop_features: Project, lake: Lake, registry: Registry, weekly: ModelSpec
 ) -> None:
     append = scoped(weekly, write="append", last=timedelta(days=2))
-    first = score_model(shop_features, append, lake, registry)
-    assert not score_model(shop_features, append, lake, registry).changed
+    first = score_model(ModelContext(shop_features, append, lake, registry))
+    assert not score_model(ModelContext(shop_features, append, lake, registry)).changed
     late = pl.DataFrame(
         {"order_id": [10**6], "customer": ["c001"], "day": [date(2026, 3, 1)], "amount": [5.0], "channel": ["web"]}
     )
     lake.merge(shop_features.gold_name("orders"), late)
     compute_table(shop_features, "spend_features", lake)
-    second = score_model(shop_features, append, lake, registry)
+    second = score_model(ModelContext(shop_features, append, lake, registry))
     rows = lake.read(second.table)
     assert second.changed
     assert rows.height == first.rows + second.rows
@@ -265,10 +268,10 @@ def test_appended_batches_stand_beside_each_other(
 def test_no_champion_no_predictions(shop_features: Project, lake: Lake, registry: Registry) -> None:
     spec = shop_features.models["leaver"]
     with pytest.raises(NoChampion, match="karat run shop --models leaver"):
-        score_model(shop_features, spec, lake, registry)
-    make_candidate(shop_features, spec, lake, registry)
+        score_model(ModelContext(shop_features, spec, lake, registry))
+    make_candidate(ModelContext(shop_features, spec, lake, registry))
     with pytest.raises(NoChampion):
-        score_model(shop_features, spec, lake, registry)
+        score_model(ModelContext(shop_features, spec, lake, registry))
     assert not lake.exists(shop_features.prediction_name("leaver"))
 
 
@@ -278,4 +281,4 @@ def test_a_void_champion_scores_nothing(leaver: Project, lake: Lake, registry: R
     lake.create(gold, schema, primary_key=["customer"], properties={"karat.origin": "ingest"})
     compute_table(leaver, "people_features", lake)
     with pytest.raises(NoChampion, match="sample data"):
-        score_model(leaver, leaver.models["leaver"], lake, registry)
+        score_model(ModelContext(leaver, leaver.models["leaver"], lake, registry))

@@ -15,6 +15,7 @@ from karat.inference import score_model
 from karat.inference.combined_predictions import combine_predictions
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.registry import Registry
 
 DAY, LAST = timedelta(days=1), date(2026, 3, 1)
@@ -205,9 +206,9 @@ def test_it_waits_for_a_model_without_predictions(both: Project, lake: Lake) -> 
 def test_of_champions_it_says_what_their_own_tables_say(both: Project, lake: Lake, registry: Registry) -> None:
     for model in ("next_week", "odd_days"):
         spec = both.models[model]
-        version = make_candidate(both, spec, lake, registry).version
-        promote(both, spec, lake, registry, version=version.version)
-        score_model(both, spec, lake, registry)
+        version = make_candidate(ModelContext(both, spec, lake, registry)).version
+        promote(ModelContext(both, spec, lake, registry), version=version.version)
+        score_model(ModelContext(both, spec, lake, registry))
     made = combine_predictions(both, "sales_batch", lake)
     key = ["customer", "day"]
     rows = lake.read(made.table).sort(key)

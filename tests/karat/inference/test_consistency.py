@@ -16,7 +16,7 @@ from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.kinds import Model
 from karat.lake import Lake
-from karat.lifecycle.consistency_gate import inconsistent, latest_consistency
+from karat.lifecycle.consistency_gate import inconsistent_features, latest_consistency
 from karat.names import ModelName, ModelRef
 from karat.online import OnlineStore
 from karat.registry import Registry
@@ -110,17 +110,17 @@ def test_a_promotion_can_demand_it(client, served, shop) -> None:
     predictor, log = served
     spec = shop.models["leaver"]
     strict = spec.model_copy(update={"gates": Gates(consistency=0.01)})
-    assert inconsistent(client.lake, NAME, strict) == [], "nothing was compared yet"
+    assert inconsistent_features(client.lake, NAME, strict) == [], "nothing was compared yet"
     predictor.predict(PredictionRequest(keys={"customer": "c3"}))
     log.flush()
     client.check_consistency("churn", 1.0)
-    assert inconsistent(client.lake, NAME, strict) == []
+    assert inconsistent_features(client.lake, NAME, strict) == []
     client.write_table(
         "usage",
         pl.DataFrame({"customer": ["c3"], "day": [ago(1)], "calls": [77], "spent": [None]}).cast({"spent": float}),
     )
     client.check_consistency("churn", 1.0)
-    told = inconsistent(client.lake, NAME, strict)
+    told = inconsistent_features(client.lake, NAME, strict)
     assert [line.partition(" ")[0] for line in told] == ["calls", "spent"]
     assert "100.00% of 1 predictions (limit 1.00%)" in told[0]
-    assert inconsistent(client.lake, NAME, spec) == [], "no limit is declared"
+    assert inconsistent_features(client.lake, NAME, spec) == [], "no limit is declared"

@@ -22,7 +22,7 @@ from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.kinds import Model
 from karat.lake import Lake
-from karat.lifecycle import log_user_model
+from karat.lifecycle import log_external_model
 from karat.names import ModelName, TableName
 from karat.online import OnlineStore, backends, open_store, publish_table
 from karat.registry import ModelVersion, Registry
@@ -223,4 +223,4 @@ def register(lake: Lake, registry: Registry) -> ModelVersion:
     training = create_training_set(lake, spine, [lookup], "label", keys)
     model = Model("logistic_regression", "binary").fit(training.data.select(features), training.data["label"])
     name = ModelName("shop_dev", "fraud")
-    return log_user_model(registry, model, "model", training_set=training, name=name, lake=lake)
+    return log_external_model(registry, model, "model", training_set=training, name=name, lake=lake)

@@ -16,7 +16,7 @@ from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.kinds import Model
 from karat.lake import Lake
-from karat.lifecycle.candidate import describe
+from karat.lifecycle.version_entry import model_metadata
 from karat.names import ModelName
 from karat.online import OnlineStore
 from karat.registry import LoadedModel
@@ -63,7 +63,11 @@ def loaded(tables: Lake) -> tuple[LoadedModel, FunctionLibrary, pl.DataFrame]:
     out = create_training_set(tables, spine, LOOKUPS, "label", ["customer", "at", "amount", "spent"], library=library)
     assert out.features == ("calls", "plan", "share", "initial", "double_share", "weekday")
     model = Model("xgboost", "regression").fit(out.data.select(out.features), out.data["label"])
-    return LoadedModel(ModelName("shop_dev", "m"), 1, "run", model, describe(out, model, out.pins)), library, out.data
+    return (
+        LoadedModel(ModelName("shop_dev", "m"), 1, "run", model, model_metadata(out, model, out.pins)),
+        library,
+        out.data,
+    )
 
 
 def online(loaded: LoadedModel, library: FunctionLibrary, store: OnlineStore, lake: Lake) -> Callable[..., dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -133,9 +134,9 @@ def test_one_read_a_table_and_key(tables: Lake, store: OnlineStore, predictor) -
     churn = predictor()
     expected = ask(churn, entity_id="c7")["predicted_value"]
     metadata = churn.loaded.metadata
-    first = metadata["lookups"][0]
-    twice = {**first, "columns": {"spent": "spent"}}, {**first, "columns": {"calls": "calls"}}
-    split = {**metadata, "lookups": [*twice, metadata["lookups"][1]]}
+    first = metadata.lookups[0]
+    twice = replace(first, columns={"spent": "spent"}), replace(first, columns={"calls": "calls"})
+    split = replace(metadata, lookups=(*twice, metadata.lookups[1]))
     loaded = LoadedModel(ModelName("shop_dev", "churn"), 3, "run7", churn.model, split)
     reads: list[str] = []
 
@@ -203,7 +204,8 @@ def test_a_forest_says_why_it_lists_no_contributions(predictor) -> None:
 def test_a_declaration_gives_levels_and_may_do_without_explanations(predictor) -> None:
     churn = predictor()
     assert ask(churn, entity_id="c7")["risk_level"] is None
-    churn.loaded.metadata["declaration"] = {"risk_levels": {"low": 0.0, "sure": 0.5}, "explain": False}
+    declaration = {"risk_levels": {"low": 0.0, "sure": 0.5}, "explain": False}
+    churn.loaded = replace(churn.loaded, metadata=replace(churn.loaded.metadata, declaration=declaration))
     answer = ask(churn, entity_id="c7")
     assert answer["risk_level"] == ("sure" if answer["predicted_value"] >= 0.5 else "low")
     assert answer["top_features"] is None

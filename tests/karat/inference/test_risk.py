@@ -10,12 +10,24 @@ import pytest
 from karat.inference.risk import risk_of
 from karat.names import ModelName
 from karat.registry import LoadedModel
+from karat.registry.metadata import ModelMetadata
 
 LEVELS = {"low": 0.0, "medium": 0.3, "high": 0.7}
 
 
 def loaded(declaration: dict[str, Any] | None) -> LoadedModel:
-    metadata = {} if declaration is None else {"declaration": declaration}
+    metadata = ModelMetadata(
+        task="binary",
+        features=(),
+        feature_types={},
+        lookups=(),
+        label=None,
+        classes=[],
+        threshold=0.5,
+        pins={"spine": {"digest": "", "rows": 0, "schema": {}}, "lookups": [], "sources": {}},
+        digest="",
+        declaration=declaration,
+    )
     return LoadedModel(ModelName("shop_dev", "churn"), 1, "run", model=None, metadata=metadata)  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ from karat.features import compute_table
 from karat.inference.predictions import score_model
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.registry import Registry
 
 OVER = {"source": "orders", "horizon": "7d", "default": 0}
@@ -54,7 +55,7 @@ def test_it_is_refused_before_anything_is_logged(shop_features: Project, lake: L
     for model, change, error, what, where, remedy in REFUSED:
         spec = changed(shop_features, model, change)
         with pytest.raises(error) as caught:
-            make_candidate(shop_features, spec, lake, registry)
+            make_candidate(ModelContext(shop_features, spec, lake, registry))
         told: KaratError = caught.value
         assert type(told) is error
         assert what in told.what, told
@@ -73,7 +74,7 @@ def test_what_is_odd_is_told_and_a_model_made(shop_gold: Project, lake: Lake, re
     row = pl.int_range(pl.len())
     odd = pl.when(row % 40 == 1).then(float("inf")).when(row % 40 == 2).then(float("nan")).otherwise("spent_7d")
     lake.overwrite(spend, lake.read(spend).with_columns(spent_7d=odd, orders_7d=pl.lit(3)))
-    made = make_candidate(shop_gold, shop_gold.models["next_week"], lake, registry)
+    made = make_candidate(ModelContext(shop_gold, shop_gold.models["next_week"], lake, registry))
     told = "\n".join(made.warnings)
     assert "gold table 'orders' has no rows on 1 of 60 days (2026-01-20)" in told
     assert "feature 'orders_7d' is constant: 3 in every row" in told
@@ -82,13 +83,13 @@ def test_what_is_odd_is_told_and_a_model_made(shop_gold: Project, lake: Lake, re
     assert made.metrics["rmse"] < made.baseline["rmse"]
     # By entity, the members of the test side live elsewhere.
     spec = shop_gold.models["leaver"]
-    spine = registry.spine(make_candidate(shop_gold, spec, lake, registry).version)
+    spine = registry.spine(make_candidate(ModelContext(shop_gold, spec, lake, registry)).version)
     test = spine.filter(pl.col("karat_split") == "test")["customer"]
     moved = pl.when(pl.col("customer").is_in(test.implode())).then(pl.lit("Chur")).otherwise("city")
     lake.overwrite(people, lake.read(people).with_columns(city=moved))
-    made = make_candidate(shop_gold, spec, lake, registry)
+    made = make_candidate(ModelContext(shop_gold, spec, lake, registry))
     assert any(f"'city' has values in {len(test)} of {len(test)} test rows" in w for w in made.warnings)
-    assert promote(shop_gold, spec, lake, registry, made.version).promoted
-    scored = score_model(shop_gold, spec, lake, registry)
+    assert promote(ModelContext(shop_gold, spec, lake, registry), made.version).promoted
+    scored = score_model(ModelContext(shop_gold, spec, lake, registry))
     assert scored.rows == 600
     assert lake.read(scored.table)["probability"].is_finite().all()

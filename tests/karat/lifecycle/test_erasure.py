@@ -10,8 +10,9 @@ from karat.errors import RebuildFailed, WrongCall
 from karat.lake import Lake
 from karat.lifecycle import erase, make_candidate, pins_of, retain
 from karat.lifecycle import erasure as module
+from karat.lifecycle.context import ModelContext
 from karat.registry import ModelVersion, Registry
-from karat.training_sets.reproduce import ErasedRows, TrainingSetRecord, rebuild_training_set
+from karat.training_sets.reproduce import ErasedRows, rebuild_training_set
 
 GONE = pl.DataFrame({"customer": ["c007", "c011"]})
 
@@ -21,7 +22,7 @@ def models(shop_features: Project, lake: Lake, registry: Registry) -> list[Model
     """Two live versions on two versions of the table; then the table moves on."""
     name, made = shop_features.table_name("people_features"), []
     for _ in range(2):
-        made.append(make_candidate(shop_features, shop_features.models["leaver"], lake, registry).version)
+        made.append(make_candidate(ModelContext(shop_features, shop_features.models["leaver"], lake, registry)).version)
         lake.overwrite(name, lake.read(name).with_columns(pl.col("age") + 1))
     return made
 
@@ -43,7 +44,7 @@ def holds(lake: Lake, catalog: str, schemas: tuple[str, ...]) -> list[str]:
 def again(lake: Lake, registry: Registry, version: ModelVersion):
     version = registry.version(version.name, version.version)
     return rebuild_training_set(
-        lake, TrainingSetRecord.from_metadata(registry.metadata(version)), erased=ErasedRows.from_tags(version.tags)
+        lake, registry.metadata(version).training_set, erased=ErasedRows.from_json(version.own_tags.erased)
     )
 
 
@@ -65,7 +66,7 @@ def test_no_file_holds_them_and_models_come_back_without(
         assert tags["karat.rebuildable"] == f"all but 2 of {was.data.height} rows, which were erased"
         assert registry.spine(version).filter(pl.col("customer").is_in(GONE["customer"].to_list())).is_empty()
     with pytest.raises(RebuildFailed, match="2 of 600 rows are missing"):
-        rebuild_training_set(lake, TrainingSetRecord.from_metadata(registry.metadata(models[0])))
+        rebuild_training_set(lake, registry.metadata(models[0]).training_set)
     assert lake.read(name).filter(pl.col("customer").is_in(GONE["customer"].to_list())).is_empty()
     other = pl.DataFrame({"customer": ["c020", "nobody"]})  # a second time, another one
     assert erase(lake, registry, name, other).models == {v.uri: 3 for v in models}
@@ -81,11 +82,11 @@ def test_no_file_holds_them_and_models_come_back_without(
     assert [t for t in lake.tables("shop_dev", "models") if t.table.startswith("pinned__")] == []
 
 
-@pytest.mark.parametrize("step", ["_keep_rest", "_purge", "_after"])
+@pytest.mark.parametrize("step", ["_copy_remaining_rows", "_remove_earlier_files", "_finish_erasure"])
 def test_killed_in_the_middle_the_next_call_does_the_rest(
     shop_features: Project, lake: Lake, registry: Registry, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    version = make_candidate(shop_features, shop_features.models["leaver"], lake, registry).version
+    version = make_candidate(ModelContext(shop_features, shop_features.models["leaver"], lake, registry)).version
     name, inner = shop_features.table_name("people_features"), getattr(module, step)
 
     def killed(*args: object, **kwargs: object) -> object:
@@ -99,12 +100,15 @@ def test_killed_in_the_middle_the_next_call_does_the_rest(
     assert erase(lake, registry, name, GONE).models == {version.uri: 2}
     assert [f for f in holds(lake, "shop_dev", ("features", "models")) if "people_features" in f or "spine" in f] == []
     made = again(lake, registry, version)
-    assert (made.erased_rows, made.digest) == (2, ErasedRows.from_tags(registry.version(version.name, 1).tags).digest)
+    assert (made.erased_rows, made.digest) == (
+        2,
+        ErasedRows.from_json(registry.version(version.name, 1).own_tags.erased).digest,
+    )
 
 
 def test_who_is_not_there_and_what_is_no_key(shop_features: Project, lake: Lake, registry: Registry) -> None:
     name = shop_features.table_name("people_features")
-    version = make_candidate(shop_features, shop_features.models["leaver"], lake, registry).version
+    version = make_candidate(ModelContext(shop_features, shop_features.models["leaver"], lake, registry)).version
     done = erase(lake, registry, name, pl.DataFrame({"customer": ["nobody"]}))
     assert (done.rows, done.models) == (0, {})
     assert again(lake, registry, version).erased_rows == 0

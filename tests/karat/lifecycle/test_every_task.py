@@ -7,6 +7,7 @@ import pytest
 from karat.declare import ModelSpec, Project
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.registry import Registry
 
 OLD = {"source": "members", "expression": "(age > 48)::int"}
@@ -31,18 +32,18 @@ def test_it_is_judged_promoted_and_held_against(
 ) -> None:
     fields = shop_features.models["leaver"].model_dump() | {"task": task, "gates": {"margin": 0.0, "perfect": "warn"}}
     spec = ModelSpec.model_validate(fields | {"metric": None} | CHANGES[task])
-    made = make_candidate(shop_features, spec, lake, registry).version
+    made = make_candidate(ModelContext(shop_features, spec, lake, registry)).version
     metric = made.tags["karat.metric"]
     assert {f"{metric}_gain", f"{metric}_gain_low", f"{metric}_gain_high"} <= set(made.judged)
-    first = promote(shop_features, spec, lake, registry)
+    first = promote(ModelContext(shop_features, spec, lake, registry))
     assert first.promoted is (made.judged[f"{metric}_gain_low"] > 0)
     assert f"| {metric} | {made.metrics[metric]:.4g} | {made.judged[f'{metric}_low']:.4g} to" in registry.card(made)
     if not first.promoted:
         assert "is not clear of 0" in first.reason
         return
     other = spec.model_copy(update={"seed": 1})
-    later = make_candidate(shop_features, other, lake, registry).version
-    decision = promote(shop_features, other, lake, registry, later)
+    later = make_candidate(ModelContext(shop_features, other, lake, registry)).version
+    decision = promote(ModelContext(shop_features, other, lake, registry), later)
     assert f"against champion 1's {decision.champion_metrics[metric]:.4g} on the same" in decision.reason
     better = decision.candidate_metrics[metric] > decision.champion_metrics[metric]
     assert decision.promoted is better
@@ -71,10 +72,10 @@ def test_a_champion_that_has_no_metric_on_the_candidates_rows_stands_in_nobodys_
     ):
         base = shop_features.models["leaver"].model_dump() | people
         old, new = (ModelSpec.model_validate(base | change) for change in (first, later))
-        make_candidate(shop_features, old, lake, registry)
-        assert promote(shop_features, old, lake, registry).promoted
-        make_candidate(shop_features, new, lake, registry)
-        decision = promote(shop_features, new, lake, registry)
+        make_candidate(ModelContext(shop_features, old, lake, registry))
+        assert promote(ModelContext(shop_features, old, lake, registry)).promoted
+        make_candidate(ModelContext(shop_features, new, lake, registry))
+        decision = promote(ModelContext(shop_features, new, lake, registry))
         assert decision.promoted, decision.reason
         metric = new.metric
         assert f"champion 1 can no longer be scored (it has no {metric} on the same " in decision.reason

@@ -13,6 +13,7 @@ import pytest
 from karat.declare import Project
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.names import ModelName
 from karat.registry import Registry
 from karat.settings import Settings
@@ -27,7 +28,7 @@ from importlib import import_module
 from pathlib import Path
 from karat.declare import load_project
 from karat.lake import Lake
-from karat.lifecycle import make_candidate, promote
+from karat.lifecycle import ModelContext, make_candidate, promote
 from karat.registry import Registry
 from karat.settings import Settings
 
@@ -49,7 +50,7 @@ def work(projects, home, uri, artifacts, what, point, when):
 
     setattr(owner, name, dies)
     step = promote if what == "promote" else make_candidate
-    step(project, project.models["leaver"], lake, registry)
+    step(ModelContext(project, project.models["leaver"], lake, registry))
 
 for line in sys.stdin:
     child = os.fork()
@@ -108,11 +109,11 @@ def test_registration_killed(
     for version in half:  # a version that is there is whole
         assert registry.load(version).model.feature_names == ["age", "city"]
         assert version.metrics["roc_auc"] > version.baseline["roc_auc"]
-    made = make_candidate(shop_features, spec, lake, registry)
+    made = make_candidate(ModelContext(shop_features, spec, lake, registry))
     assert made.retrained is (not half)
     assert [v.version for v in registry.versions(LEAVER)] == [1]
     assert registry.challenger(LEAVER).version == 1
-    assert promote(shop_features, spec, lake, registry).promoted
+    assert promote(ModelContext(shop_features, spec, lake, registry)).promoted
     experiment = registry.client.get_experiment_by_name("shop_dev/people/leaver")
     runs = registry.client.search_runs([experiment.experiment_id])
     assert {r.info.status for r in runs} <= {"FINISHED", "KILLED"}
@@ -124,7 +125,7 @@ def test_registration_killed(
 PROMOTION = [
     pytest.param("models.set_registered_model_alias", "before", marks=MATRIX),
     ("models.set_registered_model_alias", "after"),
-    pytest.param("karat.lifecycle.promotion._finish", "before", marks=MATRIX),
+    pytest.param("karat.lifecycle.promotion._settle_champion", "before", marks=MATRIX),
     ("karat.lifecycle.promotion._archive", "before"),
     pytest.param("karat.lifecycle.promotion._archive", "after", marks=MATRIX),
     pytest.param("models.delete_registered_model_alias", "before", marks=MATRIX),
@@ -138,17 +139,17 @@ def test_promotion_killed(
     spec = shop_features.models["leaver"]
     first = spec.model_copy(update={"lookups": (spec.lookups[0].model_copy(update={"features": ("city",)}),)})
     ungated = first.model_copy(update={"gates": first.gates.model_copy(update={"floors": {}})})
-    make_candidate(shop_features, ungated, lake, registry)
+    make_candidate(ModelContext(shop_features, ungated, lake, registry))
     first_run = registry.version(LEAVER, 1).run_id
     registry.client.log_metric(first_run, "roc_auc", 0.9)
     registry.client.log_metric(first_run, "roc_auc_gain_low", 0.1)  # by chance a city alone would not be champion
-    assert promote(shop_features, ungated, lake, registry).promoted
-    make_candidate(shop_features, spec, lake, registry)
+    assert promote(ModelContext(shop_features, ungated, lake, registry)).promoted
+    make_candidate(ModelContext(shop_features, spec, lake, registry))
     kill("promote", point, when)
     champion = registry.champion(LEAVER)
     assert champion is not None, "never without a champion"
     assert registry.load(champion).version == champion.version
-    assert promote(shop_features, spec, lake, registry, 2).promoted
+    assert promote(ModelContext(shop_features, spec, lake, registry), 2).promoted
     held = {a: registry.by_alias(LEAVER, a) for a in ("champion", "challenger", "archived")}
     assert {a: v.version if v else None for a, v in held.items()} == {"champion": 2, "challenger": None, "archived": 1}
     assert registry.version(LEAVER, 1).tags["karat.stage"] == "archived"

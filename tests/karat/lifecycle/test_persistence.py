@@ -7,6 +7,7 @@ import pytest
 from karat.declare import ModelSpec, Project
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.registry import Registry
 
 NETWORK = {"hidden_size": 4, "num_layers": 1, "dropout": 0.0, "epochs": 1, "batch_size": 64}
@@ -25,22 +26,22 @@ def spec(shop_features: Project) -> ModelSpec:
 
 
 def test_it_never_becomes_champion(shop_features: Project, lake: Lake, registry: Registry, spec: ModelSpec) -> None:
-    first = make_candidate(shop_features, spec, lake, registry).version
+    first = make_candidate(ModelContext(shop_features, spec, lake, registry)).version
     assert {"persistence_rmse", "persistence_gain", "linear_rmse", "linear_gain"} <= set(first.judged)
     assert not {m for m in first.metrics if m.startswith(("persistence", "linear"))}
     assert first.metrics["rmse"] > first.judged["persistence_rmse"]
-    decision = promote(shop_features, spec, lake, registry)
+    decision = promote(ModelContext(shop_features, spec, lake, registry))
     assert not decision.promoted
     assert "does not beat persistence, which has" in decision.reason
     assert "**Gain** over persistence (the newest spent_7d)" in registry.card(first)
     # With its linear start it learns at once what the last week says.
     better = spec.model_copy(update={"parameters": {**NETWORK, "epochs": 2}})
-    made = make_candidate(shop_features, better, lake, registry).version
+    made = make_candidate(ModelContext(shop_features, better, lake, registry)).version
     assert made.metrics["rmse"] < made.judged["persistence_rmse"]
-    assert promote(shop_features, better, lake, registry).promoted
+    assert promote(ModelContext(shop_features, better, lake, registry)).promoted
     # And a later one that loses to persistence is refused for that, too.
     again = spec.model_copy(update={"seed": 1})
-    late = make_candidate(shop_features, again, lake, registry).version
-    decision = promote(shop_features, again, lake, registry, late)
+    late = make_candidate(ModelContext(shop_features, again, lake, registry)).version
+    decision = promote(ModelContext(shop_features, again, lake, registry), late)
     assert not decision.promoted
     assert "does not beat persistence" in decision.reason

@@ -12,6 +12,7 @@ from karat.declare.models import Gates
 from karat.features import compute_table
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.monitoring.drift_check import DriftCheckResult, watch
 from karat.registry import Registry
 from tests.karat.conftest import write_table
@@ -22,8 +23,8 @@ END = date(2026, 3, 1)
 
 def crown(project: Project, name: str, lake: Lake, registry: Registry) -> None:
     spec = project.models[name].model_copy(update={"gates": Gates()})
-    made = make_candidate(project, project.models[name], lake, registry)
-    if not promote(project, spec, lake, registry, made.version).promoted:
+    made = make_candidate(ModelContext(project, project.models[name], lake, registry))
+    if not promote(ModelContext(project, spec, lake, registry), made.version).promoted:
         registry.set_alias(made.version, "champion", "for the test")
 
 
@@ -33,7 +34,7 @@ def compute(project: Project, lake: Lake) -> None:
 
 
 def report(project: Project, name: str, lake: Lake, registry: Registry, check: str = "dataset") -> DriftCheckResult:
-    (found,) = watch(project, project.models[name], lake, registry, checks=[check], day=DAY).found
+    (found,) = watch(ModelContext(project, project.models[name], lake, registry), checks=[check], day=DAY).found
     return found
 
 
@@ -91,7 +92,7 @@ def test_how_groups_fare_is_told_of_the_rows_that_were_not_learned_from(
 ) -> None:
     """The city is one of the features, and nobody leaves because of it; the age decides."""
     spec = champions.models["leaver"].model_copy(update={"protected": ("city", "customer")})
-    (found,) = watch(champions, spec, lake, registry, checks=["fairness"], day=DAY).found
+    (found,) = watch(ModelContext(champions, spec, lake, registry), checks=["fairness"], day=DAY).found
     city, customer = found.rows.sort("column_name").to_dicts()
     assert (city["method"], city["drifted"]) == ("selection rate", False)
     assert "too few labels" in city["note"]  # some forty people of the test live in each
@@ -153,6 +154,6 @@ def test_the_rows_that_were_looked_at_are_counted_and_no_others(
     compute(shop_features, lake)
     monkeypatch.setattr("karat.monitoring.reference_current.sampled", lambda rows: rows.head(60))
     spec = shop_features.models["odd_days"].model_copy(update={"protected": ("customer",)})
-    (found,) = watch(shop_features, spec, lake, registry, checks=["fairness"], day=DAY).found
+    (found,) = watch(ModelContext(shop_features, spec, lake, registry), checks=["fairness"], day=DAY).found
     assert found.rows.select("reference_rows", "current_rows").row(0) == (60, 60)
     assert found.rows["first_day"][0] > END

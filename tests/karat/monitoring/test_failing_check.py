@@ -34,22 +34,22 @@ def work(monkeypatch: pytest.MonkeyPatch, checks: dict[str, Any]) -> ModelWork:
     """A model whose champion is not looked at: ``checks`` stand in the place of the real ones."""
     version = SimpleNamespace(name="shop_dev.models.one", version=1, run_id="r")
     spec = SimpleNamespace(name="one")
-    champion = SimpleNamespace(spec=spec, version=version, loaded=SimpleNamespace(metadata={"digest": "d"}))
+    champion = SimpleNamespace(spec=spec, version=version, loaded=SimpleNamespace(metadata=SimpleNamespace(digest="d")))
     monkeypatch.setattr(module, "valid_champion", lambda *_: version)
     monkeypatch.setattr(module.Champion, "of", lambda *_: champion)
     monkeypatch.setattr(module, "_FOUND", checks)
     run = SimpleNamespace(info=SimpleNamespace(experiment_id="1"))
     registry = SimpleNamespace(client=SimpleNamespace(get_run=lambda _: run))
     parameters = {"day": DAY.isoformat(), "checks": {"one": list(checks)}}
-    made: Any = SimpleNamespace(project=None, spec=spec, lake=None, registry=registry, parameters=parameters)
+    made: Any = ModelWork(SimpleNamespace(spec=spec, registry=registry), parameters, "")
     return made
 
 
 def test_what_the_other_checks_found_goes_with_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     told = monitor.step(work(monkeypatch, {"dataset": bad, "prediction": good, "fairness": good}))
-    assert [row["check_name"] for row in told.reference["rows"]] == ["prediction", "fairness"]
-    assert [report["check"] for report in told.reference["reports"]] == ["prediction", "fairness"]
-    assert told.reference["warnings"] == ["prediction: x drifted", "fairness: x drifted"]
+    assert [row["check_name"] for row in told.rows] == ["prediction", "fairness"]
+    assert [report.check for report in told.reports] == ["prediction", "fairness"]
+    assert told.warnings == ("prediction: x drifted", "fairness: x drifted")
     assert told.error is not None
     assert (told.state, told.error.type, told.error.transient) == ("failed", "StaleFeatures", False)
     assert (told.error.what, told.error.remedy) == ("the check 'dataset' failed: nothing of today", "compute it")
@@ -62,9 +62,9 @@ def test_several_failed_checks_are_all_named(monkeypatch: pytest.MonkeyPatch) ->
         "the check 'dataset' failed: nothing of today; the check 'prediction' failed: out of reach"
     )
     assert told.error.transient  # another try may mend one of them
-    assert told.reference == {}
+    assert (told.reports, told.rows) == ((), ())
 
 
 def test_all_is_well_where_none_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     told = monitor.step(work(monkeypatch, {"dataset": good}))
-    assert (told.state, told.error, len(told.reference["rows"])) == ("done", None, 1)
+    assert (told.state, told.error, len(told.rows)) == ("done", None, 1)

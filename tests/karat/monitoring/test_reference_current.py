@@ -14,6 +14,7 @@ from karat.declare import FeatureTable, Project, aggregate, from_event
 from karat.declare.models import Lookup
 from karat.errors import ColumnMissing
 from karat.lake import Lake
+from karat.lifecycle.context import ModelContext
 from karat.monitoring.reference_current import Champion
 from karat.training_sets.spine import ROW_NUMBER
 
@@ -43,7 +44,7 @@ def learned(*columns: str) -> Any:
 
 def champion(project: Project, lake: Lake, registry: Any) -> Champion:
     version: Any = SimpleNamespace(uri="models:/shop_dev.models.next_week/1")
-    return Champion.of(project, project.models["next_week"], lake, registry, version)
+    return Champion.of(ModelContext(project, project.models["next_week"], lake, registry), version)
 
 
 def test_a_key_column_of_a_lookup_that_came_since_is_not_asked_of_the_rows_learned_from(

@@ -18,9 +18,10 @@ from karat.errors import PlatformError, ServiceDown, StoreError
 from karat.inference import score_batch
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.names import ModelName
 from karat.registry import Registry, open_registry
-from karat.registry.connection import answers
+from karat.registry.connection import is_healthy
 from karat.settings import Settings
 
 LEAVER = ModelName("shop_dev", "leaver")
@@ -47,7 +48,7 @@ def served(settings: Settings, registry: Registry) -> Iterator[subprocess.Popen[
         start_new_session=True,
     ) as process:
         end = time.monotonic() + 120
-        while not answers(settings.mlflow_url):
+        while not is_healthy(settings.mlflow_url):
             assert process.poll() is None
             assert time.monotonic() < end, "the server did not come up"
             time.sleep(0.5)
@@ -75,8 +76,8 @@ def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
     spec = shop_features.models["leaver"]
     remote = open_registry(settings)
     assert remote.tracking_uri == settings.mlflow_url
-    made = make_candidate(shop_features, spec, lake, remote)
-    assert promote(shop_features, spec, lake, remote).promoted
+    made = make_candidate(ModelContext(shop_features, spec, lake, remote))
+    assert promote(ModelContext(shop_features, spec, lake, remote)).promoted
     keys = pl.DataFrame({"customer": ["c001", "c002"]})
     through = score_batch(lake, remote, str(LEAVER), keys)
     assert remote.spine(made.version).height == 600
@@ -100,20 +101,20 @@ def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
     beside = score_batch(lake, local, str(LEAVER), keys)
     assert beside["probability"].to_list() == through["probability"].to_list()
     # and what is made without it is a version like the others
-    second = make_candidate(shop_features, spec.model_copy(update={"seed": 1}), lake, local)
+    second = make_candidate(ModelContext(shop_features, spec.model_copy(update={"seed": 1}), lake, local))
     assert second.version.version == 2
     began = time.monotonic()
     with pytest.raises((ServiceDown, StoreError)):
         remote.champion(LEAVER)
     with pytest.raises(PlatformError, match="karat up"):
-        make_candidate(shop_features, spec, lake, Registry(settings.mlflow_url))
+        make_candidate(ModelContext(shop_features, spec, lake, Registry(settings.mlflow_url)))
     assert time.monotonic() - began < 60
 
 
 def test_registered_without_the_server_and_read_through_it(
     shop_features: Project, lake: Lake, settings: Settings, registry: Registry, request: pytest.FixtureRequest
 ) -> None:
-    made = make_candidate(shop_features, shop_features.models["leaver"], lake, registry)
+    made = make_candidate(ModelContext(shop_features, shop_features.models["leaver"], lake, registry))
     registry.set_alias(made.version, "champion", "for the test")
     request.getfixturevalue("served")
     remote = open_registry(settings)

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 
 from karat import FeatureLookup
 from karat.declare import Project
+from karat.declare.declared_model import DeclaredModel
 from karat.errors import EmptyTrainingSet, LabelOverlapsFeatures
 from karat.lake import Lake
 from karat.names import TableName
@@ -112,10 +113,10 @@ def test_a_null_key_keeps_its_row_and_is_counted(lake: Lake) -> None:
 
 def test_a_label_begins_where_the_features_end(shop_features: Project) -> None:
     spec = shop_features.models["next_week"]
-    assert declared_lookups(shop_features, spec)[0].lookup_key == ["customer", "day"]
+    assert declared_lookups(DeclaredModel(shop_features, spec))[0].lookup_key == ["customer", "day"]
     early = spec.model_copy(update={"label": spec.label.model_copy(update={"offset": timedelta(0)})})
     with pytest.raises(LabelOverlapsFeatures, match="begins before the features"):
-        declared_lookups(shop_features, early)
+        declared_lookups(DeclaredModel(shop_features, early))
 
 
 def test_of_events_of_one_second_the_highest_id_counts(lake: Lake) -> None:

@@ -11,10 +11,11 @@ import pytest
 from karat.declare import ModelSpec
 from karat.errors import DeclarationError, TooFewRows, UnusableLabel
 from karat.training.bootstrap_clusters import bootstrap_clusters
+from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import GainReport
 from karat.training.oracle import ORACLE_COLUMN, check_oracle_classes
 from karat.training.significance import gain_significance
-from karat.training.train import TrainingResult, train
+from karat.training.train import train
 
 SPLIT = ["train", "test"]
 

@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 
 from karat.declare import Column, FeatureTable, GoldTable, ModelSpec, Project, aggregate, from_event
+from karat.declare.declared_model import DeclaredModel
 from karat.errors import LabelNotFound
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.registry import Registry
 from karat.training.oracle import oracle_predictions
 from karat.training_sets.labels import label_spine
@@ -44,29 +46,31 @@ def with_truth(project: Project, **truth: object) -> ModelSpec:
 
 
 def test_an_aggregate_covers_the_labels_window_and_a_column_is_of_the_day(planted: Project, lake: Lake) -> None:
-    spine = label_spine(planted, planted.models["next_week"], lake)
-    summed = oracle_predictions(planted, with_truth(planted, expression="sum(daily)"), lake, spine)
-    plain = oracle_predictions(planted, with_truth(planted, expression="weekly"), lake, spine)
+    spine = label_spine(DeclaredModel(planted, planted.models["next_week"]), lake)
+    summed = oracle_predictions(DeclaredModel(planted, with_truth(planted, expression="sum(daily)")), lake, spine)
+    plain = oracle_predictions(DeclaredModel(planted, with_truth(planted, expression="weekly")), lake, spine)
     assert summed is not None
     assert plain is not None
     assert len(summed) == len(plain) == spine.height
     expected = spine.join(lake.read(planted.gold_name("spend_truth")), on=["customer", "day"], maintain_order="left")
     assert plain.to_list() == pytest.approx(expected["weekly"].to_list())
     assert summed.to_list() == pytest.approx(expected["weekly"].to_list())
-    three = oracle_predictions(planted, with_truth(planted, expression="count(*)"), lake, spine)
+    three = oracle_predictions(DeclaredModel(planted, with_truth(planted, expression="count(*)")), lake, spine)
     assert three is not None
     assert three.to_list() == [7] * spine.height
 
 
 def test_the_order_and_the_gaps_of_the_spine_are_kept(planted: Project, lake: Lake) -> None:
-    spine = label_spine(planted, planted.models["next_week"], lake)
+    spine = label_spine(DeclaredModel(planted, planted.models["next_week"]), lake)
     first = spine["customer"][0]
     spec = with_truth(planted, expression="weekly", where=f"customer <> '{first}'")
     mixed = spine.sample(fraction=1, shuffle=True, seed=0)
-    found = oracle_predictions(planted, spec, lake, mixed)
+    found = oracle_predictions(DeclaredModel(planted, spec), lake, mixed)
     assert found is not None
     assert (mixed["customer"] == first).to_list() == found.is_null().to_list()
-    several = oracle_predictions(planted, with_truth(planted, expressions={"a": "weekly", "b": "daily"}), lake, mixed)
+    several = oracle_predictions(
+        DeclaredModel(planted, with_truth(planted, expressions={"a": "weekly", "b": "daily"})), lake, mixed
+    )
     assert several is not None
     assert several.list.get(0).to_list() == pytest.approx((several.list.get(1) * 7).to_list())
 
@@ -109,32 +113,32 @@ def test_an_event_that_names_no_terminal_keeps_its_truth(shop: Project, lake: La
         label={"source": "payments", "expression": "fraud"},
         truth={"source": "payments_truth", "expression": "chance"},
     )
-    spine = label_spine(shop, spec, lake)
+    spine = label_spine(DeclaredModel(shop, spec), lake)
     assert spine.columns[:4] == ["customer", "at", "payment", "terminal"]
-    found = oracle_predictions(shop, spec, lake, spine)
+    found = oracle_predictions(DeclaredModel(shop, spec), lake, spine)
     assert found is not None
     assert found.to_list() == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_a_truth_that_does_not_bind_is_named(planted: Project, lake: Lake) -> None:
-    spine = label_spine(planted, planted.models["next_week"], lake)
+    spine = label_spine(DeclaredModel(planted, planted.models["next_week"]), lake)
     with pytest.raises(LabelNotFound, match=r"the truth of 'next_week' cannot be computed") as caught:
-        oracle_predictions(planted, with_truth(planted, expression="sum(dayly)"), lake, spine)
+        oracle_predictions(DeclaredModel(planted, with_truth(planted, expression="sum(dayly)")), lake, spine)
     assert "Did you mean 'daily'" in caught.value.remedy
 
 
 def test_real_rows_have_no_truth(planted: Project, lake: Lake) -> None:
     spec = with_truth(planted, expression="weekly")
-    spine = label_spine(planted, planted.models["next_week"], lake)
-    assert oracle_predictions(planted, planted.models["next_week"], lake, spine) is None
-    assert oracle_predictions(planted, spec, lake, spine) is not None
+    spine = label_spine(DeclaredModel(planted, planted.models["next_week"]), lake)
+    assert oracle_predictions(DeclaredModel(planted, planted.models["next_week"]), lake, spine) is None
+    assert oracle_predictions(DeclaredModel(planted, spec), lake, spine) is not None
     write_table(planted, lake, "orders", lake.read(planted.gold_name("orders")), "ingest")
-    assert oracle_predictions(planted, spec, lake, spine) is None
+    assert oracle_predictions(DeclaredModel(planted, spec), lake, spine) is None
 
 
 def test_a_version_shows_its_interval_and_what_it_attains(planted: Project, lake: Lake, registry: Registry) -> None:
     spec = with_truth(planted, expression="sum(daily)").model_copy(update={"tags": {"team": "sales"}})
-    made = make_candidate(planted, spec, lake, registry)
+    made = make_candidate(ModelContext(planted, spec, lake, registry))
     judged, metrics = made.version.judged, made.version.metrics
     assert {"rmse_gain", "rmse_gain_low", "rmse_gain_high", "truth_rmse", "attained"} <= set(judged)
     assert not set(judged) & set(metrics)
@@ -147,8 +151,8 @@ def test_a_version_shows_its_interval_and_what_it_attains(planted: Project, lake
     assert "Spent in the next seven days" in text
     assert f"95 % interval {judged['rmse_gain_low']:.4g} to {judged['rmse_gain_high']:.4g}" in text
     assert f"attains {judged['attained']:.0%}" in text
-    assert registry.metadata(made.version)["judgement"]["attained"]["value"] == judged["attained"]
-    decision = promote(planted, spec, lake, registry)
+    assert registry.metadata(made.version).judgement.attained.value == judged["attained"]
+    decision = promote(ModelContext(planted, spec, lake, registry))
     assert decision.promoted
     assert f"by {judged['rmse_gain_low']:.4g} to {judged['rmse_gain_high']:.4g} (95 % interval)" in decision.reason
 
@@ -159,9 +163,9 @@ def test_a_gain_that_may_be_chance_makes_no_champion(planted: Project, lake: Lak
         update={"lookups": (planted.models["next_week"].lookups[1].model_copy(update={"features": ("age",)}),)}
         | {"spine": "spend_features"}
     )
-    made = make_candidate(planted, spec, lake, registry)
+    made = make_candidate(ModelContext(planted, spec, lake, registry))
     assert made.version.judged["rmse_gain_low"] <= 0
-    decision = promote(planted, spec, lake, registry)
+    decision = promote(ModelContext(planted, spec, lake, registry))
     assert not decision.promoted
     assert "is not clear of 0" in decision.reason or "does not beat its baseline" in decision.reason
     assert "Why not more" in registry.client.get_model_version(str(made.version.name), "1").description

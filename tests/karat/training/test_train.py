@@ -19,9 +19,10 @@ from karat.errors import (
     UnusableLabel,
 )
 from karat.training.evaluation import beats_baseline
+from karat.training.fitted_evaluation import TrainingResult
 from karat.training.plots import save_plots
 from karat.training.synthetic_anomalies import plant_anomalies
-from karat.training.train import TrainingResult, train
+from karat.training.train import train
 
 ROWS = 600
 FEATURES = ["signal", "noise", "place"]
@@ -88,7 +89,7 @@ def test_a_model_beats_its_baseline_on_the_same_rows(task):
 @pytest.mark.parametrize("task", list(KINDS))
 def test_of_very_many_rows_some_say_what_was_learned(task, monkeypatch):
     whole = trained(task)
-    monkeypatch.setattr("karat.training.train.MAX_TRAIN_METRIC_ROWS", 200)
+    monkeypatch.setattr("karat.training.fitted_evaluation.MAX_TRAIN_METRIC_ROWS", 200)
     found = trained(task)
     assert found.rows == whole.rows
     assert (found.metrics, found.baseline) == (whole.metrics, whole.baseline)

@@ -11,6 +11,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from karat.declare import ModelSpec, Project
+from karat.declare.declared_model import DeclaredModel
 from karat.errors import EmptyTrainingSet, LabelNotFound, TableNotFound, UnusableLabel
 from karat.lake import Lake
 from karat.training_sets.labels import label_spine
@@ -41,7 +42,7 @@ def by_hand(orders: pl.DataFrame, keys: list[tuple[str, date]], offset: int, hor
 
 
 def test_label_is_the_sum_of_the_horizon_and_immature_days_are_left_out(shop_features: Project, lake: Lake) -> None:
-    spine = label_spine(shop_features, shop_features.models["next_week"], lake)
+    spine = label_spine(DeclaredModel(shop_features, shop_features.models["next_week"]), lake)
     orders = lake.read(shop_features.gold_name("orders"))
     last = orders["day"].max()
     assert spine["day"].max() == last - 7 * DAY  # D + 1 + 7 days must be over: the last whole day is `last`
@@ -85,12 +86,12 @@ def test_label_equals_the_oracle(shop: Project, lake: Lake, orders, offset, hori
     expected = {k: v for k, v in expected.items() if v is not None}
     if not mature:
         with pytest.raises(EmptyTrainingSet, match="horizon"):
-            label_spine(shop, declared, lake)
+            label_spine(DeclaredModel(shop, declared), lake)
     elif not expected:
         with pytest.raises(UnusableLabel, match="null in all"):
-            label_spine(shop, declared, lake)
+            label_spine(DeclaredModel(shop, declared), lake)
     else:
-        got = label_spine(shop, declared, lake)
+        got = label_spine(DeclaredModel(shop, declared), lake)
         assert {(c, d): v for c, d, v in got.rows()} == expected
 
 
@@ -117,36 +118,40 @@ def test_hours_count_where_the_event_time_is_a_timestamp(shop: Project, lake: La
     declared = spec(
         project, "next_week", offset=timedelta(hours=36), horizon=timedelta(hours=12), expression="count(*)"
     )
-    assert label_spine(project, declared, lake)["spent_next_7d"].to_list() == [2]  # 12:00 and 18:00 of the 2nd
+    assert label_spine(DeclaredModel(project, declared), lake)["spent_next_7d"].to_list() == [
+        2
+    ]  # 12:00 and 18:00 of the 2nd
 
 
 def test_days_whose_last_hours_are_still_to_come_are_left_out(shop_features: Project, lake: Lake) -> None:
     """Half a day after the next: the last day of gold whole, the row of that day has its window after all of gold."""
     last = lake.read(shop_features.gold_name("orders"))["day"].max()
     half = spec(shop_features, "next_week", offset=DAY, horizon=DAY / 2, default=0)
-    assert label_spine(shop_features, half, lake)["day"].max() == last - DAY
+    assert label_spine(DeclaredModel(shop_features, half), lake)["day"].max() == last - DAY
 
 
 def test_what_is_not_a_number_is_no_label(shop_features: Project, lake: Lake) -> None:
     some = "case when count(*) % 2 = 0 then 'nan'::double else sum(amount) end"
-    labels = label_spine(shop_features, spec(shop_features, "next_week", expression=some, default=None), lake)
-    everything = label_spine(shop_features, spec(shop_features, "next_week", default=None), lake)
+    labels = label_spine(
+        DeclaredModel(shop_features, spec(shop_features, "next_week", expression=some, default=None)), lake
+    )
+    everything = label_spine(DeclaredModel(shop_features, spec(shop_features, "next_week", default=None)), lake)
     assert labels["spent_next_7d"].is_finite().all()
     assert 0 < labels.height < everything.height
 
 
 def test_static_label_is_of_the_key_and_an_aggregate_works_too(shop_features: Project, lake: Lake) -> None:
     members = lake.read(shop_features.gold_name("members")).sort("customer")
-    plain = label_spine(shop_features, shop_features.models["leaver"], lake)
+    plain = label_spine(DeclaredModel(shop_features, shop_features.models["leaver"]), lake)
     assert plain["leaves"].to_list() == (members["left"] == "Yes").to_list()
-    grouped = label_spine(shop_features, spec(shop_features, "leaver", expression="max(age)"), lake)
+    grouped = label_spine(DeclaredModel(shop_features, spec(shop_features, "leaver", expression="max(age)")), lake)
     assert grouped["leaves"].to_list() == members["age"].to_list()
 
 
 def test_static_label_of_several_rows_needs_an_aggregate(shop_features: Project, lake: Lake) -> None:
     doubled = spec(shop_features, "leaver", source="orders", expression="channel = 'web'")
     with pytest.raises(UnusableLabel, match="share their key"):
-        label_spine(shop_features, doubled, lake)
+        label_spine(DeclaredModel(shop_features, doubled), lake)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +168,7 @@ def test_static_label_of_several_rows_needs_an_aggregate(shop_features: Project,
 )
 def test_bad_labels(shop_features: Project, lake: Lake, *, model: str, change: dict, error: type, says: str) -> None:
     with pytest.raises(error, match=says):
-        label_spine(shop_features, spec(shop_features, model, **change), lake)
+        label_spine(DeclaredModel(shop_features, spec(shop_features, model, **change)), lake)
 
 
 def test_rows_that_break_the_contract_of_gold_make_no_label(shop: Project, lake: Lake) -> None:
@@ -175,17 +180,17 @@ def test_rows_that_break_the_contract_of_gold_make_no_label(shop: Project, lake:
     frame = pl.DataFrame(orders, schema=gold.schema.names, orient="row")
     keys = pl.DataFrame({"customer": ["a"], "day": [days[0]]})
     _store(shop, lake, frame, keys)
-    spine = label_spine(shop, shop.models["next_week"], lake)
+    spine = label_spine(DeclaredModel(shop, shop.models["next_week"]), lake)
     assert spine["spent_next_7d"].to_list() == [6.0]
 
 
 def test_missing_tables_say_what_to_run(shop: Project, lake: Lake) -> None:
     with pytest.raises(TableNotFound):
-        label_spine(shop, shop.models["next_week"], lake)
+        label_spine(DeclaredModel(shop, shop.models["next_week"]), lake)
 
 
 def test_anomaly_keeps_rows_without_a_label(shop_features: Project, lake: Lake) -> None:
-    spine = label_spine(shop_features, shop_features.models["odd_days"], lake)
+    spine = label_spine(DeclaredModel(shop_features, shop_features.models["odd_days"]), lake)
     assert spine.height > 1000
     assert spine["odd"].null_count() == spine.height
 
@@ -193,8 +198,8 @@ def test_anomaly_keeps_rows_without_a_label(shop_features: Project, lake: Lake) 
 def test_labels_are_the_same_to_the_last_bit(shop_features: Project, lake: Lake) -> None:
     """However often they are computed, and whatever files the rows lie in."""
     declared = shop_features.models["next_week"]
-    first = label_spine(shop_features, declared, lake)
+    first = label_spine(DeclaredModel(shop_features, declared), lake)
     name = shop_features.gold_name("orders")
     lake.overwrite(name, lake.read(name).sample(fraction=1.0, shuffle=True, seed=5))
     for _ in range(3):
-        assert label_spine(shop_features, declared, lake).equals(first)
+        assert label_spine(DeclaredModel(shop_features, declared), lake).equals(first)

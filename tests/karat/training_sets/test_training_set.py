@@ -13,6 +13,7 @@ import pytest
 
 from karat import FeatureLookup
 from karat.declare import Project
+from karat.declare.declared_model import DeclaredModel
 from karat.errors import (
     ColumnMissing,
     DataError,
@@ -283,12 +284,12 @@ def test_exact_lookup_of_a_day_needs_that_day(demo: Lake) -> None:
 
 def test_declared_lookups_are_exact_on_the_spine_and_as_of_elsewhere(shop_features: Project, lake: Lake) -> None:
     spec = shop_features.models["next_week"]
-    spend, people = declared_lookups(shop_features, spec)
+    spend, people = declared_lookups(DeclaredModel(shop_features, spec))
     assert (spend.lookup_key, spend.timestamp_lookup_key) == (["customer", "day"], None)
     assert (people.lookup_key, people.feature_names) == (["customer"], ["age"])
     other = spec.model_copy(update={"spine": "people_features"})
     with pytest.raises(LookupKeyMismatch, match="spine 'people_features' has none"):
-        declared_lookups(shop_features, other)
+        declared_lookups(DeclaredModel(shop_features, other))
 
 
 def test_only_what_a_model_can_read_is_a_feature() -> None:

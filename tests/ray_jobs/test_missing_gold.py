@@ -11,7 +11,7 @@ from infra.code import ROOT
 from karat.declare import load_project
 from karat.quality import write_sample
 from karat.settings import Settings
-from ray_jobs.missing_gold import waiting
+from ray_jobs.missing_gold import skipped_for_gold
 from ray_jobs.program import Job
 
 READS = {"churn_features": ["customers"], "terminal_risk": ["transactions"]}
@@ -32,21 +32,21 @@ def bring(job: Job, table: str) -> None:
 
 
 def test_without_any_gold_nothing_waits_so_that_the_missing_gold_is_told(job: Job) -> None:
-    assert waiting(job, READS) == {}
+    assert skipped_for_gold(job, READS) == {}
 
 
 def test_beside_a_users_table_what_reads_another_is_left_out_and_says_what_to_bring(job: Job) -> None:
     bring(job, "customers")
-    (outcome,) = waiting(job, READS).values()
+    (outcome,) = skipped_for_gold(job, READS).values()
     assert (outcome.name, outcome.state, outcome.error) == ("terminal_risk", "skipped", None)
-    assert "karat ingest customers transactions FILE" in outcome.said
+    assert "karat ingest customers transactions FILE" in outcome.summary
 
 
 def test_who_asks_for_nothing_else_is_told_of_the_missing_gold(job: Job) -> None:
     bring(job, "customers")
-    assert waiting(job, {"terminal_risk": ["transactions"]}) == {}
+    assert skipped_for_gold(job, {"terminal_risk": ["transactions"]}) == {}
 
 
 def test_beside_a_sample_nothing_waits(job: Job) -> None:
     write_sample(job.project, job.lake, tables=["customers"], scale=0.01)
-    assert waiting(job, READS) == {}
+    assert skipped_for_gold(job, READS) == {}

@@ -1,0 +1,181 @@
+"""The registry entry of a trained model: tags, metadata, card, metrics and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+
+from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_card import card_summary, model_card
+from karat.lifecycle.records import TrainingRun
+from karat.registry.entry import VersionEntry
+from karat.registry.metadata import ModelMetadata
+from karat.registry.records import Servable
+from karat.registry.signature import sign
+from karat.registry.tags import VersionTags
+from karat.training.evaluation import primary_metric
+from karat.training.fitted_evaluation import TrainingResult
+from karat.training.split import SPLIT
+from karat.training_sets.leakage import leak_messages
+from karat.training_sets.pins import TrainingPins
+from karat.training_sets.reproduce import store_pins
+from karat.training_sets.spine import ROW_NUMBER
+from karat.training_sets.training_set import TrainingSet
+
+_EXAMPLE_ROWS = 5
+
+
+def version_entry(context: ModelContext, run: TrainingRun, *, definition: str, commit: str) -> VersionEntry:
+    """Collect what the registry logs of a trained model, and store the spine of its training set.
+
+    Args:
+        context: The declared model with its lake.
+        run: The fitted and evaluated model.
+        definition: Hash by which the version is found again.
+        commit: Commit of the code.
+    """
+    spec, training_set, trained, gain = context.spec, run.training_set, run.result, run.gain
+    experiment = spec.experiment or "/".join(filter(None, (context.project.catalog, spec.domain, spec.name)))
+    described = {
+        "model_type": spec.kind,
+        "experiment_name": experiment,
+        **({"target_column": spec.target} if spec.target else {}),
+        **spec.tags,
+    }
+    head = training_set.data.head(_EXAMPLE_ROWS)
+    return VersionEntry(
+        name=context.name,
+        experiment=experiment,
+        model=trained.model,
+        signature=sign(trained.model.feature_types, predicted_outputs(trained.model, head)),
+        example=example_frame(trained.model, head),
+        spine=training_set.spine.with_row_index(ROW_NUMBER).with_columns(run.split.alias(SPLIT)),
+        metadata=_metadata(context, run, definition=definition, commit=commit),
+        own_tags=_tags(context, run, definition=definition, commit=commit),
+        tags=described,
+        description=card_summary(spec, trained, gain),
+        card=model_card(context, run),
+        parameters={**trained.parameters, "kind": spec.kind, "seed": spec.seed, "threshold": trained.model.threshold},
+        metrics=trained.metrics,
+        baseline=trained.baseline,
+        train_metrics=trained.train_metrics,
+        judged=_gain_metrics(run),
+        curve=trained.curve,
+        draw=lambda folder: [*_draw(trained, folder), training_set.draw_report(folder, title=spec.name)],
+    )
+
+
+def _tags(context: ModelContext, run: TrainingRun, *, definition: str, commit: str) -> VersionTags:
+    project, spec, trained = context.project, context.spec, run.result
+    why = run.gain.shortfall if run.gain else ()
+    return VersionTags(
+        project=project.name,
+        domain=spec.domain,
+        environment=project.environment,
+        kind=spec.kind,
+        task=spec.task,
+        owner=spec.owner or project.spec.owner,
+        origin=run.provenance.origin,
+        origins=run.provenance.origins,
+        digest=run.training_set.digest,
+        definition=definition,
+        commit=commit,
+        baseline=trained.baseline_name,
+        metric=primary_metric(spec, trained.metrics),
+        rows=trained.rows,
+        definitions=run.provenance.definitions,
+        pins={lookup.table.table: lookup.version for lookup in run.training_set.lookups},
+        why="; ".join(why) or None,
+    )
+
+
+def _metadata(context: ModelContext, run: TrainingRun, *, definition: str, commit: str) -> ModelMetadata:
+    project, spec, trained = context.project, context.spec, run.result
+    pins = store_pins(context.lake, context.name, run.training_set)
+    return model_metadata(
+        run.training_set,
+        trained.model,
+        pins,
+        kind=spec.kind,
+        project=project.name,
+        catalog=project.catalog,
+        environment=project.environment,
+        model=spec.name,
+        definition=definition,
+        declaration=spec.model_dump(mode="json"),
+        label_definition=spec.label.model_dump(mode="json") if spec.label else None,
+        metrics=trained.metrics,
+        baseline=trained.baseline,
+        baseline_name=trained.baseline_name,
+        train_metrics=trained.train_metrics,
+        judgement=run.gain,
+        importance=trained.importance,
+        rows=trained.rows,
+        commit=commit,
+        origin=run.provenance.origin,
+        origins=run.provenance.origins,
+        warnings=[*leak_messages(run.training_set.report), *trained.warnings],
+    )
+
+
+def model_metadata(training_set: TrainingSet, fitted: Servable, pins: TrainingPins, **more: Any) -> ModelMetadata:
+    """Describe the inputs of any registered model, and the pins that reproduce its training set.
+
+    Args:
+        training_set: The training set that the model was fitted on.
+        fitted: The fitted model.
+        pins: Pins of the training set, its spine stored.
+        more: Further fields of ``ModelMetadata``.
+    """
+    return ModelMetadata(
+        task=fitted.task,
+        features=training_set.features,
+        feature_types=fitted.feature_types,
+        lookups=training_set.lookups,
+        functions=training_set.functions,
+        label=training_set.label,
+        classes=fitted.classes,
+        threshold=fitted.threshold,
+        pins=pins,
+        digest=training_set.digest,
+        report=training_set.report.to_dicts(),
+        **more,
+    )
+
+
+def _draw(trained: TrainingResult, folder: Path) -> list[Path]:
+    from karat.training.plots import save_plots  # matplotlib, which scoring and serving do without
+
+    return save_plots(trained, folder)
+
+
+def _gain_metrics(run: TrainingRun) -> dict[str, float]:
+    """The gain report as metrics, and the metrics of the reference models on the same rows."""
+    references = {
+        f"{name}_{metric}": value
+        for name, reference in run.result.reference_models.items()
+        for metric, value in reference.metrics.items()
+    }
+    return references | (run.gain.as_metrics() if run.gain else {})
+
+
+def predicted_outputs(model: Servable, frame: pl.DataFrame) -> dict[str, Any]:
+    """Return what the model answers for these rows, by output column."""
+    return model.outputs(model.predict(frame))
+
+
+def example_frame(model: Servable, frame: pl.DataFrame) -> pd.DataFrame:
+    """Return up to five rows of inputs: numbers as float64, sequences as lists."""
+    columns = [
+        _sequence(n) if t.endswith("]") else pl.col(n).cast(pl.Float64) if t in ("int64", "bool") else pl.col(n)
+        for n, t in model.feature_types.items()
+    ]
+    return frame.head(_EXAMPLE_ROWS).select(columns).to_pandas()
+
+
+def _sequence(name: str) -> pl.Expr:
+    """A list of numbers without nulls: MLflow's schema knows none."""
+    return pl.col(name).cast(pl.List(pl.Float64)).list.eval(pl.element().fill_null(float("nan")))
