@@ -8,6 +8,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROJECT ?=
 NAME ?=
+ORDER ?=
+SEED ?= 1
+# One worker has the platform and waits for it; two others keep both cores busy (docs/testing.md).
+SPREAD := -n 3 --dist loadscope --no-loadscope-reorder $(if $(filter random,$(ORDER)),--random-order --random-order-seed=$(SEED))
 BENCH_VENV := .bench-venv
 # The quickest tests: the names, settings, errors and declarations, and what the documentation and the tree promise.
 QUICK := tests/karat/test_errors.py tests/karat/test_names.py tests/karat/test_settings.py tests/karat/declare \
@@ -15,10 +19,10 @@ QUICK := tests/karat/test_errors.py tests/karat/test_names.py tests/karat/test_s
 # The main job is the cost domain of health_monitor: small enough to watch.
 RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
 
-.PHONY: help install run down check test coverage faults docs bench lint format lock changelog clean
+.PHONY: help install run down check test test-nightly coverage faults docs bench lint format lock changelog clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 install: $(VENV)/installed  ## the environment from the lock file
 
@@ -53,8 +57,11 @@ format: install  ## ruff's formatter and its safe fixes
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-test: install  ## all tests; needs no server started beforehand
-	@$(BIN)/python -m pytest -m "not faults" -n 2 --dist loadscope --no-loadscope-reorder
+test: install  ## all tests; needs no server started beforehand; ORDER=random SEED=1 shuffles them
+	@$(BIN)/python -m pytest -m "not faults" $(SPREAD)
+
+test-nightly: install  ## the tests that need no platform, with ten times as many random examples
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m "not platform and not faults" $(SPREAD)
 
 coverage: install  ## the tests that need no platform, with coverage; raises the floor in pyproject.toml, never lowers it
 	@$(BIN)/python -m pytest -m "not platform and not faults" -n 2 --dist loadscope --cov --cov-report=

@@ -9,7 +9,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,8 @@ from infra.local.environment import runtime_folder, use_platform
 from infra.local.platform import down, up
 from karat.lake import Lake
 from karat.settings import Settings
+from tests.order import DurationsWriter, OnePlatform, sort_tests
+from tests.profiles import load_profile
 from tests.services import redis_server
 
 __all__ = ["redis_server"]
@@ -32,8 +33,15 @@ SERVICES = ("KARAT_", "PREFECT_", "MLFLOW_", "RAY_")
 PUT_BY_PLATFORM: dict[str, str | None] = {}
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-durations", action="store_true", help="write tests/durations.json, by which files go")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Tests see neither the settings of the shell nor the platform that may run on the usual ports."""
+    load_profile()
+    if config.getoption("--write-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(DurationsWriter())
     for name in [n for n in os.environ if n.startswith(SERVICES)]:
         del os.environ[name]
     os.environ.update({f"KARAT_{name}".upper(): str(port) for name, port in free_ports().items()})
@@ -43,28 +51,9 @@ def on_platform(item: pytest.Item) -> bool:
     return "platform" in getattr(item, "fixturenames", ())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the platform comes first, for it takes longest; what kills parts of the one that all share, last of
-    those."""
-
-    def place(item: pytest.Item) -> tuple[bool, bool]:
-        return not asks_for_platform(item.path), "test_platform_faults" in item.nodeid
-
-    items.sort(key=place)
-
-
-@cache
-def asks_for_platform(path: Path) -> bool:
-    return "pytest.mark.platform" in path.read_text()
-
-
-class OnePlatform(LoadScopeScheduling):
-    """One worker takes the files with tests of the platform, which mostly wait for it; the other takes the rest file
-    by file. (xdist's own groups have no effect with this pytest, whose node ids can't be changed.)"""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::", 1)[0]
-        return "platform" if asks_for_platform(ROOT / path) else path
+@pytest.hookimpl(trylast=True)  # after those that shuffle
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    sort_tests(items, shuffled=config.getoption("random_order_enabled", False))
 
 
 @pytest.hookimpl(optionalhook=True)  # `-p no:xdist` runs in one process
@@ -124,8 +113,8 @@ def is_free(port: int) -> bool:
 
 def free_block(size: int) -> int:
     """The first of ``size`` ports in a row that nobody listens on, below those that Serve and the kernel give out."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
-    starts = list(range(22000 + worker * size, 29900, 2 * size))  # no two workers choose the same
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    starts = list(range(22000 + worker * size, 29900, 4 * size))  # no two workers choose the same
     random.SystemRandom().shuffle(starts)
     return next(start for start in starts if all(is_free(start + i) for i in range(size)))
 

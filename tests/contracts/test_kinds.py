@@ -21,11 +21,12 @@ from karat.errors import DeclarationError, SignatureError, UntrustedModel
 from karat.kinds import Model, facts, load_kind, names
 from karat.training.evaluation import evaluate
 from karat.training.synthetic_anomalies import plant_anomalies
+from tests.profiles import examples
 
 ROWS, LEARNED = 600, 450
 CASES = [(kind, task) for kind in names() for task in sorted(facts(kind).tasks)]
 EVERY = pytest.mark.parametrize(("kind", "task"), CASES, ids=[f"{k}-{t}" for k, t in CASES])
-SLOW = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @cache

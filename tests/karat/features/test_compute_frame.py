@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from karat.declare import Column, FeatureTable, GoldTable, aggregate, from_polars, from_python, from_sql
 from karat.errors import ColumnMissing, DeclarationError
 from karat.features import compute_frame
+from tests.profiles import examples
 
 EVENTS = GoldTable(
     name="events",
@@ -108,7 +109,7 @@ def tables(draw):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(table=tables(), drawn=rows, data=st.data())
 def test_every_aggregation_is_what_plain_loops_say(table, drawn, data, oracle, same_value):
     gold = frame_of(drawn)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from karat.features import compute_table, daily_statistics, keep_statistics
 from karat.features.daily_statistics import statistics_name
 from karat.lake.column_statistics import figures_of, joined
+from tests.profiles import examples
 
 ROWS = [
     ("x", 1, 1, 1.0, 1, "a"),
@@ -133,7 +134,7 @@ def test_older_statistics_never_overwrite_newer_ones(shop, kept, monkeypatch):
 NUMBERS = st.one_of(st.none(), st.floats(-1e6, 1e6), st.sampled_from([float("nan"), float("inf"), float("-inf")]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(parts=st.lists(st.lists(NUMBERS, max_size=6), min_size=1, max_size=4))
 def test_figures_of_parts_make_those_of_the_whole(parts):
     frames = [pl.DataFrame({"x": part}, schema={"x": pl.Float64}) for part in parts]

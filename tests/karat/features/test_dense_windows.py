@@ -15,6 +15,7 @@ from karat.declare import FeatureTable, aggregate
 from karat.features import compute_frame, dense_windows, engine
 from karat.features.dense_windows import Grid, Window
 from karat.features.engine import compute_frames
+from tests.profiles import examples
 
 FIRST = date(2024, 2, 20)
 FUNCTIONS = ("sum", "count", "mean", "min", "max", "share", "std", "last", "count_distinct")
@@ -59,7 +60,7 @@ def gold(rows: list[tuple]) -> pl.DataFrame:
     return pl.DataFrame(days, schema=schema, orient="row")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     st.lists(ROW, min_size=1, max_size=25),
     st.sampled_from(sorted(TABLES)),

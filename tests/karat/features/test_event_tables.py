@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 
 from karat.errors import DeclarationError
 from karat.features import compute_frame, compute_table, features_as_of, point_in_time_join
+from tests.profiles import examples
 
 PAID = """
 from karat.declare import FeatureTable, aggregate, from_event
@@ -83,7 +84,7 @@ def test_late_events_recompute_their_own_day_and_those_that_look_back_on_it(shop
     assert_frame_equal(shop.features("paid"), whole(shop))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 4), st.integers(0, 99)), unique_by=lambda r: r[2]),
     st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.integers(-1, 5)), max_size=10),

@@ -13,12 +13,13 @@ from karat.declare import aggregate
 from karat.errors import ColumnMissing, DeclarationError
 from karat.features import compute_frame
 from tests.karat.features.events_oracle import GOLD, MORE, START, clean, expected, payments, same, table
+from tests.profiles import examples
 
 CLOSED = st.sampled_from(["left", "right"])
 DELAYS = st.sampled_from(["0d", "1s", "7s", "1d"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(payments(), CLOSED, DELAYS, st.booleans())
 def test_every_aggregation_equals_plain_loops(rows: pl.DataFrame, closed: str, delay: str, more: bool) -> None:
     declared = table(closed=closed, delay=delay, more=MORE if more else ())
@@ -33,7 +34,7 @@ def test_every_aggregation_equals_plain_loops(rows: pl.DataFrame, closed: str, d
         assert not different, key
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(payments(least=1), DELAYS)
 def test_the_days_asked_for_are_those_rows_and_no_others(rows: pl.DataFrame, delay: str) -> None:
     declared = table(delay=delay)

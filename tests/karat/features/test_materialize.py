@@ -23,6 +23,7 @@ from karat.executors import LocalExecutor
 from karat.features import compute_frame, compute_table, is_fresh, statistics
 from karat.features.shard import compute_shard
 from tests import warm
+from tests.profiles import examples
 
 ROWS = [
     ("x", 1, 1, 1.0, 1, "a"),
@@ -250,7 +251,7 @@ steps = st.lists(
 
 
 @pytest.mark.parametrize("kept", ["active", "window"])
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(data=st.data())
 def test_any_sequence_of_changes_equals_a_full_computation(data, kept, fresh_shop, events, same_tables):
     shop, start, changes = fresh_shop(), data.draw(gold_rows), data.draw(steps)

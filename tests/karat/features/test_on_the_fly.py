@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 from karat.errors import FeatureNotFound, LookupKeyMismatch, TableNotFound
 from karat.features import compute_table, features_as_of, point_in_time_join
 from karat.features.projection import narrowed
+from tests.profiles import examples
 
 ROWS = [
     ("x", 1, 1, 1.0, 1, "a"),
@@ -132,7 +133,7 @@ def test_one_feature_alone_has_the_value_that_it_has_among_all(filled, moment):
         assert_same(found, joined(filled, "bursts", one, moment(9), [feature]))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(
     gold=st.lists(
         st.tuples(

@@ -18,6 +18,7 @@ from karat.errors import (
     SchemaMismatch,
 )
 from karat.features import Status, point_in_time_join
+from tests.profiles import examples
 
 DAY = timedelta(days=1)
 START = datetime(2024, 2, 26, tzinfo=UTC)
@@ -94,7 +95,7 @@ def plainly(row, keys, features, *, lag, lookback, defaults):
 spans = st.sampled_from([timedelta(0), timedelta(hours=6), DAY, 3 * DAY, timedelta(days=9999)])  # wider than the data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     case=cases(),
     lag=spans,
@@ -123,7 +124,7 @@ def test_the_as_of_join_is_what_plain_loops_say(case, lag, lookback, defaults):
     assert looked.age.to_list() == [e[2] for e in expected]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(case=cases(), defaults=st.sampled_from([{}, {"y": "d"}]))
 def test_the_exact_lookup_is_what_plain_loops_say(case, defaults):
     names, features, spine, _ = case

@@ -16,6 +16,7 @@ from karat.errors import DeclarationError, FeatureNotFound
 from karat.features import compute_frame
 from karat.features.request_features import event_columns, finish, tail_columns, tail_span
 from tests.karat.features.events_oracle import GOLD, MORE, START, payments, same, table
+from tests.profiles import examples
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,7 +41,7 @@ def as_tail(rows: pl.DataFrame, columns: tuple[str, ...]) -> dict[str, np.ndarra
     return tail
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(payments(least=1), st.sampled_from(["left", "right"]), st.sampled_from(["0d", "7s"]), st.booleans(), st.data())
 def test_the_request_gets_what_the_engine_gives_its_event(
     rows: pl.DataFrame, closed: str, delay: str, replayed: bool, data: Any

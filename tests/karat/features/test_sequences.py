@@ -19,6 +19,7 @@ from karat.errors import (
     WrongCall,
 )
 from karat.features import sequence_join
+from tests.profiles import examples
 
 DAY = timedelta(days=1)
 START = datetime(2024, 2, 26, tzinfo=UTC)
@@ -89,7 +90,7 @@ def plainly(row, keys, features, *, length, step, lag, lookback):
 spans = st.sampled_from([timedelta(0), timedelta(hours=6), DAY, 3 * DAY])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     case=cases(), length=st.integers(1, 4), step=st.none() | spans, lag=spans, lookback=st.none() | spans
 )  # fmt: skip

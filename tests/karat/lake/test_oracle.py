@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from karat.lake import Lake
 from karat.names import TableName
+from tests.profiles import examples
 
 START = date(2024, 2, 27)  # a leap day lies within
 DAYS = st.integers(0, 4).map(lambda n: START + timedelta(days=n))
@@ -55,7 +56,7 @@ def plain(rows) -> set:
 
 
 @pytest.mark.parametrize("kind", ["by day", "timestamp", "whole"])
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_writes_against_a_dictionary(kind, steps):
     name, schema, keys = shape(kind)

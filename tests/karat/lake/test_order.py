@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karat.lake.sort_order import strictly_increasing
+from tests.profiles import examples
 
 keys = st.tuples(st.integers(-2, 2), st.sampled_from(["", "a", "ab", "é", "z"]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(keys, max_size=6))
 def test_as_python_has_it(rows: list[tuple[int, str]]) -> None:
     schema = {"number": pl.Int64, "text": pl.String}

@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 from karat.errors import ForeignCatalog, KaratError, StoreUnreachable
 from karat.lake import Lake
 from karat.names import TableName
+from tests.profiles import examples
 
 NAME = TableName("demo_dev", "features", "t")
 NOW, LATER = timedelta(0), datetime.now(UTC) + timedelta(days=60)
@@ -41,7 +42,7 @@ def states(lake: Lake) -> dict[int, pl.DataFrame]:
 steps = st.lists(st.tuples(st.sampled_from(["merge", "overwrite", "days"]), st.integers(0, 3)), min_size=1, max_size=6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(steps=steps, keep=st.sets(st.integers(0, 8), max_size=3))
 def test_kept_versions_read_as_before_and_the_others_are_gone(tmp_path_factory, steps, keep) -> None:
     lake = Lake(tmp_path_factory.mktemp("lake"), "dev")

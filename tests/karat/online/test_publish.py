@@ -27,6 +27,7 @@ from karat.online import KeySpace, OnlineStore, RowReader, open_store, publish_t
 from karat.online._rows import split_rows
 from karat.settings import Settings
 from tests import warm
+from tests.profiles import examples
 
 from .conftest import SALES, SCHEMA, day, sales
 
@@ -253,7 +254,9 @@ def expected(rows: pl.DataFrame, at: date) -> dict[tuple, float | None]:
 
 
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(10),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @hypothesis_given(steps=st.lists(st.tuples(STEP, st.booleans(), st.booleans()), min_size=1, max_size=6))
 def test_whatever_was_written_what_is_online_is_what_the_table_has(steps, tmp_path_factory) -> None:

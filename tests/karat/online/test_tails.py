@@ -23,6 +23,7 @@ from karat.names import TableName
 from karat.online import EventSource, KeySpace, OnlineStore, Tail, TailReader, open_store, publish_table
 from karat.settings import Settings
 from tests.karat.features.events_oracle import GOLD, MORE, table
+from tests.profiles import examples
 
 PAID, PAYMENTS = TableName("shop_dev", "features", "paid"), TableName("shop_dev", "gold", "payments")
 SPACE = KeySpace(str(PAID), "events")
@@ -96,7 +97,9 @@ STEP = st.tuples(st.sampled_from(["merge", "merge", "all"]), st.lists(EVENT, max
 
 
 @hypothesis_settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(6),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(st.tuples(STEP, st.integers(0, 2)), min_size=1, max_size=5))
 def test_whatever_was_written_the_tails_finish_as_gold_does(steps, tmp_path_factory) -> None:

@@ -17,6 +17,7 @@ from karat.declare import Column, GoldTable, is_in, matches, not_null
 from karat.errors import ColumnMissing, NaiveTimestamp, SchemaMismatch
 from karat.quality import check
 from karat.quality.text_parsing import parse
+from tests.profiles import examples
 
 
 def read(values, dtype, zone=None, **more):
@@ -111,7 +112,7 @@ def test_a_column_of_another_meaning_is_refused(dtype, given):
         parse(given, dtype, None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.datetimes(datetime(1971, 1, 1), datetime(2037, 12, 31)),
     st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"]),
@@ -125,7 +126,7 @@ def test_naive_times_are_python_s(naive, zone):
     assert parsed.problem.to_list() == [None if exists else f"no such time in {zone}"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.datetimes(datetime(1800, 1, 1), datetime(2200, 1, 1)),
     st.integers(-14 * 60, 14 * 60),
@@ -181,7 +182,7 @@ def reason_of(row) -> str | None:
     return "not an allowed value: c" if c == "c" else None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(ROW, max_size=12))
 def test_every_row_is_good_or_aside(rows):
     frame = pl.DataFrame(rows, schema=dict.fromkeys("kdnvc", pl.String), orient="row")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from karat.declare import fresh, volume
 from karat.quality.day_checks import judge_fresh, judge_volume
+from tests.profiles import examples
 
 FIRST = date(2024, 2, 25)  # so that the days hold a leap day
 
@@ -66,7 +67,7 @@ def test_volume_of_no_rows_and_of_a_table_without_time():
     assert judge_volume(volume(low=3), 0).failed == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     rows=st.dictionaries(st.integers(0, 20), st.integers(1, 30), min_size=1),
     fall=st.sampled_from([None, 0.25, 0.5]),

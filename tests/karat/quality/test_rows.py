@@ -14,6 +14,7 @@ from karat.declare import between, is_in, matches, not_null
 from karat.declare.checks import RowCheck
 from karat.quality.check_results import added
 from karat.quality.row_checks import REASON, count, part
+from tests.profiles import examples
 
 SCHEMA = {"id": pl.Int64, "n": pl.Int64, "x": pl.Float64, "s": pl.String, "b": pl.Boolean}
 numbers = st.one_of(st.none(), st.integers(-3, 3))
@@ -52,7 +53,7 @@ def frame_of(data: list[tuple[Any, ...]]) -> pl.DataFrame:
     return pl.DataFrame([(i, *r) for i, r in enumerate(data)], schema=SCHEMA, orient="row")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=rows, cut=st.integers(0, 12))
 def test_every_check_counts_what_plain_loops_count(data, cut):
     frame, checks = frame_of(data), [c for c, _ in CASES]
@@ -66,7 +67,7 @@ def test_every_check_counts_what_plain_loops_count(data, cut):
         assert one.state == ("blocked" if broken else "passed")  # without on_fail the strictest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=rows, chosen=st.sets(st.integers(0, len(CASES) - 1)))
 def test_a_row_is_kept_or_set_aside_with_the_first_reason_and_never_lost(data, chosen):
     frame, picked = frame_of(data), [CASES[n] for n in sorted(chosen)]
@@ -80,7 +81,7 @@ def test_a_row_is_kept_or_set_aside_with_the_first_reason_and_never_lost(data, c
         assert row[REASON] in [text for _, text in first.reasons()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=rows)
 def test_pandera_comes_to_the_same_verdict(data):
     """Another implementation, on the rules that both have."""

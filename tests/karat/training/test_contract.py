@@ -18,6 +18,7 @@ from karat.lake import Lake
 from karat.names import TableName
 from karat.training_sets.lookups import declared_lookups
 from karat.training_sets.training_set import create_training_set
+from tests.profiles import examples
 
 DAY = timedelta(days=1)
 NAME = TableName("demo_dev", "features", "visits")
@@ -71,7 +72,7 @@ def of_three(rows: list[dict]) -> list[float | None]:
 spans = st.sampled_from([None, DAY, timedelta(days=9999)])  # the last is wider than the data
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     case=cases(), lag=st.sampled_from([timedelta(0), DAY]), lookback=st.sampled_from([None, DAY, timedelta(days=9999)])
 )

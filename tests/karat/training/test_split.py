@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from karat.declare import ModelSpec
 from karat.errors import ColumnMissing, TrainingError
 from karat.training.split import split_rows
+from tests.profiles import examples
 
 DAY = timedelta(days=1)
 START = date(2026, 1, 1)
@@ -59,7 +60,7 @@ def test_timestamps_are_cut_to_their_utc_day_and_their_labels_reach_from_their_t
     assert split.to_list() == ["train"] * 6 + ["gap"] * 2 + ["test"] * 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.integers(0, 60), min_size=1, max_size=80),
     st.floats(0.05, 0.9),

@@ -15,6 +15,7 @@ from karat.declare.declared_model import DeclaredModel
 from karat.errors import EmptyTrainingSet, LabelNotFound, TableNotFound, UnusableLabel
 from karat.lake import Lake
 from karat.training_sets.labels import label_spine
+from tests.profiles import examples
 
 DAY = timedelta(days=1)
 
@@ -54,7 +55,7 @@ def test_label_is_the_sum_of_the_horizon_and_immature_days_are_left_out(shop_fea
     assert picked["spent_next_7d"].to_list() == pytest.approx(expected, abs=1e-9)
 
 
-@profile(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@profile(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     orders=st.lists(
         st.tuples(st.sampled_from("ab"), st.integers(0, 12), st.one_of(st.none(), st.integers(-5, 5).map(float))),

@@ -24,6 +24,7 @@ from karat.training_sets.functions import FunctionLibrary
 from karat.training_sets.reproduce import TrainingSetRecord, rebuild_training_set, store_pins
 from karat.training_sets.spine import StoredSpine, read_spine, store_spine
 from karat.training_sets.training_set import TrainingSet, create_training_set
+from tests.profiles import examples
 
 USERS, MODEL = TableName("demo_dev", "features", "users"), ModelName("demo_dev", "m")
 
@@ -163,7 +164,7 @@ def test_every_type_comes_back(lake: Lake) -> None:
 TYPES = [pl.Int8, pl.UInt32, pl.Float32, pl.Float64, pl.String, pl.Boolean, pl.Date, pl.Datetime("ms"), pl.Categorical]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(frame=dataframes(min_cols=1, max_cols=4, min_size=1, max_size=6, allowed_dtypes=TYPES), seed=st.integers(0, 9))
 def test_a_spine_comes_back_as_it_was(tmp_path_factory, frame: pl.DataFrame, seed: int) -> None:
     lake = Lake(tmp_path_factory.mktemp("lake"), "dev")
