@@ -32,7 +32,7 @@ BLOCK_TYPES = (
 )
 
 
-def stop_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+def stop_jobs(flow: Flow[..., object], flow_run: FlowRun, state: State[object]) -> None:
     """on_cancellation: stop the jobs of this run and of its pipelines. Runs in the worker's process."""
     settings = Settings()
     use_platform(settings)
@@ -40,7 +40,7 @@ def stop_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> Non
     log.info("stopped with the run: %s", ", ".join(stopped) or "no job was running")
 
 
-def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+def notify(flow: Flow[..., object], flow_run: FlowRun, state: State[object]) -> None:
     """on_failure, on_crashed: notify of the run that was started, not of each pipeline within it."""
     if flow_run.parent_task_run_id is not None:
         return

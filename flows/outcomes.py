@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from infra.job_records import ModelOutcome, Outcome
 from karat.errors import PartlyFailed
 
 
-def collect(step: Callable[..., tuple[Outcome, ...]], *args: Any, **options: Any) -> tuple[Outcome, ...]:
+def collect(step: Callable[..., tuple[Outcome, ...]], *args: object, **options: object) -> tuple[Outcome, ...]:
     """Return the outcomes of a task or a pipeline, failed ones included; any other error ends the run."""
     try:
         return step(*args, **options)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class RayExecutor:
@@ -27,11 +30,11 @@ class RayExecutor:
 
     def map(
         self,
-        function: Callable[[Any], Any],
-        items: Iterable[Any],
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
         *,
-        lost: Callable[[Any, RayError], Any] | None = None,
-    ) -> Iterator[tuple[int, Any]]:
+        lost: Callable[[Item, RayError], Result] | None = None,
+    ) -> Iterator[tuple[int, Result]]:
         """Call the function on each item and yield ``(index, result)`` in the order of completion.
 
         Args:
@@ -44,10 +47,10 @@ class RayExecutor:
             Exception: the first exception of a task, as it was raised there; the other tasks are cancelled.
         """
         name = getattr(function, "__name__", "task")
-        task = _call.options(num_cpus=self._cpus, name=name)
+        task: Any = _call.options(num_cpus=self._cpus, name=name)
         bound = self._in_flight or 2 * self.workers
         waiting = iter(enumerate(items))
-        running: dict[Any, tuple[int, Any]] = {}
+        running: dict[ray.ObjectRef[Result], tuple[int, Item]] = {}
         try:
             while True:
                 while len(running) < bound and (following := next(waiting, None)) is not None:
@@ -72,5 +75,5 @@ class RayExecutor:
 
 
 @ray.remote
-def _call(function: Callable[[Any], Any], item: Any) -> Any:
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)

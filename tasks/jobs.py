@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
-from typing import Any
 
 from prefect import Task, get_run_logger
 from prefect.client.schemas.objects import State, TaskRun
@@ -36,7 +36,7 @@ def job_key(step: str) -> str:
 
 
 def run_job(
-    step: str, program: Program, project: str, parameters: dict[str, Any], deadline: datetime | None = None
+    step: str, program: Program, project: str, parameters: Mapping[str, object], deadline: datetime | None = None
 ) -> tuple[Outcome, ...]:
     """Run a program on the cluster and return its outcomes.
 
@@ -74,7 +74,7 @@ def raise_failures(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     )
 
 
-def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+def is_retryable(task: Task[..., object], run: TaskRun, state: State[object]) -> bool:
     """Prefect's retry condition: an unreachable service may come back, a wrong call or wrong data stay wrong."""
-    error: Any = state.data
+    error = state.data
     return isinstance(error, BaseException) and is_transient(error)

@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 import httpx
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 from karat.errors import DiskFull, ServiceDown, StoreUnreachable, is_disk_full
 
@@ -78,11 +79,11 @@ class Connection:
         """
         return self.client._get_registry_client()  # noqa: SLF001  # MLflow has no public way
 
-    def run_files(self, run_id: str) -> Any:
+    def run_files(self, run_id: str) -> ArtifactRepository:
         """Return MLflow's repository of a run's artifacts; its public client cannot delete."""
         return self.client._tracking_client._get_artifact_repo(run_id)  # noqa: SLF001
 
-    def model_files(self, model_id: str) -> Any:
+    def model_files(self, model_id: str) -> ArtifactRepository:
         """Return MLflow's repository of a logged model's files; its public client cannot download some of them."""
         return self.client._tracking_client._get_artifact_repo(model_id, resource="logged_model")  # noqa: SLF001
 

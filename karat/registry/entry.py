@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import polars as pl
 import psutil
+from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -72,7 +72,7 @@ class VersionEntry:
     artifact: str = "model"
     description: str = ""
     card: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
     train_metrics: Mapping[str, float] = field(default_factory=dict)
@@ -153,7 +153,7 @@ def _logged_model(connection: Connection, experiment: str, run_id: str, entry: V
     return str(logged.model_id)
 
 
-def _metrics(client: Any, run_id: str, model_id: str, entry: VersionEntry) -> None:
+def _metrics(client: MlflowClient, run_id: str, model_id: str, entry: VersionEntry) -> None:
     now = int(time.time() * 1000)
     figures = {
         **entry.metrics,

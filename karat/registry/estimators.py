@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
@@ -108,7 +109,7 @@ class Estimator:
         chances = np.asarray(self.estimator.predict_proba(X), dtype=np.float64)
         return chances[:, 1] if self.task == "binary" else chances
 
-    def _inputs(self, frame: pl.DataFrame) -> Any:
+    def _inputs(self, frame: pl.DataFrame) -> pd.DataFrame | np.ndarray:
         """Pandas if the estimator knows names or reads text, else a float64 matrix."""
         self.encoder.encode(frame.head(0))  # raises SignatureError for a column that is missing or of another type
         columns = [pl.col(c.name).cast(pl.String if c.dtype == "string" else pl.Float64) for c in self.encoder.columns]
@@ -126,7 +127,7 @@ class Estimator:
         Returns:
             What ``predict`` gives for a frame of this row.
         """
-        types: dict[str, Any] = {
+        types: dict[str, pl.DataType | type[pl.DataType]] = {
             "string": pl.String,
             "bool": pl.Boolean,
             "date": pl.Date,
@@ -193,7 +194,7 @@ class Estimator:
         return cls(estimator, encoder, threshold=described["threshold"])
 
 
-def _flavor(estimator: Any) -> str:
+def _flavor(estimator: object) -> str:
     root = type(estimator).__module__.partition(".")[0]
     if root == "xgboost" and type(estimator).__name__ in _XGBOOST:
         return "xgboost"

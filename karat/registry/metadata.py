@@ -68,7 +68,7 @@ class ModelMetadata:
     pins: TrainingPins
     digest: str
     functions: tuple[PinnedFunction, ...] = ()
-    report: list[dict[str, Any]] = field(default_factory=list)
+    report: list[dict[str, object]] = field(default_factory=list)
     kind: str | None = None
     project: str | None = None
     catalog: str = ""
@@ -76,7 +76,7 @@ class ModelMetadata:
     model: str = ""
     definition: str | None = None
     declaration: Mapping[str, Any] | None = None
-    label_definition: Mapping[str, Any] | None = None
+    label_definition: Mapping[str, object] | None = None
     metrics: Mapping[str, float] | None = None
     baseline: Mapping[str, float] | None = None
     baseline_name: str | None = None
@@ -114,7 +114,7 @@ class ModelMetadata:
         """Whether an answer names the features that made it, unless the request declines."""
         return bool((self.declaration or {}).get("explain", True))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the content of ``karat.json``; fields without a value are left out."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         record = {name: value for name, value in values.items() if value is not None}

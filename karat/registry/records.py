@@ -37,7 +37,7 @@ class Servable(Protocol):
     def predict(self, frame: pl.DataFrame) -> np.ndarray:
         """Predict rows: ``(rows, features)`` -> ``(rows,)`` or ``(rows, parts)``."""
 
-    def predict_row(self, values: Sequence[Any]) -> np.ndarray:
+    def predict_row(self, values: Sequence[object]) -> np.ndarray:
         """Predict one row, given as plain values in the order of ``feature_names``."""
 
     def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:

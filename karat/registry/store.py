@@ -6,16 +6,19 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import polars as pl
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities.paged_list import PagedList
 
 from karat.clock import utc_now
 from karat.errors import ModelNotFound, NoChampion, did_you_mean
@@ -30,6 +33,7 @@ from karat.registry.tags import AliasTags, VersionTags
 from karat.training.gain_report import is_gain_metric
 
 _PAGE = 500
+Found = TypeVar("Found")
 _OURS = re.compile(r"^\w+\.models\.\w+$")
 
 
@@ -48,7 +52,7 @@ class Registry:
         self.connection = Connection(tracking_uri, artifacts)
 
     @property
-    def client(self) -> Any:
+    def client(self) -> MlflowClient:
         """MLflow's own client."""
         return self.connection.client
 
@@ -219,7 +223,7 @@ class Registry:
                 key=lambda s: s.model,
             )
 
-    def _status(self, name: ModelName, model: Any) -> ModelStatus:
+    def _status(self, name: ModelName, model: RegisteredModel) -> ModelStatus:
         aliases = {alias: int(number) for alias, number in model.aliases.items()}
         newest = max((int(v.version) for v in model.latest_versions), default=None)
         numbers = (aliases.get(CHAMPION), aliases.get(CHALLENGER), newest)
@@ -314,7 +318,7 @@ class Registry:
 
     # ---- inside
 
-    def _registered(self) -> list[Any]:
+    def _registered(self) -> list[RegisteredModel]:
         """MLflow's registered models with a name of Karat's form."""
         if self.connection.empty:
             return []
@@ -388,7 +392,7 @@ def _prefixed(metric: str) -> bool:
     return metric.startswith(("baseline_", "train_", "curve_"))
 
 
-def _pages(search: Any, **query: Any) -> Iterator[Any]:
+def _pages(search: Callable[..., PagedList[Found]], **query: str) -> Iterator[Found]:
     token = None
     while True:
         page = search(**query, max_results=_PAGE, page_token=token)

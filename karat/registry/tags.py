@@ -164,7 +164,7 @@ def _alias_tags(tags: Mapping[str, str]) -> dict[str, AliasTags]:
 #: The fields that are one tag each, named ``karat.FIELD``.
 _OWN = tuple(f.name for f in fields(VersionTags) if f.name != "aliases")
 #: How to read the fields that are no text.
-_READ: dict[str, Callable[[str], Any]] = {
+_READ: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(("origins", "rows", "definitions", "pins"), json.loads),
     "user_model": lambda text: text == "true",
     "decision": DecisionTag.parse,

@@ -165,7 +165,11 @@ def test_real_data_void_the_champion_of_a_sample(shop_features, lake, registry, 
     assert valid_champion(ModelContext(shop_features, spec, lake, registry)) is None
     compute_table(shop_features, "people_features", lake)
     again = make_candidate(ModelContext(shop_features, spec, lake, registry))
-    assert (again.version.version, again.version.origin, made.version.origin) == (2, "ingest", "sample")
+    assert (again.version.version, again.version.own_tags.origin, made.version.own_tags.origin) == (
+        2,
+        "ingest",
+        "sample",
+    )
     # A sample's version that comes late is void itself and takes nobody's place.
     decision = promote(ModelContext(shop_features, spec, lake, registry), 2)
     assert decision.promoted
