@@ -29,7 +29,7 @@ REFUSED = [
     ("next_week", {"label": {**OVER, "expression": "sum(amount) / 0.0"}}, UnusableLabel,
      "is infinite in", "label.expression", "nullif"),
     ("next_week", {"label": {**OVER, "expression": "'nan'::double", "default": None}}, UnusableLabel,
-     "is null in all", "label.expression", "mend the expression"),
+     "is null in all", "label.expression", "correct the expression"),
     ("next_week", {"label": {**OVER, "expression": "4.0", "default": 4}}, UnusableLabel,
      "has a single value, 4", "label.expression", "expression"),
     ("next_week", {"label": {**OVER, "expression": "sum(amount)", "horizon": "90d"}}, EmptyTrainingSet,
