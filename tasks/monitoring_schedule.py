@@ -10,7 +10,7 @@ from cronsim import CronSim
 
 from karat.declare import ModelSpec, Project
 from karat.lake import Lake
-from karat.monitoring import CHECKS, SCHEDULES, Check, first_reported, reported
+from karat.monitoring import CHECKS, SCHEDULES, Check, first_checks, latest_checks
 from tasks.scope import Scope
 
 
@@ -29,7 +29,7 @@ def due_checks(scope: Scope, versions: Mapping[str, int]) -> dict[str, list[Chec
         Model -> its due checks, without models that have none.
     """
     project, lake = scope.project, Lake(scope.settings.lake, scope.settings.environment)
-    known, first, now = reported(lake, project.catalog), first_reported(lake, project.catalog), datetime.now(UTC)
+    known, first, now = latest_checks(lake, project.catalog), first_checks(lake, project.catalog), datetime.now(UTC)
     today = _day(project, now)
     fires = {check: last_scheduled_day(project, SCHEDULES[check], now) for check in CHECKS}
 

@@ -14,7 +14,7 @@ from infra.cli.app import console, print_json
 from karat.declare import Project, load_project
 from karat.errors import UnknownModel, did_you_mean
 from karat.lake import Lake
-from karat.monitoring import found_on
+from karat.monitoring import read_drift
 from karat.settings import Settings
 
 
@@ -46,7 +46,7 @@ def drift(
 
 
 def _rows(project: Project, settings: Settings, model: str | None) -> pl.DataFrame:
-    found = found_on(Lake(settings.lake, settings.environment), project.catalog)
+    found = read_drift(Lake(settings.lake, settings.environment), project.catalog)
     short = pl.col("model_name").str.split(".").list.last()
     found = found.with_columns(short.alias("model_name"))
     return found if model is None else found.filter(pl.col("model_name") == model)

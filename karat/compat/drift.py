@@ -9,18 +9,18 @@ from typing import Any, Literal
 import polars as pl
 
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
-from karat.monitoring.drift import Drift, chi_square, kolmogorov_smirnov, population_stability
+from karat.monitoring.drift import DriftTest, chi_square, kolmogorov_smirnov, population_stability
 from karat.training_sets.frames import Frame, to_polars
 
 Method = Literal["ks", "chi_square", "psi"]
-_TESTS: dict[str, Callable[[pl.Series, pl.Series, float], Drift]] = {
+_TESTS: dict[str, Callable[[pl.Series, pl.Series, float], DriftTest]] = {
     "ks": kolmogorov_smirnov,
     "chi_square": chi_square,
     "psi": population_stability,
 }
 
 
-class DriftReport(dict[str, Drift]):
+class DriftReport(dict[str, DriftTest]):
     """Column -> its test's outcome."""
 
     @property
@@ -68,7 +68,7 @@ class DriftDetector:
             report[column] = self._one(self.reference[column], now[column])
         return report
 
-    def _one(self, reference: pl.Series, current: pl.Series) -> Drift:
+    def _one(self, reference: pl.Series, current: pl.Series) -> DriftTest:
         numeric = reference.dtype.is_numeric()
         method = self.methods.get(reference.name, "ks" if numeric else "chi_square")
         if numeric != current.dtype.is_numeric() or (method == "ks" and not numeric):

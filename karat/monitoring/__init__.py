@@ -1,4 +1,4 @@
-"""Whether what comes in still looks like what was learned from."""
+"""Monitoring: drift of features and predictions, fairness over time, against what each champion was trained on."""
 
 from karat.monitoring.drift_table import (
     CHECKS,
@@ -6,10 +6,10 @@ from karat.monitoring.drift_table import (
     Check,
     ReportedCheck,
     drift_name,
-    first_reported,
-    found_on,
-    record,
-    reported,
+    first_checks,
+    latest_checks,
+    read_drift,
+    write_drift,
 )
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "Check",
     "ReportedCheck",
     "drift_name",
-    "first_reported",
-    "found_on",
-    "record",
-    "reported",
+    "first_checks",
+    "latest_checks",
+    "read_drift",
+    "write_drift",
 ]

@@ -1,4 +1,4 @@
-"""Values sorted into the bins of a reference, and how far two counts over these bins are apart."""
+"""Bins of a reference column, and the population stability index of two counts over them."""
 
 from __future__ import annotations
 
@@ -7,61 +7,85 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-#: Of texts and flags so many values have a bin each; the rest share one with what the reference never had.
-VALUES = 30
+#: This many values of a text or boolean column have a bin each; all others share one.
+MAX_CATEGORIES = 30
 
 
 @dataclass(frozen=True)
 class Bins:
-    """``edges``: the quantiles between the bins of numbers, or None; ``values``: value -> bin of anything else."""
+    """Bins of a reference column.
+
+    Attributes:
+        edges: Quantiles between the bins of numbers; None for other types.
+        values: Maps the values of other types to bins.
+    """
 
     edges: np.ndarray | None
     values: dict[str, int]
 
     @classmethod
-    def of(cls, reference: pl.Series, bins: int = 10) -> Bins:
-        """Numbers by the quantiles of ``reference``, so that each bin holds as many of its rows; anything else by its
-        most frequent values, as text."""
+    def fit(cls, reference: pl.Series, bins: int = 10) -> Bins:
+        """Bin numbers by the quantiles of ``reference``, and other types by its most frequent values.
+
+        Args:
+            reference: The reference column, ``(rows,)``.
+            bins: Number of quantile bins.
+
+        Returns:
+            The bins; numeric bins hold equal shares of the reference.
+        """
         if reference.dtype.is_numeric():
-            known = _numbers(reference)
+            known = _float_values(reference)
             known = known[~np.isnan(known)]
             edges = np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]) if len(known) else known
             return cls(np.unique(edges), {})
         counted = reference.cast(pl.String).drop_nulls().alias("v").value_counts(name="n")
-        kept = counted.sort(pl.col("n"), "v", descending=[True, False])["v"].head(VALUES)
+        kept = counted.sort(pl.col("n"), "v", descending=[True, False])["v"].head(MAX_CATEGORIES)
         return cls(None, {value: i for i, value in enumerate(kept)})
 
     @property
     def number(self) -> int:
-        """How many bins there are; the last is that of nulls."""
+        """Number of bins; the last one holds nulls."""
         return (2 * len(self.edges) + 2) if self.edges is not None else len(self.values) + 2
 
     def codes(self, column: pl.Series) -> np.ndarray:
-        """(n,) the bin of each value. A number that equals an edge is in a bin of its own, for columns have values that
-        many rows share (nothing bought: 0), and a move away from one goes to either side."""
+        """Return the bin of each value, ``(rows,)``.
+
+        A number equal to an edge has a bin of its own: many rows share a value such as 0 (nothing bought), and a move
+        away
+        from it can go to either side.
+        """
         if self.edges is None:
             texts = column.cast(pl.String)
-            found = texts.replace_strict(self.values, default=len(self.values), return_dtype=pl.Int64)
-            return found.set(texts.is_null(), self.number - 1).to_numpy()
-        values = _numbers(column)
+            bins = texts.replace_strict(self.values, default=len(self.values), return_dtype=pl.Int64)
+            return bins.set(texts.is_null(), self.number - 1).to_numpy()
+        values = _float_values(column)
         codes = np.searchsorted(self.edges, values, "left") + np.searchsorted(self.edges, values, "right")
         return np.where(np.isnan(values), self.number - 1, codes)
 
     def counts(self, codes: np.ndarray) -> np.ndarray:
-        """(number,) how many of ``codes`` are in each bin."""
+        """Count ``codes`` per bin, ``(number,)``."""
         return np.bincount(codes, minlength=self.number)
 
 
 def stability_index(before: np.ndarray, now: np.ndarray) -> float:
-    """The population stability index of two counts: the sum over bins of (q - p) ln(q / p).
+    """Compute the population stability index: the sum over bins of (q - p) ln(q / p).
 
-    Half a row is added to each bin that either side uses (Jeffreys), so that a bin which a short week leaves empty
-    counts for what it is worth: nothing is infinite, and few rows don't make a great distance.
+    Half a row is added to each bin that either side uses (Jeffreys' prior). An empty bin therefore gives a finite
+    index,
+    and few rows do not give a great one.
+
+    Args:
+        before: Reference counts, ``(bins,)``.
+        now: Current counts, ``(bins,)``.
+
+    Returns:
+        The index, 0 for equal shares.
     """
     used = (before + now) > 0
     p, q = ((side[used] + 0.5) / (side[used] + 0.5).sum() for side in (before, now))
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def _numbers(column: pl.Series) -> np.ndarray:
+def _float_values(column: pl.Series) -> np.ndarray:
     return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -1,4 +1,4 @@
-"""One champion's report: what it reads, or what it says, against the training set that it pins."""
+"""Drift check of one champion: its features, predictions or fairness against its training set."""
 
 from __future__ import annotations
 
@@ -13,77 +13,98 @@ import polars as pl
 from karat.clock import utc_now
 from karat.errors import NoChampion
 from karat.lifecycle import ModelContext, valid_champion
-from karat.monitoring.drift_inputs import DriftInputs, features, predictions
-from karat.monitoring.drift_table import POLARS, Check
-from karat.monitoring.drift_thresholds import Finding, judged, nothing
-from karat.monitoring.fairness import audited
-from karat.monitoring.fairness_data import TASKS, audit_of
+from karat.monitoring.drift_inputs import DriftInputs, feature_inputs, prediction_inputs
+from karat.monitoring.drift_table import POLARS_SCHEMA, Check
+from karat.monitoring.drift_thresholds import Finding, drift_findings, empty_findings
+from karat.monitoring.fairness import audit_fairness
+from karat.monitoring.fairness_data import SELECTION_TASKS, fairness_data
 from karat.monitoring.reference_current import Champion
-from karat.monitoring.report import draw, draw_groups
+from karat.monitoring.report import drift_page, fairness_page
 from karat.registry import Registry
 
-#: Of each check the pages of so many days stay in MLflow: each brings its own scripts, some megabytes.
-PAGES = 12
+#: MLflow keeps the pages of this many days per check: each page has its own scripts, some megabytes.
+MAX_PAGES = 12
 _TITLES: dict[Check, str] = {
-    "dataset": "what it reads",
-    "prediction": "what it predicts",
-    "fairness": "how groups fare",
+    "dataset": "feature drift",
+    "prediction": "prediction drift",
+    "fairness": "fairness",
 }
 
 
 @dataclass(frozen=True)
 class DriftCheckResult:
-    """What a check found: ``rows`` of ``table.SCHEMA``, one a column; ``said`` in words."""
+    """Result of a check.
+
+    Attributes:
+        check: The check.
+        rows: One row per column, with the columns of ``drift_table.SCHEMA``.
+        summary: The result in words.
+    """
 
     check: Check
     rows: pl.DataFrame
-    said: str
+    summary: str
 
     @property
     def drifted(self) -> list[str]:
-        """The columns that did, the farthest first."""
+        """The columns with drift, the farthest first."""
         far = self.rows.filter("drifted").sort(pl.col("statistic") / pl.col("threshold"), descending=True)
         return far["column_name"].to_list()
 
 
 @dataclass(frozen=True)
-class Reports:
-    """``found``: of the checks that came to an end; ``failed``: what the others raised."""
+class CheckResults:
+    """Results of a champion's checks.
 
-    found: Sequence[DriftCheckResult]
+    Attributes:
+        results: Results of the checks that finished.
+        failed: Errors of the others, by check.
+    """
+
+    results: Sequence[DriftCheckResult]
     failed: Mapping[Check, Exception]
 
 
-def watch(context: ModelContext, *, checks: Collection[Check], day: date) -> Reports:
-    """The reports of a model's champion for ``day``; their pages are put among the artifacts of the champion's run.
+def check_champion(context: ModelContext, *, checks: Collection[Check], day: date) -> CheckResults:
+    """Run checks of a model's champion and attach their pages to the champion's run.
 
-    Where too few rows are new, its rows have no statistic and say so. A check that fails leaves the others. Raises
-    NoChampion, and what reading the model and the keys of its training set raises.
+    With too few new rows, a check's rows have no statistic and say why. A failed check does not stop the others.
+
+    Args:
+        context: The declared model with lake and registry.
+        checks: The checks to run.
+        day: UTC day of the report.
+
+    Returns:
+        The results and errors.
+
+    Raises:
+        NoChampion: The model has no valid champion.
     """
     version = valid_champion(context)
     if version is None:
         raise NoChampion(
-            f"{context.name} has no champion that counts, so there is nothing to watch",
+            f"{context.name} has no valid champion to check",
             where=context.registry.tracking_uri,
             remedy=f"train and promote one: karat run {context.project.name} --models {context.spec.name}",
         )
-    champion = Champion.of(context, version)
-    found: list[DriftCheckResult] = []
+    champion = Champion.load(context, version)
+    results: list[DriftCheckResult] = []
     failed: dict[Check, Exception] = {}
     for check in checks:
         try:
-            found.append(_watched(champion, context.registry, check, day))
-        except Exception as error:  # also what nobody foresaw: the other checks have nothing to do with it
+            results.append(_run_check(champion, context.registry, check, day))
+        except Exception as error:  # any error: the other checks do not depend on this one
             failed[check] = error
-    return Reports(found, failed)
+    return CheckResults(results, failed)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """``page`` makes the HTML page of a title; None where there is nothing to show."""
+class _Outcome:
+    """Findings of a check; ``page`` renders HTML for a title, None if there is nothing to show."""
 
     findings: Sequence[Finding]
-    said: str
+    summary: str
     reference_rows: int = 0
     current_rows: int = 0
     first: date | None = None
@@ -91,12 +112,13 @@ class _Found:
     page: Callable[[str], str] | None = None
 
 
-def _watched(champion: Champion, registry: Registry, check: Check, day: date) -> DriftCheckResult:
-    found = _FOUND[check](champion)
+def _run_check(champion: Champion, registry: Registry, check: Check, day: date) -> DriftCheckResult:
+    outcome = _CHECKS[check](champion)
     report = None
-    if found.page is not None:
+    if outcome.page is not None:
         title = f"{champion.spec.name} version {champion.version.version}: {_TITLES[check]}, {day}"
-        report = registry.attach(champion.version, f"monitoring/{day}-{check}.html", found.page(title), keep=PAGES)
+        path, page = f"monitoring/{day}-{check}.html", outcome.page(title)
+        report = registry.attach(champion.version, path, page, keep=MAX_PAGES)
     shared = {
         "day": day,
         "model_name": str(champion.version.name),
@@ -104,59 +126,59 @@ def _watched(champion: Champion, registry: Registry, check: Check, day: date) ->
         "model_version": champion.version.version,
         "run_id": champion.version.run_id,
         "reference_version": champion.loaded.metadata.digest,
-        "reference_rows": found.reference_rows,
-        "current_rows": found.current_rows,
-        "first_day": found.first,
-        "last_day": found.last,
+        "reference_rows": outcome.reference_rows,
+        "current_rows": outcome.current_rows,
+        "first_day": outcome.first,
+        "last_day": outcome.last,
         "report": report,
         "checked_at": utc_now(),
     }
-    rows = [shared | _told(finding) for finding in found.findings]
-    return DriftCheckResult(check, pl.DataFrame(rows, schema=POLARS, orient="row"), found.said)
+    rows = [shared | _finding_row(finding) for finding in outcome.findings]
+    return DriftCheckResult(check, pl.DataFrame(rows, schema=POLARS_SCHEMA, orient="row"), outcome.summary)
 
 
-def _told(finding: Finding) -> dict[str, Any]:
-    told = asdict(finding)
-    return {"column_name": told.pop("column"), **told}
+def _finding_row(finding: Finding) -> dict[str, Any]:
+    row = asdict(finding)
+    return {"column_name": row.pop("column"), **row}
 
 
-def _dataset(champion: Champion) -> _Found:
-    return _of(features(champion), champion.loaded.features)
+def _check_features(champion: Champion) -> _Outcome:
+    return _compare(feature_inputs(champion), champion.loaded.features)
 
 
-def _prediction(champion: Champion) -> _Found:
-    return _of(predictions(champion), ["prediction"])
+def _check_predictions(champion: Champion) -> _Outcome:
+    return _compare(prediction_inputs(champion), ["prediction"])
 
 
-def _of(sides: DriftInputs, names: Sequence[str]) -> _Found:
-    """``names``: the columns of which is said why they can't be compared."""
-    if sides.why:
-        return _Found(nothing(names, sides.why), sides.why, first=sides.first, last=sides.last)
-    findings = judged(sides.reference, sides.current, sides.history)
-    rows = sides.reference.height, sides.current.height
-    page = partial(draw, sides.reference, sides.current, findings, sides.told)
-    return _Found(findings, _said(findings), *rows, sides.first, sides.last, page)
+def _compare(inputs: DriftInputs, names: Sequence[str]) -> _Outcome:
+    """Compare the columns; ``names`` are the columns to report if there is nothing to compare."""
+    if inputs.reason:
+        return _Outcome(empty_findings(names, inputs.reason), inputs.reason, first=inputs.first, last=inputs.last)
+    findings = drift_findings(inputs.reference, inputs.current, inputs.history)
+    rows = inputs.reference.height, inputs.current.height
+    page = partial(drift_page, inputs.reference, inputs.current, findings, inputs.notes)
+    return _Outcome(findings, _summary(findings), *rows, inputs.first, inputs.last, page)
 
 
-def _fairness(champion: Champion) -> _Found:
+def _check_fairness(champion: Champion) -> _Outcome:
     spec = champion.spec
-    if spec.task not in TASKS:
-        why = f"groups are compared by whom a model picks, and a {spec.task} model picks nobody"
-        return _Found(nothing(spec.protected, why), why)
-    audit = audit_of(champion)
-    findings, groups = audited(audit.rows, spec.protected)
-    page = partial(draw_groups, findings, groups, audit.told)
-    return _Found(findings, _said(findings), audit.tested, audit.newer, audit.first, audit.last, page)
+    if spec.task not in SELECTION_TASKS:
+        reason = f"fairness compares selection rates, and a {spec.task} model selects nobody"
+        return _Outcome(empty_findings(spec.protected, reason), reason)
+    audit = fairness_data(champion)
+    findings, groups = audit_fairness(audit.rows, spec.protected)
+    page = partial(fairness_page, findings, groups, audit.notes)
+    return _Outcome(findings, _summary(findings), audit.tested, audit.newer, audit.first, audit.last, page)
 
 
-_FOUND: dict[Check, Callable[[Champion], _Found]] = {
-    "dataset": _dataset,
-    "prediction": _prediction,
-    "fairness": _fairness,
+_CHECKS: dict[Check, Callable[[Champion], _Outcome]] = {
+    "dataset": _check_features,
+    "prediction": _check_predictions,
+    "fairness": _check_fairness,
 }
 
 
-def _said(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[Finding]) -> str:
     drifted = [f.column for f in findings if f.drifted]
     shown = ", ".join(drifted[:5]) + (", ..." if len(drifted) > 5 else "")
     return f"{len(drifted)} of {len(findings)} over their threshold" + (f": {shown}" if drifted else "")

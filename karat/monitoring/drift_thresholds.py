@@ -1,4 +1,4 @@
-"""Which columns have drifted: further than declared, than chance explains, and than they usually move."""
+"""Drift thresholds: a column drifts if it moves further than declared, than chance explains and than usual."""
 
 from __future__ import annotations
 
@@ -7,18 +7,28 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from karat.monitoring.drift_history import Comparison, Past
+from karat.monitoring.drift_history import ColumnComparison, PastPeriod
 
 METHOD = "psi"
-#: Document 003's PSI: what is more is a shift.
-DECLARED = 0.2
-#: How many times as far as its farthest past stretch a column may move.
-SLACK = 1.5
+#: A population stability index above this is a shift.
+PSI_THRESHOLD = 0.2
+#: A column may move this many times as far as in its farthest past period.
+PAST_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One column. ``statistic`` None: there was nothing to compare; ``note`` says what decided the threshold."""
+    """Result for one column.
+
+    Attributes:
+        column: The column.
+        method: The statistic's name.
+        statistic: The statistic; None if there was nothing to compare.
+        threshold: Greatest statistic without drift.
+        drifted: Whether the statistic is above the threshold.
+        usual: The greatest statistic of past periods.
+        note: What sets the threshold, or why there is no statistic.
+    """
 
     column: str
     method: str = METHOD
@@ -30,44 +40,63 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class History:
-    """All rows that there were, those that were learned from, and which of them to compare."""
+class DriftHistory:
+    """Rows of the past and the periods to compare.
 
-    every: pl.DataFrame
-    learned: pl.DataFrame
-    past: Sequence[Past] = ()
+    Attributes:
+        rows: All rows that existed at the time, ``(rows, columns)``.
+        training: Training rows, ``(rows, columns)``.
+        periods: The past periods.
+    """
+
+    rows: pl.DataFrame
+    training: pl.DataFrame
+    periods: Sequence[PastPeriod] = ()
 
     @classmethod
-    def none(cls, like: pl.DataFrame) -> History:
-        """Of a table without time, or a training set too short."""
+    def empty(cls, like: pl.DataFrame) -> DriftHistory:
+        """Return an empty history, for a table without time or a short training set."""
         return cls(like.clear(), like.clear())
 
 
-def judged(reference: pl.DataFrame, current: pl.DataFrame, history: History) -> list[Finding]:
-    """Every column of ``reference``, in its order; all frames as ``plain`` makes them."""
-    every, learned = history.every, history.learned
+def drift_findings(reference: pl.DataFrame, current: pl.DataFrame, history: DriftHistory) -> list[Finding]:
+    """Compare every column of ``reference``; all frames are as ``comparable_columns`` returns them.
+
+    Args:
+        reference: Reference columns, ``(rows, columns)``.
+        current: Current columns, ``(rows, columns)``.
+        history: Rows of the past.
+
+    Returns:
+        One finding per column, in order.
+    """
     return [
-        _judged(Comparison.of(reference[n], current[n], every[n], learned[n], history.past), n)
+        _drift_finding(
+            ColumnComparison.from_columns(
+                reference[n], current[n], history.rows[n], history.training[n], history.periods
+            ),
+            n,
+        )
         for n in reference.columns
     ]
 
 
-def _judged(found: Comparison, name: str) -> Finding:
-    usual = max(found.usual, default=None)
-    bounds = {"": DECLARED, "chance in so few rows": found.chance}
+def _drift_finding(comparison: ColumnComparison, name: str) -> Finding:
+    usual = max(comparison.past_indexes, default=None)
+    bounds = {"": PSI_THRESHOLD, "higher threshold: few rows": comparison.chance_bound}
     if usual is not None:
-        bounds["it always moves"] = SLACK * usual
+        bounds["higher threshold: it usually moves"] = PAST_FACTOR * usual
     note = max(bounds, key=lambda bound: bounds[bound])
     threshold = bounds[note]
-    return Finding(name, METHOD, found.index, threshold, found.index > threshold, usual, note)
+    return Finding(name, METHOD, comparison.index, threshold, comparison.index > threshold, usual, note)
 
 
-def plain(frame: pl.DataFrame) -> pl.DataFrame:
-    """Numbers as float64 (of a sequence its newest value, of a time the seconds), anything else as text."""
-    return frame.select(_plain(name, dtype) for name, dtype in frame.schema.items())
+def comparable_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Convert to float64 (a sequence's newest value, a time's seconds) or text."""
+    return frame.select(_comparable_column(name, dtype) for name, dtype in frame.schema.items())
 
 
-def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
+def _comparable_column(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if isinstance(dtype, pl.List | pl.Array):
         assert isinstance(dtype.inner, pl.DataType)
@@ -78,6 +107,6 @@ def _plain(name: str, dtype: pl.DataType) -> pl.Expr:
     return column.cast(pl.Float64 if dtype.is_numeric() else pl.String).alias(name)
 
 
-def nothing(columns: Sequence[str], why: str) -> list[Finding]:
-    """What is said of every column where there is nothing to compare."""
+def empty_findings(columns: Sequence[str], why: str) -> list[Finding]:
+    """Return a finding without a statistic for every column."""
     return [Finding(name, note=why) for name in columns]

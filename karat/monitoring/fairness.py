@@ -1,4 +1,4 @@
-"""How groups of people fare with a champion: how often it picks them, and how often it is right where labels came."""
+"""Fairness: how often a champion selects each group of people, and how often it is right where labels are known."""
 
 from __future__ import annotations
 
@@ -10,90 +10,114 @@ import polars as pl
 
 from karat.monitoring.drift_thresholds import Finding
 
-#: A difference of shares of which nothing is said; and how many standard errors a difference must be from none.
-DECLARED, ERRORS = 0.1, 3.0
-#: A group with fewer rows (positives, negatives) has no share of them.
-FEWEST = 30
-_NAMES = {"selected": "selection rate", "found": "true positive rate", "wrongly": "false positive rate"}
+#: A difference of rates counts from this size, and from this many standard errors.
+MIN_GAP, STANDARD_ERRORS = 0.1, 3.0
+#: A group with fewer rows (or positives, or negatives) has no such rate.
+MIN_ROWS = 30
+_RATE_NAMES = {
+    "selection_rate": "selection rate",
+    "true_positive_rate": "true positive rate",
+    "false_positive_rate": "false positive rate",
+}
 
 
 @dataclass(frozen=True)
-class Group:
-    """One group of a protected column. Shares are None where they are of fewer than ``FEWEST`` rows: ``selected`` of
-    all rows, ``found`` of the positives, ``wrongly`` of the negatives (each: above the model's threshold)."""
+class GroupRates:
+    """Rates of one group of a protected column.
+
+    Attributes:
+        column: The protected column.
+        value: The group.
+        rows: Number of rows.
+        labelled: Number of rows with a label.
+        selection_rate: Share of rows above the model's threshold.
+        true_positive_rate: The same share among positives.
+        false_positive_rate: The same share among negatives.
+        counts: Number of rows behind each rate. A rate of fewer than ``MIN_ROWS`` rows is None.
+    """
 
     column: str
     value: str
     rows: int
     labelled: int
-    selected: float | None
-    found: float | None
-    wrongly: float | None
-    of: dict[str, int]
+    selection_rate: float | None
+    true_positive_rate: float | None
+    false_positive_rate: float | None
+    counts: dict[str, int]
 
 
-def audited(rows: pl.DataFrame, columns: Sequence[str]) -> tuple[list[Finding], list[Group]]:
-    """``rows``: ``selected`` (bool), ``positive`` (bool, null where no label has come) and the protected ``columns``.
+def audit_fairness(rows: pl.DataFrame, columns: Sequence[str]) -> tuple[list[Finding], list[GroupRates]]:
+    """Compare the groups of each protected column.
 
-    A finding's statistic is the greatest difference between two groups of a column in their true or false positive
-    rates; in their selection rates where too few labels have come. Null is a group, too: those who did not tell.
+    A finding's statistic is the widest gap between two groups in true or false positive rate, or in selection rate if
+    too
+    few labels are known. Null is a group, too.
+
+    Args:
+        rows: ``selected`` (bool), ``positive`` (bool, null without a label) and the protected columns.
+        columns: The protected columns.
+
+    Returns:
+        One finding per column, and the rates of every group.
     """
-    groups = [g for column in columns for g in _groups(rows, column)]
-    return [_finding(column, [g for g in groups if g.column == column]) for column in columns], groups
+    groups = [g for column in columns for g in _group_rates(rows, column)]
+    return [_fairness_finding(column, [g for g in groups if g.column == column]) for column in columns], groups
 
 
-def _groups(rows: pl.DataFrame, column: str) -> Iterator[Group]:
-    told = pl.col(column).cast(pl.String).fill_null("not told").alias("_group")
-    named = rows.with_columns(told, pl.col("positive").cast(pl.Boolean))
-    for (value,), part in sorted(named.group_by("_group")):
-        sides = {
-            "selected": part,
-            "found": part.filter(pl.col("positive")),
-            "wrongly": part.filter(~pl.col("positive")),
+def _group_rates(rows: pl.DataFrame, column: str) -> Iterator[GroupRates]:
+    value = pl.col(column).cast(pl.String).fill_null("not given").alias("_group")
+    named = rows.with_columns(value, pl.col("positive").cast(pl.Boolean))
+    for (group,), part in sorted(named.group_by("_group")):
+        populations = {
+            "selection_rate": part,
+            "true_positive_rate": part.filter(pl.col("positive")),
+            "false_positive_rate": part.filter(~pl.col("positive")),
         }
-        shares = {name: _share(side["selected"]) for name, side in sides.items()}
-        of = {name: side.height for name, side in sides.items()}
-        yield Group(column, str(value), part.height, of["found"] + of["wrongly"], **shares, of=of)
+        rates = {name: _selection_rate(population["selected"]) for name, population in populations.items()}
+        counts = {name: population.height for name, population in populations.items()}
+        labelled = counts["true_positive_rate"] + counts["false_positive_rate"]
+        yield GroupRates(column, str(group), part.height, labelled, **rates, counts=counts)
 
 
-def _share(selected: pl.Series) -> float | None:
-    return float(selected.sum()) / len(selected) if len(selected) >= FEWEST else None
+def _selection_rate(selected: pl.Series) -> float | None:
+    return float(selected.sum()) / len(selected) if len(selected) >= MIN_ROWS else None
 
 
-def _finding(column: str, groups: Sequence[Group]) -> Finding:
-    told = {name: _apart(groups, name) for name in _NAMES}
-    labelled = [name for name in ("found", "wrongly") if told[name] is not None]
-    named = labelled or [name for name in ("selected",) if told[name] is not None]
-    if not named:
-        return Finding(column, "selection rate", note=f"no two groups of {FEWEST} rows")
-    worst = max(named, key=lambda name: told[name].over)  # type: ignore[union-attr]
-    apart = told[worst]
-    assert apart is not None
-    why = "" if labelled else "; too few labels for more"
-    note = f"{apart.least} to {apart.most}{why}"
-    return Finding(column, _NAMES[worst], apart.by, apart.threshold, apart.by > apart.threshold, None, note)
+def _fairness_finding(column: str, groups: Sequence[GroupRates]) -> Finding:
+    gaps = {name: gap for name in _RATE_NAMES if (gap := _widest_gap(groups, name)) is not None}
+    labelled = [name for name in ("true_positive_rate", "false_positive_rate") if name in gaps]
+    if not gaps:
+        return Finding(column, "selection rate", note=f"fewer than two groups have {MIN_ROWS} rows")
+    worst = max(labelled or gaps, key=lambda name: gaps[name].relative)
+    gap = gaps[worst]
+    limit = "" if labelled else "; too few labels for true and false positive rates"
+    note = f"{gap.lowest} to {gap.highest}{limit}"
+    return Finding(column, _RATE_NAMES[worst], gap.width, gap.threshold, gap.width > gap.threshold, None, note)
 
 
 @dataclass(frozen=True)
-class _Apart:
-    by: float
+class _RateGap:
+    """The widest difference of a rate between two groups, with both in words."""
+
+    width: float
     threshold: float
-    least: str
-    most: str
+    lowest: str
+    highest: str
 
     @property
-    def over(self) -> float:
-        return self.by / self.threshold
+    def relative(self) -> float:
+        """The width as a multiple of the threshold."""
+        return self.width / self.threshold
 
 
-def _apart(groups: Sequence[Group], name: str) -> _Apart | None:
-    """The two groups that are farthest apart in a share, and how far two may be by chance."""
-    known = sorted((share, g.of[name], g.value) for g in groups if (share := getattr(g, name)) is not None)
+def _widest_gap(groups: Sequence[GroupRates], name: str) -> _RateGap | None:
+    """Return the two groups that differ most in a rate, and the difference that chance explains."""
+    known = sorted((rate, g.counts[name], g.value) for g in groups if (rate := getattr(g, name)) is not None)
     if len(known) < 2:
         return None
-    (low, n, least), (high, m, most) = known[0], known[-1]
-    # Of several groups the farthest are chosen; one share of 0 has no spread of its own: the common one is taken.
+    (low, n, lowest), (high, m, highest) = known[0], known[-1]
+    # The pooled rate: a rate of 0 has no standard error of its own.
     common = (low * n + high * m) / (n + m)
     error = float(np.sqrt(common * (1 - common) * (1 / n + 1 / m)))
-    threshold = max(DECLARED, ERRORS * error)
-    return _Apart(high - low, threshold, f"{low:.2f} ({least})", f"{high:.2f} ({most})")
+    threshold = max(MIN_GAP, STANDARD_ERRORS * error)
+    return _RateGap(high - low, threshold, f"{low:.2f} ({lowest})", f"{high:.2f} ({highest})")

@@ -1,4 +1,4 @@
-"""A report as a page: Evidently draws the columns, with the statistics and thresholds that were found."""
+"""HTML pages of drift and fairness checks: Evidently plots the distributions, with our own statistics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from karat.extras import optional_imports
 from karat.monitoring.drift_thresholds import Finding
-from karat.monitoring.fairness import Group
+from karat.monitoring.fairness import GroupRates
 
 with optional_imports():
     from evidently import DataDefinition, Dataset, Report
@@ -19,53 +19,68 @@ with optional_imports():
     from evidently.metrics import ValueDrift
 
 _TEST = "karat_psi"
-_COLUMNS = ("column", "statistic is", "statistic", "threshold", "usual", "", "of the threshold")
+_COLUMNS = ("column", "method", "statistic", "threshold", "usual", "", "note")
 _STYLE = """.karat {font-family: sans-serif; max-width: 1100px; margin: 1em auto}
 .karat td, .karat th {text-align: left; padding: 0.1em 1em 0.1em 0; font-variant-numeric: tabular-nums}"""
 
 
-def draw(
+def drift_page(
     reference: pl.DataFrame, current: pl.DataFrame, findings: Sequence[Finding], about: Sequence[str], title: str
 ) -> str:
-    """An HTML page: ``about`` line by line, a table of what was found with the farthest first, each column's
-    distributions.
+    """Render a drift check: notes, a table of findings (the farthest first), each column's distributions.
 
-    The frames are ``plain``. A column that is null throughout on one side has nothing to draw: the table has it.
+    Args:
+        reference: Reference columns, as ``comparable_columns`` returns them.
+        current: Current columns.
+        findings: One finding per column.
+        about: Notes, one per line.
+        title: The title.
+
+    Returns:
+        HTML. A column that is null throughout on one side is in the table alone.
     """
-    shown = [f for f in findings if _drawable(reference[f.column]) and _drawable(current[f.column])]
-    head = _head(title, about, _table(_COLUMNS, [_cells(f) for f in _ordered(findings)]))
-    return _page(reference, current, shown).replace("<body>", f"<body>{head}", 1) if shown else _alone(head)
+    shown = [f for f in findings if _has_values(reference[f.column]) and _has_values(current[f.column])]
+    head = _page_head(title, about, _table(_COLUMNS, [_finding_cells(f) for f in _sort_findings(findings)]))
+    return (
+        _evidently_page(reference, current, shown).replace("<body>", f"<body>{head}", 1) if shown else _bare_page(head)
+    )
 
 
-def draw_groups(findings: Sequence[Finding], groups: Sequence[Group], about: Sequence[str], title: str) -> str:
-    """An HTML page of how groups fare: what was found of each protected column, then every group."""
-    found = _table(_COLUMNS, [_cells(f) for f in _ordered(findings)])
+def fairness_page(findings: Sequence[Finding], groups: Sequence[GroupRates], about: Sequence[str], title: str) -> str:
+    """Render a fairness check: notes, a table of findings, a table of groups."""
+    found = _table(_COLUMNS, [_finding_cells(f) for f in _sort_findings(findings)])
     shares = [
-        (g.column, g.value, f"{g.rows:,}", f"{g.labelled:,}", *(_figure(s) for s in (g.selected, g.found, g.wrongly)))
+        (
+            g.column,
+            g.value,
+            f"{g.rows:,}",
+            f"{g.labelled:,}",
+            *(_number_text(s) for s in (g.selection_rate, g.true_positive_rate, g.false_positive_rate)),
+        )
         for g in groups
     ]
     names = ("column", "group", "rows", "labelled", "selection rate", "true positive rate", "false positive rate")
-    return _alone(_head(title, about, found, _table(names, shares)))
+    return _bare_page(_page_head(title, about, found, _table(names, shares)))
 
 
-def _drawable(column: pl.Series) -> bool:
+def _has_values(column: pl.Series) -> bool:
     return column.null_count() < len(column) and (column.dtype != pl.Float64 or bool(column.is_finite().any()))
 
 
-def _page(reference: pl.DataFrame, current: pl.DataFrame, shown: Sequence[Finding]) -> str:
-    _use(shown)
+def _evidently_page(reference: pl.DataFrame, current: pl.DataFrame, shown: Sequence[Finding]) -> str:
+    _register_statistics(shown)
     names = [f.column for f in shown]
     numbers = [n for n in names if reference.schema[n] == pl.Float64]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=[n for n in names if n not in numbers])
     sides = (Dataset.from_pandas(_pandas(f.select(names)), data_definition=definition) for f in (current, reference))
-    # Its preset measures each column three times, for a table of its own: ours is at the head of the page.
-    drawn = [ValueDrift(column=f.column, method=_TEST, threshold=f.threshold) for f in _ordered(shown)]
+    # Evidently's preset measures each column three times for a table of its own; the page starts with ours.
+    drawn = [ValueDrift(column=f.column, method=_TEST, threshold=f.threshold) for f in _sort_findings(shown)]
     snapshot = Report(drawn).run(*sides)
     return str(snapshot.get_html_str(as_iframe=False))
 
 
-def _use(findings: Sequence[Finding]) -> None:
-    """Evidently leaves nulls out before it calls a test; the index counts them. So its test gives what was found."""
+def _register_statistics(findings: Sequence[Finding]) -> None:
+    """Make Evidently show our statistics: it drops nulls before a test, and the index counts them."""
     found = {f.column: f for f in findings}
 
     def test(reference: pd.Series, current: pd.Series, kind: ColumnType, threshold: float) -> tuple[float, bool]:
@@ -82,17 +97,17 @@ def _pandas(frame: pl.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({c.name: c.to_numpy() if c.dtype == pl.Float64 else c.to_list() for c in frame})
 
 
-def _ordered(findings: Sequence[Finding]) -> list[Finding]:
+def _sort_findings(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (not f.drifted, -(f.statistic or 0)))
 
 
-def _cells(finding: Finding) -> tuple[str, ...]:
+def _finding_cells(finding: Finding) -> tuple[str, ...]:
     figures = (finding.statistic, finding.threshold, finding.usual)
     over = "over" if finding.drifted else ""
-    return (finding.column, finding.method, *(_figure(f) for f in figures), over, finding.note)
+    return (finding.column, finding.method, *(_number_text(f) for f in figures), over, finding.note)
 
 
-def _figure(value: float | None) -> str:
+def _number_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -102,10 +117,10 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _head(title: str, about: Sequence[str], *tables: str) -> str:
+def _page_head(title: str, about: Sequence[str], *tables: str) -> str:
     lines = "".join(f"<p>{escape(line)}</p>" for line in about)
     return f'<style>{_STYLE}</style><div class="karat"><h1>{escape(title)}</h1>{lines}{"".join(tables)}</div>'
 
 
-def _alone(body: str) -> str:
+def _bare_page(body: str) -> str:
     return f'<!doctype html><html><head><meta charset="utf-8"></head><body>{body}</body></html>'

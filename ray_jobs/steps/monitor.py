@@ -8,7 +8,7 @@ from datetime import date
 from infra.job_records import DriftReport, JobError, MonitoringOutcome
 from karat.errors import NoChampion
 from karat.monitoring import Check
-from karat.monitoring.drift_check import DriftCheckResult, watch
+from karat.monitoring.drift_check import DriftCheckResult, check_champion
 from ray_jobs.steps.model_work import ModelWork
 
 
@@ -20,15 +20,15 @@ def step(model: ModelWork) -> MonitoringOutcome:
     day = date.fromisoformat(model.parameters["day"])
     checks = model.parameters["checks"][model.name]
     try:
-        found = watch(model.context, checks=checks, day=day)
+        found = check_champion(model.context, checks=checks, day=day)
     except NoChampion as none:
         return MonitoringOutcome(name=model.name, state="skipped", summary=none.what)
-    results = found.found
+    results = found.results
     error = _failed(found.failed) if found.failed else None
     return MonitoringOutcome(
         name=model.name,
         state="done" if error is None else "failed",
-        summary="; ".join(f"{one.check}: {one.said}" for one in results),
+        summary="; ".join(f"{one.check}: {one.summary}" for one in results),
         warnings=tuple(f"{one.check}: {', '.join(one.drifted)} drifted" for one in results if one.drifted),
         reports=tuple(_report(model, one) for one in results),
         rows=tuple(row for one in results for row in one.rows.to_dicts()),
@@ -51,7 +51,7 @@ def _report(model: ModelWork, result: DriftCheckResult) -> DriftReport:
     run = model.context.registry.client.get_run(first["run_id"])
     return DriftReport(
         check=result.check,
-        summary=result.said,
+        summary=result.summary,
         columns=result.rows.height,
         drifted=tuple(result.drifted),
         experiment_id=run.info.experiment_id,

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from infra.prefect_api import Prefect, Run
-from karat.monitoring import found_on
+from karat.monitoring import read_drift
 from karat.names import prediction_log_name
 from karat.registry import Registry
 from tests.shop import Shop
@@ -57,7 +57,7 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     assert champion.run_id in shown["next_week"]["mlflow"]
     assert "TooFewRows" in shown["doomed"]["why"]
 
-    told = found_on(shop.lake, shop.project.catalog)
+    told = read_drift(shop.lake, shop.project.catalog)
     assert set(told["model_name"]) == {str(shop.project.model_name("next_week"))}
     assert set(told["check_name"]) >= {"dataset"}  # and what else is due today
     assert told["statistic"].null_count() == 0

@@ -13,8 +13,8 @@ import pytest
 from infra.code import ROOT
 from karat.declare import load_project
 from karat.lake import Lake
-from karat.monitoring import record
-from karat.monitoring.drift_table import POLARS
+from karat.monitoring import write_drift
+from karat.monitoring.drift_table import POLARS_SCHEMA
 from karat.settings import Settings
 from tasks.monitoring_schedule import due_checks, requested_checks
 from tasks.scope import Scope
@@ -47,7 +47,7 @@ def told(scope: Scope, check: str, day: date, version: int, at: datetime | None 
         "column_name": "x",
     }
     lake = Lake(scope.settings.lake, "dev")
-    record(lake, "shop_dev", pl.DataFrame([row | {"model_version": version}], schema=POLARS, orient="row"))
+    write_drift(lake, "shop_dev", pl.DataFrame([row | {"model_version": version}], schema=POLARS_SCHEMA, orient="row"))
 
 
 def test_what_a_new_version_reads_is_told_at_once(scope: Scope) -> None:

@@ -12,8 +12,8 @@ import pytest
 from infra.cli.app import main
 from infra.code import ROOT
 from karat.lake import Lake
-from karat.monitoring import record
-from karat.monitoring.drift_table import POLARS
+from karat.monitoring import write_drift
+from karat.monitoring.drift_table import POLARS_SCHEMA
 from karat.settings import Settings
 
 TODAY = datetime.now(UTC).date()
@@ -58,13 +58,13 @@ def told(lake: Lake) -> None:
         shared |= {"threshold": 0.2, "note": note, "current_rows": 500, "reference_rows": 5000}
         return pl.DataFrame(
             [shared | {"column_name": c, "statistic": s, "drifted": (s or 0) > 0.2} for c, s in columns.items()],
-            schema=POLARS,
+            schema=POLARS_SCHEMA,
             orient="row",
         )
 
-    record(lake, "customers_dev", rows(CHURN, 3, {"tenure": 0.4, "contract": 0.3}))
-    record(lake, "customers_dev", rows(CHURN, 0, {"tenure": 0.51234, "contract": 0.05}))
-    record(lake, "customers_dev", rows(FRAUD, 0, {"amount": None}, "too few rows: 3 now"))
+    write_drift(lake, "customers_dev", rows(CHURN, 3, {"tenure": 0.4, "contract": 0.3}))
+    write_drift(lake, "customers_dev", rows(CHURN, 0, {"tenure": 0.51234, "contract": 0.05}))
+    write_drift(lake, "customers_dev", rows(FRAUD, 0, {"amount": None}, "too few rows: 3 now"))
 
 
 def test_before_the_first_report(karat: Call) -> None:

@@ -13,7 +13,7 @@ from karat.features import compute_table
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
 from karat.lifecycle.context import ModelContext
-from karat.monitoring.drift_check import DriftCheckResult, watch
+from karat.monitoring.drift_check import DriftCheckResult, check_champion
 from karat.registry import Registry
 from tests.karat.conftest import write_table
 
@@ -34,7 +34,9 @@ def compute(project: Project, lake: Lake) -> None:
 
 
 def report(project: Project, name: str, lake: Lake, registry: Registry, check: str = "dataset") -> DriftCheckResult:
-    (found,) = watch(ModelContext(project, project.models[name], lake, registry), checks=[check], day=DAY).found
+    (found,) = check_champion(
+        ModelContext(project, project.models[name], lake, registry), checks=[check], day=DAY
+    ).results
     return found
 
 
@@ -69,7 +71,7 @@ def test_a_planted_shift_shows_where_it_is_read_and_nowhere_else(
     assert "spent_7d" in report(champions, "odd_days", lake, registry).drifted
     assert "prediction" in report(champions, "next_week", lake, registry, "prediction").drifted
     leaver = report(champions, "leaver", lake, registry)
-    assert (leaver.drifted, leaver.said) == ([], "no row is newer than the training set")
+    assert (leaver.drifted, leaver.summary) == ([], "no row is newer than the training set")
     assert leaver.rows["statistic"].null_count() == leaver.rows.height == 2
 
 
@@ -82,7 +84,7 @@ def test_the_page_is_among_the_artifacts_of_the_champions_run(
     run = registry.client.get_run(row["run_id"])
     page = (registry.connection.local(run.info.artifact_uri) / row["report"]).read_text()
     assert row["report"] == "monitoring/2026-03-02-dataset.html"
-    assert "next_week version 1: what it reads, 2026-03-02" in page
+    assert "next_week version 1: feature drift, 2026-03-02" in page
     assert f"<td>{row['statistic']:.3f}</td>" in page
     assert "PSI by deciles" in page  # Evidently's own table of the columns that it drew
 
@@ -92,19 +94,19 @@ def test_how_groups_fare_is_told_of_the_rows_that_were_not_learned_from(
 ) -> None:
     """The city is one of the features, and nobody leaves because of it; the age decides."""
     spec = champions.models["leaver"].model_copy(update={"protected": ("city", "customer")})
-    (found,) = watch(ModelContext(champions, spec, lake, registry), checks=["fairness"], day=DAY).found
+    (found,) = check_champion(ModelContext(champions, spec, lake, registry), checks=["fairness"], day=DAY).results
     city, customer = found.rows.sort("column_name").to_dicts()
     assert (city["method"], city["drifted"]) == ("selection rate", False)
     assert "too few labels" in city["note"]  # some forty people of the test live in each
     assert 0 <= city["statistic"] < city["threshold"]
-    assert (customer["statistic"], customer["note"]) == (None, "no two groups of 30 rows")
+    assert (customer["statistic"], customer["note"]) == (None, "fewer than two groups have 30 rows")
     learned = registry.spine(registry.champion(champions.model_name("leaver")))
     tested = learned["karat_split"].to_list().count("test")
     assert (city["reference_rows"], city["current_rows"]) == (tested, 0)  # without time no row is newer
     run = registry.client.get_run(city["run_id"])
     page = (registry.connection.local(run.info.artifact_uri) / city["report"]).read_text()
-    assert "<td>not told</td>" in page
-    assert "how groups fare" in page
+    assert "<td>not given</td>" in page
+    assert "fairness" in page
 
 
 def test_only_the_newest_pages_stay(champions: Project, lake: Lake, registry: Registry) -> None:
@@ -152,8 +154,8 @@ def test_the_rows_that_were_looked_at_are_counted_and_no_others(
     )
     write_table(shop_features, lake, "orders", pl.concat([orders, later]), "sample")
     compute(shop_features, lake)
-    monkeypatch.setattr("karat.monitoring.reference_current.sampled", lambda rows: rows.head(60))
+    monkeypatch.setattr("karat.monitoring.reference_current.sample_rows", lambda rows: rows.head(60))
     spec = shop_features.models["odd_days"].model_copy(update={"protected": ("customer",)})
-    (found,) = watch(ModelContext(shop_features, spec, lake, registry), checks=["fairness"], day=DAY).found
+    (found,) = check_champion(ModelContext(shop_features, spec, lake, registry), checks=["fairness"], day=DAY).results
     assert found.rows.select("reference_rows", "current_rows").row(0) == (60, 60)
     assert found.rows["first_day"][0] > END

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from karat.lake import Lake
-from karat.monitoring import ReportedCheck, drift_name, first_reported, found_on, record, reported
-from karat.monitoring.drift_table import POLARS
+from karat.monitoring import ReportedCheck, drift_name, first_checks, latest_checks, read_drift, write_drift
+from karat.monitoring.drift_table import POLARS_SCHEMA
 
 DAY, NEXT = date(2026, 11, 21), date(2026, 11, 22)
 NAME = drift_name("shop_dev")
@@ -20,46 +20,46 @@ def rows(model: str, columns: dict[str, float], day: date = DAY, version: int = 
     shared = {"day": day, "model_name": f"shop_dev.models.{model}", "check_name": "dataset", "model_version": version}
     shared |= {"checked_at": datetime.now(UTC), "drifted": False} | more
     return pl.DataFrame(
-        [shared | {"column_name": c, "statistic": s} for c, s in columns.items()], schema=POLARS, orient="row"
+        [shared | {"column_name": c, "statistic": s} for c, s in columns.items()], schema=POLARS_SCHEMA, orient="row"
     )
 
 
 def standing(lake: Lake) -> dict[tuple[str, str], float]:
-    found = found_on(lake, "shop_dev", DAY)
+    found = read_drift(lake, "shop_dev", DAY)
     return {(m.rpartition(".")[2], c): s for m, c, s in found["model_name", "column_name", "statistic"].rows()}
 
 
 def test_again_on_the_same_day_replaces_what_the_same_check_of_the_model_said(lake: Lake) -> None:
-    record(lake, "shop_dev", pl.concat([rows("a", {"x": 0.1, "y": 0.2}), rows("b", {"x": 0.3})]))
+    write_drift(lake, "shop_dev", pl.concat([rows("a", {"x": 0.1, "y": 0.2}), rows("b", {"x": 0.3})]))
     before = lake.version(NAME)
-    commit = record(lake, "shop_dev", rows("a", {"x": 0.5, "z": 0.6}))
+    commit = write_drift(lake, "shop_dev", rows("a", {"x": 0.5, "z": 0.6}))
     assert commit is not None
     assert commit.version == before + 1
     assert standing(lake) == {("a", "x"): 0.5, ("a", "z"): 0.6, ("b", "x"): 0.3}
-    record(lake, "shop_dev", rows("a", {"x": 0.9}, NEXT))
+    write_drift(lake, "shop_dev", rows("a", {"x": 0.9}, NEXT))
     assert len(standing(lake)) == 3
-    assert found_on(lake, "shop_dev").filter(pl.col("model_name").str.ends_with(".a"))["day"].to_list() == [NEXT]
+    assert read_drift(lake, "shop_dev").filter(pl.col("model_name").str.ends_with(".a"))["day"].to_list() == [NEXT]
 
 
 def test_the_same_again_is_no_commit(lake: Lake) -> None:
-    record(lake, "shop_dev", rows("a", {"x": 0.1}))
+    write_drift(lake, "shop_dev", rows("a", {"x": 0.1}))
     before = lake.version(NAME)
-    assert record(lake, "shop_dev", rows("a", {"x": 0.1})) is not None
-    assert record(lake, "shop_dev", rows("a", {})) is None
+    assert write_drift(lake, "shop_dev", rows("a", {"x": 0.1})) is not None
+    assert write_drift(lake, "shop_dev", rows("a", {})) is None
     assert lake.version(NAME) == before
 
 
 def test_two_at_once_lose_nothing(lake: Lake) -> None:
-    record(lake, "shop_dev", rows("first", {"x": 0.0}))
+    write_drift(lake, "shop_dev", rows("first", {"x": 0.0}))
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda m: record(lake, "shop_dev", rows(m, {"x": 0.1})), "abcd"))
+        list(pool.map(lambda m: write_drift(lake, "shop_dev", rows(m, {"x": 0.1})), "abcd"))
     assert standing(lake) == {("first", "x"): 0.0} | {(m, "x"): 0.1 for m in "abcd"}
 
 
 def test_what_was_reported_last_and_first(lake: Lake) -> None:
-    assert (reported(lake, "shop_dev"), first_reported(lake, "shop_dev")) == ({}, {})
+    assert (latest_checks(lake, "shop_dev"), first_checks(lake, "shop_dev")) == ({}, {})
     early, late = (datetime(2026, 11, day, 23, 30, tzinfo=UTC) for day in (21, 22))
-    record(lake, "shop_dev", rows("a", {"x": 0.1, "y": 0.1}, checked_at=early))
-    record(lake, "shop_dev", rows("a", {"x": 0.1}, NEXT, version=2, checked_at=late))
-    assert reported(lake, "shop_dev") == {("shop_dev.models.a", "dataset"): ReportedCheck(late, 2)}
-    assert first_reported(lake, "shop_dev") == {"shop_dev.models.a": early}
+    write_drift(lake, "shop_dev", rows("a", {"x": 0.1, "y": 0.1}, checked_at=early))
+    write_drift(lake, "shop_dev", rows("a", {"x": 0.1}, NEXT, version=2, checked_at=late))
+    assert latest_checks(lake, "shop_dev") == {("shop_dev.models.a", "dataset"): ReportedCheck(late, 2)}
+    assert first_checks(lake, "shop_dev") == {"shop_dev.models.a": early}

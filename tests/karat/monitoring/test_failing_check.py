@@ -19,7 +19,7 @@ DAY = date(2026, 3, 2)
 
 
 def good(_: Champion) -> Any:
-    return module._Found([Finding("x", statistic=0.3, threshold=0.2, drifted=True)], "1 of 1", 80, 20)
+    return module._Outcome([Finding("x", statistic=0.3, threshold=0.2, drifted=True)], "1 of 1", 80, 20)
 
 
 def bad(_: Champion) -> Any:
@@ -36,8 +36,8 @@ def work(monkeypatch: pytest.MonkeyPatch, checks: dict[str, Any]) -> ModelWork:
     spec = SimpleNamespace(name="one")
     champion = SimpleNamespace(spec=spec, version=version, loaded=SimpleNamespace(metadata=SimpleNamespace(digest="d")))
     monkeypatch.setattr(module, "valid_champion", lambda *_: version)
-    monkeypatch.setattr(module.Champion, "of", lambda *_: champion)
-    monkeypatch.setattr(module, "_FOUND", checks)
+    monkeypatch.setattr(module.Champion, "load", lambda *_: champion)
+    monkeypatch.setattr(module, "_CHECKS", checks)
     run = SimpleNamespace(info=SimpleNamespace(experiment_id="1"))
     registry = SimpleNamespace(client=SimpleNamespace(get_run=lambda _: run))
     parameters = {"day": DAY.isoformat(), "checks": {"one": list(checks)}}

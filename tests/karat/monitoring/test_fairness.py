@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from karat.monitoring.fairness import audited
+from karat.monitoring.fairness import audit_fairness
 
 RANDOM = np.random.default_rng(0)
 
@@ -20,7 +20,7 @@ def rows(found: dict[str, float], n: int = 2000, labels: bool = True) -> pl.Data
 
 
 def test_a_group_whose_positives_are_missed_is_found() -> None:
-    (one,), groups = audited(rows({"a": 0.8, "b": 0.5}), ["group"])
+    (one,), groups = audit_fairness(rows({"a": 0.8, "b": 0.5}), ["group"])
     assert (one.method, one.drifted) == ("true positive rate", True)
     assert one.statistic is not None
     assert abs(one.statistic - 0.3) < 0.05
@@ -29,24 +29,24 @@ def test_a_group_whose_positives_are_missed_is_found() -> None:
 
 
 def test_equal_groups_and_small_ones_are_no_news() -> None:
-    (one,), _ = audited(rows({"a": 0.7, "b": 0.7}), ["group"])
+    (one,), _ = audit_fairness(rows({"a": 0.7, "b": 0.7}), ["group"])
     assert not one.drifted
     small = rows({"a": 0.7, "b": 0.5}, n=70)
-    (one,), _ = audited(small, ["group"])
+    (one,), _ = audit_fairness(small, ["group"])
     assert not one.drifted
     assert one.threshold is not None
     assert one.threshold > 0.1
-    (one,), groups = audited(rows({"a": 0.7, "b": 0.7}, n=20), ["group"])
-    assert (one.statistic, one.drifted, groups[0].selected) == (None, False, None)
+    (one,), groups = audit_fairness(rows({"a": 0.7, "b": 0.7}, n=20), ["group"])
+    assert (one.statistic, one.drifted, groups[0].selection_rate) == (None, False, None)
 
 
 def test_without_labels_the_rates_at_which_groups_are_picked_are_compared() -> None:
-    (one,), _ = audited(rows({"a": 0.9, "b": 0.3}, labels=False), ["group"])
+    (one,), _ = audit_fairness(rows({"a": 0.9, "b": 0.3}, labels=False), ["group"])
     assert (one.method, one.drifted) == ("selection rate", True)
     assert "too few labels" in one.note
 
 
 def test_those_who_did_not_tell_are_a_group() -> None:
     told = rows({"a": 0.7, "b": 0.7}).with_columns(group=pl.when(pl.col("group") == "a").then(pl.col("group")))
-    _, groups = audited(told, ["group"])
-    assert [g.value for g in groups] == ["a", "not told"]
+    _, groups = audit_fairness(told, ["group"])
+    assert [g.value for g in groups] == ["a", "not given"]

@@ -12,7 +12,7 @@ import polars as pl
 from karat.declare import FeatureTable, Project, aggregate
 from karat.declare.models import Lookup
 from karat.lake import Lake
-from karat.monitoring.fairness_data import _groups
+from karat.monitoring.fairness_data import _protected_columns
 
 
 def test_a_protected_column_of_another_table_is_looked_up_for_the_models_own_rows(shop: Project, lake: Lake) -> None:
@@ -36,5 +36,5 @@ def test_a_protected_column_of_another_table_is_looked_up_for_the_models_own_row
     lake.overwrite(project.table_name("tiers"), rows)
     champion: Any = SimpleNamespace(project=project, spec=spec, lake=lake)
     keys = pl.DataFrame({"customer": ["a", "a", "b"], "day": [date(2026, 1, 20), date(2026, 3, 1), date(2026, 3, 1)]})
-    (tier,) = _groups(champion, keys)
+    (tier,) = _protected_columns(champion, keys)
     assert tier.to_list() == ["low", "high", None]

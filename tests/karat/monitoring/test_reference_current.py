@@ -44,7 +44,7 @@ def learned(*columns: str) -> Any:
 
 def champion(project: Project, lake: Lake, registry: Any) -> Champion:
     version: Any = SimpleNamespace(uri="models:/shop_dev.models.next_week/1")
-    return Champion.of(ModelContext(project, project.models["next_week"], lake, registry), version)
+    return Champion.load(ModelContext(project, project.models["next_week"], lake, registry), version)
 
 
 def test_a_key_column_of_a_lookup_that_came_since_is_not_asked_of_the_rows_learned_from(
@@ -52,7 +52,7 @@ def test_a_key_column_of_a_lookup_that_came_since_is_not_asked_of_the_rows_learn
 ) -> None:
     monkeypatch.setattr("karat.monitoring.reference_current.inputs_of", lambda lake, loaded, keys, **how: (keys, None))
     one = champion(project, lake, learned("customer", "at", "order_id"))
-    assert one.reference(one.learned_from()).inputs.columns == ["customer", "at", "order_id"]
+    assert one.reference_rows(one.training_rows()).inputs.columns == ["customer", "at", "order_id"]
 
 
 def test_a_key_column_of_a_lookup_that_was_taken_away_is_still_read(project: Project, lake: Lake) -> None:
@@ -65,5 +65,5 @@ def test_a_key_column_of_a_lookup_that_was_taken_away_is_still_read(project: Pro
 
 
 def test_rows_of_another_spine_table_are_refused_by_name(project: Project, lake: Lake) -> None:
-    with pytest.raises(ColumnMissing, match="no column 'at', by which 'payments' tells its rows apart"):
+    with pytest.raises(ColumnMissing, match="no column 'at', which is now part of the key of 'payments'"):
         champion(project, lake, learned("customer"))
