@@ -9,6 +9,7 @@ import zipfile
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -89,6 +90,14 @@ def fitted(kind: str, task: str, **more) -> Model:
 @cache
 def model_of(kind: str, task: str) -> Model:
     return fitted(kind, task)
+
+
+@cache
+def estimator_of(kind: str, task: str) -> dict[str, bytes]:
+    """The files of the model's estimator: name -> content."""
+    with TemporaryDirectory() as folder:
+        model_of(kind, task).save(Path(folder))
+        return {path.name: path.read_bytes() for path in Path(folder).glob("estimator.*")}
 
 
 @pytest.mark.parametrize("kind", names())
@@ -377,11 +386,10 @@ def test_the_estimator_of_another_kind_in_its_place_is_refused(kind, task, tmp_p
     for other, its_task in CASES:
         if other == kind:
             continue
-        model_of(other, its_task).save(tmp_path / other)
-        for path in (tmp_path / other).glob("estimator.*"):
-            place = tmp_path / "model" / path.name
+        for name, content in estimator_of(other, its_task).items():
+            place = tmp_path / "model" / name
             if place.exists():
-                place.write_bytes(path.read_bytes())
+                place.write_bytes(content)
                 redigested(tmp_path / "model")
                 with pytest.raises(UntrustedModel):
                     Model.load(tmp_path / "model")

@@ -15,6 +15,7 @@ from prefect import Flow
 from infra.code import ROOT
 from infra.deployments import flows
 from infra.job_records import Program
+from tests import warm
 
 FLOWS = {
     "feature-pipeline": "flows.feature_pipeline:feature_pipeline",
@@ -55,9 +56,7 @@ def test_every_flow_has_its_deployment():
 def test_every_entry_point_of_a_job_resolves_and_says_what_it_is(program: str):
     module = import_module(program)
     assert callable(module.work)
-    done = subprocess.run(
-        [sys.executable, "-m", program, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = warm.run([sys.executable, "-m", program, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--spec" in done.stdout
     assert (module.__doc__ or "").split()[0] in done.stdout
 
