@@ -13,9 +13,9 @@ from karat.declare.feature_tables import (
 from karat.declare.features import Feature, aggregate, from_event, from_polars, from_python, from_sql
 from karat.declare.functions import DeclaredFunction, feature_function
 from karat.declare.gold import Column, GoldTable
-from karat.declare.load import load_functions, load_project, project_names
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project, ProjectSpec
+from karat.declare.project_reader import load_functions, load_project, project_names
 from karat.dtypes import Dtype
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from karat.declare.feature_tables import EventFeatureTable
-from karat.declare.load import load_project
 from karat.declare.project import Project
+from karat.declare.project_reader import load_project
 from karat.errors import UnknownProject
 from karat.names import TableName, project_of
 from karat.settings import Settings
