@@ -11,6 +11,7 @@ import polars as pl
 from karat.clock import DAY, DAY_MICROSECONDS, EPOCH_DATE
 from karat.declare import EventFeatureTable, Feature, FeatureTable, GoldTable
 from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
+from karat.features.aggregates import Aggregation
 from karat.features.dense_windows import FUNCTIONS, Grid, Window
 from karat.features.derived_features import derive
 from karat.features.event_windows import PLACE, TIME, EventQuery
@@ -18,7 +19,6 @@ from karat.features.expressions import Place, Relation, gold_columns, typed_valu
 from karat.features.schema import to_declared
 from karat.features.windows import (
     DAY_NUMBER,
-    Aggregation,
     Plain,
     Query,
     finish,

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from karat.declare.features import Function
+from karat.features.aggregates import AGGREGATES, form_of
 from karat.features.expressions import Place
 
 
@@ -48,7 +50,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def reduced(function: str, dtype: str, values: Values | None, bounds: tuple[int, int]) -> Any:
+def reduced(function: Function, dtype: str, values: Values | None, bounds: tuple[int, int]) -> Any:
     """``function`` of the values in [low, high); None of ``values`` counts rows. Of none: 0 for sums and counts, else
     None."""
     low, high = bounds
@@ -57,47 +59,10 @@ def reduced(function: str, dtype: str, values: Values | None, bounds: tuple[int,
     array = values.array[low:high]
     if values.valid is not None:
         array = array[values.valid[low:high]]
-    if function == "count":
-        return len(array)
+    aggregate = AGGREGATES[function]
     if not len(array):
-        return 0 if function in ("sum", "count_distinct") else None
-    return _OF[function](array, dtype)
-
-
-def _sum(array: np.ndarray, dtype: str) -> Any:
-    if dtype == "int64" and array.dtype.kind in "iub":
-        return int(array.sum())
-    return float(_numbers(array).sum())
-
-
-def _numbers(array: np.ndarray) -> np.ndarray:
-    return array if array.dtype == np.float64 else array.astype(np.float64)
-
-
-def _variance(array: np.ndarray, _: str) -> float | None:
-    return float(_numbers(array).var(ddof=1)) if len(array) > 1 else None
-
-
-def _deviation(array: np.ndarray, _: str) -> float | None:
-    return float(_numbers(array).std(ddof=1)) if len(array) > 1 else None
-
-
-def _share(array: np.ndarray, _: str) -> float:
-    return int(np.count_nonzero(array.astype(bool))) / len(array)
-
-
-_OF: dict[str, Callable[[np.ndarray, str], Any]] = {
-    "sum": _sum,
-    "mean": lambda array, _: float(_numbers(array).sum()) / len(array),
-    "share": _share,
-    "min": lambda array, _: array.min(),
-    "max": lambda array, _: array.max(),
-    "std": _deviation,
-    "variance": _variance,
-    "count_distinct": lambda array, _: len(set(array.tolist())),
-    "first": lambda array, _: array[0],
-    "last": lambda array, _: array[-1],
-}
+        return aggregate.empty
+    return form_of(function, "request", aggregate.request)(array, dtype)
 
 
 def typed(value: Any, dtype: str, table: str, feature: str) -> Any:

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 from karat.clock import MICROSECOND
 from karat.declare import EventFeatureTable, Feature
+from karat.features.aggregates import AGGREGATES, Aggregation, form_of
 from karat.features.expressions import key_list
-from karat.features.windows import Aggregation
 from karat.sql import quote
 
 #: Microseconds since 1970, and the place of a row among all: by time, then by its gold key.
@@ -37,8 +37,12 @@ class EventQuery:
         if feature.function == "count" and aggregation.value is None and feature.where is None:
             self.outputs[feature.name] = f"count(*) OVER {self._window(feature)}"  # the frame's size: nothing is read
             return
-        self.outputs[feature.name] = _OVER[str(feature.function)].format(
-            v=self._value(_aggregated(aggregation)), w=self._window(feature), n=PLACE
+        assert feature.function is not None
+        aggregate = AGGREGATES[feature.function]
+        self.outputs[feature.name] = form_of(feature.function, "event", aggregate.event).format(
+            v=self._value(_aggregated(aggregation, aggregate.event_value(aggregation))),
+            w=self._window(feature),
+            n=PLACE,
         )
 
     def _value(self, sql: str) -> str:
@@ -79,36 +83,6 @@ def _microseconds(span: timedelta) -> int:
     return span // MICROSECOND
 
 
-def _aggregated(a: Aggregation) -> str:
-    """What the aggregation reads of a row: null for rows that it leaves out."""
-    function, value = str(a.feature.function), a.value
-    if function == "share":
-        value = f"(CASE WHEN {value} THEN 1 WHEN NOT {value} THEN 0 END)"
-    elif function == "count":
-        value = f"(CASE WHEN {value} IS NOT NULL THEN 1 END)" if value else "1"
-    elif function in ("mean", "std", "variance") or (function == "sum" and not _exact(a)):
-        value = f"({value})::DOUBLE"
-    elif function == "sum":
-        value = f"({value})::BIGINT"
-    return f"(CASE WHEN ({a.feature.where}\n) THEN {value} END)" if a.feature.where else str(value)
-
-
-def _exact(a: Aggregation) -> bool:
-    """Whole numbers stay whole where the feature wants them so; all else adds up as doubles."""
-    return a.integral and a.feature.dtype == "int64"
-
-
-_OVER = {
-    "sum": "coalesce(sum({v}) OVER {w}, 0)",
-    "count": "count({v}) OVER {w}",
-    "mean": "avg({v}) OVER {w}",
-    "share": "avg({v}) OVER {w}",
-    "min": "min({v}) OVER {w}",
-    "max": "max({v}) OVER {w}",
-    "std": "stddev_samp({v}) OVER {w}",
-    "variance": "var_samp({v}) OVER {w}",
-    "count_distinct": "count(DISTINCT {v}) OVER {w}",
-    # Nulls are passed over, as in a table of days.
-    "first": "arg_min({v}, {n}) OVER {w}",
-    "last": "arg_max({v}, {n}) OVER {w}",
-}
+def _aggregated(a: Aggregation, value: str) -> str:
+    """The value that the aggregation reads of a row: null for rows that its condition leaves out."""
+    return f"(CASE WHEN ({a.feature.where}\n) THEN {value} END)" if a.feature.where else value

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from karat.clock import EPOCH, MICROSECOND
 from karat.declare import EventFeatureTable, Feature
+from karat.declare.features import Function
 from karat.features.event_values import Values, finite, reduced, typed, values_of
 from karat.features.request_expressions import derived, evaluated, evaluated_own
 from karat.features.request_plan import RequestPlan, Same, columns_of, plan_of
@@ -115,7 +116,9 @@ def _aggregates(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.n
     moments, values = _kept(plan, moments, values)
     bounds = {w: _bounds(moments, at, *w) for w in plan.windows}
     return {
-        f.name: typed(reduced(str(f.function), f.dtype, _read(f, values), bounds[w]), f.dtype, plan.table.name, f.name)
+        f.name: typed(
+            reduced(cast(Function, f.function), f.dtype, _read(f, values), bounds[w]), f.dtype, plan.table.name, f.name
+        )
         for f, w in plan.aggregated
     }
 

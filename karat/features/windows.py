@@ -14,29 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import NamedTuple
 
-from karat.declare import Feature, FeatureTable
+from karat.declare import FeatureTable
+from karat.features.aggregates import AGGREGATES, Aggregation, form_of, or_zero
 from karat.features.expressions import key_list
 from karat.sql import quote
 
 DAY_NUMBER = "__day"
-_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BOOLEAN", "U")
-
-
-@dataclass(frozen=True)
-class Aggregation:
-    """One aggregated feature with its typed gold expression."""
-
-    feature: Feature
-    value: str | None
-    dtype: str | None
-
-    @property
-    def filter(self) -> str:
-        return f" FILTER (WHERE ({self.feature.where}\n))" if self.feature.where else ""
-
-    @property
-    def integral(self) -> bool:
-        return bool(self.dtype) and str(self.dtype).startswith(_INTEGERS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ class Query:
     tiles: dict[str, str] = field(default_factory=dict)
     overs: dict[Over, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
-    distinct: dict[str, str] = field(default_factory=dict)
+    distinct_counts: dict[str, str] = field(default_factory=dict)
     windows: dict[str, str] = field(default_factory=dict)
 
     def tile(self, sql: str) -> str:
@@ -92,75 +75,28 @@ class Query:
     def add(self, aggregation: Aggregation) -> None:
         name, function = aggregation.feature.name, aggregation.feature.function
         assert function is not None
-        self.outputs[name] = _OUTPUT[function](self, aggregation)
+        self.outputs[name] = form_of(function, "daily", AGGREGATES[function].daily)(self, aggregation)
+
+    def distinct(self, aggregation: Aggregation) -> str:
+        """A count of the distinct values in the window."""
+        window = aggregation.feature.window
+        if window is None or window.days == 1:
+            return or_zero(self.tile(f"count(DISTINCT {aggregation.value}){aggregation.filter}"))
+        name = f"__d{len(self.distinct_counts)}"
+        self.distinct_counts[name] = _distinct_sql(self.table, aggregation, window.days)
+        return name
 
     def only(self, name: str) -> Query:
         """The same with one feature alone: which of many is at fault?"""
         output = self.outputs[name]
         overs = {over: column for over, column in self.overs.items() if _names(output, column)}
-        text = " ".join([output, *(over.sql for over in overs), *self.distinct.values()])
+        text = " ".join([output, *(over.sql for over in overs), *self.distinct_counts.values()])
         tiles = {sql: tile for sql, tile in self.tiles.items() if _names(text, tile)}
         return replace(self, outputs={name: output}, overs=overs, tiles=tiles)
 
 
 def _names(text: str, column: str) -> bool:
     return re.search(rf"\b{column}\b", text) is not None
-
-
-def _summed(query: Query, a: Aggregation, *, exact: bool) -> str:
-    """Whole numbers stay whole where the feature wants them so; all else adds up as doubles."""
-    kind = "BIGINT" if exact else "DOUBLE"
-    return query.over("sum", query.tile(f"(sum({a.value}){a.filter})::{kind}"), a.feature.window)
-
-
-def _sum(query: Query, a: Aggregation) -> str:
-    return _or_zero(_summed(query, a, exact=a.integral and a.feature.dtype == "int64"))
-
-
-def _counted(query: Query, a: Aggregation) -> str:
-    tile = query.tile(f"count({a.value or '*'}){a.filter}")
-    return _or_zero(query.over("sum", tile, a.feature.window))
-
-
-def _or_zero(column: str) -> str:
-    return f"coalesce({column}, 0)"
-
-
-def _mean(query: Query, a: Aggregation) -> str:
-    return f"{_summed(query, a, exact=False)} / nullif({_counted(query, a)}, 0)"
-
-
-def _share(query: Query, a: Aggregation) -> str:
-    truth = Aggregation(a.feature, f"CASE WHEN {a.value} THEN 1 WHEN NOT {a.value} THEN 0 END", "INTEGER")
-    return _mean(query, truth)
-
-
-def _extreme(query: Query, a: Aggregation) -> str:
-    function = str(a.feature.function)
-    return query.over(function, query.tile(f"{function}({a.value}){a.filter}"), a.feature.window)
-
-
-def _spread(query: Query, a: Aggregation) -> str:
-    tile = query.tile(f"var_samp({a.value}::DOUBLE){a.filter} EXPORT_STATE")
-    variance = query.in_sql(f"combine_aggr({tile})", tile, a.feature.window, "finalize({})")
-    return f"sqrt({variance})" if a.feature.function == "std" else variance
-
-
-def _ordered(query: Query, a: Aggregation) -> str:
-    """The first or last value that is not null, by event time, then the gold key."""
-    function = str(a.feature.function)
-    order = ", ".join([*(quote(c) for c in query.order), str(a.value)])
-    where = f"{a.value} IS NOT NULL" + (f" AND ({a.feature.where}\n)" if a.feature.where else "")
-    tile = query.tile(f"{function}({a.value} ORDER BY {order}) FILTER (WHERE {where})")
-    return query.in_sql(f"{function}_value({tile} IGNORE NULLS)", tile, a.feature.window)
-
-
-def _distinct(query: Query, a: Aggregation) -> str:
-    if a.feature.window is None or a.feature.window.days == 1:
-        return f"coalesce({query.tile(f'count(DISTINCT {a.value}){a.filter}')}, 0)"
-    name = f"__d{len(query.distinct)}"
-    query.distinct[name] = _distinct_sql(query.table, a, a.feature.window.days)
-    return name
 
 
 def _distinct_sql(table: FeatureTable, a: Aggregation, days: int) -> str:
@@ -180,21 +116,6 @@ def _distinct_sql(table: FeatureTable, a: Aggregation, days: int) -> str:
     GROUP BY {keys}, {DAY_NUMBER}"""
 
 
-_OUTPUT = {
-    "sum": _sum,
-    "count": _counted,
-    "mean": _mean,
-    "share": _share,
-    "min": _extreme,
-    "max": _extreme,
-    "std": _spread,
-    "variance": _spread,
-    "first": _ordered,
-    "last": _ordered,
-    "count_distinct": _distinct,
-}
-
-
 def render(query: Query, relation: str, first: int | None, last: int | None) -> str:
     """One SELECT of keys, day and aggregated features, for the days ``first`` to ``last`` (days since 1970)."""
     ctes, source = _sources(query, relation, first, last)
@@ -207,7 +128,7 @@ def render_tiles(query: Query, relation: str, first: int | None, last: int | Non
     the keys; all days."""
     ctes, source = _sources(query, relation, first, last)
     text = " ".join([*query.outputs.values(), *(over.tile for over in left)])
-    read = [c for c in (*query.tiles.values(), *query.distinct) if _names(text, c)]
+    read = [c for c in (*query.tiles.values(), *query.distinct_counts) if _names(text, c)]
     keys, own = key_list(query.table.entity), [over for over in query.overs if over not in left]
     chosen = ", ".join([keys, DAY_NUMBER, *read, *(f"{over.sql} AS {query.overs[over]}" for over in own)])
     windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
@@ -231,7 +152,7 @@ class Plain(NamedTuple):
 def plain(query: Query) -> dict[str, Plain]:
     """The features for which no SQL is needed once the windows are there."""
     columns = [*query.tiles.values(), *query.overs.values()]
-    known = {c: Plain(c, zero=False) for c in columns} | {_or_zero(c): Plain(c, zero=True) for c in columns}
+    known = {c: Plain(c, zero=False) for c in columns} | {or_zero(c): Plain(c, zero=True) for c in columns}
     return {name: known[sql] for name, sql in query.outputs.items() if sql in known}
 
 
@@ -242,7 +163,7 @@ def render_outputs(query: Query, relation: str, *, left: Collection[str]) -> tup
     if not outputs:
         return "", []
     chosen, text = ", ".join(f"{sql} AS {quote(name)}" for name, sql in outputs.items()), " ".join(outputs.values())
-    columns = [*query.tiles.values(), *query.overs.values(), *query.distinct]
+    columns = [*query.tiles.values(), *query.overs.values(), *query.distinct_counts]
     return f"SELECT {chosen} FROM {relation}", [c for c in columns if _names(text, c)]
 
 
@@ -271,8 +192,8 @@ def _sources(query: Query, relation: str, first: int | None, last: int | None) -
     if table.fills_idle_days:
         ctes += _idle_days(table, first, last)
         source = "spine"
-    if query.distinct:
-        ctes += [f"{name} AS ({sql})" for name, sql in query.distinct.items()]
+    if query.distinct_counts:
+        ctes += [f"{name} AS ({sql})" for name, sql in query.distinct_counts.items()]
         ctes.append(_joined(query, source))
         source = "joined"
     return ctes, source
@@ -294,10 +215,10 @@ def _idle_days(table: FeatureTable, first: int | None, last: int | None) -> list
 def _joined(query: Query, source: str) -> str:
     """The counts of distinct values beside the tiles, as each stands on the tile's day."""
     entity = query.table.entity
-    counts = ", ".join(f"coalesce({name}.__n, 0) AS {name}" for name in query.distinct)
+    counts = ", ".join(f"coalesce({name}.__n, 0) AS {name}" for name in query.distinct_counts)
     joins = "".join(
         f" ASOF LEFT JOIN {name} ON {' AND '.join(f'{source}.{quote(e)} = {name}.{quote(e)}' for e in entity)}"
         f" AND {source}.{DAY_NUMBER} >= {name}.{DAY_NUMBER}"
-        for name in query.distinct
+        for name in query.distinct_counts
     )
     return f"joined AS (SELECT {source}.*, {counts} FROM {source}{joins})"

@@ -14,8 +14,8 @@ import pytest
 
 from karat.clock import microseconds
 from karat.declare import FeatureTable, Project, load_project
-from karat.declare.project_reader import project_names
 from karat.declare.project_catalog import ProjectCatalog
+from karat.declare.project_reader import project_names
 from karat.features import Status, compute_table
 from karat.inference.feature_reader import FeatureReader
 from karat.inference.features import online_features
