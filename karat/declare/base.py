@@ -1,4 +1,4 @@
-"""What all declarations share: frozen records that refuse unknown fields, durations."""
+"""Common parts of declarations: frozen records that refuse unknown fields, durations, time zones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "w": "weeks
 
 
 def parse_duration(value: object) -> object:
-    """``"7d"``, ``"12h"``, ``"30m"``, ``"90s"``, ``"2w"`` -> timedelta; anything else is left to Pydantic."""
+    """Parse ``"7d"``, ``"12h"``, ``"30m"``, ``"90s"`` or ``"2w"``; leave anything else to Pydantic.
+
+    Raises:
+        ValueError: The text is no duration.
+    """
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+)\s*([dhmsw])", value.strip())):
         return timedelta(**{_UNITS[match[2]]: int(match[1])})
     if isinstance(value, str):
@@ -25,7 +29,7 @@ def parse_duration(value: object) -> object:
 
 
 def format_duration(value: timedelta) -> str:
-    """timedelta -> the shortest of the forms that ``parse_duration`` reads."""
+    """Format a timedelta as the shortest text that ``parse_duration`` reads."""
     seconds = int(value.total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % size == 0:
@@ -37,7 +41,11 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer
 
 
 def check_zone(zone: str) -> str:
-    """An IANA time zone as it is; ValueError with the nearest name for anything else."""
+    """Check that ``zone`` is an IANA time zone.
+
+    Raises:
+        ValueError: It is none; the message has the nearest name.
+    """
     if zone not in (known := available_timezones()):
         raise ValueError(f"{zone!r} is not an IANA time zone. {did_you_mean(zone, known)}")
     return zone
@@ -47,7 +55,7 @@ TimeZone = Annotated[str, AfterValidator(check_zone)]
 
 
 class FieldErrors(ValueError):
-    """What is wrong between several fields of a record: (place, text) of each error, the place as Pydantic gives it."""
+    """Errors between several fields of a record: (location, text) of each, the location as Pydantic gives it."""
 
     def __init__(self, found: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
         self.found = tuple(found)

@@ -1,4 +1,4 @@
-"""Batch tables: the predictions of several models side by side, a row a key."""
+"""Batch tables: the predictions of several models combined, one row a key."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ _NUMBERS = ("regression", "forecast")
 
 
 class BatchTable(Declaration):
-    """One table of predictions of several models of the same keys; its name is the table's in the catalog's predictions
-    schema.
+    """A table that combines the predictions of several models of the same keys.
 
-    ``columns`` names each column with the ``MODEL.COLUMN`` of a prediction table that it is; ``averages`` has means of
-    such columns, null where one of them is; ``features`` a feature table of the same key whose columns stand in front.
-    Each row has ``MODEL_version`` and ``MODEL_run_id`` of every model, and under ``timestamp`` when the last of its
-    models was asked.
+    Its name is the table's in the catalog's predictions schema. ``columns`` maps each column to the ``MODEL.COLUMN`` of
+    a prediction table; ``averages`` has means of such columns, null where one of them is; ``features`` names a feature
+    table of the same key whose columns come first. Each row has ``MODEL_version`` and ``MODEL_run_id`` of every model,
+    and under ``timestamp`` the time of its latest prediction.
     """
 
     description: str
@@ -65,24 +64,29 @@ class BatchTable(Declaration):
 
     @property
     def models(self) -> tuple[str, ...]:
+        """The models whose predictions the table combines, once each."""
         return tuple(dict.fromkeys(model for model, _ in self.sources.values()))
 
     @property
     def own_columns(self) -> tuple[str, ...]:
-        """All that are neither keys nor features, in the table's order."""
+        """All columns that are neither keys nor features, in the table's order."""
         stamps = (c for m in self.models for c in stamps_of(m))
         return (*self.columns, *self.averages, *stamps, self.timestamp)
 
 
 def stamps_of(model: str) -> tuple[str, str]:
-    """The columns that say by which version of ``model`` a row was made, and by which run that was trained."""
+    """The columns with the version of ``model`` that made a row's prediction, and with that version's training run."""
     return f"{model}_version", f"{model}_run_id"
 
 
 def problems_of(
     name: str, table: BatchTable, models: Mapping[str, ModelSpec], tables: Mapping[str, FeatureTable]
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """What does not hold between a batch table and what the project declares: (place, text)."""
+    """Check a batch table against the project's models and feature tables.
+
+    Yields:
+        (location, text) of each error.
+    """
     if name in models:
         yield (), f"the model {name!r} has a prediction table of that name"
     known = {n: models[m] for n, (m, _) in table.sources.items() if m in models}

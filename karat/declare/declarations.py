@@ -11,8 +11,12 @@ T = TypeVar("T")
 
 
 class Declarations(dict[str, T]):
-    """Name -> declaration. Without ``whole`` some could not be read, so that a name which is not there may be one of
-    these. ``places``: the file, and the variable in it, of each that a Python file declares."""
+    """Declarations by name.
+
+    Attributes:
+        whole: Whether all files could be read; if not, a missing name may be declared in one that could not.
+        places: The file and the variable of each declaration in a Python file.
+    """
 
     def __init__(self) -> None:
         super().__init__()

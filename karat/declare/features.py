@@ -19,8 +19,7 @@ Closed = Literal["left", "right"]
 
 
 class Feature(Declaration):
-    """One feature; made by ``aggregate``, ``from_event``, ``from_polars``, ``from_sql`` or ``from_python``, never
-    directly.
+    """One feature; made by ``aggregate`` and the ``from_...`` functions, never directly.
 
     Exactly one definition is set: ``function`` (an aggregation of ``column`` over ``window``), ``event`` (an expression
     over the event's own gold row), ``polars``, ``sql`` or ``python``. The last three read the key and the features
@@ -93,12 +92,23 @@ def aggregate(
     deprecated: str | None = None,
     intermediate: bool = False,
 ) -> Feature:
-    """``function`` of the gold ``column`` (an SQL expression over gold columns) within ``window``.
+    """Declare an aggregation of gold rows within a window.
 
-    ``where`` is an SQL condition on gold rows. ``share`` is the mean of a condition: ``column`` is that condition.
-    ``count`` without a column counts rows. A sum or count of no rows is 0, every other aggregation null.
-    ``intermediate`` features feed later ones and are not stored. ``window=None`` (all rows) is for tables without time.
-    ``closed`` and ``delay`` are for tables of events, where this feature's differ from the table's.
+    Args:
+        name: The feature's name.
+        function: The aggregate. ``share`` is the mean of a condition; ``count`` without a column counts rows.
+        column: A gold column or an SQL expression over gold columns.
+        window: The window, such as ``"7d"``; None (all rows) for tables without time.
+        description: What the feature means.
+        where: An SQL condition on gold rows.
+        closed: The closed side of the window, where it differs from the event table's.
+        delay: How long before the event the window ends, where it differs from the event table's.
+        dtype: The type; ``int64`` for counts and ``float64`` for the rest by default.
+        deprecated: Why the feature should no longer be used.
+        intermediate: Whether it only feeds later features and is not stored.
+
+    Returns:
+        The feature. A sum or count of no rows is 0, every other aggregation null.
     """
     counted = function in ("count", "count_distinct")
     return Feature(
@@ -119,21 +129,21 @@ def aggregate(
 def from_event(
     name: str, expression: str | None = None, *, description: str, dtype: Dtype = "float64", **more: Any
 ) -> Feature:
-    """An SQL expression over the event's own gold row (the column ``name`` by default); for tables of events.
+    """Declare an SQL expression over the event's own gold row, by default its column ``name``; for event tables.
 
-    It is known when the event is: online it comes with the request. What is only known later (whether the payment was
-    a fraud) belongs in an aggregation with a delay.
+    It is known when the event is: online it comes with the request. What is only known later (whether the payment was a
+    fraud) belongs in an aggregation with a delay.
     """
     return Feature(name=name, description=description, dtype=dtype, event=expression or name, **more)
 
 
 def from_polars(name: str, expression: pl.Expr, *, description: str, dtype: Dtype = "float64", **more: Any) -> Feature:
-    """A Polars expression over the columns before it, one value a row (no aggregation over rows)."""
+    """Declare a Polars expression over the columns before it: one value a row, no aggregation over rows."""
     return Feature(name=name, description=description, dtype=dtype, polars=expression, **more)
 
 
 def from_sql(name: str, expression: str, *, description: str, dtype: Dtype = "float64", **more: Any) -> Feature:
-    """An SQL (DuckDB) expression over the columns before it, one value a row."""
+    """Declare an SQL (DuckDB) expression over the columns before it: one value a row."""
     return Feature(name=name, description=description, dtype=dtype, sql=expression, **more)
 
 
@@ -146,5 +156,5 @@ def from_python(
     dtype: Dtype = "float64",
     **more: Any,
 ) -> Feature:
-    """A Python function of the ``inputs`` by position, each a Polars Series of one block of rows; gives a Series."""
+    """Declare a Python function of the ``inputs`` by position: Polars Series of a block of rows in, one Series out."""
     return Feature(name=name, description=description, dtype=dtype, python=function, inputs=inputs, **more)

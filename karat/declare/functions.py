@@ -10,6 +10,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from pydantic import PrivateAttr, field_validator
+from typing_extensions import override
 
 from karat.declare.base import Declaration
 from karat.dtypes import Dtype
@@ -45,16 +46,18 @@ class DeclaredFunction(Declaration):
                 raise ValueError(f"{function.__name__!r} has the parameter {parameter}; name each parameter")
         return function
 
+    @override
     def model_post_init(self, context: Any) -> None:
         self._hash = source_hash(self.function)  # now: the file may change while the process runs
 
     @property
     def source_hash(self) -> str:
+        """The hash of the function's source, as it was when the function was declared."""
         return self._hash
 
     @property
     def parameters(self) -> dict[str, bool]:
-        """Each parameter, and whether it must be given."""
+        """Parameter name -> whether it must be given."""
         found = inspect.signature(self.function).parameters.values()
         return {p.name: p.default is inspect.Parameter.empty for p in found}
 
@@ -62,12 +65,19 @@ class DeclaredFunction(Declaration):
 def feature_function(
     name: str, function: Callable[..., Any], *, dtype: Dtype = "float64", description: str = ""
 ) -> DeclaredFunction:
-    """Declares ``function`` under ``name`` for the models of the project and for ``FeatureFunction(udf_name=name)``."""
+    """Declare ``function`` for the project's models and for ``FeatureFunction(udf_name=name)``."""
     return DeclaredFunction(name=name, function=function, dtype=dtype, description=description)
 
 
 def source_hash(function: FunctionType | Callable[..., Any]) -> str:
-    """32 hexadecimal digits. Raises ValueError where the source can't be read, as of a function typed in a shell."""
+    """Hash a function's source, with the functions and constants of its module that it uses.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        ValueError: The source can't be read, as of a function typed in a shell.
+    """
     state = hashlib.blake2b(digest_size=16)
     for part in _meaning(function, set()):
         state.update(part.encode() + b"\x00")

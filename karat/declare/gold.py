@@ -14,8 +14,11 @@ from karat.errors import did_you_mean
 
 
 class Column(Declaration):
-    """One column's contract. ``nullable``, ``minimum``, ``maximum`` (both ends count) and ``allowed`` are short for the
-    checks ``not_null``, ``between`` and ``is_in`` that set rows aside."""
+    """One column's contract.
+
+    ``nullable``, ``minimum``, ``maximum`` (both ends count) and ``allowed`` are short for the checks ``not_null``,
+    ``between`` and ``is_in`` that set rows aside.
+    """
 
     dtype: Dtype
     description: str = ""
@@ -25,6 +28,7 @@ class Column(Declaration):
     allowed: tuple[str, ...] | None = None
 
     def rules(self, name: str, *, key: bool) -> Iterator[NotNull | Between | IsIn]:
+        """The column's contract as checks."""
         if key or not self.nullable:
             yield NotNull(column=name, key=key, on_fail="set_aside")
         if self.minimum is not None or self.maximum is not None:
@@ -76,7 +80,7 @@ class GoldTable(Declaration):
 
     @property
     def column_rules(self) -> tuple[NotNull | Between | IsIn, ...]:
-        """What the columns say, as checks."""
+        """The contracts of all columns as checks."""
         return tuple(rule for n, c in self.columns.items() for rule in c.rules(n, key=n in self.key))
 
     @property
@@ -87,7 +91,7 @@ class GoldTable(Declaration):
 
     @property
     def aside_rules(self) -> tuple[RowCheck, ...]:
-        """The rules that set aside the rows that break them, in the order in which they are asked."""
+        """The checks that set aside the rows that break them, in the order in which they run."""
         declared = (c for c in self.declared_checks if isinstance(c, RowCheck) and c.on_fail == "set_aside")
         return (*self.column_rules, *declared)
 

@@ -1,4 +1,4 @@
-"""Models: one YAML file each, typed here."""
+"""Models: one YAML file each."""
 
 from __future__ import annotations
 
@@ -104,8 +104,7 @@ class Label(Declaration):
 
     @property
     def parts(self) -> dict[str, str]:
-        """Name -> SQL of every part of a label that has several: a multi-label's own names, a forecast's step_1 and so
-        on; empty where the label is one value."""
+        """Part -> SQL: a multi-label's names, a forecast's ``step_1`` and so on; empty for a single value."""
         return self.expressions or {step_name(i): self.expression for i in range(self.steps or 0)}
 
     @property
@@ -120,12 +119,12 @@ def step_name(index: int) -> str:
 
 
 class Lookup(Declaration):
-    """Features of one table; ``features: "*"`` takes all of them, less ``exclude``. ``TABLE:*`` and ``TABLE:FEATURE``
-    are short for it.
+    """Features of one table that a model reads.
 
-    With ``sequence_length`` each feature is the sequence of the so many latest rows that were known, for kinds that
-    read sequences. A gap wider than ``step`` (the table's grain by default) ends it; one that is short is padded in
-    front (``short: pad``), or its row is an error (``short: refuse``).
+    ``features: "*"`` takes all of them, less ``exclude``. ``TABLE:*`` and ``TABLE:FEATURE`` are short for it. With
+    ``sequence_length`` each feature is the sequence of the latest rows that were known, for kinds that read sequences.
+    A gap wider than ``step`` (the table's grain by default) ends it; a short one is padded in front (``short: pad``),
+    or its row is an error (``short: refuse``).
     """
 
     table: str
@@ -154,8 +153,11 @@ class Lookup(Declaration):
 
 
 class FunctionUse(Declaration):
-    """A declared feature function as a feature of the model: ``inputs`` binds its parameters to columns, which are
-    looked-up features, key columns of the spine, or outputs of the functions before it."""
+    """A declared feature function as a feature of the model.
+
+    ``inputs`` binds its parameters to columns: looked-up features, key columns of the spine, or outputs of the
+    functions before it.
+    """
 
     function: str
     inputs: dict[str, str]
@@ -163,12 +165,15 @@ class FunctionUse(Declaration):
 
     @property
     def output_name(self) -> str:
+        """The name of the feature that the function computes."""
         return self.output or self.function
 
 
 class Split(Declaration):
-    """How the test rows are set apart: the last share of the time, or a hash of the entity. ``gap``: so many whole days
-    before the first day of the test are in neither part, for their labels were not known by then."""
+    """How test rows are chosen: the last share of the time, or a hash of the entity.
+
+    ``gap``: so many whole days before the first test day are in neither part, for their labels were not known by then.
+    """
 
     by: Literal["time", "entity"] | None = None
     test: float = Field(0.2, gt=0, lt=1)
@@ -182,9 +187,12 @@ class Split(Declaration):
 
 
 class Baseline(Declaration):
-    """The naive answer to beat. ``mean`` and ``prior`` are scikit-learn's dummies; ``feature`` answers with that
-    feature's value times ``scale`` (persistence: last week's cost is next week's), of a sequence with its newest value;
-    a forecast's steps all have the same."""
+    """The naive prediction to beat.
+
+    ``mean`` and ``prior`` are scikit-learn's dummies. ``feature`` predicts that feature's value times ``scale``
+    (persistence: last week's cost is next week's), of a sequence its newest value; a forecast's steps all have the
+    same.
+    """
 
     strategy: Literal["mean", "median", "prior", "random", "feature"] | None = None
     feature: str | None = None
@@ -198,11 +206,13 @@ class Baseline(Declaration):
 
 
 class Gates(Declaration):
-    """What a version must reach. ``margin`` is relative to the champion's primary metric, in its better direction;
-    ``floors`` are absolute (for a metric where less is better: ceilings). ``consistency``: the greatest share of
-    predictions for which a feature may have been served otherwise than the offline store says, where that was compared
-    (``check_consistency``). ``perfect``: a perfect score on the test rows is a leak until somebody says otherwise, and
-    nothing is registered; ``warn`` says otherwise."""
+    """What a version must reach to be promoted.
+
+    ``margin`` is relative to the champion's primary metric, in its better direction; ``floors`` are absolute (for a
+    metric where less is better: ceilings). ``consistency``: the greatest share of predictions whose features may have
+    been served differently from the offline store (``check_consistency``). ``perfect``: a perfect score on the test
+    rows is treated as leakage, and nothing is registered; ``warn`` registers with a warning.
+    """
 
     margin: float = Field(0.02, ge=0)
     floors: dict[str, float] = {}
@@ -331,12 +341,14 @@ class ModelSpec(Declaration):
 
     @property
     def primary_metric(self) -> str:
+        """The metric by which versions are compared."""
         if self.task == "clustering" and self.label is None:
             return self.metric or "silhouette"
         return self.metric or DEFAULT_METRIC[self.task]
 
     @property
     def spine_table(self) -> str:
+        """The feature table whose keys are the model's rows."""
         return self.spine or self.lookups[0].table
 
     @property

@@ -30,7 +30,7 @@ Cron = Annotated[str, AfterValidator(_check_cron)]
 
 
 class Schedules(Declaration):
-    """Cron lines in the project's time zone, as the documents give them."""
+    """Cron lines in the project's time zone."""
 
     features: Cron = "0 2 * * *"
     inference: Cron = "0 3 * * *"
@@ -42,7 +42,7 @@ class Schedules(Declaration):
 
 
 class Retries(Declaration):
-    """Of every task: how many more tries, and the seconds between them (document 002)."""
+    """Retries of every task: how many, and the seconds between them."""
 
     attempts: int = Field(3, ge=0)
     delay_seconds: float = Field(300, ge=0)
@@ -51,10 +51,9 @@ class Retries(Declaration):
 class ProjectSpec(Declaration):
     """The text of ``project.yaml``.
 
-    ``mode`` decides who has schedules: the master deployment alone, or the pipelines each on their own; never both.
-    ``main_domain`` is the domain that ``make run`` runs.
-    ``feature_sets`` names feature tables that people ask for together: those of one category, each from its own source.
-    ``batch_tables`` has the predictions of several models side by side.
+    ``mode`` decides what has schedules: the master deployment, or each pipeline; never both. ``feature_sets`` names
+    feature tables that people ask for together. ``batch_tables`` combine the predictions of several models.
+    ``environments`` overrides fields for one environment.
     """
 
     description: str
@@ -77,8 +76,10 @@ Sample = Callable[..., dict[str, pl.DataFrame]]
 
 
 def gold_files(project: Path) -> tuple[Path, ...]:
-    """``gold.py``, or where there are many tables the files of ``gold/``, or both; what ``gold/_*.py`` hold is shared
-    by the other files, and comes before them."""
+    """The files that declare gold tables: ``gold.py``, the files of ``gold/``, or both.
+
+    ``gold/_*.py`` are shared by the other files, and come before them.
+    """
     one = project / "gold.py"
     many = sorted((project / "gold").glob("*.py"))
     return (*([one] if one.exists() or not many else []), *many)
@@ -100,6 +101,7 @@ class Project:
 
     @property
     def catalog(self) -> str:
+        """The catalog of the project's tables in this environment."""
         return catalog_of(self.name, self.environment)
 
     @property
@@ -108,24 +110,32 @@ class Project:
         return gold_files(self.path)
 
     def gold_name(self, table: str) -> TableName:
+        """The full name of a gold table."""
         return TableName(self.catalog, "gold", table)
 
     def table_name(self, table: str) -> TableName:
+        """The full name of a feature table."""
         return TableName(self.catalog, "features", table)
 
     def prediction_name(self, model: str) -> TableName:
-        """Of a model's own table, or of a batch table."""
+        """The full name of a model's prediction table, or of a batch table."""
         return TableName(self.catalog, "predictions", model)
 
     def model_name(self, model: str) -> ModelName:
+        """The full name of a model in the registry."""
         return ModelName(self.catalog, model)
 
     @property
     def domains(self) -> tuple[str, ...]:
+        """The domains that have models, sorted."""
         return tuple(sorted({m.domain for m in self.models.values() if m.domain}))
 
     def select(self, *, domain: str | None = None, models: tuple[str, ...] = ()) -> dict[str, ModelSpec]:
-        """The models of a domain, or those named; all by default. Raises UnknownModel with the nearest name."""
+        """Select the models of a domain, or those named; all by default.
+
+        Raises:
+            UnknownModel: There is no such domain or model; the message has the nearest name.
+        """
         if domain is not None and domain not in self.domains:
             raise UnknownModel(
                 f"project {self.name!r} has no domain {domain!r}", remedy=did_you_mean(domain, self.domains)
@@ -142,7 +152,7 @@ class Project:
         }
 
     def batch_tables_of(self, models: Iterable[str]) -> tuple[str, ...]:
-        """The batch tables in which one of these models stands."""
+        """The batch tables that read one of these models."""
         named = set(models)
         return tuple(n for n, t in self.spec.batch_tables.items() if not named.isdisjoint(t.models))
 
@@ -163,8 +173,7 @@ class Project:
         return tuple(t for t in self.tables if t in read)
 
     def gold_read_by(self, models: dict[str, ModelSpec]) -> tuple[str, ...]:
-        """The gold tables that these models' features and labels come from, in the order of their declaration: what
-        they can't be trained without."""
+        """The gold tables of these models' features and labels, in declared order; training needs all of them."""
         read = {self.tables[t].source for t in self.tables_of(models)}
         read |= {m.label.source for m in models.values() if m.label is not None}
         return tuple(g for g in self.gold if g in read)

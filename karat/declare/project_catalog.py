@@ -1,4 +1,4 @@
-"""Projects by the catalog of their tables, each loaded once: for who has a table's name and needs its declaration."""
+"""Project catalog: the projects by the catalog of their tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from karat.settings import Settings
 
 
 class ProjectCatalog:
-    """The projects under ``KARAT_PROJECTS``; ``given`` ones need not be there."""
+    """The projects under ``KARAT_PROJECTS`` by catalog, each loaded once; ``given`` projects need not be there."""
 
     def __init__(self, settings: Settings | None = None, *given: Project) -> None:
         self._settings = settings
@@ -21,7 +21,11 @@ class ProjectCatalog:
         self._loading = threading.Lock()
 
     def of(self, table: TableName) -> Project | None:
-        """The project that declares ``table``; None where there is none. Raises DeclarationError."""
+        """The project that declares ``table``; None if none does.
+
+        Raises:
+            DeclarationError: The project's declarations are wrong.
+        """
         with self._loading:
             if table.catalog not in self._found:
                 try:

@@ -1,5 +1,4 @@
-"""Runs a project's Python files statement by statement: an error in one does not hide those of the statements after
-it, and each is told with its line and the nearest name."""
+"""Python declarations: a project's files, run statement by statement with all errors told."""
 
 from __future__ import annotations
 import __future__
@@ -28,8 +27,13 @@ _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 @dataclass
 class ExecutedFile:
-    """What running a file has given: the module, as far as its statements ran, and each error with its line. Without
-    ``whole`` something of it is missing, be it for another file's error, which is not told again."""
+    """The result of running a file.
+
+    Attributes:
+        module: The module, as far as its statements ran; None if it could not be parsed.
+        errors: (line, text) of each error.
+        whole: Whether nothing is missing; an error of another file, told there, can be the reason.
+    """
 
     module: ModuleType | None
     errors: list[tuple[int, str]] = field(default_factory=list)
@@ -37,8 +41,16 @@ class ExecutedFile:
 
 
 def run_file(path: Path, name: str, *, broken: Collection[str]) -> ExecutedFile:
-    """Runs the file at ``path`` as the module ``name``. What follows from another error is left out: names that a wrong
-    statement would have made, imports from the modules ``broken``."""
+    """Run a project's file statement by statement, so that one error does not hide the next.
+
+    Args:
+        path: The file.
+        name: The module's name.
+        broken: Modules that are incomplete; errors of imports from them are left out, as they follow from other errors.
+
+    Returns:
+        The module and the errors, each with its line and the nearest name.
+    """
     try:
         tree = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
@@ -72,8 +84,7 @@ def _run(tree: ast.Module, ran: ExecutedFile, path: Path, broken: Collection[str
 
 
 def _within(node: ast.AST, names: dict[str, Any], flags: int, path: Path) -> list[Exception]:
-    """The errors of the calls in an assignment that has failed, the innermost alone: of a table's features each has its
-    own. What stands in a comprehension or a lambda has variables that are not there without it."""
+    """Run the calls inside a failed assignment one by one; give the errors of the innermost, one for each feature."""
     if isinstance(node, ast.stmt) and not isinstance(node, ast.Assign | ast.AnnAssign):
         return []
     if isinstance(node, ast.Lambda | _COMPREHENSIONS):
@@ -162,7 +173,7 @@ def _declarations(cls: type[Declaration]) -> Iterator[type[Declaration]]:
 
 
 def _nearest(error: Exception, statement: ast.stmt, names: dict[str, Any]) -> str:
-    """ "Did you mean", for names that are not there."""
+    """Suggest the nearest name for one that does not exist."""
     if isinstance(error, NameError) and error.name:
         return _close(error.name, {*names, *vars(builtins)})
     if isinstance(error, AttributeError) and error.name:
@@ -191,14 +202,13 @@ def _close_module(imported: str) -> str:
 
 
 def lines_of(path: Path, variable: str) -> ast.stmt | None:
-    """The statement at the file's top that makes ``variable``; the last where several do."""
+    """The last statement at the file's top level that makes ``variable``."""
     found = [s for s in ast.parse(path.read_bytes()).body if variable in _made_by(s)]
     return found[-1] if found else None
 
 
 def line_of(path: Path, variable: str, *words: str) -> int:
-    """The line of the first of ``words`` that stands as a text in the statement that makes ``variable``; that of the
-    statement, where none does."""
+    """The line of the first of ``words`` in the statement that makes ``variable``; else that of the statement."""
     statement = lines_of(path, variable)
     if statement is None:
         return 1

@@ -1,4 +1,4 @@
-"""The search space of a model's parameters: what ``search`` in its YAML may say."""
+"""Search space of a model's parameters: the ``search`` of its YAML."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ Value = bool | int | float | str | None
 
 
 class SearchSpace(Declaration):
-    """The values that one parameter may take: a list of them, or all numbers from ``low`` to ``high``, both ends
-    included (whole ones where both ends are whole); with ``log`` every order of magnitude is as likely as another.
+    """The values that a search may try for one parameter.
 
-    In YAML: ``max_depth: [2, 4, 8]`` or ``learning_rate: {low: 0.01, high: 0.3, log: true}``.
+    A list of values, or all numbers from ``low`` to ``high``, both included (whole numbers if both ends are); with
+    ``log`` every order of magnitude is equally likely. In YAML: ``max_depth: [2, 4, 8]`` or ``learning_rate: {low:
+    0.01, high: 0.3, log: true}``.
     """
 
     choices: tuple[Value, ...] = ()
@@ -51,10 +52,10 @@ class SearchSpace(Declaration):
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """Values by which the whole space can be checked: every choice, or both ends."""
+        """Values by which the whole space is checked: every choice, or both ends."""
         return self.choices or (self.low, self.high)
 
     @property
     def whole(self) -> bool:
-        """Whether a range holds whole numbers alone."""
+        """Whether a range holds whole numbers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)

@@ -1,4 +1,4 @@
-"""The planted truth of a sample: what ``truth`` in a model's YAML may say."""
+"""Planted truth of a sample: the ``truth`` of a model's YAML."""
 
 from __future__ import annotations
 

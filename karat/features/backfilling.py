@@ -1,4 +1,4 @@
-"""Backfill: the rows of some days, of all entities or of some, brought into feature tables; each in one commit."""
+"""Backfill of feature tables: chosen days, of all entities or of some, each table in one commit."""
 
 from __future__ import annotations
 

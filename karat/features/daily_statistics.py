@@ -1,4 +1,4 @@
-"""``catalog.monitoring.feature_statistics``: what every feature looked like on every day, kept as its table changes."""
+"""Daily feature statistics: ``catalog.monitoring.feature_statistics``, kept as tables change."""
 
 from __future__ import annotations
 
@@ -41,15 +41,25 @@ Days = dict[date, dict[str, ColumnStatistics]]
 
 
 def statistics_name(catalog: str) -> TableName:
+    """The full name of a catalog's table of feature statistics."""
     return TableName(catalog, "monitoring", "feature_statistics")
 
 
 def keep_statistics(lake: Lake, name: TableName, staged: Sequence[StagedFile] = ()) -> int:
-    """Brings the statistics of ``name`` to its current version: the days that changed since they were kept last, in one
-    commit, or none where nothing changed. Gives how many days these were.
+    """Bring the statistics of a feature table to its current version, in one commit.
 
-    ``staged`` is what the newest commit wrote, with its figures: where it holds all that changed, nothing is read. What
-    a killed run left out, the next one finds. Raises TableNotFound.
+    Only days that changed since the last time are computed; days that a killed run left out are among them.
+
+    Args:
+        lake: The lake.
+        name: The feature table.
+        staged: The files of its newest commit, with their figures; if they hold all that changed, nothing is read.
+
+    Returns:
+        The number of days that changed.
+
+    Raises:
+        TableNotFound: There is no such table.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -82,7 +92,7 @@ def _keep(lake: Lake, name: TableName, staged: Sequence[StagedFile]) -> int:
 
 
 def daily_statistics(lake: Lake, catalog: str, table: TableName | None = None) -> pl.DataFrame:
-    """All rows of a catalog, of one table if it is named; by table, feature and day."""
+    """Read the statistics of a catalog, or of one table, sorted by table, feature and day."""
     stats = statistics_name(catalog)
     if not lake.exists(stats):
         empty = pl.from_arrow(SCHEMA.empty_table())

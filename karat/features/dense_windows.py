@@ -33,7 +33,7 @@ _COMBINE: dict[str, Callable[..., np.ndarray]] = {"sum": np.add, "min": np.minim
 
 @dataclass(frozen=True)
 class Window:
-    """``function`` of the column ``tile`` in the last ``days`` days."""
+    """``function`` of the column ``tile`` over the last ``days`` days, in the column ``name``."""
 
     function: str
     tile: str
@@ -43,8 +43,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Grid:
-    """``rows`` (sorted by day and then key, one row each) as cells of days by entities: the day of each row, a whole
-    number, and its entity's, from 0 to ``entities``."""
+    """Rows as cells of days by entities.
+
+    Attributes:
+        rows: One row per day and key, sorted by both.
+        days: The day of each row as a number, ``(rows,)``.
+        codes: The entity of each row, from 0 on, ``(rows,)``.
+        entities: The number of entities.
+    """
 
     rows: pl.DataFrame
     days: np.ndarray
@@ -53,6 +59,7 @@ class Grid:
 
     @classmethod
     def of(cls, rows: pl.DataFrame, keys: Sequence[str], day: str) -> Grid:
+        """Make the grid of ``rows``, whose entities are told by ``keys``."""
         entities = rows.select(keys).unique().sort(keys).with_row_index("__code")
         codes = rows.select(keys).join(entities, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
         return cls(rows, rows[day].to_numpy(), codes["__code"].cast(pl.Int64).to_numpy(), entities.height)
@@ -69,18 +76,20 @@ class Grid:
         return self.entities * width <= max(SPARSE * self.rows.height, CELLS)
 
     def windowed(self, windows: Sequence[Window], *, first: int, height: int) -> Iterator[pl.DataFrame]:
-        """The rows from the day ``first`` on with one more column a window: that of the row's entity in the days up to
-        its own. Null values are left out; a sum of none is 0, a minimum or maximum of none null.
+        """Compute windows for the rows from the day ``first`` on.
 
-        In frames of whole days, one after the other, of ``height`` rows or some more; where there are so many entities
-        that their blocks would not fit into KEPT cells, first those of some entities, then those of the next.
+        Null values are left out; a sum of none is 0, a minimum or maximum of none null.
+
+        Yields:
+            Frames of whole days with one more column a window, of ``height`` rows or a few more. If the blocks of all
+            entities exceed ``KEPT`` cells, the frames of some entities come first, then those of the next.
         """
         by_tile: dict[tuple[str, str], list[Window]] = {}
         for window in windows:
             by_tile.setdefault((window.tile, window.function), []).append(window)
         kept = sum(2 * sum(_reaches(of)) + 1 for of in by_tile.values()) * self.entities
         for part in self._by_entities(-(-kept // KEPT)):
-            yield from part._windowed(list(by_tile.values()), first, height)
+            yield from part.windows_of_tiles(list(by_tile.values()), first, height)
 
     def _by_entities(self, parts: int) -> Iterator[Grid]:
         if parts == 1:
@@ -92,7 +101,8 @@ class Grid:
             rows = self.rows.filter(pl.Series(chosen))
             yield Grid(rows, self.days[chosen], self.codes[chosen] - low, high - low)
 
-    def _windowed(self, by_tile: Sequence[Sequence[Window]], first: int, height: int) -> Iterator[pl.DataFrame]:
+    def windows_of_tiles(self, by_tile: Sequence[Sequence[Window]], first: int, height: int) -> Iterator[pl.DataFrame]:
+        """Compute the windows of all tiles, step by step from the day ``first`` on."""
         start = int(self.days[0])
         ends = np.cumsum(np.bincount(self.days - start))
         steps = list(_steps(ends, first - start, height, max(1, CELLS // self.entities)))
@@ -107,8 +117,7 @@ class Grid:
 
 
 class _Step(NamedTuple):
-    """Some days in a row: the first (0 is that of the first row), how many, their rows, and whether they are asked for
-    or only looked back upon."""
+    """Consecutive days: the first (0 is the first row's), their number, their rows, and whether they are output."""
 
     first: int
     days: int
@@ -139,8 +148,7 @@ class _Tile:
         self.sum = np.empty((longest, entities), dtype=kind)
 
     def add(self, rows: pl.DataFrame, days: int, places: np.ndarray, *, wanted: bool) -> list[pl.Series]:
-        """Goes on by some days, with values at these ``places`` of them (days by entities); gives their windows, of the
-        rows, if wanted."""
+        """Add days, with values at these ``places`` (days by entities); give the rows' windows if wanted."""
         values = rows[self.name].cast(pl.Float64 if self.dtype == pl.Float64 else pl.Int64).fill_null(self.nothing)
         new = self.blocks[0].go_on(days)
         new.fill(self.nothing)

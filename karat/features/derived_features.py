@@ -1,4 +1,4 @@
-"""Columns derived from the features before them, in the order of their declaration."""
+"""Derived features: columns computed from the features before them."""
 
 from __future__ import annotations
 

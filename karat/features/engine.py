@@ -1,4 +1,4 @@
-"""The pure function from gold rows to feature rows: what every shard runs, wherever it runs."""
+"""Feature engine: the pure function from gold rows to feature rows that every shard runs."""
 
 from __future__ import annotations
 
@@ -41,13 +41,23 @@ Days = tuple[date, date]
 def compute_frame(
     table: FeatureTable, gold: pl.DataFrame | pl.LazyFrame, days: Days | None = None, *, source: GoldTable | None = None
 ) -> pl.DataFrame:
-    """The feature rows of ``days`` (all days of ``gold`` by default), sorted by key, in the declared schema.
+    """Compute the feature rows of some days from gold rows.
 
-    ``gold`` holds at least the rows of the days and of the lookback before them; others are left unread. ``source``
-    gives the event time where the table names none, and the gold key, which decides first and last among rows of one
-    time. Values that are not finite count as missing; rows without an entity, a time or an event id make no feature
-    row.
-    Raises ColumnMissing and DeclarationError before any row is aggregated.
+    Values that are not finite count as missing; rows without an entity, a time or an event id make no feature row.
+
+    Args:
+        table: The feature table.
+        gold: At least the gold rows of the days and of the lookback before them; others are ignored.
+        days: The first and the last day; by default those of ``gold``.
+        source: The gold table's declaration: its event time, if the table names none, and its key, which decides first
+            and last among rows of one time.
+
+    Returns:
+        The rows, sorted by key, in the declared schema.
+
+    Raises:
+        ColumnMissing: Gold lacks a column.
+        DeclarationError: An expression is wrong; raised before any row is aggregated.
     """
     frames = list(compute_frames(table, gold, days, source=source))
     return frames[0] if len(frames) == 1 else pl.concat(frames).sort(table.primary_key)
@@ -56,9 +66,15 @@ def compute_frame(
 def compute_frames(
     table: FeatureTable, gold: pl.DataFrame | pl.LazyFrame, days: Days | None = None, *, source: GoldTable | None = None
 ) -> Iterator[pl.DataFrame]:
-    """The rows of ``compute_frame`` in one or more frames, each of whole days (of very many entities: of some of
-    them) and sorted by key: what is made of a frame can be let go before the next one is made. Raises as
-    ``compute_frame``."""
+    """Compute the rows of ``compute_frame`` in one or more frames, so that each can be released before the next.
+
+    Yields:
+        Frames of whole days (of very many entities: of some entities), each sorted by key.
+
+    Raises:
+        ColumnMissing: Gold lacks a column.
+        DeclarationError: An expression is wrong.
+    """
     rows = _gold_rows(table, gold.lazy(), days, source)
     order = tuple(c for c in _order(table, source) if c in rows.columns)
     if table.time and days is None:
@@ -74,8 +90,7 @@ def compute_frames(
 def _rows(
     connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int
 ) -> Iterator[pl.DataFrame]:
-    """Keys, day and aggregated features. Sums, minima and maxima in windows are made as arrays, some days at a time,
-    where the days are filled, which is far faster than SQL's windows; the rest in SQL, and at once."""
+    """Compute keys, day and aggregates: sums, minima and maxima as arrays if days are dense, everything else in SQL."""
     arrays = {} if isinstance(query, EventQuery) else {o: n for o, n in query.overs.items() if o.function in FUNCTIONS}
     if not arrays or isinstance(query, EventQuery):
         yield connection.sql(_sql(query, first, last)).pl()
@@ -178,8 +193,7 @@ def _gold_rows(table: FeatureTable, gold: pl.LazyFrame, days: Days | None, sourc
 
 
 def _placed(rows: pl.LazyFrame, dtype: pl.DataType, table: EventFeatureTable, order: list[str]) -> pl.DataFrame:
-    """Events with their time as microseconds, and their place: by time, then the gold key, where anything asks for the
-    first or last (``order``)."""
+    """Add the time in microseconds and, if ``order`` is given, the place by time and gold key."""
     moment = _utc(table.time, dtype).dt.epoch("us").alias(TIME)
     events = rows.filter(pl.col(table.event_id).is_not_null()).with_columns(moment)
     by = list(dict.fromkeys([table.time, *order, table.event_id])) if order else []
@@ -187,7 +201,7 @@ def _placed(rows: pl.LazyFrame, dtype: pl.DataType, table: EventFeatureTable, or
 
 
 def between(column: str, dtype: pl.DataType, first: date, last: date) -> pl.Expr:
-    """Rows of the UTC days ``first`` to ``last``, as bounds on the column itself, which file statistics can answer."""
+    """Filter the UTC days ``first`` to ``last`` by bounds on the column itself, which file statistics can answer."""
     if dtype == pl.Date:
         return pl.col(column).is_between(pl.lit(first), pl.lit(last))
     zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None

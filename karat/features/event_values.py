@@ -17,23 +17,24 @@ from karat.features.expressions import Place
 
 @dataclass(frozen=True)
 class Values:
-    """``valid`` None: nothing is missing."""
+    """One entity's values as an array, ``(events,)``, and where they are valid; ``valid`` None: everywhere."""
 
     array: np.ndarray
     valid: np.ndarray | None
 
     @property
     def true(self) -> np.ndarray:
-        """Where a condition holds: a missing one does not."""
+        """Where a condition holds; a missing one does not."""
         holds = self.array.astype(bool)
         return holds if self.valid is None else holds & self.valid
 
     def of(self, rows: np.ndarray) -> Values:
+        """The values of some rows, by a boolean mask."""
         return Values(self.array[rows], None if self.valid is None else self.valid[rows])
 
 
 def values_of(array: np.ndarray) -> Values:
-    """A tail's column: what is not finite is missing, as in the engine."""
+    """A column as values; numbers that are not finite are missing, as in the engine."""
     kind = array.dtype.kind
     if kind == "f":
         valid = np.isfinite(array)
@@ -47,12 +48,12 @@ def values_of(array: np.ndarray) -> Values:
 
 
 def finite(value: Any) -> Any:
+    """The value, or None for a float that is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def reduced(function: Function, dtype: str, values: Values | None, bounds: tuple[int, int]) -> Any:
-    """``function`` of the values in [low, high); None of ``values`` counts rows. Of none: 0 for sums and counts, else
-    None."""
+    """Aggregate the values in [low, high); without ``values`` their rows. Without any, the aggregate's ``empty``."""
     low, high = bounds
     if values is None:
         return high - low
@@ -66,7 +67,11 @@ def reduced(function: Function, dtype: str, values: Values | None, bounds: tuple
 
 
 def typed(value: Any, dtype: str, table: str, feature: str) -> Any:
-    """The value as Python has it in the declared type. DeclarationError where that would lose something."""
+    """Convert a value to Python's form of the declared type.
+
+    Raises:
+        DeclarationError: The conversion would lose something.
+    """
     if value is None:
         return None
     if isinstance(value, np.datetime64):

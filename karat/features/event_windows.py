@@ -29,10 +29,11 @@ class EventQuery:
     windows: dict[str, str] = field(default_factory=dict)
 
     def own(self, feature: Feature, value: str) -> None:
-        """A feature that is the event's own."""
+        """Add a feature of the event's own row."""
         self.outputs[feature.name] = self._value(value)
 
     def add(self, aggregation: Aggregation) -> None:
+        """Add an aggregated feature."""
         feature = aggregation.feature
         if feature.function == "count" and aggregation.value is None and feature.where is None:
             self.outputs[feature.name] = f"count(*) OVER {self._window(feature)}"  # the frame's size: nothing is read
@@ -61,7 +62,7 @@ class EventQuery:
         return name
 
     def only(self, name: str) -> EventQuery:
-        """The same with one feature alone: which of many is at fault?"""
+        """The same query with one feature, to find which of many fails."""
         return replace(self, outputs={name: self.outputs[name]})
 
     def render(self, relation: str, first: int, last: int) -> str:

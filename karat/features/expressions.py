@@ -1,4 +1,4 @@
-"""Declared SQL is checked before any row is read: it binds, and it is about one row."""
+"""Declared SQL expressions, checked before any row is read: they bind, and each reads one row."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from karat.sql import columns_read, has_subquery, quote, why
 
 @dataclass(frozen=True)
 class Place:
-    """Where a declared expression stands, for its error."""
+    """The feature and table that declare an expression, for error messages."""
 
     table: str
     feature: str | None = None
 
     def error(self, what: str, *, remedy: str = "") -> DeclarationError:
+        """The error of the expression that is declared here."""
         subject = f"feature {self.feature!r} of {self.table!r}" if self.feature else f"feature table {self.table!r}"
         return DeclarationError(f"{subject}: {what}", where=f"feature table {self.table!r}", remedy=remedy)
 
@@ -92,4 +93,5 @@ def typed_value(sql: str, dtype: str) -> str:
 
 
 def key_list(columns: tuple[str, ...], prefix: str = "") -> str:
+    """Quoted column names, joined by commas."""
     return ", ".join(prefix + quote(c) for c in columns)

@@ -1,4 +1,4 @@
-"""Whether a feature table stands for gold as it is now."""
+"""Freshness of a feature table: whether it matches gold as it is now."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from karat.names import TableName
 
 @dataclass(frozen=True)
 class Freshness:
-    """``fresh``: computing the table now would change nothing; else ``reason`` says what it would.
+    """Whether a feature table matches gold as it is now.
 
-    ``last_day`` is gold's last day when the table was computed; None without time, or before the first time.
+    Attributes:
+        fresh: Whether computing the table now would change nothing.
+        reason: What it would change; empty if fresh.
+        last_day: Gold's last day when the table was computed; None without time, or before the first time.
     """
 
     table: TableName
@@ -30,8 +33,7 @@ class Freshness:
 
 
 def redefined(project: Project, tables: Sequence[str], lake: Lake) -> list[str]:
-    """Which of ``tables`` stand in the lake with features of another meaning than they are declared with now, and the
-    computed tables of the project that nobody declares any more. Reads the tables' properties alone."""
+    """Find computed tables whose features mean something else than declared now, or that nobody declares any more."""
     there = {n.table: n for n in lake.tables(project.catalog, "features")}
     known = {t: lake.info(n).properties.get("karat.meanings") for t, n in there.items()}
     changed = [t for t in tables if known.get(t) and known[t] != json.dumps(project.tables[t].meanings)]
@@ -39,9 +41,10 @@ def redefined(project: Project, tables: Sequence[str], lake: Lake) -> list[str]:
 
 
 def is_fresh(project: Project, table: str, lake: Lake) -> Freshness:
-    """Compares gold with what the table was computed from; reads no rows of features.
+    """Compare gold with what a feature table was computed from, without reading its rows.
 
-    Raises TableNotFound where the project declares no such table; gold or features that are missing are an answer.
+    Raises:
+        TableNotFound: The project declares no such table. A table or gold that is not computed yet is an answer.
     """
     if table not in project.tables:
         raise TableNotFound(

@@ -32,7 +32,7 @@ def _each_day(first: date, last: date) -> list[date]:
 
 
 def stretches(days: Sequence[date], *, bridge: timedelta) -> list[Days]:
-    """Sorted days as (first, last) pairs; gaps no longer than ``bridge`` are read anyway, so they are not cut."""
+    """Join sorted days to (first, last) pairs, across gaps of up to ``bridge``: the lookback is read anyway."""
     found: list[Days] = []
     for day in days:
         if found and day - found[-1][1] <= bridge:

@@ -1,4 +1,4 @@
-"""Keys and times of a spine, brought to the types of a feature table: compared as typed columns, never as text."""
+"""Keys and times of a spine, cast to the types of a feature table; text is never compared with numbers."""
 
 from __future__ import annotations
 
@@ -51,6 +51,11 @@ def _exactly(column: pl.Series, cast: pl.Series, back: pl.Series) -> pl.Series:
 
 
 def refuse_naive(column: pl.Series) -> None:
+    """Refuse a time column without a time zone.
+
+    Raises:
+        NaiveTimestamp: It has none.
+    """
     if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None:
         raise NaiveTimestamp(
             f"the time column {column.name!r} has no time zone",
@@ -60,7 +65,12 @@ def refuse_naive(column: pl.Series) -> None:
 
 
 def microseconds(column: pl.Series) -> pl.Series:
-    """A date (00:00 UTC) or a zoned time as microseconds since 1970; finer times are cut down."""
+    """Convert a date (00:00 UTC) or a zoned time to microseconds since 1970; finer times are truncated.
+
+    Raises:
+        LookupKeyMismatch: The column is neither.
+        NaiveTimestamp: It has no time zone.
+    """
     if column.dtype == pl.Null:
         return column.cast(pl.Int64)
     if column.dtype == pl.Date:

@@ -1,4 +1,4 @@
-"""What brings a feature table to gold as it is: nothing, some days, or all of it."""
+"""Materialization plan: what brings a feature table up to date with gold."""
 
 from __future__ import annotations
 
@@ -54,13 +54,16 @@ class MaterializedState:
 
     @property
     def source(self) -> GoldSource:
+        """The part that all rows of the table share."""
         return GoldSource(self.gold_id, self.definition, self.origin, self.contract)
 
     def as_detail(self, *, full: bool) -> dict[str, Any]:
+        """The state as the detail of a commit."""
         return {**asdict(self), "full": full}
 
     @classmethod
     def from_detail(cls, detail: dict[str, Any]) -> MaterializedState:
+        """Read the state from the detail of a commit."""
         return cls(
             detail["gold_id"],
             detail["gold_version"],
@@ -96,21 +99,28 @@ class MaterializationPlan:
 
     @property
     def detail(self) -> dict[str, Any]:
+        """The detail of the commit that carries the plan out."""
         return {**self.target.as_detail(full=self.full), **self.told}
 
     @property
     def full(self) -> bool:
+        """Whether the whole table is computed."""
         return self.days is None
 
     @property
     def key(self) -> str:
+        """A hash of the plan: equal plans are one work."""
         return fingerprint([self.detail, [str(d) for d in self.days or ()]])
 
 
 def make_plan(
     project: Project, table: FeatureTable, lake: Lake, version: int, *, forced: bool = False
 ) -> MaterializationPlan | None:
-    """What brings the table to gold's ``version``; None where it is there already."""
+    """Plan what brings a feature table to gold's ``version``.
+
+    Returns:
+        The plan; None if the table is there already.
+    """
     base, before = standing(project, table, lake)
     time, gold = table.gold_time(project.gold[table.source]), project.gold_name(table.source)
     source = source_of(project, table, lake, version)
@@ -166,7 +176,7 @@ def plan_days(
 
 
 def standing(project: Project, table: FeatureTable, lake: Lake) -> tuple[Work | None, MaterializedState | None]:
-    """The last work that made the table's rows, and what they stand for."""
+    """The last work that made the table's rows, and the state they are in; None for a table without any."""
     name = project.table_name(table.name)
     base = lake.last_work(name, KIND) if lake.exists(name) else None
     return base, MaterializedState.from_detail(base.detail) if base else None
@@ -180,6 +190,7 @@ def source_of(project: Project, table: FeatureTable, lake: Lake, version: int) -
 
 
 def target_of(source: GoldSource, version: int, last: date | None) -> MaterializedState:
+    """The state of a table that is computed from gold's ``version``."""
     day = last.isoformat() if last else None
     return MaterializedState(source.gold_id, version, source.definition, source.origin, day, source.contract)
 

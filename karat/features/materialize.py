@@ -1,4 +1,4 @@
-"""Brings a feature table up to date with gold: exactly the days that changed, in one commit."""
+"""Materialization: brings a feature table up to date with gold, in one commit."""
 
 from __future__ import annotations
 
@@ -73,12 +73,28 @@ def compute_table(
     full: bool = False,
     shards: int | None = None,
 ) -> MaterializationResult:
-    """Computes what gold's changes since the last time touch; all of it after a changed definition or origin of gold.
+    """Bring a feature table up to date with gold, in one commit or none if nothing changed.
 
-    One commit, or none where nothing changed; run again after a kill it leaves the same table. ``full`` recomputes
-    regardless. Raises TableNotFound (gold, or the declaration), ColumnMissing, DeclarationError, SchemaMismatch,
-    QualityBlocked (a check of gold before, of the computed rows after the computation) before anything is committed,
-    and what the lake raises.
+    A changed definition or origin of gold recomputes everything. Run again after a kill, it leaves the same table.
+
+    Args:
+        project: The project.
+        table: The table's name.
+        lake: The lake.
+        executor: Runs the shards; by default in this process.
+        progress: Told as shards finish.
+        full: Recompute everything regardless.
+        shards: The number of shards; by default from the number of rows.
+
+    Returns:
+        What was computed.
+
+    Raises:
+        TableNotFound: The declaration or the gold table is missing.
+        ColumnMissing: Gold lacks a column.
+        DeclarationError: An expression is wrong.
+        SchemaMismatch: The table in the lake has other types.
+        QualityBlocked: A check of gold or of the computed rows failed; nothing is committed.
     """
     declared = declared_table(project, table)
     for attempt in range(ATTEMPTS):
@@ -119,7 +135,7 @@ def _compute(
 
 
 def good_version(project: Project, table: FeatureTable, lake: Lake) -> int | None:
-    """The version of gold from which the table was computed last, if it is of the gold that stands there."""
+    """The gold version that the table was last computed from; None if gold was made anew since."""
     _, before = standing(project, table, lake)
     same = before is not None and before.gold_id == lake.info(project.gold_name(table.source)).id
     return before.gold_version if before and same else None
@@ -139,8 +155,12 @@ class MaterializationRun:
 def carry_out(
     project: Project, table: FeatureTable, lake: Lake, plan: MaterializationPlan, run: MaterializationRun
 ) -> MaterializationResult:
-    """Computes, checks and commits what is planned, in one commit. Raises as ``compute_table``, and CommitConflict
-    where another computation of the table was committed since it was planned."""
+    """Compute, check and commit a plan, in one commit.
+
+    Raises:
+        CommitConflict: Another computation of the table was committed since the plan was made.
+        KaratError: As ``compute_table`` raises.
+    """
     name, gold = project.table_name(table.name), project.gold_name(table.source)
     compute_frame(table, lake.scan(gold, plan.reads).head(0), source=project.gold[table.source])
     define(project, table, lake)
@@ -175,7 +195,7 @@ def carry_out(
 def stage_plan(
     project: Project, table: FeatureTable, lake: Lake, plan: MaterializationPlan, run: MaterializationRun
 ) -> Iterator[ShardResult]:
-    """The shards' parts as they come; nothing is visible yet."""
+    """Compute the plan's shards and give the result of each; nothing is visible yet."""
     pieces = _shards(project, table, lake, plan, run)
     for done, (_, part) in enumerate(run.executor.map(compute_shard, pieces), start=1):
         yield part
@@ -183,12 +203,12 @@ def stage_plan(
 
 
 def commit_plan(lake: Lake, name: TableName, plan: MaterializationPlan, work: Work, whole: ShardResult) -> Commit:
-    """The one commit by which what was staged becomes visible."""
+    """Commit what was staged, which makes it visible."""
     return lake.commit(name, whole.staged, replace="all" if plan.days is None else plan.days, work=work, base=plan.base)
 
 
 def define(project: Project, table: FeatureTable, lake: Lake) -> None:
-    """The table in the lake as it is declared: made, or given what the declaration gained."""
+    """Create the table in the lake as declared, or add what the declaration gained."""
     lake.create(
         project.table_name(table.name),
         feature_schema(table, project.gold[table.source]),
@@ -246,8 +266,7 @@ def _shards(
 
 
 def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None, workers: int) -> int:
-    """As many shards as keep each within memory, by the rows that it reads and those that it makes, and as give every
-    worker its part; more than the workers are a multiple of them, so that none is idle in the last round."""
+    """Enough shards to fit memory and to occupy every worker; beyond one round, a multiple of the workers."""
     read: int = rows.select(pl.len()).collect(engine="streaming").item()
     made = 0
     if extent and table.fills_idle_days:
@@ -259,6 +278,11 @@ def _pieces(table: FeatureTable, rows: pl.LazyFrame, extent: Days | None, worker
 
 
 def declared_table(project: Project, table: str) -> FeatureTable:
+    """The declaration of a feature table.
+
+    Raises:
+        TableNotFound: The project declares none of this name.
+    """
     found = project.tables.get(table)
     if found is None:
         raise TableNotFound(
@@ -270,6 +294,11 @@ def declared_table(project: Project, table: str) -> FeatureTable:
 
 
 def gold_version(project: Project, table: FeatureTable, lake: Lake) -> int:
+    """The current version of the table's gold table.
+
+    Raises:
+        TableNotFound: There is no such gold table.
+    """
     gold = project.gold_name(table.source)
     if not lake.exists(gold):
         raise TableNotFound(
@@ -283,7 +312,7 @@ def gold_version(project: Project, table: FeatureTable, lake: Lake) -> int:
 
 @contextmanager
 def placed(project: Project, table: FeatureTable) -> Iterator[None]:
-    """An error of the declaration says in which file that stands."""
+    """Add the file of the declaration to a declaration's error."""
     try:
         yield
     except DeclarationError as error:

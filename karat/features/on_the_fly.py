@@ -1,5 +1,4 @@
-"""Any feature as of any time, computed from gold: what the feature table's row known then would say, whether or not
-that row has ever been computed."""
+"""On-the-fly features: any feature as of any time, computed from gold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The as-of join: for each row of a spine, the feature row that was known at its time."""
+"""Point-in-time join: for each row of a spine, the feature row that was known at its time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def point_in_time_join(
     Raises ColumnMissing, FeatureNotFound, LookupKeyMismatch, NaiveTimestamp, DuplicateKeys, SchemaMismatch.
     """
     defaults = defaults or {}
-    _check_names(spine, features, [*keys.items(), *([time] if time else [])], columns, defaults)
+    check_columns(spine, features, [*keys.items(), *([time] if time else [])], columns, defaults)
     left = pl.DataFrame(
         [
             aligned(spine[s], features.schema[f], of=f"the feature table's {f!r}").alias(f"k{i}")
@@ -181,13 +181,19 @@ def _ages(age: np.ndarray | None, used: np.ndarray, height: int) -> pl.Series:
     return pl.Series("age", age).cast(pl.Duration("us")).set(pl.Series(~used), None)
 
 
-def _check_names(
+def check_columns(
     spine: pl.DataFrame,
     features: pl.DataFrame,
     pairs: Sequence[tuple[str, str]],
     columns: Sequence[str],
     defaults: Mapping[str, Any],
 ) -> None:
+    """Check that the columns of a join exist.
+
+    Raises:
+        ColumnMissing: A key or time column is missing; the message has the nearest name.
+        FeatureNotFound: A feature is missing, or a default is given for one that is not looked up.
+    """
     asked, stored = {p[0] for p in pairs}, {p[1] for p in pairs}
     for frame, names, where in ((spine, asked, "the spine"), (features, stored, "the feature table")):
         for name in sorted(names - set(frame.columns)):

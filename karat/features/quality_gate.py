@@ -1,4 +1,4 @@
-"""A feature table's checks: asked in each shard of the rows it made, concluded before the one commit."""
+"""Quality gate: a feature table's checks, run in each shard and concluded before the one commit."""
 
 from __future__ import annotations
 
@@ -44,8 +44,7 @@ def aside_name(name: TableName) -> TableName:
 def stage_checked(
     lake: Lake, name: TableName, table: FeatureTable, frames: Iterable[pl.DataFrame], label: str
 ) -> ShardResult:
-    """Asks the row checks and stages what stays and what is set aside, one frame after the other. Nothing is visible
-    yet."""
+    """Run the row checks on each frame; stage the rows to keep and those set aside. Nothing is visible yet."""
     checks = [c for c in table.declared_checks if isinstance(c, RowCheck)]
     asked: list[list[CheckResult]] = []
     aside: list[pl.DataFrame] = []
@@ -72,12 +71,14 @@ def stage_checked(
 
 
 def joined(parts: Sequence[ShardResult]) -> ShardResult:
+    """The results of several shards as one."""
     return ShardResult(
         [s for p in parts for s in p.staged], [s for p in parts for s in p.aside], added(p.found for p in parts)
     )
 
 
 def discard(lake: Lake, name: TableName, part: ShardResult) -> None:
+    """Delete what a shard staged."""
     lake.discard(name, part.staged)
     if part.aside:
         lake.discard(aside_name(name), part.aside)
@@ -145,16 +146,20 @@ def _of_days(
 def commit_aside(
     lake: Lake, name: TableName, part: ShardResult, *, days: Sequence[date] | None, run: str, base: Work | None
 ) -> None:
-    """What is set aside of ``days`` is from now on what this work has set aside. Before the features themselves:
-    killed in between, the same work brings both to their end. Raises CommitConflict as ``Lake.commit``."""
+    """Commit the rows set aside on ``days``, before the features themselves.
+
+    Killed in between, the same work completes both.
+
+    Raises:
+        CommitConflict: Another commit came between.
+    """
     aside = aside_name(name)
     if lake.exists(aside):
         lake.commit(aside, part.aside, replace="all" if days is None else days, work=Work(ASIDE, run), base=base)
 
 
 def keep_results(lake: Lake, name: TableName, kind: str) -> None:
-    """Brings the results that the last commit of this kind tells of into the table of results, where they are not
-    there yet: a commit and its results can't be parted by a kill."""
+    """Record the check results in the last commit of this kind, if a killed run did not."""
     work = lake.last_work(name, kind)
     told = work.detail.get("quality") if work else None
     if not work or not told:
@@ -174,5 +179,6 @@ def detail_of(table: FeatureTable, found: Sequence[CheckResult]) -> dict[str, An
 
 
 def contract_of(table: FeatureTable) -> str:
+    """The hash of a feature table's checks."""
     rules = [c.model_dump(mode="json", exclude={"description"}) for c in table.declared_checks]
     return fingerprint([table.name, rules])

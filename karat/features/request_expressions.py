@@ -1,4 +1,4 @@
-"""The parts of a request's features that need an engine: SQL over the tail, and features derived from others."""
+"""SQL and derived features of a request, which need an engine."""
 
 from __future__ import annotations
 

@@ -29,8 +29,10 @@ def tail_columns(table: EventFeatureTable) -> tuple[str, ...]:
 
 
 def event_columns(table: EventFeatureTable) -> tuple[str, ...]:
-    """The gold columns of the request's own event that the features read: those of ``from_event``, and those of a tail
-    where the event is in its own window."""
+    """The gold columns of the request's own event that the features read.
+
+    These are the columns of ``from_event``, and those of a tail if the event is in its own window.
+    """
     own = [n for f in table.features if f.event for n in columns_of(f.event)]
     counts = any(f.function and table.closed_of(f) == "right" and not table.delay_of(f) for f in table.features)
     return tuple(dict.fromkeys([*(tail_columns(table) if counts else ()), *own]))

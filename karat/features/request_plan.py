@@ -1,4 +1,4 @@
-"""What is to be done for some features of a table of events, worked out once."""
+"""Request plan: how to compute some features of an event table for one request, worked out once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ Window = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class RequestPlan:
-    """``table`` cut down to what is asked. ``columns`` are those of the tail; ``plain`` and ``expressions`` what is
-    aggregated, or a condition; ``own`` the features of the event itself."""
+    """How to compute some features of an event table for one request.
+
+    Attributes:
+        table: The table with only the features asked for and what they read.
+        columns: The columns of the tail.
+        plain: What is aggregated or a condition, and is a column's name.
+        expressions: The same, if it needs SQL.
+        own: The features of the event itself.
+        counts_current: Whether a window holds the event itself.
+    """
 
     table: EventFeatureTable
     columns: tuple[str, ...]

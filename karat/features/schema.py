@@ -1,4 +1,4 @@
-"""The declared types of a feature table, and values brought to them without loss."""
+"""Schema of a feature table, and lossless casts of values to it."""
 
 from __future__ import annotations
 

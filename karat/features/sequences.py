@@ -1,4 +1,4 @@
-"""Sequences: for each row of a spine, the latest N feature rows that were known at its time, oldest first."""
+"""Sequence join: for each row of a spine, the latest N feature rows known at its time, oldest first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from karat.clock import MICROSECOND
 from karat.errors import SchemaMismatch, SequenceTooShort, WrongCall
 from karat.features.keys import aligned, microseconds
-from karat.features.point_in_time import STATUS, Status, _check_names
+from karat.features.point_in_time import STATUS, Status, check_columns
 
 Short = Literal["pad", "refuse"]
 _CODE = {s: i for i, s in enumerate(Status)}
@@ -60,7 +60,7 @@ def sequence_join(
     """
     if length < 1:
         raise WrongCall(f"a sequence of length {length} holds nothing", remedy="give sequence_length=1 or more")
-    _check_names(spine, features, [*keys.items(), time], columns, {})
+    check_columns(spine, features, [*keys.items(), time], columns, {})
     numbers = [_numeric(features[c]) for c in columns]
     stored = _sorted(features, keys, time[1], event_id)
     asked = _asked(spine, features.schema, keys, time[0])

@@ -1,4 +1,4 @@
-"""One shard of a feature table: the entities of one hash value, computed and staged wherever there is room."""
+"""Shard of a feature table: the entities of one hash value, computed and staged by any worker."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def entity_hash(table: FeatureTable) -> pl.Expr:
 
 
 def compute_shard(shard: Shard) -> ShardResult:
-    """Computes the shard's feature rows, asks their checks and writes them into the table's folder; nothing is visible
-    yet.
+    """Compute a shard's feature rows, check them and stage them in the table's folder; nothing is visible yet.
 
-    Raises CodeMismatch where this process has another declaration, or another hash, than the one that sent it.
+    Raises:
+        CodeMismatch: This process has another declaration, or another hash, than the one that sent the shard.
     """
     settings = Settings(projects=shard.projects, environment=shard.environment)
     project = load_project(shard.project, settings)
@@ -131,8 +131,7 @@ def _to_write(frame: pl.DataFrame, table: FeatureTable, shard: Shard) -> pl.Data
 def gold_rows(
     lake: Lake, gold: TableName, version: int, days: Days | None, *, table: FeatureTable, source: GoldTable
 ) -> pl.LazyFrame:
-    """The gold rows that ``days`` read, lookback included, but for those that gold's contract sets aside; files of
-    other days are not opened."""
+    """Scan the gold rows that ``days`` read, lookback included, without rows that gold's contract sets aside."""
     rows = _gold_rows(lake, gold, version, days, table=table, source=source)
     counts = kept(source)
     return rows if counts is None else rows.filter(counts)

@@ -1,4 +1,4 @@
-"""What a feature table's columns look like, for the catalogue and for the run's artifacts."""
+"""Statistics of a feature table's columns, for the catalogue and for a run's artifacts."""
 
 from __future__ import annotations
 

@@ -73,6 +73,7 @@ class Query:
         return name
 
     def add(self, aggregation: Aggregation) -> None:
+        """Add an aggregated feature."""
         name, function = aggregation.feature.name, aggregation.feature.function
         assert function is not None
         self.outputs[name] = form_of(function, "daily", AGGREGATES[function].daily)(self, aggregation)
@@ -87,7 +88,7 @@ class Query:
         return name
 
     def only(self, name: str) -> Query:
-        """The same with one feature alone: which of many is at fault?"""
+        """The same query with one feature, to find which of many fails."""
         output = self.outputs[name]
         overs = {over: column for over, column in self.overs.items() if _names(output, column)}
         text = " ".join([output, *(over.sql for over in overs), *self.distinct_counts.values()])
@@ -124,8 +125,7 @@ def render(query: Query, relation: str, first: int | None, last: int | None) -> 
 
 
 def render_tiles(query: Query, relation: str, first: int | None, last: int | None, *, left: Collection[Over]) -> str:
-    """One SELECT of keys, day and all that the windows ``left`` out and the outputs read, in the order of the day and
-    the keys; all days."""
+    """SQL for keys, day, tiles and the windows not ``left`` to arrays, of all days, sorted by day and key."""
     ctes, source = _sources(query, relation, first, last)
     text = " ".join([*query.outputs.values(), *(over.tile for over in left)])
     read = [c for c in (*query.tiles.values(), *query.distinct_counts) if _names(text, c)]
@@ -157,8 +157,11 @@ def plain(query: Query) -> dict[str, Plain]:
 
 
 def render_outputs(query: Query, relation: str, *, left: Collection[str]) -> tuple[str, list[str]]:
-    """One SELECT of the features but those ``left`` out, a row for each in ``relation`` (tiles and windows), and the
-    columns that it reads there; none where no feature remains."""
+    """SQL for the features not ``left`` out, over tiles and windows in ``relation``.
+
+    Returns:
+        The SELECT and the columns that it reads; both empty if no feature remains.
+    """
     outputs = {name: sql for name, sql in query.outputs.items() if name not in left}
     if not outputs:
         return "", []

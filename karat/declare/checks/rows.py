@@ -9,13 +9,14 @@ import polars as pl
 import pyarrow as pa
 from polars.exceptions import PolarsError
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from karat.declare.checks.base import Check, OnFail
 from karat.dtypes import ARROW
 
 
 class RowCheck(Check):
-    """``at_most`` is the share of a table's rows that may break it: of those that are looked at together."""
+    """A check of each row by itself; ``at_most`` is the share of rows that may break it without consequences."""
 
     at_most: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -26,28 +27,35 @@ class RowCheck(Check):
         return self
 
     @property
+    @override
     def name(self) -> str:
         return f"{self.rule} (but for {self.at_most:g} of the rows)" if self.at_most else self.rule
 
     @property
     def rule(self) -> str:
+        """The rule in words, without the share that may break it."""
         raise NotImplementedError
 
+    @override
     def default(self, *, gold: bool) -> OnFail:
         return "set_aside" if gold and not self.at_most else "block"
 
     def reasons(self) -> Iterator[tuple[pl.Expr, str]]:
-        """True where a row breaks it, never null; and the reason in words."""
+        """Give each way to break the rule: an expression, true for such rows and never null, and the reason."""
         raise NotImplementedError
 
     def broken(self) -> pl.Expr:
+        """True where a row breaks the rule, never null."""
         return pl.any_horizontal(*(rule for rule, _ in self.reasons()))
 
 
 class OfColumn(RowCheck):
+    """A check of one column's values."""
+
     column: str
 
     @property
+    @override
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
@@ -59,9 +67,11 @@ class NotNull(OfColumn):
     key: bool = False
 
     @property
+    @override
     def rule(self) -> str:
         return f"{self.column} is not null"
 
+    @override
     def reasons(self) -> Iterator[tuple[pl.Expr, str]]:
         where = "no value in key column" if self.key else "no value"
         yield pl.col(self.column).is_null(), f"{where}: {self.column}"
@@ -83,15 +93,18 @@ class Between(OfColumn):
         return self
 
     @property
+    @override
     def rule(self) -> str:
         if self.low is not None and self.high is not None:
             return f"{self.column} is between {self.low:g} and {self.high:g}"
         return f"{self.column} is " + (f"at least {self.low:g}" if self.low is not None else f"at most {self.high:g}")
 
+    @override
     def problem(self, dtypes: Mapping[str, str], time: str | None) -> str | None:
         dtype = dtypes[self.column]
         return None if dtype in ("int64", "float64") else f"{self.column!r} is {dtype}, and a range is of numbers"
 
+    @override
     def reasons(self) -> Iterator[tuple[pl.Expr, str]]:
         value = pl.col(self.column)
         if self.low is not None:
@@ -109,13 +122,16 @@ class IsIn(OfColumn):
     values: tuple[str, ...] = Field(min_length=1)
 
     @property
+    @override
     def rule(self) -> str:
         shown = ", ".join(self.values[:6]) + (", ..." if len(self.values) > 6 else "")
         return f"{self.column} is one of {shown}"
 
+    @override
     def problem(self, dtypes: Mapping[str, str], time: str | None) -> str | None:
         return f"{self.column!r} is float64: such values can't be listed" if dtypes[self.column] == "float64" else None
 
+    @override
     def reasons(self) -> Iterator[tuple[pl.Expr, str]]:
         listed = pl.col(self.column).cast(pl.String).is_in(list(self.values))
         yield ~listed.fill_null(True), f"not an allowed value: {self.column}"
@@ -138,13 +154,16 @@ class Matches(RowCheck):
         return self
 
     @property
+    @override
     def rule(self) -> str:
         return self.sql
 
     @property
+    @override
     def columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(pl.sql_expr(self.sql).meta.root_names()))
 
+    @override
     def problem(self, dtypes: Mapping[str, str], time: str | None) -> str | None:
         empty = pl.from_arrow(pa.schema([(c, ARROW[d]) for c, d in dtypes.items()]).empty_table())
         assert isinstance(empty, pl.DataFrame)
@@ -154,6 +173,7 @@ class Matches(RowCheck):
             return f"{self.sql!r}: {_line(error)}"
         return None if found == pl.Boolean else f"{self.sql!r} is {found}, and a condition is true or false"
 
+    @override
     def reasons(self) -> Iterator[tuple[pl.Expr, str]]:
         yield ~pl.sql_expr(self.sql).fill_null(True), f"breaks {self.sql}"
 

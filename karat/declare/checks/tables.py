@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from karat.declare.base import Duration, format_duration, parse_duration
 from karat.declare.checks.base import Check, OnFail
@@ -19,10 +20,12 @@ class Unique(Check):
     of: tuple[str, ...] = Field(min_length=1)
 
     @property
+    @override
     def columns(self) -> tuple[str, ...]:
         return self.of
 
     @property
+    @override
     def name(self) -> str:
         return f"{', '.join(self.of)} {'is' if len(self.of) == 1 else 'are'} unique"
 
@@ -35,12 +38,15 @@ class Fresh(Check):
     as_of: date | None = None
 
     @property
+    @override
     def name(self) -> str:
         return f"fresh within {format_duration(self.within)}" + (f" of {self.as_of}" if self.as_of else "")
 
+    @override
     def default(self, *, gold: bool) -> OnFail:
         return "warn"
 
+    @override
     def problem(self, dtypes: Mapping[str, str], time: str | None) -> str | None:
         return None if time else "without a time a table can't be fresh or stale"
 
@@ -72,9 +78,11 @@ class Volume(Check):
 
     @property
     def relative(self) -> bool:
+        """Whether the bounds are shares of a median."""
         return self.fall is not None or self.rise is not None
 
     @property
+    @override
     def name(self) -> str:
         bounds = [
             f"at least {self.low}" if self.low is not None else "",
@@ -84,6 +92,7 @@ class Volume(Check):
         bounds += ["" if self.gaps else "no day without"]
         return f"rows a day: {', '.join(filter(None, bounds))}"
 
+    @override
     def problem(self, dtypes: Mapping[str, str], time: str | None) -> str | None:
         if time is None and (self.relative or (self.low is None and self.high is None)):
             return "without a time a table has no days: give low or high, which count its rows in all"
@@ -91,7 +100,7 @@ class Volume(Check):
 
 
 def unique(*columns: str, on_fail: OnFail | None = None, description: str = "") -> Unique:
-    """No two rows are alike in ``columns``. (The key is unique without being declared so.)"""
+    """Check that no two rows are alike in ``columns``; the primary key needs no such check."""
     return Unique(of=columns, on_fail=on_fail, description=description)
 
 
