@@ -1,1 +1,1 @@
-"""ON WHAT does it stand? Wiring, the command line, the local platform."""
+"""What Karat runs on: wiring, the command line, the local platform, deployments."""

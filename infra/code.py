@@ -1,4 +1,4 @@
-"""Which code runs: the commit, and a digest of the sources, compared on every node before a job begins."""
+"""The version of the code: commit and digest of the sources, compared on every node before a job starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deployments: one of each flow for each project, on its schedule. Flows are read as text, never imported."""
+"""Prefect deployments: one per flow and project, on its schedule. Flows are read as text, never imported."""
 
 from __future__ import annotations
 
@@ -168,8 +168,7 @@ def _definition(flow: str, entrypoint: str, project: Project) -> dict[str, Any]:
 
 
 def crons_of(flow: str, project: Project) -> dict[str, str]:
-    """The flow's cron lines in this project, by the name of the schedule: under a master only the master has one, else
-    all the others."""
+    """The flow's cron lines in this project, by schedule. Under a master only the master has one."""
     if (flow == MASTER) != (project.spec.mode == "master"):
         return {}
     return {name: getattr(project.spec.schedules, name) for name in SCHEDULED.get(flow, {})}

@@ -1,4 +1,4 @@
-"""What the declarations as they are now would break; MLflow takes seconds to import: only where something changed."""
+"""Champions that a changed declaration would break. MLflow is imported only if something changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def broken_champions(project: Project, settings: Settings) -> list[str]:
         registry = import_module("karat.registry").open_registry(settings)
         breaking = import_module("karat.lifecycle").breaking_changes(project, registry)
     except (PlatformError, StoreError) as error:
-        return [f"the champions could not be looked at: {error.what} ({error.where})"]
+        return [f"the champions could not be checked: {error.what} ({error.where})"]
     return [f"would break {one}" for one in breaking]
 
 

@@ -1,4 +1,4 @@
-"""A job's log as whole lines, each at its level: the Jobs API hands out chunks of text."""
+"""Whole log lines with levels from the chunks of text that Ray's Jobs API returns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORKER = re.compile(r"^\([^()]*\bpid=\d+[^()]*\) ")
 
 
 class Lines:
-    """Feeds on chunks cut anywhere; passes whole lines on. A line without a level keeps that of the one before it."""
+    """Assembles chunks into whole lines and logs them. A line without a level keeps the level before it."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -32,13 +32,14 @@ class Lines:
         self.seen = 0
 
     def feed(self, chunk: str) -> None:
+        """Take the next chunk, cut anywhere."""
         self.seen += len(chunk)
         *whole, self._rest = (self._rest + chunk).split("\n")
         for line in whole:
             self._pass_on(line)
 
     def close(self) -> None:
-        """The last line need not end in a newline."""
+        """Log the last line, which may lack a newline."""
         if self._rest:
             self._pass_on(self._rest)
         self._rest = ""
@@ -51,7 +52,14 @@ class Lines:
 
 
 def parse_level(raw: str) -> tuple[int | None, str]:
-    """The level that a line states (None where it states none), and the line without colours and worker's prefix."""
+    """Read the level of a log line.
+
+    Args:
+        raw: A line of a job's log.
+
+    Returns:
+        The level (None if the line states none), and the line without colours and worker prefix.
+    """
     line = _WORKER.sub("", _COLOUR.sub("", raw.rstrip("\r")))
     if match := _OURS.match(line):
         return _LEVELS[match[1]], f"{match[2].removeprefix('karat.')}: {match[3]}"

@@ -1,4 +1,4 @@
-"""Prefect's REST API, as far as the command line needs it: it starts and follows runs without importing Prefect."""
+"""A small client of Prefect's REST API: starts and follows runs without importing Prefect."""
 
 from __future__ import annotations
 
@@ -43,10 +43,12 @@ class Run(BaseModel):
 
     @property
     def message(self) -> str:
+        """The message of the run's state."""
         return (self.state or {}).get("message") or ""
 
     @property
     def is_final(self) -> bool:
+        """Whether the run has ended."""
         return self.state_type in FINAL
 
 
@@ -108,6 +110,7 @@ class Prefect:
         return Run.model_validate(self._call("POST", f"/deployments/{answer['id']}/create_flow_run", body))
 
     def run(self, run: str) -> Run:
+        """The run of an id, as it is now."""
         return Run.model_validate(self._call("GET", f"/flow_runs/{run}"))
 
     def children(self, run: str) -> list[Run]:
@@ -125,7 +128,7 @@ class Prefect:
         return [Run.model_validate(r) for r in self._call("POST", "/flow_runs/filter", body)]
 
     def flow_names(self, flows: Sequence[str]) -> dict[str, str]:
-        """id -> name."""
+        """The names of flows by id."""
         if not flows:
             return {}
         body = {"flows": {"id": {"any_": list(flows)}}}
@@ -159,6 +162,7 @@ class Prefect:
         self._call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
 
     def address(self, run: str) -> str:
+        """The page of a run."""
         return f"{self._settings.prefect_url}/runs/flow-run/{run}"
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, *, missing: bool = False) -> Any:

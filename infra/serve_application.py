@@ -1,4 +1,4 @@
-"""The inference application on Ray Serve: its configuration, and how it is deployed through Serve's REST API."""
+"""The inference application on Ray Serve: its configuration and its deployment over Serve's REST API."""
 
 from __future__ import annotations
 
@@ -53,12 +53,16 @@ def read_champions(settings: Settings) -> dict[str, int]:
 
 
 def champions_file(settings: Settings) -> Path:
+    """The file that names the champions to serve."""
     return settings.home / "serve" / "champions.json"
 
 
 def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
-    """Serve's configuration. Whoever makes it makes the same, or Serve would start the replicas anew: so the
-    environment names what a replica needs, and nothing of the caller's own."""
+    """Serve's configuration.
+
+    Every caller must make the same one, or Serve restarts the replicas. So its environment names what a replica needs
+    and nothing of the caller's own.
+    """
     needed = ("HOME", "PROJECTS", "ENVIRONMENT", "ONLINE__", "PREDICTION_LOG__", "HOST", "MLFLOW_PORT")
     own = settings.as_environment()  # secrets are none of it: a replica inherits them from its node
     environment = {name: value for name, value in own.items() if name.startswith(tuple(f"KARAT_{n}" for n in needed))}
@@ -80,8 +84,10 @@ def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _call(settings: Settings, method: str, path: str, body: Any = None) -> Any:
-    """Ray's dashboard with its token. It speaks plain HTTP, as the application does: nothing to verify, and reading the
-    certificates would take longest. Raises ServiceDown where it does not answer, JobFailed where it refuses."""
+    """Call Ray's dashboard with its token, over plain HTTP without certificates.
+
+    Raises ServiceDown if it does not answer, JobFailed if it refuses.
+    """
     try:
         headers = {"Authorization": f"Bearer {token_file(settings).read_text()}"}
         with httpx.Client(trust_env=False, verify=False, timeout=30) as client:

@@ -1,4 +1,4 @@
-"""Is a service there? Asked before work begins, so that its absence is a clear error and not a late one."""
+"""Checks that a service answers before work starts, so that its absence is a clear error."""
 
 from __future__ import annotations
 

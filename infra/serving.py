@@ -1,4 +1,4 @@
-"""Which champions the inference application answers with: kept in a file, set by its user_config."""
+"""The champions that the inference application serves: kept in a file, sent as its user_config."""
 
 from __future__ import annotations
 

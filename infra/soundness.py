@@ -1,4 +1,4 @@
-"""What is wrong with a project that can be loaded: expressions that do not bind to the tables that they name."""
+"""Errors of a project that loads: expressions that do not bind to the tables that they name."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from karat.training_sets.lookups import declared_lookups
 
 
 def refuse_mistakes(project: Project, models: Collection[str]) -> None:
-    """Raises DeclarationError with all of what these models read or ask for, before anything is done."""
+    """Refuse a project with expressions that do not bind, before any work is done.
+
+    Args:
+        project: A project that loads.
+        models: Only these models and what they read; all if empty.
+
+    Raises:
+        DeclarationError: With every error.
+    """
     found = list(mistakes(project, models))
     if found:
         raise DeclarationError(
-            f"{len(found)} of the expressions that project {project.name!r} declares can't be computed",
+            f"{len(found)} expressions of project {project.name!r} cannot be computed",
             where=str(project.path),
             remedy=f"mend them and look again with: karat check {project.name}",
             errors=found,
@@ -26,8 +34,15 @@ def refuse_mistakes(project: Project, models: Collection[str]) -> None:
 
 
 def mistakes(project: Project, models: Collection[str] = ()) -> Iterator[str]:
-    """One text for each, with its place: features bound to gold, labels and lookups of models to their tables; of these
-    ``models`` alone, of all where none is named."""
+    """Find expressions that do not bind: features to gold, labels and lookups of models to their tables.
+
+    Args:
+        project: A project that loads.
+        models: Only these models and what they read; all if empty.
+
+    Yields:
+        One text per error, with its place.
+    """
     chosen = {name: spec for name, spec in project.models.items() if not models or name in models}
     for table in project.tables_of(chosen) if models else project.tables:
         yield from _unbound(project, project.tables[table], project.gold[project.tables[table].source])

@@ -1,4 +1,4 @@
-"""A flow run whose process was killed says nothing more; Prefect ends it when its heartbeats stop."""
+"""A Prefect automation that ends flow runs whose process was killed, once their heartbeats stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``karat``: one command line for all rooms. A command's module is imported when that command is called."""
+"""The ``karat`` command line. A command's module is imported when that command is called."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from karat.errors import KaratError
 from karat.extras import optional_imports
 
 
-class Entry(NamedTuple):
-    """Where a command's function is, and its line in ``karat --help`` (its own docstring is its own help)."""
+class Command(NamedTuple):
+    """A command: its function, and its line in ``karat --help``. The function's docstring is the command's own help."""
 
     target: str
     summary: str
 
 
-#: What is listed here is the command line.
-COMMANDS: dict[str, Entry] = {
-    "up": Entry("infra.cli.platform:up", "Start the local platform: Ray, MLflow, Prefect, Serve."),
-    "down": Entry("infra.cli.platform:down", "Stop the local platform; leaves no process behind."),
-    "status": Entry("infra.cli.platform:status", "Say whether every part of the platform is sound."),
-    "sample": Entry("infra.cli.gold:sample", "Write a project's sample gold tables."),
-    "ingest": Entry("infra.cli.gold:ingest", "Bring CSV, Parquet or Delta into a gold table."),
-    "tables": Entry("infra.cli.gold:tables", "List the tables of the lake with key, version and rows."),
-    "run": Entry("infra.cli.run:run", "Run a project from gold to served champions, and follow it."),
-    "runs": Entry("infra.cli.run:runs", "List the latest runs."),
-    "new": Entry("infra.cli.new:new", "Begin a project, a feature table or a model from a template that runs."),
-    "check": Entry("infra.cli.catalog:check", "Show all errors of a project's declarations at once."),
-    "features": Entry("infra.cli.catalog:features", "List features with type, source, window and statistics."),
-    "sql": Entry("infra.cli.sql:sql", "Ask the lake in SQL: every table, and the ml_ views."),
-    "lineage": Entry("infra.cli.lineage:show", "Show where values come from and go to, also as a picture."),
-    "quality": Entry("infra.cli.quality:quality", "Show the checks of a project's tables, and what each found last."),
-    "drift": Entry("infra.cli.drift:drift", "Show what the newest reports of a project's champions found."),
-    "models": Entry("infra.cli.models:models", "List models with champion, metrics and baseline."),
-    "score": Entry("infra.cli.score:score", "Score a file of keys with a model's champion."),
-    "retain": Entry("infra.cli.retain:retain", "Remove old versions that no live model needs; a dry run by default."),
-    "rebuild": Entry("infra.cli.rebuild:rebuild", "Make a model's training set again, byte for byte."),
+#: Every command of ``karat``.
+COMMANDS: dict[str, Command] = {
+    "up": Command("infra.cli.platform:up", "Start the local platform: Ray, MLflow, Prefect, Serve."),
+    "down": Command("infra.cli.platform:down", "Stop the local platform; leaves no process behind."),
+    "status": Command("infra.cli.platform:status", "Say whether every part of the platform is sound."),
+    "sample": Command("infra.cli.gold:sample", "Write a project's sample gold tables."),
+    "ingest": Command("infra.cli.gold:ingest", "Bring CSV, Parquet or Delta into a gold table."),
+    "tables": Command("infra.cli.gold:tables", "List the tables of the lake with key, version and rows."),
+    "run": Command("infra.cli.run:run", "Run a project from gold to served champions, and follow it."),
+    "runs": Command("infra.cli.run:runs", "List the latest runs."),
+    "new": Command("infra.cli.new:new", "Begin a project, a feature table or a model from a template that runs."),
+    "check": Command("infra.cli.catalog:check", "Show all errors of a project's declarations at once."),
+    "features": Command("infra.cli.catalog:features", "List features with type, source, window and statistics."),
+    "sql": Command("infra.cli.sql:sql", "Ask the lake in SQL: every table, and the ml_ views."),
+    "lineage": Command("infra.cli.lineage:show", "Show where values come from and go to, also as a picture."),
+    "quality": Command("infra.cli.quality:quality", "Show the checks of a project's tables, and what each found last."),
+    "drift": Command("infra.cli.drift:drift", "Show what the newest reports of a project's champions found."),
+    "models": Command("infra.cli.models:models", "List models with champion, metrics and baseline."),
+    "score": Command("infra.cli.score:score", "Score a file of keys with a model's champion."),
+    "retain": Command("infra.cli.retain:retain", "Remove old versions that no live model needs; a dry run by default."),
+    "rebuild": Command("infra.cli.rebuild:rebuild", "Make a model's training set again, byte for byte."),
 }
 
 console = Console()
@@ -51,25 +51,32 @@ errors = Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
-    """The one form of ``--json``: indented, on standard output, nothing else beside it."""
+    """Print ``value`` as indented JSON on standard output; every ``--json`` goes through here."""
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-class Lazy(TyperGroup):
-    """A group that lists names and summaries, and imports a command's module when that command is called."""
+class LazyGroup(TyperGroup):
+    """A command group that imports a command's module only when that command is called."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = {name: TyperCommand(name, help=entry.summary) for name, entry in COMMANDS.items()}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Load the command that the arguments name."""
         name, command, rest = super().resolve_command(ctx, args)  # names the nearest command where there is none
         return name, load(name) if name else command, rest
 
 
 def load(name: str) -> Any:
-    """The command ``name`` of its module, as Typer makes it from the function's signature and docstring; or the group
-    of commands that stands there."""
+    """Import a command, or a group of commands, and build its Typer form.
+
+    Args:
+        name: A key of ``COMMANDS``.
+
+    Returns:
+        The command that Typer makes from the function's signature and docstring.
+    """
     module, function = COMMANDS[name].target.split(":")
     found = getattr(import_module(module), function)
     if isinstance(found, typer.Typer):
@@ -80,7 +87,7 @@ def load(name: str) -> Any:
 
 
 app = typer.Typer(
-    cls=Lazy,
+    cls=LazyGroup,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -97,7 +104,7 @@ def karat() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Entry point: a KaratError becomes its message and its exit status; a wrong call exits with 2."""
+    """Run the command line. A KaratError becomes its message and exit status; a wrong call exits with 2."""
     try:
         with optional_imports():
             get_command(app)(args, prog_name="karat")

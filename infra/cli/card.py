@@ -1,4 +1,4 @@
-"""``karat models PROJECT MODEL``: the card of one version, and how it stands."""
+"""``karat models PROJECT MODEL``: the model card of one version."""
 
 from __future__ import annotations
 

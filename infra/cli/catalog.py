@@ -1,4 +1,4 @@
-"""``karat features`` and ``karat check``: what is declared, and whether it holds."""
+"""``karat features`` and ``karat check``: the declared features, and the errors of declarations."""
 
 from __future__ import annotations
 

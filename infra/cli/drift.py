@@ -1,4 +1,4 @@
-"""``karat drift``: what the newest reports of a project's champions found."""
+"""``karat drift``: the newest drift and fairness reports of a project's champions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows a run of Prefect's on the terminal: its lines as they come, its pipelines below; plain lines elsewhere."""
+"""Live progress of a Prefect run: a table of its pipelines on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from infra.prefect_api import Prefect, Run
 from karat.errors import ServiceDown
 
 POLL_SECONDS = 0.7
-#: So long a server that does not answer is asked again: it is started anew within that, or somebody has to look.
+#: How long a silent server is asked again. The supervisor restarts it within that time, or a person has to look.
 PATIENCE_SECONDS = 120.0
-#: Lines reach Prefect in batches and out of order: so far back is looked again for those that came late.
+#: Log lines reach Prefect in batches and out of order; each poll looks back this far for late ones.
 LATE = timedelta(seconds=15)
-# What Prefect and Ray say about their own doings, task after task.
+# What Prefect and Ray log about every task.
 _CHATTER = ("Finished in state", "Created task run", "job_manager.py", "Running entrypoint for job")
 _MARKS = {"COMPLETED": "[green]done[/]", "FAILED": "[red]failed[/]", "CRASHED": "[red]crashed[/]"}
 _STYLES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
@@ -31,7 +31,7 @@ _STYLES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "r
 
 @dataclass
 class Follower:
-    """One run on one console."""
+    """Shows the progress of one run on one console."""
 
     api: Prefect
     console: Console
@@ -39,7 +39,17 @@ class Follower:
     since: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=1))
 
     def follow(self, run: Run) -> Run:
-        """Returns when the run has ended and its last lines are shown; KeyboardInterrupt passes through."""
+        """Follow a run to its end and show its last lines.
+
+        Args:
+            run: The run to follow.
+
+        Returns:
+            The run in its final state.
+
+        Raises:
+            ServiceDown: Prefect is silent for longer than ``PATIENCE_SECONDS``.
+        """
         with self._steps() as show:
             silent_since: float | None = None
             while True:
@@ -57,10 +67,9 @@ class Follower:
                 time.sleep(POLL_SECONDS)
 
     def _be_patient(self, error: ServiceDown, since: float | None) -> float:
-        """Since when the server is silent. The run goes on without it, and its keeper starts it again; raises
-        ``error`` once that has taken too long."""
+        """Return since when the server is silent, or raise ``error`` after too long. The run goes on without it."""
         if since is None:
-            self.console.print(Text(f"{error.what}; the run goes on, asking again", style="yellow"), soft_wrap=True)
+            self.console.print(Text(f"{error.what}; the run goes on; trying again", style="yellow"), soft_wrap=True)
             return time.monotonic()
         if time.monotonic() - since > PATIENCE_SECONDS:
             raise error
@@ -78,27 +87,28 @@ class Follower:
 
     @contextmanager
     def _steps(self) -> Iterator[Callable[[Run, list[Run]], None]]:
-        """What shows the state of the pipelines: a live table on a terminal, a line for each change elsewhere."""
+        """Yield the display of the pipelines: a live table on a terminal, a line per change elsewhere."""
         if self.console.is_terminal and not self.console.is_dumb_terminal:
             with Live(console=self.console, refresh_per_second=4, transient=True) as live:
                 yield lambda run, children: live.update(_table(run, children))
         else:
-            yield Changes(self.console)
+            yield StateLines(self.console)
 
 
 def brief(message: str) -> str:
-    """Without the traceback that Prefect adds to a flow's own error; its page has all of it."""
+    """A message without the traceback that Prefect appends; Prefect's page has all of it."""
     return message.partition("\nTraceback (most recent call last):")[0]
 
 
-class Changes:
-    """A line whenever a run or one of its pipelines enters another state."""
+class StateLines:
+    """Prints a line whenever a run or one of its pipelines changes its state."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last: dict[str, str | None] = {}
 
     def __call__(self, run: Run, children: list[Run]) -> None:
+        """Print the runs whose state differs from the last call."""
         for one in (run, *children):
             if self._last.get(one.id) != one.state_name:
                 self._last[one.id] = one.state_name

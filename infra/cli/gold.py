@@ -1,4 +1,4 @@
-"""``karat sample``, ``karat ingest``, ``karat tables``: gold tables come in, and what stands in the lake."""
+"""``karat sample``, ``karat ingest`` and ``karat tables``: gold tables in, and the tables of the lake."""
 
 from __future__ import annotations
 

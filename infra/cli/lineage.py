@@ -1,4 +1,4 @@
-"""``karat lineage``: where a value comes from, and where it goes."""
+"""``karat lineage``: from gold column to feature, model, prediction table and endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``karat models``: what is declared and registered, how good it is, and the card of one model."""
+"""``karat models``: the models with champion, metrics and baseline; or one model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``karat new``: a project, a feature table or a model to begin with, which runs as it stands."""
+"""``karat new``: a project, a feature table or a model from a template that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``karat quality``: the checks that a project declares, and what each found last."""
+"""``karat quality``: the declared checks of a project, with the newest result of each."""
 
 from __future__ import annotations
 

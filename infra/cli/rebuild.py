@@ -1,4 +1,4 @@
-"""``karat rebuild``: a model's training set again."""
+"""``karat rebuild``: reproduces a model's training set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``karat retain``: removes what no live model and no recent day needs."""
+"""``karat retain``: removes old table versions that no live model needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``karat score``: a file of keys in, the same file with predictions out."""
+"""``karat score``: batch predictions for a file of keys."""
 
 from __future__ import annotations
 
@@ -60,19 +60,32 @@ def _check_paths(keys: Path, out: Path) -> None:
 
 
 def check_suffix(path: Path, option: str) -> None:
+    """Raise WrongCall unless the path ends in .csv or .parquet."""
     if path.suffix not in _SUFFIXES:
         raise WrongCall(f"{path.name!r} is neither .csv nor .parquet", where=option, remedy="name it by its format")
 
 
 def check_out(out: Path) -> None:
-    """A file to be written: CSV or Parquet by its suffix, in a folder that is there."""
+    """Raise WrongCall unless ``out`` names a CSV or Parquet file in an existing folder."""
     check_suffix(out, "--out")
     if not out.parent.is_dir():
         raise WrongCall(f"there is no folder {out.parent}", where="--out", remedy="make it first")
 
 
 def reference(text: str, registry: Registry, settings: Settings) -> ModelRef:
-    """``churn``, ``customers.churn``, ``customers_dev.models.churn``, each with ``@alias`` or ``/version``."""
+    """Resolve the name of a model.
+
+    Args:
+        text: ``churn``, ``customers.churn`` or ``customers_dev.models.churn``, each with ``@alias`` or ``/version``.
+        registry: Where bare names are looked up.
+        settings: Name the environment.
+
+    Returns:
+        The full reference.
+
+    Raises:
+        UnknownModel: A bare name means no model, or several.
+    """
     body = text.removeprefix("models:/")
     end = min((i for i in (body.find("@"), body.find("/")) if i >= 0), default=len(body))
     name, rest = body[:end], body[end:]
@@ -130,7 +143,7 @@ def _cast(column: pl.Series, dtype: str, path: Path) -> pl.Series:
 
 
 def write_frame(frame: pl.DataFrame, out: Path) -> None:
-    """Whole or not at all: beside its place first."""
+    """Write a frame atomically: to a temporary file beside ``out``, then rename it."""
     part = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         if out.suffix == ".csv":

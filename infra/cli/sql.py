@@ -1,4 +1,4 @@
-"""``karat sql``: questions to the lake."""
+"""``karat sql``: SQL over the lake."""
 
 from __future__ import annotations
 

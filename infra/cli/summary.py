@@ -1,4 +1,4 @@
-"""The end of ``karat run``: what the models are worth, and where to look."""
+"""The summary at the end of ``karat run``: models with their metrics, and addresses."""
 
 from __future__ import annotations
 

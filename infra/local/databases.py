@@ -1,4 +1,4 @@
-"""Are the servers' SQLite databases whole, and migrated to what the installed programs expect?"""
+"""Checks of the servers' SQLite databases: integrity and schema version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deploys the inference application as soon as Ray is there, and ends; the keeper runs it."""
+"""Deploys the inference application once Ray answers; the keeper runs this program."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from karat.settings import Settings
 
 
 def main() -> None:
+    """Wait for Ray, then deploy."""
     settings = Settings()
     while ray(settings):
         time.sleep(0.3)

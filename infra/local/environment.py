@@ -1,4 +1,4 @@
-"""The environment in which every client and every child of the local platform runs."""
+"""The environment variables and folders of the local platform's processes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def runtime_folder(settings: Settings) -> Path:
 
 
 def haproxy_folder(settings: Settings) -> Path:
+    """The folder of HAProxy's sockets."""
     return runtime_folder(settings) / "h"
 
 
@@ -43,6 +44,7 @@ def make_folders(settings: Settings) -> None:
 
 
 def token_file(settings: Settings) -> Path:
+    """The file that holds Ray's token."""
     return settings.home / "ray" / "token"
 
 

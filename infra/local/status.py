@@ -1,4 +1,4 @@
-"""``status``: not only whether the parts run, but whether what they do is sound."""
+"""``karat status``: whether each part answers, and whether versions, databases, schedules and disk are sound."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ LEAST_FREE = 2**30
 
 
 class PartStatus(BaseModel):
+    """One part of the platform; ``problem`` is empty if it answers."""
+
     name: str
     title: str
     state: str
@@ -32,8 +34,8 @@ class PartStatus(BaseModel):
     problem: str
 
 
-class Check(BaseModel):
-    """``problems`` is empty where it holds."""
+class SoundnessCheck(BaseModel):
+    """One check of the platform; ``problems`` is empty if it holds."""
 
     name: str
     problems: list[str]
@@ -46,7 +48,7 @@ class PlatformStatus(BaseModel):
     running: bool
     sound: bool
     parts: list[PartStatus]
-    checks: list[Check]
+    checks: list[SoundnessCheck]
 
 
 def status(settings: Settings) -> PlatformStatus:
@@ -82,11 +84,11 @@ def _part(settings: Settings, name: str, state: SupervisorState | None) -> PartS
     )
 
 
-def _check(name: str, look: Callable[[Settings], list[str]], settings: Settings) -> Check:
+def _check(name: str, look: Callable[[Settings], list[str]], settings: Settings) -> SoundnessCheck:
     try:
-        return Check(name=name, problems=look(settings))
+        return SoundnessCheck(name=name, problems=look(settings))
     except NoAnswer as silence:
-        return Check(name=name, problems=[str(silence)])
+        return SoundnessCheck(name=name, problems=[str(silence)])
 
 
 def _disk(settings: Settings) -> list[str]:

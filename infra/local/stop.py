@@ -1,4 +1,4 @@
-"""Ends the platform: in order as far as it answers, and by force what is left."""
+"""Stops the platform: in order while parts answer, by force for the rest."""
 
 from __future__ import annotations
 

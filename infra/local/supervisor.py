@@ -1,4 +1,4 @@
-"""supervisord: its configuration, its start, and the questions one can ask it."""
+"""supervisord: its configuration, its start, and its XML-RPC calls."""
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ stdout_logfile_backups = 2
             self._try("stopProcess", name, False)
 
     def shutdown(self) -> None:
+        """End supervisord itself."""
         self._try("shutdown")
 
     def _try(self, verb: str, *arguments: object) -> None:
@@ -167,5 +168,5 @@ stdout_logfile_backups = 2
 
 
 def _escape(value: Path | str) -> str:
-    """supervisord expands ``%(name)s`` in what it reads, in the name of a log file twice."""
+    """Escape ``%``: supervisord expands ``%(name)s`` in its configuration, in a log file's name twice."""
     return str(value).replace("%", "%%")

@@ -1,4 +1,4 @@
-"""Versions that fit together: the bounds that were measured, and what breaks silently outside of them."""
+"""Version bounds of the packages, each with what breaks outside of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from karat.errors import UnsoundVersions
 
 @dataclass(frozen=True)
 class Bound:
+    """The versions of a package that work, and why others do not."""
+
     package: str
     allowed: str
     because: str

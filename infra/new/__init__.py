@@ -1,1 +1,1 @@
-"""Templates: what ``karat new`` begins a project, a feature table or a model with."""
+"""Templates from which ``karat new`` makes projects, feature tables and models."""

@@ -1,4 +1,4 @@
-"""What the columns of a file hold: the type that nearly all of their values have, and SQL where they need some."""
+"""Type inference for the columns of a file, with SQL where their text needs a conversion."""
 
 from __future__ import annotations
 
@@ -28,8 +28,16 @@ _POINT_THOUSANDS = (
 
 @dataclass(frozen=True)
 class InferredColumn:
-    """A column of a file: ``source`` as the file names it, ``name`` in gold, SQL over the file where its text is not as
-    the contract's type is written, and its values that are there."""
+    """A column of a file and its inferred type.
+
+    Attributes:
+        source: The file's name of the column.
+        name: The gold table's name of it.
+        dtype: The inferred type.
+        values: The values that are not null.
+        sql: SQL that converts the text, if the contract cannot read it as it is.
+        told: What was inferred, in words.
+    """
 
     source: str
     name: str
@@ -40,6 +48,7 @@ class InferredColumn:
 
     @property
     def unique(self) -> bool:
+        """Whether no value stands twice."""
         return self.values.is_unique().all() and not self.values.is_empty()
 
 

@@ -1,4 +1,4 @@
-"""Drafts: files that are written all or none, and only where the project with them is sound."""
+"""Drafts of new files: written all or none, and only if the project with them is valid."""
 
 from __future__ import annotations
 

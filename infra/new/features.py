@@ -1,4 +1,4 @@
-"""A first feature table on a gold table: what its contract lets one compute."""
+"""A draft of a feature table over one gold table."""
 
 from __future__ import annotations
 
@@ -22,10 +22,27 @@ _NUMBERS = ("int64", "float64")
 def draft_features(
     project: Project, name: str, *, gold: str | None = None, entity: Sequence[str] = (), owner: str | None = None
 ) -> Draft:
-    """``features/NAME.py``: with an event time counts, sums and shares of the last 7 and 28 days of each ``entity``, a
-    row a day; without one the gold columns as they are.
+    """Draft ``features/NAME.py``.
 
-    Raises InvalidName, AlreadyThere, TableNotFound and ColumnMissing with the nearest name, WrongCall.
+    With an event time the table has counts, sums and shares of the last 7 and 28 days per entity, one row a day.
+    Without one it has the gold columns as they are.
+
+    Args:
+        project: The project that gets the table.
+        name: The table's name.
+        gold: The gold table to read; by default the one that fits.
+        entity: The entity columns; by default the gold table's.
+        owner: Who answers for the table.
+
+    Returns:
+        The draft.
+
+    Raises:
+        InvalidName: The name is no name of a table.
+        AlreadyThere: The project has such a table.
+        TableNotFound: There is no such gold table.
+        ColumnMissing: There is no such entity column.
+        WrongCall: No gold table or entity can be chosen.
     """
     check_name(name, "feature table")
     if name in project.tables:

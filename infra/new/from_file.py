@@ -1,4 +1,4 @@
-"""A project on a file of one's own: the contract that its columns have, and the map that brings them into it."""
+"""A draft of a project from a user's file: its gold contract, and the map to it."""
 
 from __future__ import annotations
 

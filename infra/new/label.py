@@ -1,4 +1,4 @@
-"""The label of a first model: what the call says, or what the gold table has to be foretold."""
+"""The label of a drafted model: as given, or proposed from the gold table."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UB
 
 @dataclass(frozen=True)
 class LabelChoice:
-    """``task`` and the fields of the label (None for a clustering), what it says in words, the gold columns that it
-    names, and ``chosen``: what was taken where the call left it open."""
+    """The label of a drafted model.
+
+    Attributes:
+        task: The model's task.
+        fields: The fields of ``label`` in YAML; None for a clustering.
+        told: The label in words.
+        columns: The gold columns that it reads.
+        chosen: What was chosen because the call left it open.
+    """
 
     task: str
     fields: dict[str, Any] | None
@@ -40,7 +47,7 @@ class LabelChoice:
 
 @dataclass(frozen=True)
 class Rows:
-    """What the label is of: rows of ``spine``, told by ``gold`` within ``horizon``."""
+    """The rows that the label is for: rows of ``spine``, labelled from ``gold`` within ``horizon``."""
 
     spine: FeatureTable
     gold: GoldTable
@@ -48,10 +55,12 @@ class Rows:
 
     @property
     def daily(self) -> bool:
+        """Whether the spine has one row per entity and day."""
         return self.spine.row_span is not None
 
     @property
     def whose(self) -> str:
+        """The entity columns in words."""
         return " and ".join(self.spine.entity)
 
     def columns(self, *dtypes: str) -> list[str]:

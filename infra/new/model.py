@@ -1,4 +1,4 @@
-"""A first model on feature tables of a project."""
+"""A draft of a model on feature tables of a project."""
 
 from __future__ import annotations
 
@@ -158,8 +158,7 @@ def _lookup(table: FeatureTable, label: LabelChoice, kind: str) -> dict[str, Any
 
 
 def _baseline(rows: Rows, label: LabelChoice) -> dict[str, Any]:
-    """Persistence where a feature is the label's own sum over the days before: the longest, per day. Else the mean, the
-    prior or chance."""
+    """Persistence if a feature sums the label's column over past days (the longest); else mean, prior or chance."""
     summed = re.fullmatch(r"sum\((\w+)\)", label.fields.get("expression", "")) if label.fields else None
     if label.task not in ("regression", "forecast") or summed is None:
         return {"strategy": "mean" if label.task == "forecast" else BASELINES[label.task][0]}

@@ -1,4 +1,4 @@
-"""A first project: a gold table with a sample of a planted truth, features of it, and a model on these."""
+"""A draft of a project: a gold table with a sample, feature tables and a model."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class About:
     timezone: str = "UTC"
 
     def file(self, otherwise: str) -> File:
+        """``project.yaml``; ``otherwise`` describes the project if the user gave no description."""
         told = self.description or otherwise
         text = render("project.yaml", description=told, owner=self.owner, timezone=self.timezone)
         return File("project.yaml", text, "owner, schedules, approval")

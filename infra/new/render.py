@@ -1,4 +1,4 @@
-"""Templates as text: Jinja's, strict about names, and Python calls as the house's formatter would have them."""
+"""Rendering of templates: strict Jinja, and Python calls in the formatter's layout."""
 
 from __future__ import annotations
 
