@@ -19,7 +19,7 @@ from karat.settings import Settings
 
 log = logging.getLogger("prefect.flow_runs")
 
-#: A block of one of these types under this name is told of every failed run (docs/notifications.md).
+#: A block of one of these types under this name receives every failed run (docs/notifications.md).
 BLOCK_NAME = "karat-failures"
 BLOCK_TYPES = (
     "sendgrid-email",
@@ -48,9 +48,9 @@ def notify(flow: Flow[..., object], flow_run: FlowRun, state: State[object]) -> 
     message = state.message or subject
     for block in _blocks():
         if isinstance(block, NotificationBlock):
-            told = block.notify(message, subject)
-            if told is not None:
-                run_coro_as_sync(told)
+            pending = block.notify(message, subject)
+            if pending is not None:
+                run_coro_as_sync(pending)
         elif isinstance(block, Webhook):
             run_coro_as_sync(block.call({"subject": subject, "flow_run": str(flow_run.id), "message": message}))
 

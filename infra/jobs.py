@@ -213,9 +213,9 @@ class Jobs:
             raise JobCancelled(f"{job} was stopped", where=self.address(job))
         result = self.result(job)
         if result is None:
-            said = self._client.get_job_info(job).message or "no reason given"
+            message = self._client.get_job_info(job).message or "no reason given"
             raise JobFailed(
-                f"{job} ended without a result: {said}", where=self.address(job), remedy="see its log there"
+                f"{job} ended without a result: {message}", where=self.address(job), remedy="see its log there"
             )
         if result.error is not None:
             raise result.error.raised()

@@ -43,13 +43,13 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         "\n".join(_what(spec, trained)),
         "## Data\n\n" + "\n".join(_data(spec, training_set, run.provenance.origins)),
         "## Split\n\n" + _split(model, training_set.data, run.split),
-        f"## Worth, on the {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
+        f"## Metrics on {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
         *_gains(trained, judged),
         *_why(spec, judged),
         *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.meets_targets) else []),
         *([f"## Notes\n\n{spec.notes}"] if spec.notes else []),
-        *_leaning(trained),
-        *(["## Remarks\n\n" + "\n".join(f"- {w}" for w in trained.warnings)] if trained.warnings else []),
+        *_importance(trained),
+        *(["## Warnings\n\n" + "\n".join(f"- {w}" for w in trained.warnings)] if trained.warnings else []),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -94,24 +94,30 @@ def _label(label: Label) -> str:
 def _split(model: DeclaredModel, data: pl.DataFrame, split: pl.Series) -> str:
     time = model.spine.time
     by = model.spec.split.by or ("time" if time else "entity")
-    told = []
-    for part, what in ((TRAIN, "to learn from"), (GAP, "in the gap between"), (TEST, "for the test")):
+    parts = []
+    for part, what in ((TRAIN, "to train on"), (GAP, "in the gap"), (TEST, "to test on")):
         rows = data.filter(split == part)
         if rows.height:
             span = f" ({rows[time].min()!s} to {rows[time].max()!s})" if time else ""
-            told.append(f"{rows.height} rows {what}{span}")
-    return f"By {by}: {', '.join(told)}."
+            parts.append(f"{rows.height} rows {what}{span}")
+    return f"By {by}: {', '.join(parts)}."
 
 
 def _figures(trained: TrainingResult, judged: GainReport | None) -> Iterator[str]:
     truth, intervals = (judged.oracle_metrics, judged.intervals) if judged else ({}, {})
-    rivals = [(name, rival.metrics) for name, rival in trained.reference_models.items()]
-    heads = ["metric", "model", "95 % interval", f"baseline `{trained.baseline_name}`", *(name for name, _ in rivals)]
+    references = [(name, reference.metrics) for name, reference in trained.reference_models.items()]
+    heads = [
+        "metric",
+        "model",
+        "95 % interval",
+        f"baseline `{trained.baseline_name}`",
+        *(name for name, _ in references),
+    ]
     yield f"| {' | '.join([*heads, *(['truth'] if truth else [])])} |"
     yield "|" + "---|" * (len(heads) + bool(truth))
     for metric, value in trained.metrics.items():
         cells = [metric, f"{value:.4g}", _ends(intervals.get(metric)), _number(trained.baseline.get(metric))]
-        cells += [_number(metrics.get(metric)) for _, metrics in rivals]
+        cells += [_number(metrics.get(metric)) for _, metrics in references]
         yield f"| {' | '.join([*cells, *([_number(truth.get(metric))] if truth else [])])} |"
 
 
@@ -132,14 +138,14 @@ def _gains(trained: TrainingResult, judged: GainReport | None) -> Iterator[str]:
     gain, metric, rows = judged.gain, judged.metric, trained.rows
     yield (
         f"**Gain** in {metric} over the baseline `{trained.baseline_name}`, more is better: {_over(gain)}. "
-        f"{rows['test']} test rows, {rows['train']} learned from; "
+        f"{rows['test']} test rows, {rows['train']} training rows; "
         f"paired bootstrap of {judged.clusters} {judged.cluster_unit}."
     )
-    for name, rival in judged.reference_models.items():
-        yield f"**Gain** over {name} ({trained.reference_models[name].name}) on the same rows: {_over(rival)}."
+    for name, gain_over in judged.reference_models.items():
+        yield f"**Gain** over {name} ({trained.reference_models[name].name}) on the same rows: {_over(gain_over)}."
     if judged.oracle_metrics and judged.oracle_gain is not None:
         best = _over(judged.oracle_gain)
-        text = f"**Truth**: the planted truth itself scores {judged.oracle_metrics[metric]:.4g}, a gain of {best}."
+        text = f"**Truth**: the sample's planted truth scores {judged.oracle_metrics[metric]:.4g}, a gain of {best}."
         if judged.attained is not None:
             a = judged.attained
             text += f" The model attains {a.value:.0%} of it (95 % interval {a.low:.0%} to {a.high:.0%})."
@@ -158,7 +164,7 @@ def _why(spec: ModelSpec, judged: GainReport | None) -> Iterator[str]:
         yield "**Why not more**\n\n" + "\n".join(f"- {reason}." for reason in (*judged.shortfall, *declared))
 
 
-def _leaning(trained: TrainingResult) -> Iterator[str]:
-    leaning = [(name, share) for name, share in trained.importance.items() if share > 0][:_SHOWN]
-    if leaning:
-        yield "## What it leans on\n\n" + ", ".join(f"{name} {share:.0%}" for name, share in leaning)
+def _importance(trained: TrainingResult) -> Iterator[str]:
+    important = [(name, share) for name, share in trained.importance.items() if share > 0][:_SHOWN]
+    if important:
+        yield "## Feature importance\n\n" + ", ".join(f"{name} {share:.0%}" for name, share in important)

@@ -91,7 +91,7 @@ def _standing_decision(champion: ModelVersion) -> Decision:
 
 @dataclass
 class _Gates:
-    """What the gates said so far."""
+    """The gates passed and missed so far, in words."""
 
     passed: list[str]
     missed: list[str]
