@@ -25,7 +25,6 @@ EXTRA_OF = {
     "fastapi_offline": "platform",
     "starlette": "platform",
     "supervisor": "platform",
-    "tenacity": "platform",
     "cronsim": "platform",
     "packaging": "platform",
 }

@@ -26,7 +26,7 @@ REPO = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 OFFLINE = Path(__file__).parent / "wheel_offline.py"
 #: Libraries of the extras; MLflow brings the others itself.
-ABSENT = sorted(set(EXTRA_OF) - {"aiohttp", "fastapi", "packaging", "starlette", "tenacity"})
+ABSENT = sorted(set(EXTRA_OF) - {"aiohttp", "fastapi", "packaging", "starlette"})
 
 
 def requirements(listed: list[str], extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from karat.errors import CommitConflict
 from karat.lake import Lake, StagedFile, TableInfo, Work
-from karat.lake.column_statistics import ColumnStatistics, figures_of, joined
+from karat.lake.column_statistics import ColumnStatistics, measure_columns, merge_statistics
 from karat.names import TableName
 
 
@@ -143,16 +143,19 @@ def _staged_days(lake: Lake, info: TableInfo, staged: Sequence[StagedFile], chan
 
 
 def _of_files(info: TableInfo, files: Sequence[StagedFile]) -> dict[str, ColumnStatistics]:
-    return {f: joined(file.figures[f] for file in files if file.figures is not None) for f in info.features}
+    return {
+        f: merge_statistics(file.column_statistics[f] for file in files if file.column_statistics is not None)
+        for f in info.features
+    }
 
 
 def _read_days(lake: Lake, info: TableInfo, changed: Sequence[date]) -> Days:
     """One day after the other: no more than a day's rows are in memory."""
     if info.timeseries is None:
-        return {changed[0]: figures_of(lake.read(info.name, version=info.version), info.features)}
+        return {changed[0]: measure_columns(lake.read(info.name, version=info.version), info.features)}
     rows = lake.scan(info.name, info.version, days=(min(changed), max(changed)), hidden=True)
     day = pl.col(info.day_column) if info.day_column else pl.col(info.timeseries).dt.date()
-    return {d: figures_of(rows.filter(day == d).select(info.features).collect(), info.features) for d in changed}
+    return {d: measure_columns(rows.filter(day == d).select(info.features).collect(), info.features) for d in changed}
 
 
 def _rows(lake: Lake, info: TableInfo, found: Mapping[date, Mapping[str, ColumnStatistics]]) -> pl.DataFrame:

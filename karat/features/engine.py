@@ -28,7 +28,7 @@ from karat.features.windows import (
     render_tiles,
     render_windows,
 )
-from karat.lake.sort_order import strictly_increasing
+from karat.lake.sort_order import is_strictly_increasing
 from karat.sql import connect, plain_times, why
 
 #: Rows that are put together at a time: few enough for the processor's caches, many enough for a call's cost.
@@ -275,7 +275,7 @@ def _in_schema(
         if not feature.derived:
             columns.append(to_declared(frame[feature.name], feature.dtype, Place(table.name, feature.name)))
     rows = pl.DataFrame(columns)
-    if not strictly_increasing(rows, table.primary_key):
+    if not is_strictly_increasing(rows, table.primary_key):
         rows = rows.sort(table.primary_key)
     full = derive(connection, table, rows)
     return full.select(*table.primary_key, *(f.name for f in table.stored))

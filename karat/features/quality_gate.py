@@ -164,7 +164,7 @@ def keep_results(lake: Lake, name: TableName, kind: str) -> None:
     told = work.detail.get("quality") if work else None
     if not work or not told:
         return
-    commit = lake.done(name, work)
+    commit = lake.commit_of(name, work)
     assert commit is not None
     at = datetime.fromisoformat(told["at"])
     record(lake, name, told["checks"], run=work.key, version=commit.version, contract=told["contract"], at=at)

@@ -46,7 +46,7 @@ def combine_predictions(project: Project, name: str, lake: Lake) -> CombinedPred
     spine = project.tables[project.models[declared.models[0]].spine_table]
     versions = {model: lake.version(project.prediction_name(model)) for model in declared.models}
     work = _work(project, declared, lake, spine, versions)
-    if lake.exists(table) and (done := lake.done(table, work)) is not None:
+    if lake.exists(table) and (done := lake.commit_of(table, work)) is not None:
         return CombinedPredictions(table, done.version, lake.count(table), False)
     days = _changed(project, lake, table, spine, work)
     rows = _rows(project, declared, lake, spine, work=work, days=days)

@@ -120,7 +120,7 @@ def _done(lake: Lake, name: TableName, spec: ModelSpec, work: Work) -> Commit | 
     if not lake.exists(name):
         return None
     if spec.scope.write == "replace" or BATCH not in lake.info(name).schema.names:
-        return lake.done(name, work)
+        return lake.commit_of(name, work)
     # Other batches may have been appended since: this one's rows say that it was.
     rows = lake.scan(name).filter(pl.col(BATCH) == work.key).select(pl.len()).collect().item()
     return Commit(name, lake.version(name), False, rows) if rows else None

@@ -1,4 +1,4 @@
-"""What the columns of some rows look like, in figures of which those of several parts make those of the whole."""
+"""Mergeable statistics of a table's columns."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ import polars as pl
 
 
 class ColumnStatistics(NamedTuple):
-    """Of one column of one part. ``numbers`` counts its finite numbers, a flag being 0 or 1, of which the rest speaks:
-    0 for texts and times. ``squares`` is the sum of the squared distances from ``mean``."""
+    """Statistics of one column of some rows.
+
+    Attributes:
+        rows: Rows.
+        nulls: Rows without a value.
+        numbers: Finite numbers; a flag counts as 0 or 1. 0 for text and times. The following describe these numbers.
+        minimum: The smallest.
+        maximum: The greatest.
+        mean: The mean.
+        squares: The sum of squared distances from the mean.
+    """
 
     rows: int
     nulls: int
@@ -23,23 +32,23 @@ class ColumnStatistics(NamedTuple):
 
     @property
     def std(self) -> float | None:
-        """With n - 1; None for fewer than two numbers."""
+        """The standard deviation with n - 1; None for fewer than two numbers."""
         return math.sqrt(self.squares / (self.numbers - 1)) if self.numbers > 1 else None
 
 
-def figures_of(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, ColumnStatistics]:
-    """Column -> its figures; one column after the other, while its rows are at hand anyway."""
-    return {column: _of_column(rows[column]) for column in columns}
+def measure_columns(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, ColumnStatistics]:
+    """Measure some columns of a frame: column -> its statistics."""
+    return {column: _measure_column(rows[column]) for column in columns}
 
 
-def _of_column(column: pl.Series) -> ColumnStatistics:
+def _measure_column(column: pl.Series) -> ColumnStatistics:
     rows, nulls = len(column), column.null_count()
     if nulls == rows or not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
         return ColumnStatistics(rows, nulls)
     numbers = column.cast(pl.Float64) if column.dtype == pl.Boolean else column
     count, mean = rows - nulls, numbers.mean()
     if not math.isfinite(mean):  # type: ignore[arg-type]
-        numbers = numbers.filter(numbers.is_finite())  # what is not finite is rare, and looking for it is not free
+        numbers = numbers.filter(numbers.is_finite())  # searching costs time, and infinite values are rare
         count, mean = len(numbers), numbers.mean()
     if not count:
         return ColumnStatistics(rows, nulls)
@@ -48,15 +57,22 @@ def _of_column(column: pl.Series) -> ColumnStatistics:
     return ColumnStatistics(rows, nulls, count, *ends, float(mean), float(variance) * (count - 1))  # type: ignore[arg-type]
 
 
-def joined(parts: Iterable[ColumnStatistics]) -> ColumnStatistics:
-    """The figures of all parts together; of none without any."""
+def merge_statistics(parts: Iterable[ColumnStatistics]) -> ColumnStatistics:
+    """Merge the statistics of parts into those of the whole (Chan, Golub and LeVeque, 1979).
+
+    Args:
+        parts: Statistics of disjoint rows.
+
+    Returns:
+        Statistics of all rows.
+    """
     whole = ColumnStatistics(0, 0)
     for part in parts:
-        whole = _both(whole, part)
+        whole = _merge_pair(whole, part)
     return whole
 
 
-def _both(one: ColumnStatistics, other: ColumnStatistics) -> ColumnStatistics:
+def _merge_pair(one: ColumnStatistics, other: ColumnStatistics) -> ColumnStatistics:
     rows, nulls = one.rows + other.rows, one.nulls + other.nulls
     if not one.numbers or not other.numbers:
         return (one if one.numbers else other)._replace(rows=rows, nulls=nulls)

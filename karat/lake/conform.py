@@ -1,4 +1,4 @@
-"""Brings a frame into a table's contract, or says why that can't be: types, nulls, duplicate keys."""
+"""Conformance of a frame to a table's contract: types, nulls, duplicate keys."""
 
 from __future__ import annotations
 
@@ -19,19 +19,27 @@ from karat.errors import (
     did_you_mean,
 )
 from karat.lake.records import DAY_COLUMN, TableInfo
-from karat.lake.sort_order import strictly_increasing
+from karat.lake.sort_order import is_strictly_increasing
 
-_EXACT_FLOAT = 2**53  # above it a whole number may not be a double
+_EXACT_FLOAT = 2**53  # the greatest integer up to which every integer is exact as a double
 
 
 def as_polars(frame: pl.DataFrame | pl.LazyFrame | pa.Table) -> pl.DataFrame:
+    """The rows as a Polars frame."""
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()
     return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(pl.from_arrow(frame))
 
 
 def check_zone(timezone: str | None) -> None:
-    """Raises WrongCall where ``timezone`` is no IANA time zone; None is fine."""
+    """Check the name of a time zone.
+
+    Args:
+        timezone: An IANA name, or None.
+
+    Raises:
+        WrongCall: There is no such zone; the message names the nearest one.
+    """
     if timezone is not None and timezone not in available_timezones():
         raise WrongCall(
             f"there is no time zone {timezone!r}",
@@ -40,10 +48,22 @@ def check_zone(timezone: str | None) -> None:
 
 
 def conform(frame: pl.DataFrame | pa.Table, info: TableInfo, timezone: str | None = None) -> pl.DataFrame:
-    """``frame`` in the table's columns, order and types, with its hidden columns, its keys checked.
+    """Bring a frame to a table's columns, order and types, and check its keys.
 
-    Raises ColumnMissing, SchemaMismatch (unknown column, or a value that the declared type can't hold without loss),
-    NaiveTimestamp, KeyColumnNull, DuplicateKeys. ``timezone`` (IANA) is what naive timestamps mean.
+    Args:
+        frame: The rows.
+        info: The table's contract.
+        timezone: IANA zone of naive timestamps.
+
+    Returns:
+        The rows, with the table's hidden columns.
+
+    Raises:
+        ColumnMissing: A column of the table is missing.
+        SchemaMismatch: A column is unknown, or its type cannot hold a value without loss.
+        NaiveTimestamp: Timestamps have no zone, and ``timezone`` is None.
+        KeyColumnNull: A row has no value in a key column.
+        DuplicateKeys: Several rows have the same key.
     """
     check_zone(timezone)
     frame = as_polars(frame)
@@ -70,7 +90,7 @@ def _check_columns(frame: pl.DataFrame, info: TableInfo) -> None:
             raise SchemaMismatch(
                 f"the table has no column {column!r}",
                 where=str(info.name),
-                remedy=f"{did_you_mean(column, info.schema.names)} Drop it, or create the table with that column",
+                remedy=f"{did_you_mean(column, info.schema.names)} Drop it, or add it to the table's definition",
             )
 
 
@@ -81,17 +101,17 @@ def _cast(column: pl.Series, field: pa.Field, info: TableInfo, timezone: str | N
     if isinstance(column.dtype, pl.Datetime) and isinstance(wanted, pl.Datetime):
         return _to_utc(column, info, timezone)
     cast = column.cast(wanted, strict=False) if _may_cast(column.dtype, wanted) else None
-    if cast is None or not _lossless(column, cast):
+    if cast is None or not _is_lossless(column, cast):
         raise SchemaMismatch(
-            f"column {column.name!r} is {column.dtype}, and the table's is {wanted}{_example(column, cast)}",
+            f"column {column.name!r} is {column.dtype}, and the table has {wanted}{_example(column, cast)}",
             where=str(info.name),
-            remedy="cast it before writing; only what loses nothing is cast for you",
+            remedy="cast it before writing; Karat casts only if no value is lost",
         )
     return cast
 
 
 def _may_cast(given: pl.DataType, wanted: pl.DataType) -> bool:
-    """Whether a cast keeps the meaning: text is never read as a number, nor a number written as text."""
+    """Whether a cast keeps the meaning: text is never cast to a number, nor a number to text."""
     if given == pl.Null:
         return True
     if wanted == pl.String:
@@ -103,11 +123,11 @@ def _may_cast(given: pl.DataType, wanted: pl.DataType) -> bool:
     return wanted.is_nested() and given.is_nested()
 
 
-def _lossless(given: pl.Series, cast: pl.Series) -> bool:
+def _is_lossless(given: pl.Series, cast: pl.Series) -> bool:
     if cast.null_count() != given.null_count():
         return False
     if given.dtype.is_decimal() or given.dtype in (pl.Float32, pl.Null):
-        return True  # DECIMAL becomes double by rule; the original type stands in the column's metadata
+        return True  # DECIMAL is stored as double; the column's metadata keep the original type
     if given.dtype.is_integer() and cast.dtype == pl.Float64:
         return bool(given.is_between(-_EXACT_FLOAT, _EXACT_FLOAT).all())
     if given.dtype.is_numeric() or given.dtype.is_temporal():
@@ -129,7 +149,7 @@ def _to_utc(column: pl.Series, info: TableInfo, timezone: str | None) -> pl.Seri
             raise NaiveTimestamp(
                 f"column {column.name!r} has timestamps without a time zone",
                 where=str(info.name),
-                remedy="name it: timezone='Europe/Berlin' in the call, or timezone in the gold contract",
+                remedy="give the zone: timezone='Europe/Berlin' in the call, or timezone in the gold contract",
             )
         column = localize(column, timezone, info)
     utc = column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
@@ -143,15 +163,27 @@ def _to_utc(column: pl.Series, info: TableInfo, timezone: str | None) -> pl.Seri
 
 
 def localize(column: pl.Series, timezone: str, info: TableInfo) -> pl.Series:
-    """Naive times as times of ``timezone``; of a time that the clocks show twice, the first is meant."""
+    """Read naive times as times of a zone. Of an hour that occurs twice, the first is taken.
+
+    Args:
+        column: Naive timestamps.
+        timezone: The IANA zone.
+        info: The table's contract, for the error.
+
+    Returns:
+        Timestamps of that zone.
+
+    Raises:
+        NaiveTimestamp: A time does not exist in the zone.
+    """
     zoned = column.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
     if zoned.null_count() > column.null_count():
         lost = column.filter(zoned.is_null() & column.is_not_null())
         raise NaiveTimestamp(
-            f"{len(lost)} times of column {column.name!r} do not exist in {timezone}, where the clocks go forward: "
+            f"{len(lost)} times of column {column.name!r} do not exist in {timezone}, because the clocks go forward: "
             f"{', '.join(str(v) for v in lost.head(3))}",
             where=str(info.name),
-            remedy="correct them, or name the time zone in which they were taken",
+            remedy="correct them, or give the time zone in which they were recorded",
         )
     return zoned
 
@@ -161,7 +193,7 @@ def _check_nulls(frame: pl.DataFrame, info: TableInfo) -> None:
         count = frame[field.name].null_count() if not field.nullable else 0
         if not count:
             continue
-        shown = show_rows(frame.filter(pl.col(field.name).is_null()), info.primary_key)
+        shown = format_rows(frame.filter(pl.col(field.name).is_null()), info.primary_key)
         if field.name in info.primary_key:
             raise KeyColumnNull(
                 f"{count} of {frame.height} rows have no value in the key column {field.name!r}:\n{shown}",
@@ -177,19 +209,19 @@ def _check_nulls(frame: pl.DataFrame, info: TableInfo) -> None:
 
 def _check_duplicates(frame: pl.DataFrame, info: TableInfo) -> None:
     keys = list(info.primary_key)
-    if not keys or strictly_increasing(frame, keys) or frame.select(keys).n_unique() == frame.height:
+    if not keys or is_strictly_increasing(frame, keys) or frame.select(keys).n_unique() == frame.height:
         return
     doubled = frame.filter(frame.select(keys).is_duplicated()).sort(keys)
     raise DuplicateKeys(
         f"{doubled.height} of {frame.height} rows share their key ({', '.join(keys)}) with another row:\n"
-        f"{show_rows(doubled, keys)}",
+        f"{format_rows(doubled, keys)}",
         where=str(info.name),
         remedy=f"keep one row per key, as in frame.unique({keys!r}, keep='last'); nothing was written",
     )
 
 
-def show_rows(frame: pl.DataFrame, first: Sequence[str], count: int = 3) -> str:
-    """The first ``count`` rows as text, key columns first, at most eight columns."""
+def format_rows(frame: pl.DataFrame, first: Sequence[str], count: int = 3) -> str:
+    """The first ``count`` rows as text: the columns ``first``, then others, at most eight."""
     columns = [*first, *(c for c in frame.columns if c not in first)][:8]
     return "\n".join(
         "    " + ", ".join(f"{k}={v}" for k, v in row.items()) for row in frame.select(columns).head(count).to_dicts()

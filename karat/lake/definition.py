@@ -1,32 +1,32 @@
-"""Tables are made, and follow their definition."""
+"""Creation of tables, and changes of their definition."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.schema import Field
+from deltalake.table import TableAlterer
 
 from karat.errors import CommitConflict
-from karat.lake.schema import FIXED, Definition, changes, info_of
-from karat.lake.transaction import ATTEMPTS, commit_properties, storing
+from karat.lake.schema import TABLE_PROPERTIES, Definition, info_of, new_columns
+from karat.lake.transaction import ATTEMPTS, commit_properties, store_errors
 from karat.names import TableName
 
 
 def create_table(name: TableName, path: Path, wanted: Definition) -> None:
-    """Makes the table, unless somebody else does at the same moment."""
-    with storing(name):
+    """Create the table, unless another process creates it at the same moment."""
+    with store_errors(name):
         try:
             DeltaTable.create(
                 path,
                 wanted.schema,
                 partition_by=list(wanted.partition_by) or None,
                 description=wanted.description,
-                configuration={**FIXED, **wanted.properties},
+                configuration={**TABLE_PROPERTIES, **wanted.properties},
                 raise_if_key_not_exists=False,
                 commit_properties=commit_properties(0, uuid.uuid4().hex),
             )
@@ -36,9 +36,18 @@ def create_table(name: TableName, path: Path, wanted: Definition) -> None:
 
 
 def evolve_table(name: TableName, path: Path, wanted: Definition) -> None:
-    """Brings a table to its definition: only what differs is committed, so that the same definition twice leaves the
-    table's version. Raises SchemaMismatch, CommitConflict."""
-    with storing(name):
+    """Bring a table to its definition. Only differences are committed: the same definition again makes no new version.
+
+    Args:
+        name: The table.
+        path: Its folder.
+        wanted: Its definition.
+
+    Raises:
+        SchemaMismatch: It exists with another definition.
+        CommitConflict: Other writers were faster in every attempt.
+    """
+    with store_errors(name):
         for _ in range(ATTEMPTS):
             table = DeltaTable(path)
             version = table.version()
@@ -47,14 +56,18 @@ def evolve_table(name: TableName, path: Path, wanted: Definition) -> None:
                 return
             except DeltaError:
                 if DeltaTable(path).version() == version:
-                    raise  # else another writer came between: look again at what differs now
-    raise CommitConflict(f"{ATTEMPTS} attempts lost to other writers", where=str(name), remedy="run this again")
+                    raise  # else another writer committed first: compare again
+    raise CommitConflict(
+        f"{ATTEMPTS} attempts to change the definition lost to other writers",
+        where=str(name),
+        remedy="wait until the other writers are done, then run this again",
+    )
 
 
 def _evolve(name: TableName, path: Path, table: DeltaTable, wanted: Definition) -> None:
     info = info_of(name, path, table)
-    steps: list[Callable[[Any, CommitProperties], None]] = []
-    added = [Field.from_arrow(f) for f in changes(info, wanted)]
+    steps: list[Callable[[TableAlterer, CommitProperties], None]] = []
+    added = [Field.from_arrow(f) for f in new_columns(info, wanted)]
     if added:
         steps.append(lambda alter, commit: alter.add_columns(added, commit_properties=commit))
     differing = {k: v for k, v in wanted.properties.items() if info.properties.get(k) != v}
@@ -75,5 +88,5 @@ def _evolve(name: TableName, path: Path, table: DeltaTable, wanted: Definition) 
         step(current.alter, commit_properties(current.version() + 1, uuid.uuid4().hex))
 
 
-def _describe(column: str, comment: str) -> Callable[[Any, CommitProperties], None]:
+def _describe(column: str, comment: str) -> Callable[[TableAlterer, CommitProperties], None]:
     return lambda alter, commit: alter.set_column_metadata(column, {"comment": comment}, commit_properties=commit)

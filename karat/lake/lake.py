@@ -1,4 +1,4 @@
-"""Delta tables under one folder: ``ROOT/CATALOG/SCHEMA/TABLE``, each an ordinary Delta table."""
+"""Delta tables in one folder: ``ROOT/CATALOG/SCHEMA/TABLE``, each an ordinary Delta table."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ from karat.lake.files import discard, orphans, write_files
 from karat.lake.reader import LakeReader
 from karat.lake.records import Commit, StagedFile, TableInfo, Work
 from karat.lake.schema import define
-from karat.lake.transaction import CommitPlan, repeat, storing
-from karat.lake.vacuum import VacuumResult, needed_versions, unneeded
+from karat.lake.transaction import CommitPlan, commit_with_retries, store_errors
+from karat.lake.vacuum import VacuumResult, needed_versions, unneeded_files
 from karat.names import TableName, project_of
 from karat.settings import ENVIRONMENTS
 
 Frame: TypeAlias = pl.DataFrame | pa.Table
-#: The last work of a kind on which another was planned; None: there was none; ``"any"``: it does not matter.
+#: The last work of a kind on which new work was planned; None if there was none, ``"any"`` if it does not matter.
 Base: TypeAlias = Work | Literal["any"] | None
-#: Files that no commit names are taken for a killed writer's once they are as old as this.
-_LEFT_BEHIND = timedelta(days=1)
+#: Age at which a file that no commit names counts as left by a killed writer.
+_ORPHAN_AGE = timedelta(days=1)
 
 
 class Lake(LakeReader):
-    """All tables under ``root``. ``environment`` (dev, prod, ...) is the only one whose catalogs may be written."""
+    """All tables in a folder.
+
+    Args:
+        root: The folder.
+        environment: The only environment (dev, prod, ...) whose catalogs may be written; None allows all.
+    """
 
     def __init__(self, root: Path, environment: str | None = None) -> None:
         super().__init__(root)
@@ -55,12 +60,34 @@ class Lake(LakeReader):
         description: str = "",
         properties: Mapping[str, str] | None = None,
     ) -> TableInfo:
-        """Makes the table, or finds it as it should be; an existing one may gain nullable columns.
+        """Create a table, or bring an existing one to this definition.
 
-        Column descriptions are read from the fields' ``comment`` metadata. ``partition_by`` None: by day for gold and
-        feature tables with a time (a timestamp by its hidden ``_day``), else not at all. ``grain="event"`` with an
-        ``event_id`` is a table with a row per event. Owner, description, grain,
-        lag and properties follow the call. Raises SchemaMismatch, ColumnMissing, NaiveTimestamp, ForeignCatalog.
+        An existing table may gain nullable columns; owner, description, grain, lag and properties are updated. Column
+        descriptions are the ``comment`` metadata of the fields.
+
+        Args:
+            name: The table.
+            schema: Its columns.
+            primary_key: Its key columns.
+            timeseries: Its time column.
+            partition_by: Partition columns. None partitions gold and feature tables with a time column by day (a
+                timestamp by
+                its hidden ``_day``), and no other table.
+            grain: The time between two rows of an entity; ``"event"`` for a row per event.
+            lag: How long after its time a row is known.
+            event_id: The column that tells rows of one entity and time apart; only with the grain ``"event"``.
+            owner: Who is responsible for it.
+            description: What it holds.
+            properties: Table properties; a name without a dot gets the prefix ``karat.``.
+
+        Returns:
+            The table's contract.
+
+        Raises:
+            SchemaMismatch: The table exists with another definition, or the definition contradicts itself.
+            ColumnMissing: A key, time or partition column is not in the schema.
+            NaiveTimestamp: A timestamp column has no time zone.
+            ForeignCatalog: The catalog belongs to another environment.
         """
         self._check_environment(name)
         wanted = define(
@@ -90,27 +117,59 @@ class Lake(LakeReader):
         timezone: str | None = None,
         base: Base = "any",
     ) -> Commit:
-        """Upsert by primary key in one commit; rows that stand there already as given are not written again. ``base``
-        as in ``commit``.
+        """Upsert rows by primary key, in one commit.
 
-        Raises KeyColumnNull, DuplicateKeys, ColumnMissing, SchemaMismatch, NaiveTimestamp (unless ``timezone`` names
-        the zone of naive times) before anything is written; DiskFull, CommitConflict.
+        Rows that the table has already, with the same values, are not written again.
+
+        Args:
+            name: The table.
+            frame: The rows.
+            work: The work that they are part of; if it was committed before, nothing is written.
+            timezone: IANA zone of naive timestamps.
+            base: As in ``commit``.
+
+        Returns:
+            The outcome.
+
+        Raises:
+            KeyColumnNull: A row has no value in a key column.
+            DuplicateKeys: Several rows have the same key.
+            ColumnMissing: A column of the table is missing.
+            SchemaMismatch: A column is unknown, or its values do not fit its type.
+            NaiveTimestamp: Timestamps have no zone, and ``timezone`` is None.
+            CommitConflict: Other writers were faster in every attempt.
+            DiskFull: The volume is full.
         """
         self._check_environment(name)
         rows = conform(frame, self.info(name), timezone)
-        return repeat(
-            lambda: self._opened(name),
-            lambda table, info: self._stands(name, work, base) or merge_plan(table, info, rows, work),
+        return commit_with_retries(
+            name,
+            lambda: self._open_with_info(name),
+            lambda table, info: self._finished_commit(name, work, base) or merge_plan(table, info, rows, work),
         )
 
     def append(self, name: TableName, frame: Frame, *, work: Work | None = None) -> Commit:
-        """Adds rows whose keys the table cannot have yet, such as ids just made: none is looked for. Raises as
-        ``merge`` does."""
+        """Append rows with new keys, such as generated ids, without searching the table for them.
+
+        Args:
+            name: The table.
+            frame: The rows.
+            work: The work that they are part of; if it was committed before, nothing is written.
+
+        Returns:
+            The outcome.
+
+        Raises:
+            DataError: As ``merge``.
+            CommitConflict: As ``merge``.
+            DiskFull: As ``merge``.
+        """
         self._check_environment(name)
         rows = conform(frame, self.info(name))
-        return repeat(
-            lambda: self._opened(name),
-            lambda table, info: self._done(name, work) or append_plan(table, info, rows, work),
+        return commit_with_retries(
+            name,
+            lambda: self._open_with_info(name),
+            lambda table, info: self.commit_of(name, work) or append_plan(table, info, rows, work),
         )
 
     def overwrite(
@@ -122,12 +181,25 @@ class Lake(LakeReader):
         work: Work | None = None,
         timezone: str | None = None,
     ) -> Commit:
-        """Replaces the whole table, or the rows of ``days`` (UTC days of the time column), in one commit.
+        """Replace the whole table, or the rows of some days, in one commit.
 
-        Raises as ``merge`` does, and DataError where a row lies outside of ``days``.
+        Args:
+            name: The table.
+            frame: The new rows.
+            days: UTC days of the time column; None replaces all rows.
+            work: The work that they are part of; if it was committed before, nothing is written.
+            timezone: IANA zone of naive timestamps.
+
+        Returns:
+            The outcome.
+
+        Raises:
+            DataError: As ``merge``, or a row is outside ``days``.
+            CommitConflict: As ``merge``.
+            DiskFull: As ``merge``.
         """
         self._check_environment(name)
-        done = self._done(name, work)
+        done = self.commit_of(name, work)
         if done:
             return done
         staged = self.stage(name, frame, label="overwrite", timezone=timezone)
@@ -138,9 +210,19 @@ class Lake(LakeReader):
             raise
 
     def delete(self, name: TableName, keys: pl.DataFrame) -> Commit:
-        """Takes away the rows whose columns equal a row of ``keys``, in one commit; earlier versions still have them.
+        """Delete rows in one commit; earlier versions keep them.
 
-        Raises ColumnMissing for a column that the table has not, CommitConflict, DiskFull.
+        Args:
+            name: The table.
+            keys: Rows whose columns are equal to a row of this frame are deleted.
+
+        Returns:
+            The outcome.
+
+        Raises:
+            ColumnMissing: The table has no such column.
+            CommitConflict: Other writers were faster in every attempt.
+            DiskFull: The volume is full.
         """
         self._check_environment(name)
         for column in keys.columns:
@@ -148,12 +230,14 @@ class Lake(LakeReader):
                 raise ColumnMissing(
                     f"the table has no column {column!r}", where=str(name), remedy=did_you_mean(column, known)
                 )
-        return repeat(lambda: self._opened(name), lambda table, info: delete_plan(table, info, keys.unique()))
+        return commit_with_retries(
+            name, lambda: self._open_with_info(name), lambda table, info: delete_plan(table, info, keys.unique())
+        )
 
     def drop(self, name: TableName) -> None:
-        """Removes the table with all its versions. Its log goes first, so that a killed drop leaves no table."""
+        """Delete a table with all its versions. The log is deleted first, so that a killed drop leaves no table."""
         self._check_environment(name)
-        with storing(name):
+        with store_errors(name):
             shutil.rmtree(self.path(name) / "_delta_log", ignore_errors=True)
             shutil.rmtree(self.path(name), ignore_errors=True)
 
@@ -166,11 +250,23 @@ class Lake(LakeReader):
         timezone: str | None = None,
         measure: bool = False,
     ) -> list[StagedFile]:
-        """Writes the rows into the table's folder, for a ``commit`` to come; no reader sees them until then. With
-        ``measure`` each file brings the figures of its columns.
+        """Write rows into the table's folder, for a later ``commit``. No reader sees them before.
 
-        Checks the contract as ``merge`` does; of several frames, of which none shares a key with another, each by
-        itself, and one after the other. May be called in any process; what it gives is picklable.
+        It may be called in any process; the result is picklable.
+
+        Args:
+            name: The table.
+            frame: The rows, or several frames that share no key; they are checked and written one by one.
+            label: How the names of the files begin.
+            timezone: IANA zone of naive timestamps.
+            measure: Whether to compute statistics of each file's columns.
+
+        Returns:
+            The files.
+
+        Raises:
+            DataError: As ``merge``.
+            DiskFull: The volume is full.
         """
         self._check_environment(name)
         info = self.info(name)
@@ -178,7 +274,7 @@ class Lake(LakeReader):
         try:
             for part in [frame] if isinstance(frame, pl.DataFrame | pa.Table) else frame:
                 rows = conform(part, info, timezone)
-                with storing(name):
+                with store_errors(name):
                     staged += write_files(rows, info, label, measure=measure)
         except BaseException:
             self.discard(name, staged)
@@ -194,11 +290,25 @@ class Lake(LakeReader):
         work: Work,
         base: Base = "any",
     ) -> Commit:
-        """One commit of what many ``stage`` calls wrote; ``replace`` says which rows they stand for.
+        """Commit the files of many ``stage`` calls at once.
 
-        That two workers never stage the same key is theirs to see to. ``work`` done already: nothing is written, and
-        the staged files are removed. ``base`` is the last work of this kind (None: there was none) on which this one
-        was planned: where another was committed since, CommitConflict. Raises DataError, CommitConflict, DiskFull.
+        The caller makes sure that no two workers stage the same key.
+
+        Args:
+            name: The table.
+            staged: The files.
+            replace: The rows that they replace: ``"all"``, or those of some days.
+            work: The work that they are part of. If it was committed before, nothing is written and the files are
+                deleted.
+            base: The last work of this kind on which this work was planned; None if there was none.
+
+        Returns:
+            The outcome.
+
+        Raises:
+            DataError: A file is gone or has rows outside of ``replace``.
+            CommitConflict: Other work than ``base`` was committed last, or other writers were faster in every attempt.
+            DiskFull: The volume is full.
         """
         self._check_environment(name)
         return self._replace(name, staged, None if isinstance(replace, str) else replace, work, base)
@@ -211,14 +321,21 @@ class Lake(LakeReader):
         return pl.concat([empty.lazy(), *(_staged_rows(info, file, empty.schema) for file in staged)])
 
     def discard(self, name: TableName, staged: Sequence[StagedFile]) -> None:
-        """Removes staged files that will never be committed."""
+        """Delete staged files that will not be committed."""
         discard(self.path(name), staged)
 
-    def sweep(self, name: TableName, older_than: timedelta = _LEFT_BEHIND) -> int:
-        """Removes what killed writers left: files older than this that no version of the table names. Gives their
-        number; old versions stay readable."""
+    def sweep(self, name: TableName, older_than: timedelta = _ORPHAN_AGE) -> int:
+        """Delete the files that killed writers left; old versions stay readable.
+
+        Args:
+            name: The table.
+            older_than: Age from which a file that no version names is deleted.
+
+        Returns:
+            How many files were deleted.
+        """
         self._check_environment(name)
-        with storing(name):
+        with store_errors(name):
             found = orphans(self.path(name), older_than)
             for path in found:
                 path.unlink(missing_ok=True)
@@ -233,17 +350,29 @@ class Lake(LakeReader):
         dry_run: bool = False,
         now: datetime | None = None,
     ) -> VacuumResult:
-        """Removes the files that no version needs which is in ``keep`` or was the newest one at some moment since
-        ``older_than`` before ``now``, and what killed writers left. No commit: the table's version stays.
+        """Delete the files that no needed version has, and those that killed writers left.
 
-        A killed one is finished by the next. Raises StoreUnreachable for a table whose log has gaps.
+        It makes no commit, so the table keeps its version. If it is killed, the next call completes it.
+
+        Args:
+            name: The table.
+            keep: Versions that stay readable.
+            older_than: Versions that were the newest at any moment of this last period stay readable, too.
+            dry_run: Whether to count the files only.
+            now: The end of that period; now by default.
+
+        Returns:
+            What was deleted, or would be.
+
+        Raises:
+            StoreUnreachable: The table's log has gaps.
         """
         self._check_environment(name)
         folder = self.path(name)
-        with storing(name):
+        with store_errors(name):
             kept = needed_versions(folder, keep, (now or utc_now()) - older_than)
-            stray, lost = unneeded(folder, kept)
-            left = orphans(folder, _LEFT_BEHIND)
+            stray, lost = unneeded_files(folder, kept)
+            left = orphans(folder, _ORPHAN_AGE)
             size = sum(p.stat().st_size for p in (*stray, *left))
             for path in () if dry_run else (*stray, *left):
                 path.unlink(missing_ok=True)
@@ -263,7 +392,7 @@ class Lake(LakeReader):
         touched = tuple(sorted(written | set(days or ())))
 
         def plan_of(table: DeltaTable, contract: TableInfo) -> CommitPlan | Commit:
-            done = self._stands(name, work, base)
+            done = self._finished_commit(name, work, base)
             if done:
                 discard(info.path, staged)
                 return done
@@ -272,31 +401,27 @@ class Lake(LakeReader):
             plan.rows, plan.work, plan.days = sum(s.rows for s in staged), work, touched
             return plan
 
-        return repeat(lambda: self._opened(name), plan_of)
+        return commit_with_retries(name, lambda: self._open_with_info(name), plan_of)
 
-    def _stands(self, name: TableName, work: Work | None, base: Base) -> Commit | None:
-        """The commit that did this work already. Raises CommitConflict where another one than ``base`` did the last."""
-        done = self._done(name, work)
+    def _finished_commit(self, name: TableName, work: Work | None, base: Base) -> Commit | None:
+        """The commit that did this work before. Raises CommitConflict if other work than ``base`` was the last."""
+        done = self.commit_of(name, work)
         if done is None and work is not None and base != "any" and self.last_work(name, work.kind) != base:
             raise CommitConflict(
-                f"other {work.kind} were committed while these were made",
+                f"another writer committed {work.kind} while this one was computed",
                 where=str(name),
-                remedy="plan it anew on the table as it stands now",
+                remedy="run this again, on the newest version of the table",
             )
         return done
-
-    def _done(self, name: TableName, work: Work | None) -> Commit | None:
-        return self.done(name, work) if work else None
 
     def _check_environment(self, name: TableName) -> None:
         suffix = name.catalog.rpartition("_")[2]
         foreign = suffix in ENVIRONMENTS and project_of(name.catalog) != name.catalog
         if self.environment is not None and foreign and suffix != self.environment:
             raise ForeignCatalog(
-                f"this is the environment {self.environment!r}, and {name} belongs to {suffix!r}",
+                f"this process runs in environment {self.environment!r}, and {name} belongs to {suffix!r}",
                 where=str(name),
-                remedy=f"write to {project_of(name.catalog)}_{self.environment}, or work with "
-                f"KARAT_ENVIRONMENT={suffix}",
+                remedy=f"write to {project_of(name.catalog)}_{self.environment}, or set KARAT_ENVIRONMENT={suffix}",
             )
 
 
@@ -308,19 +433,19 @@ def _staged_rows(info: TableInfo, file: StagedFile, schema: pl.Schema) -> pl.Laz
 
 
 def _partition_value(text: str | None, dtype: pl.DataType) -> pl.Expr:
-    """A partition's value stands in the log as text."""
+    """A partition's value, which the log holds as text."""
     if text is not None and dtype == pl.Date:
         return pl.lit(date.fromisoformat(text), dtype)
     return pl.lit(text, pl.String).cast(dtype)
 
 
 def _check_staged(info: TableInfo, staged: Sequence[StagedFile], days: Sequence[date] | None) -> None:
-    """Nothing may be committed that isn't there, or that lies outside of what it replaces."""
+    """Refuse files that are gone, and rows outside the days to replace."""
     for file in staged:
         path = info.path / file.path
         if not path.exists() or path.stat().st_size != file.size:
             raise DataError(
-                f"the staged file {file.path} is gone or was changed", where=str(info.name), remedy="stage it again"
+                f"the staged file {file.path} was deleted or changed", where=str(info.name), remedy="stage it again"
             )
     if days is None:
         return
@@ -330,7 +455,7 @@ def _check_staged(info: TableInfo, staged: Sequence[StagedFile], days: Sequence[
     dayless = info.day_column and any(s.partition.get(info.day_column) is None for s in staged)
     if outside or dayless:
         raise DataError(
-            f"rows of {', '.join(map(str, outside[:3])) or 'no day'} lie outside of the days to be replaced",
+            f"rows of {', '.join(map(str, outside[:3])) or 'no day'} are outside the days to replace",
             where=str(info.name),
-            remedy="give their days too, or leave the rows out",
+            remedy="add their days, or leave these rows out",
         )

@@ -1,48 +1,91 @@
-"""What the Delta log says of a table's commits: the work each did, and the days each touched."""
+"""The Delta log of a table: the work that each commit did, and the days it changed."""
 
 from __future__ import annotations
 
 import json
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import unquote
 
 import polars as pl
 
 from karat.lake.records import Work
 
+#: The metadata of a commit. The ``karat.`` entries are those of ``transaction.commit_properties``.
+CommitInfo = TypedDict(
+    "CommitInfo",
+    {
+        "timestamp": int,
+        "karat.commit": str,
+        "karat.rows": int,
+        "karat.days": list[str],
+        "karat.work": dict[str, Any],
+    },
+    total=False,
+)
+
+
+class FileAction(TypedDict, total=False):
+    """The add or remove action of one file."""
+
+    path: str
+    dataChange: bool
+    partitionValues: dict[str, str | None]
+    stats: str
+
+
+class Action(TypedDict, total=False):
+    """One line of a commit's log file."""
+
+    add: FileAction
+    remove: FileAction
+    commitInfo: CommitInfo
+
 
 def log_path(table: Path, version: int) -> Path:
+    """The log file of a version."""
     return table / "_delta_log" / f"{version:020d}.json"
 
 
-def actions(table: Path, version: int) -> list[dict[str, Any]]:
+def actions(table: Path, version: int) -> list[Action]:
     """The actions of one commit, as the Delta protocol writes them."""
     return [json.loads(line) for line in log_path(table, version).read_text().splitlines() if line]
 
 
-def commit_info(table: Path, version: int) -> dict[str, Any]:
-    return next((a["commitInfo"] for a in actions(table, version) if "commitInfo" in a), {})
+def commit_info(table: Path, version: int) -> CommitInfo:
+    """The metadata of one commit; empty if it has none."""
+    return next((a["commitInfo"] for a in actions(table, version) if "commitInfo" in a), CommitInfo())
 
 
-def is_ours(table: Path, version: int) -> bool:
-    """Whether Karat made this commit. One whose log is gone may be anybody's."""
+def is_karat_commit(table: Path, version: int) -> bool:
+    """Whether Karat made this commit; False if its log file is gone."""
     return log_path(table, version).exists() and "karat.commit" in commit_info(table, version)
 
 
-def work_of(info: dict[str, Any]) -> Work | None:
-    found = info.get("karat.work")
-    return Work(found["kind"], found["key"], found.get("detail", {})) if found else None
+def work_of(info: CommitInfo) -> Work | None:
+    """The work that a commit did, or None."""
+    work = info.get("karat.work")
+    return Work(work["kind"], work["key"], work["detail"]) if work else None
 
 
-def changed_files(table: Path, since: int, until: int) -> list[dict[str, Any]]:
-    """The add and remove actions by which the rows of two versions differ, oldest first.
+def changed_files(table: Path, since: int, until: int) -> list[FileAction]:
+    """The files by which the rows of two versions differ.
 
-    A file that came and went in between is left out, and so is what only rearranges rows (``dataChange`` false).
+    A file that was added and removed in between is left out, and so are commits that only rearrange rows
+    (``dataChange``
+    false).
+
+    Args:
+        table: The table's folder.
+        since: The older version.
+        until: The newer version.
+
+    Returns:
+        Remove actions, then add actions, each oldest first.
     """
-    added: dict[str, dict[str, Any]] = {}
-    removed: dict[str, dict[str, Any]] = {}
+    added: dict[str, FileAction] = {}
+    removed: dict[str, FileAction] = {}
     for version in range(since + 1, until + 1):
         for action in actions(table, version):
             add, remove = action.get("add"), action.get("remove")
@@ -53,20 +96,24 @@ def changed_files(table: Path, since: int, until: int) -> list[dict[str, Any]]:
     return [*removed.values(), *added.values()]
 
 
-def find_add(table: Path, path: str, before: int) -> dict[str, Any] | None:
-    """The add action of a file, looked for from version ``before`` backwards: removals carry no statistics."""
+def find_add(table: Path, path: str, before: int) -> FileAction | None:
+    """The add action of a file, searched from version ``before`` backwards: remove actions have no statistics."""
     for version in range(before, -1, -1):
         for action in actions(table, version):
-            if action.get("add", {}).get("path") == path:
-                made: dict[str, Any] | None = action["add"]
-                return made
+            if "add" in action and action["add"]["path"] == path:
+                return action["add"]
     return None
 
 
 def committed_since(table: Path, modified: float) -> set[str]:
-    """The files that any commit written after ``modified`` (milliseconds of the epoch; 0: ever) has added.
+    """The files that commits after a time have added.
 
-    A minute is allowed for clocks that differ.
+    Args:
+        table: The table's folder.
+        modified: Milliseconds since the epoch; 0 for all commits. One minute is allowed for clocks that differ.
+
+    Returns:
+        Paths in the table's folder.
     """
     paths: set[str] = set()
     for file in sorted((table / "_delta_log").glob("*.json"), reverse=True):
@@ -77,13 +124,24 @@ def committed_since(table: Path, modified: float) -> set[str]:
     return paths
 
 
-def days_of(table: Path, action: dict[str, Any], column: str, partition: str | None, until: int) -> set[date]:
-    """The days of ``column`` that an added or removed file holds: by its partition, its statistics, or its rows."""
+def days_of(table: Path, action: FileAction, column: str, partition: str | None, until: int) -> set[date]:
+    """The days of the rows in an added or removed file: from its partition, its statistics, or its rows.
+
+    Args:
+        table: The table's folder.
+        action: The file's add or remove action.
+        column: A date or timestamp column.
+        partition: The partition column that holds the day; None if there is none.
+        until: The version from which to search for the file's statistics, backwards.
+
+    Returns:
+        UTC days; from statistics, every day between the smallest and the greatest value.
+    """
     if partition:
         value = action.get("partitionValues", {}).get(partition)
         return {date.fromisoformat(value)} if value else set()
     # A removal carries no statistics of its own.
-    add = action if "stats" in action else find_add(table, action["path"], until) or {}
+    add = action if "stats" in action else find_add(table, action["path"], until) or FileAction()
     statistics = json.loads(add.get("stats") or "{}")
     ends = [statistics.get(k, {}).get(column) for k in ("minValues", "maxValues")]
     if None not in ends:

@@ -1,4 +1,4 @@
-"""What goes into the lake and comes out of it besides rows."""
+"""Records of the lake: work, commits, staged files, and the contract of a table."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from karat.names import TableName
 
 @dataclass(frozen=True)
 class Work:
-    """What a commit did: the ``key`` names the piece of work, so that the same piece is never done twice.
+    """The work that a commit does. Work with the same key is never done twice.
 
-    Stored as JSON in the commit's custom metadata under ``karat.work``; ``detail`` must be JSON-able.
+    It is stored as JSON in the commit's metadata, under ``karat.work``.
+
+    Attributes:
+        kind: The kind of work, such as ``gold``.
+        key: The identity of this piece of work.
+        detail: More about it, as JSON values.
     """
 
     kind: str
@@ -27,9 +32,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Commit:
-    """The outcome of one write. ``changed`` False: nothing was written, the table stands as it was.
+    """The outcome of one write.
 
-    ``rows`` counts the rows given that were new or other than before, ``days`` the days they (or replaced rows) are of.
+    Attributes:
+        table: The table.
+        version: Its newest version.
+        changed: Whether anything was written.
+        rows: Given rows that were new or different.
+        days: The days of these rows and of replaced rows.
     """
 
     table: TableName
@@ -41,9 +51,17 @@ class Commit:
 
 @dataclass(frozen=True)
 class StagedFile:
-    """One Parquet file in a table's folder that no commit names yet; picklable, made by ``Lake.stage``.
+    """A Parquet file in a table's folder that no commit names yet; picklable, made by ``Lake.stage``.
 
-    ``figures``: of each column that is no key, where ``stage`` was told to ``measure``.
+    Attributes:
+        path: Path in the table's folder.
+        size: Bytes.
+        modified: Milliseconds since the epoch.
+        partition: Partition column -> value as text.
+        rows: Rows.
+        days: UTC days of the rows.
+        statistics: Delta's statistics, as JSON.
+        column_statistics: Statistics of each column outside the key, if ``stage`` was called with ``measure``.
     """
 
     path: str
@@ -53,16 +71,29 @@ class StagedFile:
     rows: int
     days: tuple[date, ...]
     statistics: str
-    figures: dict[str, ColumnStatistics] | None = field(default=None, compare=False, repr=False)
+    column_statistics: dict[str, ColumnStatistics] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class TableInfo:
-    """A table's contract as its own metadata hold it.
+    """A table's contract, as the table's own metadata hold it.
 
-    ``schema`` leaves out hidden columns (``_day``); ``partition_by`` names them. ``lag``: how long after its time a
-    row is known. ``id`` is Delta's own: a table that was removed and made anew has another. ``event_id`` is the column
-    that tells rows of one entity and time apart (a table with a row per event, whose ``grain`` is None here).
+    Attributes:
+        name: The table.
+        version: The version.
+        schema: Its columns, without the hidden ``_day``.
+        primary_key: Its key columns.
+        timeseries: Its time column.
+        grain: The time between two rows of an entity; None if undeclared, and for a row per event.
+        lag: How long after its time a row is known.
+        owner: Who is responsible for it.
+        description: What it holds.
+        properties: Its properties, without Delta's own.
+        comments: Column -> description.
+        partition_by: Its partition columns, with the hidden ``_day``.
+        path: Its folder.
+        id: Delta's id: a table that was dropped and created again has another.
+        event_id: The column that tells rows of one entity and time apart, in a table with a row per event.
     """
 
     name: TableName
@@ -83,7 +114,7 @@ class TableInfo:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns that are no part of the key."""
+        """The columns outside the key."""
         return tuple(f.name for f in self.schema if f.name not in self.primary_key)
 
     @property

@@ -1,4 +1,4 @@
-"""A table's schema and metadata: into Delta and out of it, and what may change."""
+"""A table's definition: its schema and metadata in Delta, and which changes are allowed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -17,13 +16,13 @@ from karat.errors import ColumnMissing, NaiveTimestamp, SchemaMismatch, did_you_
 from karat.lake.records import DAY_COLUMN, EVENT, TableInfo
 from karat.names import TableName
 
-#: Delta's own settings on every table: automatic log clean-up would make pinned versions unreadable.
-FIXED = {"delta.enableExpiredLogCleanup": "false"}
+#: Delta's properties of every table: automatic clean-up of the log would make pinned versions unreadable.
+TABLE_PROPERTIES = {"delta.enableExpiredLogCleanup": "false"}
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What ``Lake.create`` was asked for, checked and in the types that the lake stores."""
+    """A checked definition of a table, in the types that the lake stores."""
 
     schema: pa.Schema
     primary_key: tuple[str, ...]
@@ -47,7 +46,29 @@ def define(
     description: str,
     properties: Mapping[str, str],
 ) -> Definition:
-    """Checks a table's definition. Raises ColumnMissing, SchemaMismatch or NaiveTimestamp."""
+    """Check a table's definition; the arguments are those of ``Lake.create``.
+
+    Args:
+        name: The table.
+        schema: Its columns.
+        primary_key: Its key columns.
+        timeseries: Its time column.
+        partition_by: Partition columns; None for the default.
+        grain: The time between two rows of an entity, or ``"event"``.
+        lag: How long after its time a row is known.
+        event_id: The column that tells rows of one entity and time apart.
+        owner: Who is responsible for it.
+        description: What it holds.
+        properties: Table properties.
+
+    Returns:
+        The definition.
+
+    Raises:
+        ColumnMissing: A key, time or partition column is not in the schema.
+        SchemaMismatch: The definition contradicts itself.
+        NaiveTimestamp: A timestamp column has no time zone.
+    """
     stored = stored_schema(name, schema, primary_key)
     _check_key(name, stored, primary_key, timeseries)
     _check_event(name, primary_key, timeseries, grain, event_id)
@@ -66,7 +87,7 @@ def define(
 
 
 def stored_schema(name: TableName, schema: pa.Schema, primary_key: Sequence[str]) -> pa.Schema:
-    """The types the lake keeps: key columns NOT NULL, what had another type has it in ``karat.type``."""
+    """The schema that the lake stores: key columns NOT NULL, another original type as ``karat.type``."""
     fields = []
     for field in schema:
         kept = stored_type(name, field)
@@ -79,14 +100,25 @@ def stored_schema(name: TableName, schema: pa.Schema, primary_key: Sequence[str]
 
 
 def stored_type(name: TableName, field: pa.Field) -> pa.DataType:
-    """Whole numbers become int64, DECIMAL and floats double, times UTC microseconds."""
+    """The type in which the lake stores a column.
+
+    Args:
+        name: The table, for the error.
+        field: The column.
+
+    Returns:
+        int64 for integers, double for floats and decimals, UTC microseconds for timestamps.
+
+    Raises:
+        NaiveTimestamp: A timestamp has no time zone.
+    """
     kind, is_ = field.type, pa.types
     if is_.is_timestamp(kind):
         if kind.tz is None:
             raise NaiveTimestamp(
                 f"column {field.name!r} is a timestamp without a time zone",
                 where=str(name),
-                remedy="declare it as pa.timestamp('us', tz='UTC'); values of another zone are converted",
+                remedy="declare it as pa.timestamp('us', tz='UTC'); times of another zone are converted",
             )
         return UTC_MICROSECONDS
     if is_.is_integer(kind):
@@ -120,7 +152,7 @@ def _check_key(name: TableName, schema: pa.Schema, primary_key: Sequence[str], t
         raise SchemaMismatch(
             f"the time column {timeseries!r} is not part of the primary key {list(primary_key)}",
             where=str(name),
-            remedy="a feature table's row is an entity at a time: add the time column to the primary key",
+            remedy="add the time column to the primary key: a row of a feature table is one entity at one time",
         )
 
 
@@ -131,25 +163,27 @@ def _check_event(
     grain: timedelta | str | None,
     event_id: str | None,
 ) -> None:
-    """A table of events has all of time, event id and grain "event"; any other table none of the last two."""
+    """A table with a row per event has a time, an event id and the grain ``event``; other tables have no event id."""
     if isinstance(grain, str) and grain != EVENT:
-        raise SchemaMismatch(f"the grain {grain!r} is neither a span of time nor {EVENT!r}", where=str(name))
+        raise SchemaMismatch(f"the grain {grain!r} is neither a duration nor {EVENT!r}", where=str(name))
     if (grain == EVENT) != (event_id is not None):
         raise SchemaMismatch(
-            "a row per event needs both a grain and an event id", where=str(name), remedy="give grain='event', event_id"
+            "a table with a row per event needs grain and event_id",
+            where=str(name),
+            remedy="give grain='event' and event_id",
         )
     if event_id is not None and (timeseries is None or event_id not in primary_key or event_id == timeseries):
         raise SchemaMismatch(
             f"the event id {event_id!r} is not part of the primary key {list(primary_key)} beside a time column",
             where=str(name),
-            remedy="the key of a table of events is entity, time and event id",
+            remedy="the key of a table with a row per event is entity, time and event id",
         )
 
 
 def _partition(
     name: TableName, schema: pa.Schema, timeseries: str | None, partition_by: Sequence[str] | None
 ) -> tuple[pa.Schema, tuple[str, ...]]:
-    """By day where nothing else is said for gold and feature tables with a time; ``()`` leaves it off."""
+    """The schema with hidden columns, and the partition columns; by day for gold and feature tables with a time."""
     if partition_by is None:
         by_day = timeseries is not None and name.schema in ("gold", "features")
         partition_by = [timeseries] if by_day and timeseries is not None else []
@@ -166,8 +200,19 @@ def _partition(
     return schema, tuple(partition_by)
 
 
-def changes(info: TableInfo, wanted: Definition) -> list[pa.Field]:
-    """The nullable columns that ``wanted`` adds to a table; any other difference raises SchemaMismatch."""
+def new_columns(info: TableInfo, wanted: Definition) -> list[pa.Field]:
+    """The nullable columns that a new definition adds to a table.
+
+    Args:
+        info: The table's contract.
+        wanted: The new definition.
+
+    Returns:
+        The new columns.
+
+    Raises:
+        SchemaMismatch: The definitions differ in anything else; the message lists all differences.
+    """
     problems = []
     if wanted.primary_key != info.primary_key:
         problems.append(f"the primary key is {list(info.primary_key)}, not {list(wanted.primary_key)}")
@@ -179,29 +224,29 @@ def changes(info: TableInfo, wanted: Definition) -> list[pa.Field]:
     for field in info.schema:
         other = new.pop(field.name, None)
         if other is None:
-            problems.append(f"column {field.name!r} is in the table and not in the new definition")
+            problems.append(f"column {field.name!r} is in the table but not in the new definition")
         elif (other.type, other.nullable) != (field.type, field.nullable):
-            problems.append(f"column {field.name!r} is {_typed(field)}, not {_typed(other)}")
+            problems.append(f"column {field.name!r} is {_type_text(field)}, not {_type_text(other)}")
     problems += [f"the new column {f.name!r} is NOT NULL" for f in new.values() if not f.nullable]
     if problems:
         raise SchemaMismatch(
             f"{info.name} exists with another definition: " + "; ".join(problems),
             where=str(info.path),
-            remedy="a table may only gain nullable columns: use a new name for a new meaning, deprecate a feature "
-            "instead of removing it, or remove the folder to begin anew",
+            remedy="a table may only gain nullable columns: give a new meaning a new name, deprecate a feature instead "
+            "of removing it, or drop the table to start again",
         )
     return list(new.values())
 
 
-def _typed(field: pa.Field) -> str:
+def _type_text(field: pa.Field) -> str:
     return f"{field.type}{'' if field.nullable else ' NOT NULL'}"
 
 
 def info_of(name: TableName, path: Path, table: DeltaTable) -> TableInfo:
-    """The contract that a Delta table's own metadata hold (a foreign table has no key and no owner)."""
+    """The contract in a Delta table's metadata. A table of another program has no key and no owner."""
     metadata = table.metadata()
     schema = pa.schema(table.schema())
-    properties: dict[str, Any] = dict(metadata.configuration)
+    properties = dict(metadata.configuration)
     grain = properties.get("karat.grain")
     return TableInfo(
         name=name,

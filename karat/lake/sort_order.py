@@ -1,4 +1,4 @@
-"""Whether rows already are in the order of their key: far cheaper to see than to sort them or to look for doubles."""
+"""Sort order of rows by their key: checking it is far cheaper than sorting or searching for duplicates."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections.abc import Sequence
 import polars as pl
 
 
-def strictly_increasing(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Whether each row's key is greater than that of the row before, so that the frame is sorted and no key is there
-    twice. False says neither: floats, missing keys and the like are not looked at closely."""
-    if not keys or not all(_ordered(frame.schema[k]) for k in keys):
+def is_strictly_increasing(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether each row's key is greater than the key of the row before it.
+
+    Args:
+        frame: The rows.
+        keys: The key columns.
+
+    Returns:
+        True if the frame is sorted and has no duplicate key. False means nothing: floats and missing keys are not
+        compared.
+    """
+    if not keys or not all(_has_order(frame.schema[k]) for k in keys):
         return False
     last = frame.height - 1
     if last < 1:
@@ -22,5 +30,5 @@ def strictly_increasing(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
     return frame.select(greater.all(ignore_nulls=False)).item() is True
 
 
-def _ordered(dtype: pl.DataType) -> bool:
+def _has_order(dtype: pl.DataType) -> bool:
     return dtype.is_integer() or dtype.is_temporal() or dtype == pl.String

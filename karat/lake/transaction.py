@@ -1,20 +1,21 @@
-"""One commit at exactly the version after the one that was read, or none: optimistic, with the table's own app
-transaction, so that of two writers the loser learns of it."""
+"""Optimistic commits: a commit becomes exactly the version after the one that was read, or it is lost.
+
+Delta's app transactions tell the loser of two writers.
+"""
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import date
 
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 from polars.exceptions import ComputeError
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from karat.errors import CommitConflict, DiskFull, KaratError, StoreUnreachable, is_disk_full
 from karat.lake import log
@@ -22,16 +23,23 @@ from karat.lake.files import discard
 from karat.lake.records import Commit, StagedFile, TableInfo, Work
 from karat.names import TableName
 
+#: Commits that may lose to other writers before a write gives up.
 ATTEMPTS = 30
-#: The app id that every commit of Karat carries; a work kind's last commit stands under ``karat.work.KIND``.
+#: The app id of every commit of Karat. The last commit of a kind of work has the app id ``karat.work.KIND``.
 APP = "karat"
 
 
 @dataclass
 class CommitPlan:
-    """What one commit would do to the version that was read.
+    """What one commit changes in the version that was read.
 
-    ``temporary`` files exist for this attempt alone and are removed if it loses.
+    Attributes:
+        add: Files to add.
+        remove: Files to remove.
+        temporary: Files of this attempt only; they are deleted if it is lost.
+        rows: Rows that the commit writes or removes.
+        work: The work that the commit does.
+        days: Days whose rows it changes.
     """
 
     add: list[StagedFile] = field(default_factory=list)
@@ -39,16 +47,16 @@ class CommitPlan:
     temporary: list[StagedFile] = field(default_factory=list)
     rows: int = 0
     work: Work | None = None
-    days: tuple[Any, ...] = ()
+    days: tuple[date, ...] = ()
 
 
 class CommitLost(Exception):
-    """Another writer took the version."""
+    """Another writer committed the version."""
 
 
 @contextmanager
-def storing(name: TableName) -> Iterator[None]:
-    """What the file system and Delta raise, as errors a user can act on."""
+def store_errors(name: TableName) -> Iterator[None]:
+    """Translate errors of the file system and of Delta into DiskFull and StoreUnreachable."""
     try:
         yield
     except (KaratError, CommitLost):
@@ -56,48 +64,84 @@ def storing(name: TableName) -> Iterator[None]:
     except (OSError, DeltaError, ComputeError) as error:
         if is_disk_full(error):
             raise DiskFull(
-                "no space is left on the lake's volume; the table stands as it was",
+                "no space is left on the lake's volume; the table is unchanged",
                 where=str(name),
                 remedy="free some space and run the same command again",
             ) from error
         if isinstance(error, ComputeError):
             raise
         raise StoreUnreachable(
-            f"the lake can't be read or written: {error}",
+            f"the lake cannot be read or written: {error}",
             where=str(name),
-            remedy="look at the path, its permissions and its volume",
+            remedy="check the path, its permissions and its volume",
         ) from error
 
 
-def repeat(
-    info: Callable[[], tuple[DeltaTable, TableInfo]], plan_of: Callable[[DeltaTable, TableInfo], CommitPlan | Commit]
+def commit_with_retries(
+    name: TableName,
+    open_table: Callable[[], tuple[DeltaTable, TableInfo]],
+    plan_of: Callable[[DeltaTable, TableInfo], CommitPlan | Commit],
 ) -> Commit:
-    """Plans on the newest version and commits; who loses plans anew on what the winner left.
+    """Plan a change on the newest version and commit it; plan again if another writer was faster.
 
-    Raises CommitConflict after ATTEMPTS losses.
+    Args:
+        name: The table.
+        open_table: Opens its newest version.
+        plan_of: Plans the change on that version, or returns a Commit if there is nothing to write.
+
+    Returns:
+        The outcome.
+
+    Raises:
+        CommitConflict: ``ATTEMPTS`` attempts lost to other writers.
+        DiskFull: The lake's volume is full.
     """
-    for attempt in range(ATTEMPTS):
-        table, contract = info()
-        with storing(contract.name):
-            plan = plan_of(table, contract)
-            if isinstance(plan, Commit):
-                return plan
-            try:
-                return Commit(contract.name, attempt_commit(table, contract, plan), True, plan.rows, plan.days)
-            except BaseException as error:
-                discard(contract.path, plan.temporary)
-                if not isinstance(error, CommitLost):
-                    raise
-        time.sleep(random.uniform(0, 0.05 * min(attempt + 1, 10)))
-    raise CommitConflict(
-        f"{ATTEMPTS} attempts to commit lost to other writers",
-        where=str(contract.name),
-        remedy="let the other writers finish and run this again",
+    attempts = Retrying(
+        retry=retry_if_exception_type(CommitLost),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.05, max=0.5),
     )
+    try:
+        return attempts(_plan_and_commit, open_table, plan_of)
+    except RetryError as error:
+        raise CommitConflict(
+            f"{ATTEMPTS} attempts to commit lost to other writers",
+            where=str(name),
+            remedy="wait until the other writers are done, then run this again",
+        ) from error
+
+
+def _plan_and_commit(
+    open_table: Callable[[], tuple[DeltaTable, TableInfo]],
+    plan_of: Callable[[DeltaTable, TableInfo], CommitPlan | Commit],
+) -> Commit:
+    """One attempt. Raises CommitLost if another writer was faster."""
+    table, info = open_table()
+    with store_errors(info.name):
+        plan = plan_of(table, info)
+        if isinstance(plan, Commit):
+            return plan
+        try:
+            return Commit(info.name, attempt_commit(table, info, plan), True, plan.rows, plan.days)
+        except BaseException:
+            discard(info.path, plan.temporary)
+            raise
 
 
 def attempt_commit(table: DeltaTable, info: TableInfo, plan: CommitPlan) -> int:
-    """Commits ``plan`` as the next version and gives its number; raises CommitLost where that version is taken."""
+    """Commit a plan as the next version.
+
+    Args:
+        table: The version that was read.
+        info: Its contract.
+        plan: The change.
+
+    Returns:
+        The number of the new version.
+
+    Raises:
+        CommitLost: Another writer committed that version.
+    """
     version, mark = table.version() + 1, uuid.uuid4().hex
     properties = commit_properties(version, mark, plan)
     try:
@@ -109,12 +153,12 @@ def attempt_commit(table: DeltaTable, info: TableInfo, plan: CommitPlan) -> int:
             commit_properties=properties,
         )
     except (DeltaError, OSError) as error:
-        settle(info, version, mark, error)
+        resolve_failed_commit(info, version, mark, error)
     return version
 
 
-def settle(info: TableInfo, version: int, mark: str, error: Exception) -> None:
-    """Decides what a failed commit was: ours after all (what follows a commit failed), lost, or a real error."""
+def resolve_failed_commit(info: TableInfo, version: int, mark: str, error: Exception) -> None:
+    """Return if the commit succeeded although Delta failed afterwards; else raise CommitLost or ``error``."""
     if log.log_path(info.path, version).exists():
         if log.commit_info(info.path, version).get("karat.commit") == mark:
             return
@@ -123,9 +167,9 @@ def settle(info: TableInfo, version: int, mark: str, error: Exception) -> None:
 
 
 def commit_properties(version: int, mark: str, plan: CommitPlan | None = None) -> CommitProperties:
-    """The app transactions and metadata of one commit; without retries of its own: ``repeat`` plans anew instead."""
+    """App transactions and metadata of one commit, without Delta's own retries: a lost commit is planned again."""
     transactions = [Transaction(APP, version)]
-    metadata: dict[str, Any] = {"karat.commit": mark}
+    metadata: dict[str, object] = {"karat.commit": mark}
     if plan is not None:
         metadata["karat.rows"] = plan.rows
         metadata["karat.days"] = [d.isoformat() for d in plan.days]

@@ -1,4 +1,4 @@
-"""Which files of a table no version needs that is to stay readable. Deleting them is no commit: the log stays whole."""
+"""Vacuum: the files of a table that no needed version has. Deleting them is no commit, so the log stays complete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 from karat.errors import StoreUnreachable
@@ -16,8 +15,16 @@ from karat.names import TableName
 
 @dataclass(frozen=True)
 class VacuumResult:
-    """``files`` of ``bytes`` were removed (or would be), ``left_behind`` of them by killed writers; of the table's
-    versions ``lost`` can no longer be read, those in ``kept`` can."""
+    """What a vacuum deleted, or would delete.
+
+    Attributes:
+        table: The table.
+        files: Files deleted.
+        bytes: Their size.
+        left_behind: Those of them that killed writers left.
+        kept: Versions that can be read.
+        lost: Versions that can no longer be read.
+    """
 
     table: TableName
     files: int
@@ -28,7 +35,7 @@ class VacuumResult:
 
 
 def needed_versions(table: Path, keep: Collection[int], since: datetime) -> tuple[int, ...]:
-    """``keep``, and every version that was the newest at some moment from ``since`` on."""
+    """The versions ``keep``, and every version that was the newest at any moment after ``since``."""
     versions = _versions(table)
     horizon = since.timestamp() * 1000
     before = [v for v in versions if _committed(table, v) <= horizon]
@@ -36,9 +43,16 @@ def needed_versions(table: Path, keep: Collection[int], since: datetime) -> tupl
     return tuple(sorted({*recent, *(v for v in keep if v in versions)}))
 
 
-def unneeded(table: Path, kept: Collection[int]) -> tuple[list[Path], tuple[int, ...]]:
-    """The files that are on disk and that only other versions than ``kept`` name; and the versions that need one that
-    is not there (or is among those)."""
+def unneeded_files(table: Path, kept: Collection[int]) -> tuple[list[Path], tuple[int, ...]]:
+    """The files that only unneeded versions have.
+
+    Args:
+        table: The table's folder.
+        kept: The needed versions.
+
+    Returns:
+        These files, and the versions that miss a file or would after these are deleted.
+    """
     snapshots = dict(_snapshots(table))
     needed = set().union(*(files for version, files in snapshots.items() if version in kept))
     every = set().union(*snapshots.values())
@@ -48,7 +62,7 @@ def unneeded(table: Path, kept: Collection[int]) -> tuple[list[Path], tuple[int,
 
 
 def _snapshots(table: Path) -> Iterator[tuple[int, frozenset[str]]]:
-    """The files of every version."""
+    """(version, its files) of every version."""
     current: set[str] = set()
     for version in _versions(table):
         for action in log.actions(table, version):
@@ -63,14 +77,15 @@ def _versions(table: Path) -> list[int]:
     found = sorted(int(p.stem) for p in (table / "_delta_log").glob("*.json") if p.stem.isdigit())
     if found != list(range(len(found))):
         raise StoreUnreachable(
-            "the log of the table has gaps, so nobody can say which files its versions need",
+            "the log of the table has gaps, so the files of its versions are unknown",
             where=str(table / "_delta_log"),
-            remedy="switch delta.enableExpiredLogCleanup off for it; nothing was removed",
+            remedy="set delta.enableExpiredLogCleanup to false for it; nothing was deleted",
         )
     return found
 
 
 def _committed(table: Path, version: int) -> float:
-    """Milliseconds of the epoch."""
-    info: dict[str, Any] = log.commit_info(table, version)
-    return float(info.get("timestamp") or log.log_path(table, version).stat().st_mtime * 1000)
+    """When a version was committed, in milliseconds since the epoch."""
+    return float(
+        log.commit_info(table, version).get("timestamp") or log.log_path(table, version).stat().st_mtime * 1000
+    )

@@ -73,7 +73,7 @@ def check_gold(
     """
     declared, name = project.gold[table], project.gold_name(table)
     checks = asked(declared)
-    if lake.foreign(name, since, version):
+    if lake.foreign_versions(name, since, version):
         checks = (*checks, *unasked(declared))
     if not checks:
         return GoldCheck()

@@ -73,7 +73,7 @@ def ingest(
     inputs = [_input(project, contract, path, map_path, timezone) for path in paths]
     used = ", ".join(dict.fromkeys(i.map.name for i in inputs if i.map)) or None
     work = Work(GOLD_WORK, _key(inputs, contract))
-    done = lake.done(name, work) if lake.exists(name) else None
+    done = lake.commit_of(name, work) if lake.exists(name) else None
     if done:
         create_gold(lake, name, contract, INGEST)  # in case the run that wrote the rows did not come so far
         return _again(lake, name, done, used)

@@ -39,7 +39,7 @@ def write_sample(
     _refuse_ingested(project, wanted, lake)
     last = end or yesterday()
     works = {t.name: Work(GOLD_WORK, _key(project, t, scale, seed, last)) for t in wanted}
-    if all(lake.exists(n := project.gold_name(t)) and lake.done(n, w) for t, w in works.items()):
+    if all(lake.exists(n := project.gold_name(t)) and lake.commit_of(n, w) for t, w in works.items()):
         return [_unchanged(project, lake, t) for t in works]
     progress(0, len(wanted), "making the sample")
     frames = _frames(project, wanted, scale, seed, last)

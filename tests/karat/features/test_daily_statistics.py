@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from karat.features import compute_table, daily_statistics, keep_statistics
 from karat.features.daily_statistics import statistics_name
-from karat.lake.column_statistics import figures_of, joined
+from karat.lake.column_statistics import measure_columns, merge_statistics
 from tests.profiles import examples
 
 ROWS = [
@@ -138,7 +138,7 @@ NUMBERS = st.one_of(st.none(), st.floats(-1e6, 1e6), st.sampled_from([float("nan
 @given(parts=st.lists(st.lists(NUMBERS, max_size=6), min_size=1, max_size=4))
 def test_figures_of_parts_make_those_of_the_whole(parts):
     frames = [pl.DataFrame({"x": part}, schema={"x": pl.Float64}) for part in parts]
-    found = joined(figures_of(frame, ["x"])["x"] for frame in frames)
+    found = merge_statistics(measure_columns(frame, ["x"])["x"] for frame in frames)
     values = [v for part in parts for v in part]
     finite = [v for v in values if v is not None and abs(v) <= 1e6]
     assert (found.rows, found.nulls, found.numbers) == (len(values), values.count(None), len(finite))

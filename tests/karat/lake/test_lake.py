@@ -169,7 +169,7 @@ def test_overwrite_replaces_the_days_named_and_no_other(lake, daily, sales):
         ("b", date(2024, 1, 1), 1.0),
         ("c", date(2024, 1, 2), 9.0),
     ]
-    with pytest.raises(DataError, match="outside of the days"):
+    with pytest.raises(DataError, match="outside the days"):
         lake.overwrite(daily, sales("c", [4]), days=[date(2024, 1, 2)])
 
 
@@ -212,11 +212,11 @@ def test_work_done_is_not_done_again(lake, daily, sales):
     assert again.version == first.version == lake.version(daily)
     assert again.days == first.days
     assert len(list(lake.path(daily).rglob("*.parquet"))) == 1  # what was staged in vain is gone
-    assert lake.done(daily, work) == again
+    assert lake.commit_of(daily, work) == again
     lake.merge(daily, sales("b", [1]), work=Work("ingest", "x"))
-    assert lake.done(daily, work)  # another kind of work does not undo it
+    assert lake.commit_of(daily, work)  # another kind of work does not undo it
     lake.overwrite(daily, sales("a", [2]), work=Work("features", "k2"))
-    assert lake.done(daily, work) is None  # only the latest of a kind counts
+    assert lake.commit_of(daily, work) is None  # only the latest of a kind counts
     assert lake.last_work(daily, "ingest").key == "x"
     assert lake.last_work(daily, "other") is None
 

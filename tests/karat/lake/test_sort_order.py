@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karat.lake.sort_order import strictly_increasing
+from karat.lake.sort_order import is_strictly_increasing
 from tests.profiles import examples
 
 keys = st.tuples(st.integers(-2, 2), st.sampled_from(["", "a", "ab", "é", "z"]))
@@ -19,7 +19,7 @@ def test_as_python_has_it(rows: list[tuple[int, str]]) -> None:
     schema = {"number": pl.Int64, "text": pl.String}
     for order in (rows, sorted(rows), sorted(set(rows))):
         frame = pl.DataFrame(order, schema=schema, orient="row")
-        assert strictly_increasing(frame, ["number", "text"]) == (order == sorted(set(order)))
+        assert is_strictly_increasing(frame, ["number", "text"]) == (order == sorted(set(order)))
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_as_python_has_it(rows: list[tuple[int, str]]) -> None:
     ],
 )
 def test_of_other_types(values: list[object], expected: bool) -> None:
-    assert strictly_increasing(pl.DataFrame({"key": values}), ["key"]) is expected
+    assert is_strictly_increasing(pl.DataFrame({"key": values}), ["key"]) is expected
 
 
 def test_without_a_key_nothing_is_in_order() -> None:
-    assert not strictly_increasing(pl.DataFrame({"a": [1]}), [])
+    assert not is_strictly_increasing(pl.DataFrame({"a": [1]}), [])
