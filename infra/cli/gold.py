@@ -16,7 +16,7 @@ from infra.cli.app import console, errors, print_json
 from karat.declare import load_project
 from karat.lake import Lake
 from karat.names import TableName
-from karat.quality import IngestResult, origin, set_aside_name, write_sample
+from karat.quality import IngestResult, origin, quarantine_name, write_sample
 from karat.quality import ingest as bring_in
 from karat.settings import Settings
 
@@ -179,7 +179,7 @@ def _happened(one: IngestResult) -> str:
 
 
 def _show_reasons(one: IngestResult) -> None:
-    console.print(f"set aside in {set_aside_name(one.table)}:", highlight=False, soft_wrap=True)
+    console.print(f"set aside in {quarantine_name(one.table)}:", highlight=False, soft_wrap=True)
     reasons = Table(box=None, header_style="bold")
     reasons.add_column("rows", justify="right")
     reasons.add_column("reason")

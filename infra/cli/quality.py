@@ -15,7 +15,7 @@ from karat.declare import Check, Project, load_project
 from karat.errors import TableNotFound, did_you_mean
 from karat.lake import Lake
 from karat.names import TableName
-from karat.quality import asked, latest
+from karat.quality import latest_results, reading_checks
 from karat.settings import Settings
 
 _COLORS = {"passed": "green", "warned": "yellow", "set_aside": "yellow", "blocked": "red"}
@@ -50,7 +50,7 @@ def quality(
 
 def _rows(project: Project, lake: Lake) -> Iterator[dict[str, Any]]:
     """One a check, in the order of the declarations, with its newest result if it was ever asked."""
-    found = latest(lake, project.catalog).rows(named=True)
+    found = latest_results(lake, project.catalog).rows(named=True)
     results = {(r["table_name"], r["check_name"]): r for r in found}
     for name, table, check in _declared(project):
         result = results.get((str(table), check.name), {})
@@ -71,7 +71,7 @@ def _rows(project: Project, lake: Lake) -> Iterator[dict[str, Any]]:
 
 def _declared(project: Project) -> Iterator[tuple[str, TableName, Check]]:
     for gold in project.gold.values():
-        yield from ((gold.name, project.gold_name(gold.name), c) for c in asked(gold))
+        yield from ((gold.name, project.gold_name(gold.name), c) for c in reading_checks(gold))
     for table in project.tables.values():
         yield from ((table.name, project.table_name(table.name), c) for c in table.declared_checks)
 

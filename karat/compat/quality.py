@@ -12,8 +12,8 @@ from karat.declare.checks import Check, Unique, between, not_null, unique
 from karat.dtypes import dtype_of_polars
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
 from karat.quality.check_results import CheckResult
-from karat.quality.gold_check import count_alike
-from karat.quality.row_checks import count
+from karat.quality.gold_check import check_unique
+from karat.quality.row_checks import count_failures
 from karat.training_sets.frames import Frame, to_polars
 
 #: Lowest and highest allowed value; None is no end.
@@ -77,9 +77,9 @@ class DataQualityChecker:
         for check in checks:
             _refuse(check, frame)
         asked = [c.model_copy(update={"on_fail": "block"}) for c in checks]
-        alike = [count_alike(frame.lazy(), c) for c in asked if isinstance(c, Unique)]
+        alike = [check_unique(frame.lazy(), c) for c in asked if isinstance(c, Unique)]
         rows = [c for c in asked if not isinstance(c, Unique)]
-        found = alike + (count(frame.lazy(), rows, []) if rows else [])
+        found = alike + (count_failures(frame.lazy(), rows, []) if rows else [])
         return QualityReport(tuple(_result(f) for f in found))
 
 

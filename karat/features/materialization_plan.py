@@ -16,7 +16,7 @@ from karat.features.invalidation import affected_days
 from karat.fingerprint import fingerprint, fingerprint_bytes
 from karat.lake import Lake, Work
 from karat.names import TableName
-from karat.quality.gold_check import contract_of
+from karat.quality.gold_check import contract_hash
 
 #: The kind of work under which the lake keeps what a feature table was computed from.
 KIND = "features"
@@ -186,7 +186,7 @@ def source_of(project: Project, table: FeatureTable, lake: Lake, version: int) -
     """What all rows computed from gold's ``version`` have in common."""
     info = lake.info(project.gold_name(table.source), version)
     origin = info.properties.get("karat.origin", "")
-    return GoldSource(info.id, table.definition_hash, origin, contract_of(project.gold[table.source]))
+    return GoldSource(info.id, table.definition_hash, origin, contract_hash(project.gold[table.source]))
 
 
 def target_of(source: GoldSource, version: int, last: date | None) -> MaterializedState:

@@ -34,7 +34,7 @@ from karat.features.schema import feature_schema
 from karat.features.shard import Shard, compute_shard, entity_hash, gold_rows, hash_probe
 from karat.lake import Commit, Lake, Work
 from karat.names import TableName
-from karat.quality.check_results import warnings
+from karat.quality.check_results import warning_lines
 from karat.quality.gold_check import check_gold
 
 #: Gold rows that one shard holds in memory at a time.
@@ -188,7 +188,7 @@ def carry_out(
         table.definition_hash,
         plan.full,
         sum(s.rows for s in whole.aside),
-        (*run.warnings, *warnings(found, name)),
+        (*run.warnings, *warning_lines(found, name)),
     )
 
 

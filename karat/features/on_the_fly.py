@@ -20,8 +20,8 @@ from karat.features.point_in_time import JoinResult, point_in_time_join
 from karat.features.projection import narrowed
 from karat.lake import DAY_COLUMN, Lake
 from karat.names import TableName
-from karat.quality.gold_check import kept
-from karat.quality.row_checks import aside_of, part
+from karat.quality.gold_check import valid_rows
+from karat.quality.row_checks import quarantine_rules, split_rows
 from karat.sql import kept_connection
 
 #: The column of the spine that holds the time asked for.
@@ -70,7 +70,7 @@ class _Gold:
     def __init__(self, lake: Lake, name: TableName, version: int, source: GoldTable, time: str | None) -> None:
         info = lake.info(name, version)
         rows = lake.scan(name, version, hidden=True)
-        counts = kept(source)
+        counts = valid_rows(source)
         self.rows = rows if counts is None else rows.filter(counts)
         self.source, self.time = source, time
         # The days are partitions where the event time is the table's own: other files are not opened then.
@@ -138,7 +138,7 @@ def _known_rows(
     """Feature rows among which is the latest one known at ``at`` of every entity that has one."""
     source = gold.source
     # A row that a check of the table sets aside is not in it: nobody would find it there.
-    aside = aside_of(table.declared_checks)
+    aside = quarantine_rules(table.declared_checks)
     part_of = narrowed(table, [*chosen, *(c for check in aside for c in check.columns)])
     if table.time is None:
         return _kept(aside, compute_frame(part_of, gold.of(entities, None), source=source))
@@ -184,4 +184,4 @@ def _stretches(
 
 
 def _kept(aside: list[RowCheck], rows: pl.DataFrame) -> pl.DataFrame:
-    return part(rows, aside)[0] if aside else rows
+    return split_rows(rows, aside)[0] if aside else rows

@@ -17,11 +17,11 @@ from karat.features.schema import feature_schema
 from karat.fingerprint import fingerprint
 from karat.lake import Lake, StagedFile, Work
 from karat.names import TableName
-from karat.quality.check_results import CheckResult, added, as_rows, refuse
-from karat.quality.day_checks import judge_fresh, judge_volume
-from karat.quality.gold_check import count_alike
-from karat.quality.results_table import record
-from karat.quality.row_checks import REASON, aside_of, count, part
+from karat.quality.check_results import CheckResult, as_rows, merge_results, raise_if_blocked
+from karat.quality.day_checks import check_freshness, check_volume
+from karat.quality.gold_check import check_unique
+from karat.quality.results_table import record_results
+from karat.quality.row_checks import REASON, count_failures, quarantine_rules, split_rows
 
 #: The kind of work by which the rows set aside of a feature table are written.
 ASIDE = "features.aside"
@@ -54,9 +54,9 @@ def stage_checked(
             if not checks:
                 yield rows
                 continue
-            asked.append(count(rows.lazy(), checks, table.primary_key))
+            asked.append(count_failures(rows.lazy(), checks, table.primary_key))
             if any(f.state == "set_aside" for f in asked[-1]):
-                good, bad = part(rows, checks)
+                good, bad = split_rows(rows, checks)
                 aside.append(bad)
                 yield good
             else:
@@ -64,7 +64,9 @@ def stage_checked(
 
     staged = lake.stage(name, kept(), label=label, measure=True)
     try:
-        return ShardResult(staged, lake.stage(aside_name(name), aside, label=label) if aside else [], added(asked))
+        return ShardResult(
+            staged, lake.stage(aside_name(name), aside, label=label) if aside else [], merge_results(asked)
+        )
     except BaseException:
         lake.discard(name, staged)
         raise
@@ -73,7 +75,7 @@ def stage_checked(
 def joined(parts: Sequence[ShardResult]) -> ShardResult:
     """The results of several shards as one."""
     return ShardResult(
-        [s for p in parts for s in p.staged], [s for p in parts for s in p.aside], added(p.found for p in parts)
+        [s for p in parts for s in p.staged], [s for p in parts for s in p.aside], merge_results(p.found for p in parts)
     )
 
 
@@ -87,7 +89,7 @@ def discard(lake: Lake, name: TableName, part: ShardResult) -> None:
 def define_aside(project: Project, table: FeatureTable, lake: Lake) -> Work | None:
     """Makes the table of rows set aside where a check may need it; gives the work that it stands at."""
     name = aside_name(project.table_name(table.name))
-    if aside_of(table.declared_checks):
+    if quarantine_rules(table.declared_checks):
         schema = feature_schema(table, project.gold[table.source])
         days = (table.time,) if table.time else None
         lake.create(
@@ -111,12 +113,12 @@ def conclude(
     """
     name, checks = project.table_name(table.name), table.declared_checks
     found = list(part.found)
-    found += [count_alike(lake.scan_staged(name, part.staged), c) for c in checks if isinstance(c, Unique)]
+    found += [check_unique(lake.scan_staged(name, part.staged), c) for c in checks if isinstance(c, Unique)]
     if any(isinstance(c, Fresh | Volume) for c in checks):
         found += _of_days(table, lake, name, part, days)
     if any(f.state == "blocked" for f in found):
-        record(lake, name, as_rows(found), run=run, version=None, contract=contract_of(table))
-    refuse(
+        record_results(lake, name, as_rows(found), run=run, version=None, contract=contract_of(table))
+    raise_if_blocked(
         found,
         f"what was computed for {name}",
         where=f"{project.path.name}/features, feature table {table.name!r}; it stands as it was",
@@ -138,9 +140,9 @@ def _of_days(
             for day in file.days:
                 by_day[day] = by_day.get(day, 0) + file.rows
     newest, now = max(by_day, default=None), utc_now()
-    out = [judge_fresh(c, newest, now) for c in table.declared_checks if isinstance(c, Fresh)]
+    out = [check_freshness(c, newest, now) for c in table.declared_checks if isinstance(c, Fresh)]
     volumes = (c for c in table.declared_checks if isinstance(c, Volume))
-    return out + [judge_volume(c, by_day if table.time else total) for c in volumes]
+    return out + [check_volume(c, by_day if table.time else total) for c in volumes]
 
 
 def commit_aside(
@@ -167,7 +169,7 @@ def keep_results(lake: Lake, name: TableName, kind: str) -> None:
     commit = lake.commit_of(name, work)
     assert commit is not None
     at = datetime.fromisoformat(told["at"])
-    record(lake, name, told["checks"], run=work.key, version=commit.version, contract=told["contract"], at=at)
+    record_results(lake, name, told["checks"], run=work.key, version=commit.version, contract=told["contract"], at=at)
 
 
 def detail_of(table: FeatureTable, found: Sequence[CheckResult]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from karat.features.engine import Days, between, compute_frames
 from karat.features.quality_gate import ShardResult, aside_name, discard, joined, stage_checked
 from karat.lake import Lake, StagedFile
 from karat.names import TableName
-from karat.quality.gold_check import kept
+from karat.quality.gold_check import valid_rows
 from karat.settings import Settings
 
 
@@ -133,7 +133,7 @@ def gold_rows(
 ) -> pl.LazyFrame:
     """Scan the gold rows that ``days`` read, lookback included, without rows that gold's contract sets aside."""
     rows = _gold_rows(lake, gold, version, days, table=table, source=source)
-    counts = kept(source)
+    counts = valid_rows(source)
     return rows if counts is None else rows.filter(counts)
 
 

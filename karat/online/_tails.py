@@ -19,7 +19,7 @@ from karat.lake import Lake
 from karat.names import TableName
 from karat.online._rows import HEADER, Layout, unpack_rest
 from karat.online._store import KeySpace, OnlineStore, PublishState
-from karat.quality.gold_check import kept
+from karat.quality.gold_check import valid_rows
 
 #: How much longer than its window an event stays online, so that a request may name its own time of since then.
 MARGIN = timedelta(days=1)
@@ -52,7 +52,7 @@ class EventSource:
     @classmethod
     def of(cls, project: Project, table: EventFeatureTable) -> EventSource:
         source = project.gold[table.source]
-        return cls(project.table_name(table.name), project.gold_name(table.source), table, kept(source))
+        return cls(project.table_name(table.name), project.gold_name(table.source), table, valid_rows(source))
 
     def rows(self, scan: pl.LazyFrame) -> pl.LazyFrame:
         """Of a scan of the gold table the rows that are events: whole keys, and nothing that was set aside."""

@@ -1,4 +1,4 @@
-"""A frame against the contract of its gold table: the rows that keep it, and those set aside with the reason."""
+"""The contract check: which rows of a frame keep the contract of a gold table, and why the others break it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ import polars as pl
 
 from karat.declare import GoldTable
 from karat.errors import ColumnMissing, KaratError, did_you_mean
-from karat.quality.row_checks import REASON, as_json, reason_of
+from karat.quality.row_checks import REASON, as_json, failure_reason
 from karat.quality.text_parsing import parse
 
-#: Why a row is set aside that has the key of a later one.
+#: The reason of a row that has the key of a later row.
 DUPLICATE = "duplicate key"
 
 
 @dataclass(frozen=True)
 class CheckedFrame:
-    """``good`` has the contract's columns and types; ``aside`` is ``row_number`` (in the frame, from 0), ``reason``
-    (the first found) and ``row`` as JSON; ``reasons`` counts them, the most frequent first."""
+    """A frame after the contract check.
+
+    Attributes:
+        good: The rows that keep the contract, in its columns and types.
+        aside: The rows set aside: ``row_number`` (in the frame, from 0), ``reason`` (the first one) and ``row`` as
+            JSON.
+        reasons: How many rows have each reason, the most frequent first.
+    """
 
     good: pl.DataFrame
     aside: pl.DataFrame
@@ -29,33 +35,64 @@ class CheckedFrame:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """``rows`` in the contract's types, and why each breaks it, null where it does not."""
+class CheckedRows:
+    """Rows in the contract's types.
+
+    Attributes:
+        rows: The rows.
+        reason: Why each row breaks the contract; null if it keeps it.
+    """
 
     rows: pl.DataFrame
     reason: pl.Series
 
 
 def check(frame: pl.DataFrame, table: GoldTable, *, timezone: str | None = None) -> CheckedFrame:
-    """Reads every value in the contract's type and sets aside the rows that break it.
+    """Read every value in the contract's type, and set aside the rows that break the contract.
 
-    Set aside are rows with a value that can't be read, none where there must be one, one out of range or not allowed;
-    of several rows with the same key the last stays. ``timezone`` is what naive times mean (the contract's by
-    default). Raises ColumnMissing, NaiveTimestamp, SchemaMismatch for what is wrong with a whole column.
+    A row is set aside if a value cannot be read, is missing, out of range or not allowed. Of several rows with the same
+    key the last is kept.
+
+    Args:
+        frame: Rows with the contract's columns, as text or typed.
+        table: The gold table.
+        timezone: IANA zone of naive times; the contract's by default.
+
+    Returns:
+        Good rows and rows set aside.
+
+    Raises:
+        ColumnMissing: A column of the contract is missing.
+        NaiveTimestamp: Times have no zone, and none is given.
+        SchemaMismatch: A column's type means something else.
     """
-    good, (reason,) = conclude([judge(frame, table, timezone=timezone)], table)
+    good, (reason,) = resolve_duplicates([check_rows(frame, table, timezone=timezone)], table)
     broken = reason.is_not_null()
     numbers = frame.select(pl.int_range(pl.len()).alias("row_number")).to_series()
     parts = [numbers.filter(broken), reason.filter(broken), as_json(frame.filter(broken))]
     aside = pl.DataFrame(parts, schema={"row_number": pl.Int64, "reason": pl.String, "row": pl.String})
-    return CheckedFrame(good, aside, reasons_of(aside))
+    return CheckedFrame(good, aside, count_reasons(aside))
 
 
-def judge(
+def check_rows(
     frame: pl.DataFrame, table: GoldTable, *, timezone: str | None = None, problems: pl.Series | None = None
-) -> Judged:
-    """Every rule but that of the key's uniqueness, which is for all inputs together. ``problems`` are reasons that are
-    known before, null where there is none. Raises as ``check`` does."""
+) -> CheckedRows:
+    """Check every rule but the uniqueness of the key, which holds across all inputs.
+
+    Args:
+        frame: Rows with the contract's columns, as text or typed.
+        table: The gold table.
+        timezone: IANA zone of naive times; the contract's by default.
+        problems: Reasons found before, null for rows without one.
+
+    Returns:
+        The rows and their reasons.
+
+    Raises:
+        ColumnMissing: As ``check``.
+        NaiveTimestamp: As ``check``.
+        SchemaMismatch: As ``check``.
+    """
     for name in table.columns:
         if name not in frame.columns:
             near = did_you_mean(name, set(frame.columns) - set(table.columns))
@@ -66,15 +103,22 @@ def judge(
         value, problem = _column(frame[name], name, table, timezone or table.timezone)
         values.append(value)
         own = [c for c in table.column_rules if c.columns == (name,)]
-        reasons += [problem, pl.DataFrame([value]).with_columns(reason_of(own).alias(REASON))[REASON]]
+        reasons += [problem, pl.DataFrame([value]).with_columns(failure_reason(own).alias(REASON))[REASON]]
     rows = pl.DataFrame(values)
-    declared = rows.with_columns(reason_of(table.aside_rules[len(table.column_rules) :]).alias(REASON))[REASON]
-    return Judged(rows, pl.select(pl.coalesce(*reasons, declared).alias("reason")).to_series())
+    declared = rows.with_columns(failure_reason(table.aside_rules[len(table.column_rules) :]).alias(REASON))[REASON]
+    return CheckedRows(rows, pl.select(pl.coalesce(*reasons, declared).alias("reason")).to_series())
 
 
-def conclude(parts: Sequence[Judged], table: GoldTable) -> tuple[pl.DataFrame, list[pl.Series]]:
-    """The good rows of all parts, and each part's reasons: among rows that keep all other rules, the last of each key
-    stays."""
+def resolve_duplicates(parts: Sequence[CheckedRows], table: GoldTable) -> tuple[pl.DataFrame, list[pl.Series]]:
+    """Keep the last of several good rows with the same key.
+
+    Args:
+        parts: The checked rows of each input.
+        table: The gold table.
+
+    Returns:
+        The good rows of all parts, and the reasons of each part, now with ``DUPLICATE``.
+    """
     keys = list(table.key)
     rows = pl.concat([p.rows for p in parts])
     reason = pl.concat([p.reason for p in parts])
@@ -87,7 +131,7 @@ def conclude(parts: Sequence[Judged], table: GoldTable) -> tuple[pl.DataFrame, l
 
 
 def _column(column: pl.Series, name: str, table: GoldTable, timezone: str | None) -> tuple[pl.Series, pl.Series]:
-    """The column in its declared type, and why a row's value can't be read in it, null where it can."""
+    """The column in its declared type, and why a value cannot be read in it; null if it can."""
     dtype = table.columns[name].dtype
     try:
         parsed = parse(column, dtype, timezone)
@@ -103,6 +147,6 @@ def _named(problem: pl.Series, column: str) -> pl.Series:
     return pl.select(problem + f": {column}").to_series() if problem.null_count() < len(problem) else problem
 
 
-def reasons_of(aside: pl.DataFrame) -> dict[str, int]:
-    """How many rows for each reason, the most frequent first."""
+def count_reasons(aside: pl.DataFrame) -> dict[str, int]:
+    """How many rows have each reason, the most frequent first."""
     return dict(Counter(aside["reason"].to_list()).most_common())

@@ -1,4 +1,4 @@
-"""Checks of a table's days: its newest, and how many rows each has."""
+"""Checks of a table's days: freshness and volume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from statistics import median
-from typing import Any
 
 from karat.clock import DAY
 from karat.declare.base import format_duration
@@ -14,20 +13,37 @@ from karat.declare.checks import Fresh, Volume
 from karat.quality.check_results import EXAMPLES, CheckResult
 
 
-def judge_fresh(check: Fresh, newest: date | datetime | None, now: datetime) -> CheckResult:
-    """``newest`` is the latest time of the table (a DATE means 00:00 UTC), None where it has no rows."""
+def check_freshness(check: Fresh, newest: date | datetime | None, now: datetime) -> CheckResult:
+    """Check the age of the newest row.
+
+    Args:
+        check: The check.
+        newest: The newest time in the table (a date means 00:00 UTC); None if it has no rows.
+        now: The current time; the check's ``as_of`` takes precedence.
+
+    Returns:
+        The result, for one row.
+    """
     if check.as_of is not None:
         now = _instant(check.as_of) + DAY
     if newest is None:
         return CheckResult(check, 1, 1, ('{"newest":null}',))
     age = now - _instant(newest)
-    told = {"newest": str(newest), "age": format_duration(timedelta(hours=age // timedelta(hours=1)))}
+    example = {"newest": str(newest), "age": format_duration(timedelta(hours=age // timedelta(hours=1)))}
     stale = age > check.within
-    return CheckResult(check, 1, int(stale), (json.dumps(told),) if stale else ())
+    return CheckResult(check, 1, int(stale), (json.dumps(example),) if stale else ())
 
 
-def judge_volume(check: Volume, rows: Mapping[date, int] | int) -> CheckResult:
-    """``rows`` of each day that has any, or in all where the table has no time."""
+def check_volume(check: Volume, rows: Mapping[date, int] | int) -> CheckResult:
+    """Check the number of rows per day.
+
+    Args:
+        check: The check.
+        rows: Rows of each day that has any; the number of all rows if the table has no time column.
+
+    Returns:
+        The result: ``rows`` and ``failed`` count days.
+    """
     if isinstance(rows, int):
         broken = not _within(rows, check.low, check.high)
         return CheckResult(check, 1, int(broken), (json.dumps({"rows": rows}),) if broken else ())
@@ -35,25 +51,25 @@ def judge_volume(check: Volume, rows: Mapping[date, int] | int) -> CheckResult:
         return CheckResult(check, 1, 1, ('{"rows":0}',))
     newest, first = max(rows), min(rows)
     days = [newest - n * DAY for n in range(check.last) if newest - n * DAY >= first]
-    broken_days = [told for day in days if (told := _judge_day(check, rows, day)) is not None]
+    broken_days = [problem for day in days if (problem := _check_day(check, rows, day)) is not None]
     return CheckResult(check, len(days), len(broken_days), tuple(json.dumps(t) for t in broken_days[:EXAMPLES]))
 
 
-def _judge_day(check: Volume, rows: Mapping[date, int], day: date) -> dict[str, Any] | None:
+def _check_day(check: Volume, rows: Mapping[date, int], day: date) -> dict[str, object] | None:
     """What is wrong with the day, or None."""
     has = rows.get(day, 0)
-    told = {"day": str(day), "rows": has}
+    problem: dict[str, object] = {"day": str(day), "rows": has}
     if not has and check.gaps:
         return None
     if not has or not _within(has, check.low, check.high):
-        return told
+        return problem
     before = [rows[d] for n in range(1, check.days + 1) if (d := day - n * DAY) in rows]
     if not check.relative or not before:
         return None
     usual = median(before)
     low = None if check.fall is None else (1 - check.fall) * usual
     high = None if check.rise is None else (1 + check.rise) * usual
-    return None if _within(has, low, high) else {**told, "median": usual}
+    return None if _within(has, low, high) else {**problem, "median": usual}
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:

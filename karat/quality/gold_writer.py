@@ -1,4 +1,4 @@
-"""Checked rows into a gold table and what was set aside beside it: the way of ingested and of sample rows."""
+"""Writing checked rows: good ones into the gold table, the others into its quarantine table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import polars as pl
 from karat.declare import GoldTable
 from karat.lake import Commit, Lake, Work
 from karat.names import TableName
-from karat.quality.contract_check import reasons_of
-from karat.quality.origin import create_gold, set_aside_name
-from karat.quality.quarantine import write_aside
+from karat.quality.contract_check import count_reasons
+from karat.quality.origin import create_gold, quarantine_name
+from karat.quality.quarantine import write_quarantine
 
 
 def write_gold(
@@ -24,16 +24,28 @@ def write_gold(
     work: Work,
     replaces: bool,
 ) -> tuple[Commit, dict[str, int]]:
-    """One commit with the good rows, the whole table or by key; ``work.detail`` gets the counts.
+    """Write checked rows, in one commit of the gold table.
 
-    The rows set aside are written first: killed in between, the same call brings both to their end.
+    Rows set aside are written first: after a kill in between, the same call completes both.
+
+    Args:
+        lake: The lake.
+        name: The gold table.
+        contract: Its contract.
+        good: Rows that keep the contract.
+        aside: Rows that break it, as ``quarantined_rows`` gives them.
+        work: The work; its detail gets the counts.
+        replaces: Whether the rows replace the whole table; else they are merged by key.
+
+    Returns:
+        The commit, and how many rows were set aside for each reason.
     """
-    reasons = reasons_of(aside)
-    told = replace(work, detail={**work.detail, "rows": good.height, "reasons": reasons})
-    came_from = told.detail["origin"]
-    stands = lake.info(name).properties.get("karat.origin", came_from) if lake.exists(name) else came_from
-    create_gold(lake, name, contract, stands)  # the property follows the rows, never the other way round
-    write_aside(lake, set_aside_name(name), aside, work.key, replaces=replaces)
-    commit = lake.overwrite(name, good, work=told) if replaces else lake.merge(name, good, work=told)
-    create_gold(lake, name, contract, came_from)
+    reasons = count_reasons(aside)
+    recorded = replace(work, detail={**work.detail, "rows": good.height, "reasons": reasons})
+    source = recorded.detail["origin"]
+    current = lake.info(name).properties.get("karat.origin", source) if lake.exists(name) else source
+    create_gold(lake, name, contract, current)  # the property changes after the rows
+    write_quarantine(lake, quarantine_name(name), aside, work.key, replaces=replaces)
+    commit = lake.overwrite(name, good, work=recorded) if replaces else lake.merge(name, good, work=recorded)
+    create_gold(lake, name, contract, source)
     return replace(commit, version=lake.version(name)), reasons

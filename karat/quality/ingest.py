@@ -1,4 +1,4 @@
-"""A user's files into a gold table: mapped, checked, and in one commit."""
+"""Ingestion: a user's files into a gold table, mapped and checked, in one commit."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ from karat.fingerprint import fingerprint
 from karat.lake import Commit, Lake, Work
 from karat.lake.conform import check_zone
 from karat.names import TableName
-from karat.quality.contract_check import Judged, conclude, judge, reasons_of
+from karat.quality.contract_check import CheckedRows, check_rows, count_reasons, resolve_duplicates
 from karat.quality.gold_writer import write_gold
 from karat.quality.map_selection import choose_map
-from karat.quality.mapping import MappedRows, apply, bind
+from karat.quality.mapping import MappedRows, apply_map, bind_map
 from karat.quality.maps import Format, Map, check_targets, find_map, load_map
 from karat.quality.origin import GOLD_WORK, INGEST, SAMPLE, create_gold, origin
-from karat.quality.quarantine import rows_aside
+from karat.quality.quarantine import quarantined_rows
 from karat.quality.sources import digest_of, head_of, read_source
 
 
 @dataclass(frozen=True)
 class Input:
-    """One file, the map that reads it (None: it has the contract's columns), and what its naive times mean."""
+    """One file to ingest.
+
+    Attributes:
+        path: The file.
+        map: The map that reads it; None if it has the contract's columns.
+        timezone: IANA zone of naive times.
+    """
 
     path: Path
     map: Map | None
@@ -36,8 +42,18 @@ class Input:
 
 @dataclass(frozen=True)
 class IngestResult:
-    """``rows`` kept the contract, ``set_aside`` did not, ``reasons`` counts why; ``changed`` False: all of it was
-    there already. ``map`` is the map that was used (maps, with commas); ``replaced_sample``: sample rows made way."""
+    """The outcome of an ingestion.
+
+    Attributes:
+        table: The gold table.
+        version: Its version.
+        rows: Rows that keep the contract.
+        set_aside: Rows that break it.
+        reasons: How many rows were set aside for each reason.
+        changed: Whether anything was written.
+        map: The map that was used; several are separated by commas.
+        replaced_sample: Whether the rows replaced a sample.
+    """
 
     table: TableName
     version: int
@@ -59,13 +75,35 @@ def ingest(
     timezone: str | None = None,
     progress: Progress = silent,
 ) -> IngestResult:
-    """Brings CSV files, Parquet files or Delta folders into a gold table, in one commit.
+    """Ingest CSV files, Parquet files or Delta folders into a gold table, in one commit.
 
-    Without ``map_path`` a file's columns must bear the contract's names, or exactly one map of the project must fit
-    it. Sample rows are replaced; rows that were ingested before are updated by key. Rows that break the contract go to
-    ``TABLE_set_aside``. The same files, map and contract twice change nothing. What is wrong with a whole input raises
-    before anything is written: TableNotFound, InputNotFound, UnreadableInput, ColumnMissing, DeclarationError (map),
-    NaiveTimestamp (no zone from call, map, contract or project), SchemaMismatch, NoRowsLeft, DiskFull.
+    Sample rows are replaced; rows ingested before are updated by key. Rows that break the contract go to
+    ``TABLE_set_aside``. The same files, map and contract again change nothing. Errors of a whole input are raised
+    before
+    anything is written.
+
+    Args:
+        project: The project.
+        table: The gold table.
+        paths: The files.
+        lake: The lake.
+        map_path: A map; by default the files have the contract's columns, or exactly one map of the project fits them.
+        timezone: IANA zone of naive times; by default the map's, the contract's or the project's.
+        progress: Called after each file.
+
+    Returns:
+        The outcome.
+
+    Raises:
+        TableNotFound: The project has no such gold table.
+        InputNotFound: A file does not exist.
+        UnreadableInput: A file cannot be read.
+        ColumnMissing: A file lacks a column.
+        DeclarationError: The map is invalid.
+        NaiveTimestamp: Times have no zone, and none is declared.
+        SchemaMismatch: A column's type means something else.
+        NoRowsLeft: Every row breaks the contract.
+        DiskFull: The volume is full.
     """
     check_zone(timezone)
     contract = _contract(project, table)
@@ -75,9 +113,9 @@ def ingest(
     work = Work(GOLD_WORK, _key(inputs, contract))
     done = lake.commit_of(name, work) if lake.exists(name) else None
     if done:
-        create_gold(lake, name, contract, INGEST)  # in case the run that wrote the rows did not come so far
-        return _again(lake, name, done, used)
-    good, aside = _taken(inputs, contract, progress)
+        create_gold(lake, name, contract, INGEST)  # in case the run that wrote the rows was killed before
+        return _unchanged(lake, name, done, used)
+    good, aside = _read_inputs(inputs, contract, progress)
     if not good.height:
         raise _no_rows(aside, paths, name)
     progress(len(paths), len(paths), f"writing {name}")
@@ -98,19 +136,19 @@ def _contract(project: Project, table: str) -> GoldTable:
 
 
 def _project_zone(project: Project) -> str | None:
-    """The project's time zone speaks for its data only where project.yaml names one."""
+    """The project's time zone, if project.yaml names one."""
     return project.spec.timezone if "timezone" in project.spec.model_fields_set else None
 
 
 def _input(project: Project, contract: GoldTable, path: Path, given: Path | None, timezone: str | None) -> Input:
-    """The file with the map that is meant for it, which is bound to its columns before any row is read."""
+    """The file with its map, which is bound to the file's columns before any row is read."""
     chosen = load_map(find_map(project, given)) if given is not None else None
     head = head_of(path, chosen.format if chosen else Format())
     if chosen is None:
         chosen = choose_map(project, contract, head, path)
     if chosen is not None:
         check_targets(chosen, contract)
-        bind(chosen, head_of(path, chosen.format), str(path))
+        bind_map(chosen, head_of(path, chosen.format), str(path))
     zone = timezone or (chosen.timezone if chosen else None) or contract.timezone or _project_zone(project)
     return Input(path, chosen, zone)
 
@@ -125,7 +163,7 @@ def _key(inputs: Sequence[Input], contract: GoldTable) -> str:
     return f"ingest:{fingerprint(parts)}"
 
 
-def _again(lake: Lake, name: TableName, done: Commit, used: str | None) -> IngestResult:
+def _unchanged(lake: Lake, name: TableName, done: Commit, used: str | None) -> IngestResult:
     work = lake.last_work(name, GOLD_WORK)
     detail = work.detail if work else {}
     reasons = detail.get("reasons", {})
@@ -133,28 +171,28 @@ def _again(lake: Lake, name: TableName, done: Commit, used: str | None) -> Inges
     return IngestResult(name, lake.version(name), rows, sum(reasons.values()), reasons, changed=False, map=used)
 
 
-def _taken(inputs: Sequence[Input], contract: GoldTable, progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that keep the contract, a key unique across the files, and those set aside."""
+def _read_inputs(inputs: Sequence[Input], contract: GoldTable, progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that keep the contract, with a key unique across the files, and the rows set aside."""
     mapped: list[MappedRows] = []
-    judged: list[Judged] = []
+    checked: list[CheckedRows] = []
     for index, one in enumerate(inputs):
         progress(index, len(inputs), f"reading {one.path.name}")
         chosen = one.map or Map(columns={c: c for c in contract.columns})
-        part = apply(chosen, read_source(one.path, chosen.format), contract, one.timezone)
+        part = apply_map(chosen, read_source(one.path, chosen.format), contract, one.timezone)
         mapped.append(part)
-        judged.append(judge(part.frame, contract, timezone=one.timezone, problems=part.problem))
-    good, reasons = conclude(judged, contract)
-    return good, rows_aside(mapped, reasons)
+        checked.append(check_rows(part.frame, contract, timezone=one.timezone, problems=part.problem))
+    good, reasons = resolve_duplicates(checked, contract)
+    return good, quarantined_rows(mapped, reasons)
 
 
 def _no_rows(aside: pl.DataFrame, paths: Sequence[Path], name: TableName) -> NoRowsLeft:
     files = ", ".join(str(p) for p in paths)
     if not aside.height:
-        return NoRowsLeft(f"{files}: there are no rows", where=str(name), remedy="nothing was written")
-    reasons = "".join(f"\n    {n} x {r}" for r, n in reasons_of(aside).items())
+        return NoRowsLeft(f"{files}: no rows", where=str(name), remedy="nothing was written")
+    reasons = "".join(f"\n    {n} x {r}" for r, n in count_reasons(aside).items())
     example = f"\n    for example {aside['place'][0]}: {aside['row'][0][:300]}"
     return NoRowsLeft(
-        f"{files}: none of {aside.height} rows keeps the contract:{reasons}{example}",
+        f"{files}: none of {aside.height} rows keeps the contract of the gold table:{reasons}{example}",
         where=str(name),
-        remedy="mend the file or its map; nothing was written",
+        remedy="correct the file or its map; nothing was written",
     )

@@ -1,4 +1,4 @@
-"""A map applied to the rows of a file, in a DuckDB that can reach nothing but these rows."""
+"""Application of a map to the rows of a file, in a DuckDB that can reach nothing but these rows."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ ROW, FILE = "_row", "_file"
 
 @dataclass(frozen=True)
 class MappedRows:
-    """``frame`` in the contract's columns; ``problem`` is why a row's expression failed, else null; ``numbers`` are
-    the rows' places in ``source``, from 1."""
+    """The rows of a file after a map.
+
+    Attributes:
+        frame: The rows, in the contract's columns.
+        problem: Why an expression failed on each row; null if none did.
+        numbers: Each row's number in ``source``, from 1.
+        source: The file.
+    """
 
     frame: pl.DataFrame
     problem: pl.Series
@@ -28,8 +34,8 @@ class MappedRows:
     source: InputFile
 
 
-def locked_down(timezone: str | None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB in memory without files, network, extensions or Python's variables, its settings sealed."""
+def isolated_connection(timezone: str | None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB without files, network, extensions or Python's variables; its settings are locked."""
     connection = duckdb.connect(
         config={
             "enable_external_access": "false",
@@ -39,18 +45,25 @@ def locked_down(timezone: str | None) -> duckdb.DuckDBPyConnection:
     )
     connection.execute("SET python_enable_replacements = false")
     connection.execute(f"SET TimeZone = '{timezone or 'UTC'}'")
-    # Moves what is common out of TRY(...), so that one bad value would fail all rows.
+    # This optimizer moves common expressions out of TRY(...), so that one bad value would fail all rows.
     connection.execute("SET disabled_optimizers = 'common_subexpressions'")
     connection.execute("SET lock_configuration = true")
     return connection
 
 
-def bind(chosen: Map, head: pl.DataFrame, path: str) -> None:
-    """Says before any work whether the map fits a file's columns and their types (``head``: the file without rows).
+def bind_map(chosen: Map, head: pl.DataFrame, path: str) -> None:
+    """Check that a map fits a file's columns and their types, before any row is read.
 
-    Raises ColumnMissing, or DeclarationError with every expression that DuckDB does not take.
+    Args:
+        chosen: The map.
+        head: The file without its rows.
+        path: The file, for the error.
+
+    Raises:
+        ColumnMissing: The file lacks a column that the map reads.
+        DeclarationError: DuckDB cannot bind an expression; the message lists all.
     """
-    missing = [c for c in references(chosen) if not has_column(head.columns, c)]
+    missing = [c for c in referenced_columns(chosen) if not has_column(head.columns, c)]
     if missing:
         raise ColumnMissing(
             f"the map {chosen.name!r} reads the column {missing[0]!r}, which the file does not have"
@@ -59,7 +72,7 @@ def bind(chosen: Map, head: pl.DataFrame, path: str) -> None:
             remedy=did_you_mean(missing[0], head.columns),
         )
     errors = []
-    with locked_down(None) as connection:
+    with isolated_connection(None) as connection:
         connection.register("rows", _numbered(head, path).to_arrow())
         for target, text in _expressions(chosen).items():
             try:
@@ -68,20 +81,20 @@ def bind(chosen: Map, head: pl.DataFrame, path: str) -> None:
                 errors.append(f"{target}: {str(error).splitlines()[0]}")
     if errors:
         raise DeclarationError(
-            f"the map {chosen.name!r} has expressions that DuckDB does not take on this file",
+            f"the map {chosen.name!r} has expressions that DuckDB cannot bind to this file",
             where=path,
-            remedy="mend the map",
+            remedy="correct the map",
             errors=errors,
         )
 
 
 def has_column(columns: Sequence[str], name: str) -> bool:
-    """Capitals do not count, as in SQL."""
+    """Whether the file has the column; case does not count, as in SQL."""
     return name.lower() in {c.lower() for c in (*columns, ROW, FILE)}
 
 
-def references(chosen: Map) -> list[str]:
-    """The columns of a file that a map reads, in the map's order; ``bind`` refuses what is no SQL."""
+def referenced_columns(chosen: Map) -> list[str]:
+    """The columns of a file that a map reads, in the map's order; ``bind_map`` refuses invalid SQL."""
     found: dict[str, None] = {}
     for value in (*chosen.columns.values(), *([Expression(sql=chosen.where)] if chosen.where else [])):
         if isinstance(value, str):
@@ -103,13 +116,25 @@ def _numbered(rows: pl.DataFrame, name: str) -> pl.DataFrame:
     return rows.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW), pl.lit(name).alias(FILE))
 
 
-def apply(chosen: Map, source: InputFile, table: GoldTable, timezone: str | None) -> MappedRows:
-    """The rows that ``where`` keeps, each target column computed; the columns left out are null.
+def apply_map(chosen: Map, source: InputFile, table: GoldTable, timezone: str | None) -> MappedRows:
+    """Apply a map to a file.
 
-    An expression that fails on a row gives null and a problem there.
+    Args:
+        chosen: The map.
+        source: The file.
+        table: The gold table.
+        timezone: IANA zone of DuckDB's session.
+
+    Returns:
+        The rows that ``where`` keeps. Columns that the map leaves out are null; an expression that fails on a row gives
+        null
+        and a problem there.
+
+    Raises:
+        DeclarationError: An expression fails as a whole.
     """
     rows = _numbered(source.rows, source.path.name)
-    with locked_down(timezone) as connection:
+    with isolated_connection(timezone) as connection:
         connection.register("rows", rows.to_arrow())
         kept = _kept(connection, chosen)
         columns, failed = _targets(connection, chosen)
@@ -149,7 +174,7 @@ def _targets(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[s
 
 
 def _can_try(connection: duckdb.DuckDBPyConnection, expression: str) -> bool:
-    """DuckDB's TRY takes no window function and no subquery: these fail for all rows or for none."""
+    """Whether DuckDB's TRY takes the expression: it takes no window function and no subquery."""
     try:
         connection.sql(f"SELECT TRY({expression}) FROM rows").columns  # noqa: B018
     except duckdb.Error:

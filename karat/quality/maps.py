@@ -1,4 +1,4 @@
-"""Maps: how a file's columns become those of a gold table. The format is described in ``karat.quality``."""
+"""Maps: how a file's columns become those of a gold table. ``karat.quality`` describes the format."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from karat.errors import DeclarationError, InputNotFound, did_you_mean
 
 
 class Expression(Declaration):
-    """A target column as an SQL (DuckDB) expression over the file's columns."""
+    """A target column as a DuckDB SQL expression over the file's columns."""
 
     sql: str
 
 
 class Format(Declaration):
-    """How a CSV file is written; the delimiter is taken from the header if it is not named."""
+    """The format of a CSV file; the delimiter is detected in the header if it is not declared."""
 
     delimiter: str | None = Field(None, min_length=1, max_length=1)
     encoding: str = "utf-8"
@@ -38,7 +38,7 @@ class Format(Declaration):
 
 
 class Map(Declaration):
-    """One map. ``name`` is the file's name without its suffix."""
+    """A map; ``name`` is the file's name without its suffix."""
 
     name: str = ""
     description: str = ""
@@ -58,13 +58,26 @@ class Map(Declaration):
 
 
 def load_map(path: Path) -> Map:
-    """Reads a map. Raises InputNotFound, or DeclarationError with every error."""
+    """Read a map.
+
+    Args:
+        path: The YAML file.
+
+    Returns:
+        The map.
+
+    Raises:
+        InputNotFound: The file does not exist.
+        DeclarationError: The map is invalid; the message lists all errors.
+    """
     if not path.is_file():
-        raise InputNotFound(f"there is no map {path}", remedy="write one; its format is in karat/quality/__init__.py")
+        raise InputNotFound(
+            f"there is no map {path}", remedy="write it; karat/quality/__init__.py describes the format"
+        )
     try:
         data = yaml.safe_load(path.read_text())
         if not isinstance(data, dict):
-            raise DeclarationError(f"the map {path.name} is not a mapping of fields", where=str(path))
+            raise DeclarationError(f"the map {path.name} is not a YAML mapping", where=str(path))
         return Map.model_validate({**data, "name": path.stem})
     except yaml.YAMLError as error:
         raise DeclarationError(f"the map {path.name} is not YAML: {error}", where=str(path)) from None
@@ -76,19 +89,38 @@ def load_map(path: Path) -> Map:
 
 
 def find_map(project: Project, given: Path) -> Path:
-    """The path of a map that a call names: as it stands, or in the project's maps with or without its suffix."""
+    """Find the map that a call names.
+
+    Args:
+        project: The project.
+        given: A path, or the name of one of the project's maps, with or without suffix.
+
+    Returns:
+        The map's path.
+
+    Raises:
+        InputNotFound: There is no such map; the message names the nearest.
+    """
     folder = project.path / "maps"
     for path in (given, folder / given, folder / f"{given}.yaml", folder / f"{given}.yml"):
         if path.is_file():
             return path
     known = [p.stem for p in folder.glob("*.y*ml")]
     raise InputNotFound(
-        f"there is no map {str(given)!r}", where=str(folder), remedy=did_you_mean(given.name, known) or "write one"
+        f"there is no map {str(given)!r}", where=str(folder), remedy=did_you_mean(given.name, known) or "write it"
     )
 
 
 def check_targets(chosen: Map, table: GoldTable) -> None:
-    """Every target must be a column of the contract, and every column that must have a value must be a target."""
+    """Check that a map's targets are columns of the contract, and that every required column is a target.
+
+    Args:
+        chosen: The map.
+        table: The gold table.
+
+    Raises:
+        DeclarationError: The map does not fit the contract; the message lists all errors.
+    """
     errors = [
         f"columns.{c}: gold table {table.name!r} has no such column. {did_you_mean(c, table.columns)}"
         for c in chosen.columns
@@ -97,11 +129,11 @@ def check_targets(chosen: Map, table: GoldTable) -> None:
     if chosen.table not in (None, table.name):
         errors.append(f"table: it is for {chosen.table!r}, not for {table.name!r}")
     errors += [
-        f"columns: {name!r} must have values, and the map does not say from where"
+        f"columns: {name!r} must have values, and the map does not define it"
         for name, column in table.columns.items()
         if name not in chosen.columns and (name in table.key or not column.nullable)
     ]
     if errors:
         raise DeclarationError(
-            f"the map {chosen.name!r} does not fit gold table {table.name!r}", remedy="mend the map", errors=errors
+            f"the map {chosen.name!r} does not fit gold table {table.name!r}", remedy="correct the map", errors=errors
         )

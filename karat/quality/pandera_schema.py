@@ -1,6 +1,6 @@
-"""A table's contract as a pandera schema: for a team's own tests and notebooks, on frames that fit in memory.
+"""A table's contract as a pandera schema, for a team's own tests and notebooks on frames that fit in memory.
 
-Karat itself asks its checks without pandera (docs/decisions/0070-checks-without-pandera.md).
+Karat itself runs its checks without pandera (docs/decisions/0070-checks-without-pandera.md).
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ with optional_imports():
 
 
 def pandera_schema(table: GoldTable | FeatureTable) -> pa.DataFrameSchema:
-    """Types, nulls, ranges, allowed values, conditions and the key; a check that warns warns there, too.
+    """Translate a contract to pandera: types, nulls, ranges, allowed values, conditions and the key.
 
-    ``at_most``, freshness, volume and ``unique`` beside the key have no counterpart and are left out. The key columns
-    of a feature table are untyped: their types are gold's.
+    A check that warns warns in pandera, too. ``at_most``, freshness, volume and ``unique`` outside the key have no
+    counterpart. The key columns of a feature table have no type: gold declares them.
+
+    Args:
+        table: The gold or feature table.
+
+    Returns:
+        The schema.
     """
     if isinstance(table, GoldTable):
         dtypes: dict[str, Any] = {n: POLARS[c.dtype] for n, c in table.columns.items()}
@@ -49,7 +55,7 @@ def _column(name: str, dtype: Any, checks: Iterable[Check], key: tuple[str, ...]
 
 
 def _rule(check: RowCheck) -> pa.Check:
-    """By the same expression that Karat asks."""
+    """A pandera check with the expression that Karat uses."""
 
     def holds(data: Any) -> pl.LazyFrame:
         made: pl.LazyFrame = data.lazyframe.select(~check.broken())

@@ -1,4 +1,4 @@
-"""Rows that broke a contract: kept as they came, with the place and the reason."""
+"""Quarantine: rows that broke a contract, unchanged, with their place and the reason."""
 
 from __future__ import annotations
 
@@ -12,23 +12,30 @@ from karat.fingerprint import fingerprint_bytes
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality.mapping import MappedRows
-from karat.quality.row_checks import REASON, as_json, reason_of
+from karat.quality.row_checks import REASON, as_json, failure_reason
 
 SCHEMA = pa.schema(
     [
-        pa.field("batch", pa.string(), metadata={"comment": "the piece of work that set the row aside"}),
-        pa.field("number", pa.int64(), metadata={"comment": "counts the rows of a batch"}),
+        pa.field("batch", pa.string(), metadata={"comment": "the work that set the row aside"}),
+        pa.field("number", pa.int64(), metadata={"comment": "the row's number in its batch"}),
         pa.field("source", pa.string(), metadata={"comment": "the file, or 'sample'"}),
-        pa.field("place", pa.string(), metadata={"comment": "where in the source, counted from 1"}),
+        pa.field("place", pa.string(), metadata={"comment": "place in the source, counted from 1"}),
         pa.field("reason", pa.string(), metadata={"comment": "the first rule that the row breaks"}),
-        pa.field("row", pa.string(), metadata={"comment": "the row as it came, as JSON"}),
+        pa.field("row", pa.string(), metadata={"comment": "the original row, as JSON"}),
     ]
 )
 
 
-def rows_aside(mapped: Sequence[MappedRows], reasons: Sequence[pl.Series]) -> pl.DataFrame:
-    """``source``, ``place``, ``reason``, ``row``: the rows with a reason as they were in their files, and the lines
-    that were no rows."""
+def quarantined_rows(mapped: Sequence[MappedRows], reasons: Sequence[pl.Series]) -> pl.DataFrame:
+    """The rows of files that break the contract.
+
+    Args:
+        mapped: The rows of each file.
+        reasons: Why each row of each file breaks the contract; null if it keeps it.
+
+    Returns:
+        ``source``, ``place``, ``reason`` and ``row``: the original rows, and the lines of CSV files that are no rows.
+    """
     parts: list[pl.DataFrame] = []
     for part, reason in zip(mapped, reasons, strict=True):
         numbers = part.numbers.filter(reason.is_not_null())
@@ -40,8 +47,16 @@ def rows_aside(mapped: Sequence[MappedRows], reasons: Sequence[pl.Series]) -> pl
     return pl.concat(parts)
 
 
-def write_aside(lake: Lake, name: TableName, aside: pl.DataFrame, batch: str, *, replaces: bool) -> None:
-    """Adds the rows of a batch, or replaces all; no table is made for no rows."""
+def write_quarantine(lake: Lake, name: TableName, aside: pl.DataFrame, batch: str, *, replaces: bool) -> None:
+    """Write the rows of a batch to a quarantine table. No table is created for no rows.
+
+    Args:
+        lake: The lake.
+        name: The quarantine table.
+        aside: Rows as ``quarantined_rows`` gives them.
+        batch: The work that set them aside.
+        replaces: Whether they replace all rows.
+    """
     if not aside.height and not (replaces and lake.exists(name)):
         return
     lake.create(name, SCHEMA, primary_key=("batch", "number"), description=_description(name))
@@ -52,20 +67,31 @@ def write_aside(lake: Lake, name: TableName, aside: pl.DataFrame, batch: str, *,
         lake.merge(name, rows)
 
 
-def keep_aside(lake: Lake, name: TableName, rows: pl.LazyFrame, checks: Sequence[RowCheck], key: Sequence[str]) -> None:
-    """Copies the gold rows that break one of ``checks`` into the table of rows set aside: each key once, as it was
-    seen last. The rows stay in gold; features are computed without them."""
-    broken = rows.with_columns(reason_of(checks).alias(REASON)).filter(pl.col(REASON).is_not_null())
-    found = broken.collect(engine="streaming")
-    keys = as_json(found.select(key))
+def copy_to_quarantine(
+    lake: Lake, name: TableName, rows: pl.LazyFrame, checks: Sequence[RowCheck], key: Sequence[str]
+) -> None:
+    """Copy the gold rows that break a check to the quarantine table: one per key, the latest seen.
+
+    The rows stay in gold; features are computed without them.
+
+    Args:
+        lake: The lake.
+        name: The quarantine table.
+        rows: Gold rows.
+        checks: Checks that set aside.
+        key: Gold's key columns.
+    """
+    broken = rows.with_columns(failure_reason(checks).alias(REASON)).filter(pl.col(REASON).is_not_null())
+    rejected = broken.collect(engine="streaming")
+    keys = as_json(rejected.select(key))
     aside = pl.DataFrame(
         {
             "batch": [f"read:{fingerprint_bytes(k.encode())}" for k in keys],
-            "number": pl.repeat(1, found.height, dtype=pl.Int64, eager=True),
-            "source": pl.repeat("gold", found.height, dtype=pl.String, eager=True),
+            "number": pl.repeat(1, rejected.height, dtype=pl.Int64, eager=True),
+            "source": pl.repeat("gold", rejected.height, dtype=pl.String, eager=True),
             "place": keys,
-            "reason": found[REASON],
-            "row": as_json(found.drop(REASON)),
+            "reason": rejected[REASON],
+            "row": as_json(rejected.drop(REASON)),
         }
     )
     lake.create(name, SCHEMA, primary_key=("batch", "number"), description=_description(name))

@@ -1,4 +1,4 @@
-"""``catalog.monitoring.quality``: what every check found, each time that it was asked."""
+"""The table of results, ``catalog.monitoring.quality``: the result of every check, each time it ran."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ def _field(name: str, kind: pa.DataType, comment: str) -> pa.Field:
 SCHEMA = pa.schema(
     [
         _field("day", pa.date32(), "UTC day of checked_at"),
-        _field("run", pa.string(), "the piece of work that asked: the same work asks once"),
+        _field("run", pa.string(), "the work that ran the checks; each work runs them once"),
         _field("table_name", pa.string(), "catalog.schema.table"),
-        _field("check_name", pa.string(), "the rule in words"),
-        _field("table_version", pa.int64(), "Delta version that holds these rows; null where nothing was committed"),
+        _field("check_name", pa.string(), "the check in words"),
+        _field("table_version", pa.int64(), "Delta version that holds these rows; null if nothing was committed"),
         _field("on_fail", pa.string(), "block, warn or set_aside"),
         _field("state", pa.string(), "passed, warned, set_aside or blocked"),
-        _field("rows", pa.int64(), "rows (days, for volume) that were looked at"),
-        _field("failed", pa.int64(), "how many of them break the rule"),
+        _field("rows", pa.int64(), "rows checked (days, for volume)"),
+        _field("failed", pa.int64(), "how many of them fail"),
         _field("examples", pa.string(), "JSON list of at most three of them"),
-        _field("contract", pa.string(), "hash of the table's identity and all its rules"),
-        _field("checked_at", pa.timestamp("us", tz="UTC"), "when"),
+        _field("contract", pa.string(), "fingerprint of the table's identity and all its rules"),
+        _field("checked_at", pa.timestamp("us", tz="UTC"), "when the checks ran"),
     ]
 )
 KEY = ("day", "run", "table_name", "check_name")
 
 
 def quality_name(catalog: str) -> TableName:
+    """The table of results of a catalog."""
     return TableName(catalog, "monitoring", "quality")
 
 
-def record(
+def record_results(
     lake: Lake,
     table: TableName,
     rows: Sequence[dict[str, Any]],
@@ -51,7 +52,17 @@ def record(
     contract: str,
     at: datetime | None = None,
 ) -> None:
-    """Adds what a run found (``Found.as_row``); nothing where it is there already."""
+    """Record the results of one run; a run that is recorded already is skipped.
+
+    Args:
+        lake: The lake.
+        table: The checked table.
+        rows: Rows of ``CheckResult.as_row``.
+        run: The work that ran the checks.
+        version: The checked version; None if nothing was committed.
+        contract: The fingerprint of the table's identity and rules.
+        at: When the checks ran; now by default.
+    """
     name = quality_name(table.catalog)
     if not rows or _recorded(lake, name, table, run, version):
         return
@@ -65,7 +76,11 @@ def record(
         checked_at=pl.lit(moment),
     )
     lake.create(
-        name, SCHEMA, primary_key=KEY, partition_by=("day",), description="what the checks of gold and features found"
+        name,
+        SCHEMA,
+        primary_key=KEY,
+        partition_by=("day",),
+        description="results of the checks of gold and feature tables",
     )
     lake.merge(name, frame.select(SCHEMA.names))
 
@@ -78,7 +93,7 @@ def _recorded(lake: Lake, name: TableName, table: TableName, run: str, version: 
 
 
 def results(lake: Lake, catalog: str, table: TableName | None = None) -> pl.DataFrame:
-    """All rows of the catalog's table of results, of one table if it is named; oldest first."""
+    """All recorded results of a catalog, or of one of its tables, oldest first."""
     name = quality_name(catalog)
     if not lake.exists(name):
         empty = pl.from_arrow(SCHEMA.empty_table())
@@ -90,6 +105,6 @@ def results(lake: Lake, catalog: str, table: TableName | None = None) -> pl.Data
     return rows.sort("checked_at", "check_name").collect()
 
 
-def latest(lake: Lake, catalog: str) -> pl.DataFrame:
-    """The newest result of each table's checks."""
+def latest_results(lake: Lake, catalog: str) -> pl.DataFrame:
+    """The newest result of each check of each table."""
     return results(lake, catalog).unique(["table_name", "check_name"], keep="last", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Row checks on rows: why each breaks one, which are kept, how many break each."""
+"""Row checks: why a row fails, which rows are kept, how many rows fail each check."""
 
 from __future__ import annotations
 
@@ -9,30 +9,38 @@ import polars as pl
 from karat.declare.checks import RowCheck
 from karat.quality.check_results import EXAMPLES, CheckResult
 
-#: Beside a table's own columns; no column of a table begins so.
+#: The column of reasons; no column of a table begins with an underscore.
 REASON = "_reason"
 
 
-def reason_of(checks: Sequence[RowCheck]) -> pl.Expr:
-    """The first reason for which a row breaks one of ``checks``, null where it keeps them all."""
-    found = [pl.when(broken).then(pl.lit(text)) for check in checks for broken, text in check.reasons()]
-    return pl.coalesce(*found) if found else pl.lit(None, pl.String)
+def failure_reason(checks: Sequence[RowCheck]) -> pl.Expr:
+    """The first reason for which a row breaks one of ``checks``; null if it keeps them all."""
+    reasons = [pl.when(broken).then(pl.lit(text)) for check in checks for broken, text in check.reasons()]
+    return pl.coalesce(*reasons) if reasons else pl.lit(None, pl.String)
 
 
-def aside_of(checks: Sequence[object]) -> list[RowCheck]:
-    """Those that set rows aside."""
+def quarantine_rules(checks: Sequence[object]) -> list[RowCheck]:
+    """The row checks that set rows aside."""
     return [c for c in checks if isinstance(c, RowCheck) and c.on_fail == "set_aside"]
 
 
-def part(frame: pl.DataFrame, checks: Sequence[RowCheck]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that stay, and those set aside with their reason (the column REASON)."""
-    judged = frame.with_columns(reason_of(aside_of(checks)).alias(REASON))
-    return judged.filter(pl.col(REASON).is_null()).drop(REASON), judged.filter(pl.col(REASON).is_not_null())
+def split_rows(frame: pl.DataFrame, checks: Sequence[RowCheck]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows to keep, and the rows to set aside with the column ``REASON``."""
+    checked = frame.with_columns(failure_reason(quarantine_rules(checks)).alias(REASON))
+    return checked.filter(pl.col(REASON).is_null()).drop(REASON), checked.filter(pl.col(REASON).is_not_null())
 
 
-def count(rows: pl.LazyFrame, checks: Sequence[RowCheck], shown: Sequence[str]) -> list[CheckResult]:
-    """How many of ``rows`` break each check, in one pass; a second one, where any do, finds examples: their columns
-    ``shown`` and those that the check reads."""
+def count_failures(rows: pl.LazyFrame, checks: Sequence[RowCheck], shown: Sequence[str]) -> list[CheckResult]:
+    """Count the rows that break each check, in one pass. A second pass collects examples if there are any.
+
+    Args:
+        rows: The rows.
+        checks: The checks.
+        shown: Columns of an example, besides those that the check reads.
+
+    Returns:
+        One result per check.
+    """
     counts = [check.broken().sum().alias(str(n)) for n, check in enumerate(checks)]
     total, *failed = rows.select(pl.len().alias("rows"), *counts).collect(engine="streaming").row(0)
     out = []

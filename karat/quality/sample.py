@@ -1,4 +1,4 @@
-"""A project's sample gold: made by its generator, checked like any input."""
+"""A project's sample: gold rows made by its generator and checked as any input is."""
 
 from __future__ import annotations
 
@@ -29,11 +29,26 @@ def write_sample(
     tables: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> list[IngestResult]:
-    """Writes the project's sample gold tables (``tables``: only these), each in one commit.
+    """Write a project's sample gold tables, each in one commit.
 
-    ``end`` is the last day, yesterday (UTC) by default. The same generator, scale, seed and end twice change nothing;
-    others replace the sample rows. Raises IngestedRows, before anything is done, where one of the tables has rows that
-    a user brought; DeclarationError where the project has no generator or it leaves a table out.
+    The same generator, scale, seed and end again change nothing; others replace the sample.
+
+    Args:
+        project: The project.
+        lake: The lake.
+        scale: Size of the sample; 1 is the generator's default.
+        seed: Random seed.
+        end: Last day; yesterday (UTC) by default.
+        tables: Tables to write; all by default.
+        progress: Called for each table.
+
+    Returns:
+        The outcome of each table.
+
+    Raises:
+        IngestedRows: A table has ingested rows; nothing was written.
+        DeclarationError: The project has no generator, or it omits a table.
+        TableNotFound: The project has no such gold table.
     """
     wanted = _wanted(project, tables)
     _refuse_ingested(project, wanted, lake)
@@ -62,14 +77,14 @@ def _wanted(project: Project, tables: Sequence[str] | None) -> list[GoldTable]:
 
 
 def _refuse_ingested(project: Project, wanted: Sequence[GoldTable], lake: Lake) -> None:
-    """A user's rows are never replaced by sample rows, whoever wrote them."""
+    """Refuse to replace rows that are not a sample's, whoever wrote them."""
     for table in wanted:
         name = project.gold_name(table.name)
         if lake.exists(name) and origin(lake, name) != SAMPLE and has_rows(lake, name):
             raise IngestedRows(
-                f"{name} holds rows that were ingested; a sample would replace them",
+                f"{name} holds ingested rows, which a sample would replace",
                 where=str(lake.path(name)),
-                remedy="run without the sample, or remove that folder to begin anew",
+                remedy="run without the sample, or delete that folder to start again",
             )
 
 
@@ -78,7 +93,7 @@ def _declared_in(project: Project) -> str:
 
 
 def _key(project: Project, table: GoldTable, scale: float, seed: int, end: date) -> str:
-    """Another generator or contract makes other rows."""
+    """The work's key: another generator or contract makes other rows."""
     parts = [
         "".join(path.read_text() for path in project.gold_files),
         table.model_dump(mode="json", exclude={"description", "owner"}),
@@ -94,9 +109,9 @@ def _frames(
 ) -> dict[str, pl.DataFrame]:
     if project.sample is None:
         raise DeclarationError(
-            f"project {project.name!r} has no sample",
+            f"project {project.name!r} has no sample generator",
             where=_declared_in(project),
-            remedy="define sample(scale, seed, end) in it, or bring your own rows: karat ingest",
+            remedy="define sample(scale, seed, end) in it, or ingest your own rows: karat ingest",
         )
     frames = project.sample(scale=scale, seed=seed, end=end, tables=[t.name for t in wanted])
     missing = [t.name for t in wanted if t.name not in frames]

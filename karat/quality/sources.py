@@ -1,4 +1,4 @@
-"""Files as frames: CSV with every column as text, Parquet and Delta with their own types."""
+"""Input files as frames: CSV with every column as text, Parquet and Delta with their own types."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from polars.exceptions import PolarsError
 from karat.errors import DiskFull, InputNotFound, UnreadableInput, is_disk_full
 from karat.fingerprint import fingerprint_bytes, fingerprint_file
 from karat.quality.maps import Format
+from karat.sql import literal
 
 _BLOCK = 1 << 20
 _DELIMITERS = ",;\t|"
@@ -30,7 +31,13 @@ PARQUET = (".parquet", ".pq")
 
 @dataclass(frozen=True)
 class InputFile:
-    """One input: its rows, and the lines of a CSV that are no rows (``place``, ``reason``, ``row`` as text)."""
+    """One input.
+
+    Attributes:
+        path: The file or folder.
+        rows: Its rows.
+        unread: The lines of a CSV file that are no rows: ``place``, ``reason`` and ``row`` as text.
+    """
 
     path: Path
     rows: pl.DataFrame
@@ -38,12 +45,27 @@ class InputFile:
 
 
 def kind_of(path: Path) -> str:
-    """``csv``, ``parquet`` or ``delta``. Raises InputNotFound, UnreadableInput."""
+    """The kind of an input.
+
+    Args:
+        path: The file or folder.
+
+    Returns:
+        ``csv``, ``parquet`` or ``delta``.
+
+    Raises:
+        InputNotFound: It does not exist.
+        UnreadableInput: It is empty, or a folder but not a Delta table.
+    """
     if not path.exists():
-        raise InputNotFound(f"there is no file {path}", remedy="look at the path: it is read from the current folder")
+        raise InputNotFound(
+            f"there is no file {path}", remedy="check the path; a relative path starts at the current folder"
+        )
     if path.is_dir():
         if not (path / "_delta_log").is_dir():
-            raise UnreadableInput(f"{path} is a folder and no Delta table", remedy="name the files in it: folder/*.csv")
+            raise UnreadableInput(
+                f"{path} is a folder, but not a Delta table", remedy="give the files in it: folder/*.csv"
+            )
         return "delta"
     if path.stat().st_size == 0:
         raise UnreadableInput(f"{path} is empty", remedy="the first line of a CSV names its columns")
@@ -64,7 +86,7 @@ def head_of(path: Path, options: Format) -> pl.DataFrame:
 
 
 def digest_of(path: Path) -> str:
-    """The fingerprint of a file's bytes; of a Delta table that of its identity and version."""
+    """The fingerprint of a file's bytes, or of a Delta table's id and version."""
     if path.is_dir():
         table = DeltaTable(path)
         return fingerprint_bytes(f"{table.metadata().id}@{table.version()}".encode())
@@ -72,7 +94,19 @@ def digest_of(path: Path) -> str:
 
 
 def read_source(path: Path, options: Format) -> InputFile:
-    """All rows of one input. Raises UnreadableInput where it is not what it is taken for."""
+    """Read all rows of one input.
+
+    Args:
+        path: The file or folder.
+        options: The format of a CSV file.
+
+    Returns:
+        The rows.
+
+    Raises:
+        InputNotFound: It does not exist.
+        UnreadableInput: It cannot be read.
+    """
     kind = kind_of(path)
     none = pl.DataFrame(schema={"place": pl.String, "reason": pl.String, "row": pl.String})
     try:
@@ -86,18 +120,20 @@ def read_source(path: Path, options: Format) -> InputFile:
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> UnreadableInput:
-    return UnreadableInput(f"{path} can't be read as {kind}: {error}", remedy="is it complete, and of that kind?")
+    return UnreadableInput(
+        f"{path} cannot be read as {kind}: {error}", remedy="check that it is complete and of that kind"
+    )
 
 
 def _open(path: Path, encoding: str) -> IO[str]:
     opener = gzip.open if path.suffix == ".gz" else open
-    # A byte order mark, where there is one, belongs to no column's name.
+    # A byte order mark is not part of a column's name.
     chosen = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     return opener(path, "rt", encoding=chosen, newline="")
 
 
 def _csv_header(path: Path, options: Format) -> tuple[list[str], str]:
-    """The names in the first line, and the delimiter."""
+    """The column names in the first line, and the delimiter."""
     try:
         with _open(path, options.encoding) as file:
             first = file.read(_BLOCK)
@@ -107,7 +143,7 @@ def _csv_header(path: Path, options: Format) -> tuple[list[str], str]:
         raise _unreadable(path, "CSV", error) from None
     line = next(iter(first.splitlines()), "")
     if "\0" in first or not line.strip():
-        raise UnreadableInput(f"{path} is not a CSV file", remedy="its first line should name the columns")
+        raise UnreadableInput(f"{path} is not a CSV file", remedy="its first line must name the columns")
     delimiter = options.delimiter or max(_DELIMITERS, key=lambda d: _fields(line, d, options.quote))
     names = next(csv.reader(first.splitlines(keepends=True), delimiter=delimiter, quotechar=options.quote or None))
     names = [n.strip() for n in names]
@@ -127,20 +163,20 @@ def _check_names(path: Path, names: list[str]) -> None:
             f"the header of {path} names the column {doubled!r} twice"
             if doubled
             else f"the header of {path} has columns without a name",
-            remedy="rename one of them in the file (capitals do not count)",
+            remedy="rename one of them in the file (case does not count)",
         )
 
 
 def _wrong_encoding(path: Path, encoding: str, what: str) -> UnreadableInput:
     return UnreadableInput(
         f"{path} is not written in {encoding}: {what}",
-        remedy="name its encoding in the map, as in  format: {encoding: latin-1}",
+        remedy="declare its encoding in the map, as in  format: {encoding: latin-1}",
     )
 
 
 @contextmanager
 def _as_utf8(path: Path, encoding: str) -> Iterator[Path]:
-    """DuckDB reads UTF-8: a file of another encoding is written anew beside the temporary files."""
+    """The file in UTF-8, which DuckDB reads: a temporary copy if it has another encoding."""
     if codecs.lookup(encoding).name in ("utf-8", "ascii"):
         yield path
         return
@@ -179,17 +215,13 @@ def _read_csv(path: Path, options: Format) -> InputFile:
 
 
 def _csv_query(path: Path, names: list[str], delimiter: str, options: Format) -> str:
-    columns = ", ".join(f"{_text(n)}: 'VARCHAR'" for n in names)
-    nulls = ", ".join(_text(n) for n in options.null_values) or "''"
+    columns = ", ".join(f"{literal(n)}: 'VARCHAR'" for n in names)
+    nulls = ", ".join(literal(n) for n in options.null_values) or "''"
     return (
-        f"SELECT * FROM read_csv({_text(str(path))}, auto_detect = false, header = true, columns = {{{columns}}}, "
-        f"delim = {_text(delimiter)}, quote = {_text(options.quote)}, escape = {_text(options.quote)}, "
+        f"SELECT * FROM read_csv({literal(str(path))}, auto_detect = false, header = true, columns = {{{columns}}}, "
+        f"delim = {literal(delimiter)}, quote = {literal(options.quote)}, escape = {literal(options.quote)}, "
         f"nullstr = [{nulls}], store_rejects = true, rejects_limit = 0)"
     )
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 _REASONS = {

@@ -1,4 +1,4 @@
-"""Text and loose types into the types of a contract, each value alone: what can't be read becomes null and a reason."""
+"""Parsing of text and of other types into a contract's types, value by value: failures become null, with a reason."""
 
 from __future__ import annotations
 
@@ -18,15 +18,32 @@ _UTC = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True)
 class ParsedColumn:
-    """``values`` in the wanted type; ``problem`` says for each row why its value could not be read, else null."""
+    """A column in the wanted type.
+
+    Attributes:
+        values: The values; null if they could not be read.
+        problem: Why each value could not be read, else null.
+    """
 
     values: pl.Series
     problem: pl.Series
 
 
 def parse(column: pl.Series, dtype: str, timezone: str | None) -> ParsedColumn:
-    """``column`` as ``dtype`` of a contract. Raises SchemaMismatch where a typed column means something else, and
-    NaiveTimestamp where times have no zone and ``timezone`` names none."""
+    """Parse a column.
+
+    Args:
+        column: Text or typed values.
+        dtype: A declared type.
+        timezone: IANA zone of naive times.
+
+    Returns:
+        The values and the reasons of those that could not be read.
+
+    Raises:
+        SchemaMismatch: The column's type means something else.
+        NaiveTimestamp: Times have no zone, and ``timezone`` is None.
+    """
     if column.dtype in (pl.Categorical, pl.Enum):
         column = column.cast(pl.String)
     if column.dtype == pl.Null:
@@ -48,8 +65,8 @@ def _blank_as_null(column: pl.Series) -> pl.Series:
     return text.set(text == "", None)
 
 
-def _judged(values: pl.Series, given: pl.Series, reason: str) -> ParsedColumn:
-    """Null where something was given is a value that could not be read."""
+def _parsed(values: pl.Series, given: pl.Series, reason: str) -> ParsedColumn:
+    """Values, with ``reason`` for each that was given and could not be read."""
     unread = values.is_null() & given.is_not_null()
     return ParsedColumn(values, _reason(unread, reason))
 
@@ -61,26 +78,26 @@ def _reason(where: pl.Series, reason: str) -> pl.Series:
 def _wrong_type(column: pl.Series, wanted: str) -> SchemaMismatch:
     return SchemaMismatch(
         f"column {column.name!r} is {column.dtype}, and the contract wants {wanted}",
-        remedy="convert it in the map, with {sql: CAST(... AS ...)}",
+        remedy="cast it in the map, with {sql: CAST(... AS ...)}",
     )
 
 
 def _string(column: pl.Series) -> ParsedColumn:
     if column.dtype != pl.String and not column.dtype.is_integer():
         raise _wrong_type(column, "text")
-    return _judged(column.cast(pl.String), column, "not text")
+    return _parsed(column.cast(pl.String), column, "not text")
 
 
 def _number(column: pl.Series) -> ParsedColumn:
     if column.dtype == pl.String:
         text = _blank_as_null(column)
         values = text.cast(pl.Float64, strict=False)
-        problem = _judged(values, text, "text in a number").problem
+        problem = _parsed(values, text, "text in a number").problem
     elif column.dtype.is_numeric():
         values, problem = column.cast(pl.Float64), _reason(column.is_null() & False, "")
     else:
         raise _wrong_type(column, "a number")
-    # Files of pandas say NaN where they mean that there is nothing; infinity is no measurement.
+    # pandas writes NaN for a missing value; infinity is no measurement.
     values = values.fill_nan(None)
     infinite = values.is_infinite().fill_null(False)
     problem = pl.select(pl.when(infinite).then(pl.lit("infinite")).otherwise(problem)).to_series()
@@ -89,10 +106,10 @@ def _number(column: pl.Series) -> ParsedColumn:
 
 def _whole(column: pl.Series) -> ParsedColumn:
     if column.dtype.is_integer():
-        return _judged(column.cast(pl.Int64, strict=False), column, "too large a number")
+        return _parsed(column.cast(pl.Int64, strict=False), column, "too large a number")
     exact = _blank_as_null(column).cast(pl.Int64, strict=False) if column.dtype == pl.String else None
     number = _number(column)
-    # "12.0" is a whole number; above 2**53 a float no longer says which one.
+    # "12.0" is a whole number; above 2**53 a float does not identify one.
     whole = (number.values == number.values.round(0)) & (number.values.abs() <= 2**53)
     rounded = number.values.set(~whole.fill_null(False), None).cast(pl.Int64, strict=False)
     values = rounded if exact is None else pl.select(pl.coalesce(exact, rounded)).to_series()
@@ -103,7 +120,7 @@ def _whole(column: pl.Series) -> ParsedColumn:
 
 def _truth(column: pl.Series) -> ParsedColumn:
     if column.dtype == pl.Boolean:
-        return _judged(column, column, "")
+        return _parsed(column, column, "")
     if column.dtype.is_integer():
         column = column.cast(pl.String)
     if column.dtype != pl.String:
@@ -112,36 +129,36 @@ def _truth(column: pl.Series) -> ParsedColumn:
     values = pl.select(
         pl.when(text.is_in(_TRUE)).then(pl.lit(True)).when(text.is_in(_FALSE)).then(pl.lit(False))
     ).to_series()
-    return _judged(values, text, "neither true nor false")
+    return _parsed(values, text, "neither true nor false")
 
 
 def _date(column: pl.Series) -> ParsedColumn:
     if column.dtype == pl.Date:
-        return _judged(column, column, "")
+        return _parsed(column, column, "")
     if column.dtype == pl.String:
         text = _blank_as_null(column)
         clock = text.str.extract(_TIME, 2).is_null() | text.str.contains(
             r"[T ]00:00(:00(\.0+)?)?\s*(Z|z|UTC|[+-]00.*)?$"
         )
         day = text.str.extract(_TIME, 1).str.to_date("%Y-%m-%d", strict=False)
-        return _judged(day.set(~clock.fill_null(True), None), text, "not a date")
+        return _parsed(day.set(~clock.fill_null(True), None), text, "not a date")
     if isinstance(column.dtype, pl.Datetime):
         utc = column.dt.convert_time_zone("UTC") if column.dtype.time_zone else column
         day = utc.dt.date()
         midnight = (day.cast(pl.Datetime("us")) == utc.dt.replace_time_zone(None).dt.cast_time_unit("us")).fill_null(
             True
         )
-        return _judged(day.set(~midnight, None), column, "a time, not a date")
+        return _parsed(day.set(~midnight, None), column, "a time, not a date")
     raise _wrong_type(column, "a date")
 
 
 def _timestamp(column: pl.Series, timezone: str | None) -> ParsedColumn:
     if column.dtype == pl.Date:  # DATE means 00:00 UTC
         values = column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        return _judged(values, column, "")
+        return _parsed(values, column, "")
     if isinstance(column.dtype, pl.Datetime):
         if column.dtype.time_zone:
-            return _judged(column.dt.convert_time_zone("UTC").dt.cast_time_unit("us"), column, "")
+            return _parsed(column.dt.convert_time_zone("UTC").dt.cast_time_unit("us"), column, "")
         naive = column.dt.cast_time_unit("us")
         return _zoned(naive, column.is_not_null(), column, timezone)
     if column.dtype != pl.String:
@@ -176,12 +193,12 @@ def _time_text(text: pl.Series, timezone: str | None) -> ParsedColumn:
 
 
 def _zoned(naive: pl.Series, given: pl.Series, shown: pl.Series, timezone: str | None) -> ParsedColumn:
-    """Times without a zone as times of ``timezone``; of an hour that the clocks show twice, the first is meant."""
+    """Times without a zone as times of ``timezone``; of an hour that occurs twice, the first is taken."""
     if timezone is None:
         if given.any():
             raise NaiveTimestamp(
                 f"column {shown.name!r} has times without a time zone, as in {shown.filter(given)[0]}",
-                remedy="name the zone: --timezone Europe/Berlin, timezone in the map, or in the gold contract",
+                remedy="give the zone: --timezone Europe/Berlin, timezone in the map, or in the gold contract",
             )
         return ParsedColumn(naive.dt.replace_time_zone("UTC"), _reason(given & False, ""))
     zoned = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")

@@ -15,7 +15,7 @@ from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, ModelSpec, step_name
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
 from karat.lake import Lake
-from karat.quality import kept, origin
+from karat.quality import origin, valid_rows
 from karat.sql import columns_read, connect, missing_column, plain_times, quote
 from karat.training_sets.label_steps import label_steps, pack_struct
 
@@ -155,7 +155,7 @@ def _gold_rows(model: DeclaredModel, gold: GoldTable, lake: Lake) -> pl.DataFram
     read = columns_read([*(label.expressions.values() or [label.expression]), label.where], gold.columns)
     needed = {*read} | {*_gold_key(spec, model.spine)} | {gold.event_time, *gold.key}
     # Like features, labels ignore rows that break the contract.
-    rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=kept(gold))
+    rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=valid_rows(gold))
     return rows.sort(gold.key)  # so that the order of the files can't change a sum's last bits
 
 
@@ -323,14 +323,14 @@ def _forecast_labels(
 def _drop_unlabelled(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
     if spec.task in UNSUPERVISED:
         return labelled
-    kept = labelled.filter(pl.col(spec.labelled.name).is_not_null())
-    if kept.is_empty():
+    labelled_rows = labelled.filter(pl.col(spec.labelled.name).is_not_null())
+    if labelled_rows.is_empty():
         raise UnusableLabel(
             f"the label of {spec.name!r} is null in all {labelled.height} rows",
             where=f"label.expression {spec.labelled.written!r} over {spec.labelled.source!r}",
             remedy="correct the expression, or give label.default for rows without gold rows in the horizon",
         )
-    return kept
+    return labelled_rows
 
 
 def _seconds(value: timedelta) -> int:

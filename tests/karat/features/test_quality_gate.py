@@ -14,7 +14,7 @@ from karat.errors import QualityBlocked
 from karat.executors import LocalExecutor
 from karat.features import compute_table
 from karat.features.quality_gate import aside_name
-from karat.quality import results, set_aside_name
+from karat.quality import quarantine_name, results
 from karat.quality.results_table import quality_name
 
 ROWS = [
@@ -58,7 +58,7 @@ def test_a_feature_check_that_blocks_commits_nothing_and_says_why(shop, events, 
     with pytest.raises(QualityBlocked) as caught:
         compute_table(shop.project, "spend", shop.lake, shards=3)
     told = str(caught.value)
-    assert "amount_3d is between 0 and 10: broken by 1 of 5" in told
+    assert "amount_3d is between 0 and 10: 1 of 5 fail" in told
     assert '{"user":"y","shop":1,"day":"2024-03-02","amount_3d":16.0}' in told
     assert "on_fail" in told
     assert "karat quality shop" in told
@@ -76,7 +76,7 @@ def test_a_feature_check_that_warns_commits_all(shop, events, checked):
     checked(spend='between("amount_3d", 0, 10, on_fail="warn"), not_null("last_what_7d", at_most=0.5),')
     result = compute_table(shop.project, "spend", shop.lake)
     (warning,) = result.warnings
-    assert "amount_3d is between 0 and 10: broken by 1 of 5" in warning
+    assert "amount_3d is between 0 and 10: 1 of 5 fail" in warning
     assert shop.features("spend").height == 5
     states = found(shop, "spend").select("check_name", "state", "failed", "table_version").rows()
     assert sorted(states) == [
@@ -109,7 +109,7 @@ def test_unique_and_volume_look_over_all_shards(shop, events, checked):
     with pytest.raises(QualityBlocked) as caught:
         compute_table(shop.project, "spend", shop.lake, shards=3)
     told = str(caught.value)
-    assert 'shop is unique: broken by 4 of 5, for example {"shop":1,"rows":4}' in told
+    assert 'shop is unique: 4 of 5 fail, for example {"shop":1,"rows":4}' in told
     assert '{"day": "2024-03-04", "rows": 0}' in told  # between the 2nd and the 5th nothing happened
     states = dict(found(shop, "spend").select("check_name", "state").rows())
     assert states["day, amount_1d are unique"] == "passed"
@@ -146,9 +146,9 @@ def test_gold_rows_that_break_a_rule_make_no_feature_and_are_kept(shop, events, 
     shop.gold("events", events(ROWS))
     checked(gold='between("amount", 0, 10), is_in("what", "a", "b"),')
     result = compute_table(shop.project, "spend", shop.lake, shards=2)
-    assert "amount is between 0 and 10: broken by 1 of 5" in result.warnings[0]
+    assert "amount is between 0 and 10: 1 of 5 fail" in result.warnings[0]
     assert shop.features("spend")["user"].unique().to_list() == ["x"]
-    aside = shop.lake.read(set_aside_name(shop.project.gold_name("events")))
+    aside = shop.lake.read(quarantine_name(shop.project.gold_name("events")))
     assert aside.select("place", "reason").rows() == [('{"event_id":4}', "above 10: amount")]
     assert json.loads(aside["row"][0])["amount"] == 16.0
     shop.gold("events", events([("z", 1, 5, 99.0, 1, None), ("z", 1, 6, 1.0, 1, None)], start=10))
@@ -197,8 +197,8 @@ def test_gold_without_checks_writes_no_results(shop, events):
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([("x", 1, 3, 1.0, 1, "a")], "event_id is unique: broken by 2 of 6"),
-        ([("x", 1, 4, 1.0, 1, "a")] * 2, "event_id is unique: broken by 3 of 7"),
+        ([("x", 1, 3, 1.0, 1, "a")], "event_id is unique: 2 of 6 fail"),
+        ([("x", 1, 4, 1.0, 1, "a")] * 2, "event_id is unique: 3 of 7 fail"),
     ],
 )
 def test_what_others_have_written_into_gold_is_asked_for_its_keys(shop, events, rows, told):

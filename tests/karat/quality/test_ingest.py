@@ -22,7 +22,7 @@ from karat.errors import (
     UnreadableInput,
     WrongCall,
 )
-from karat.quality import ingest, origin, set_aside_name
+from karat.quality import ingest, origin, quarantine_name
 
 HEADER = "order_id,placed_at,items,amount,country,paid,due"
 GOOD = "o1,2024-03-01T10:00:00Z,2,9.5,DE,yes,2024-04-01"
@@ -34,7 +34,7 @@ def rows_of(lake, project, table="orders"):
 
 
 def aside_of(lake, project, table="orders"):
-    return lake.read(set_aside_name(project.gold_name(table))).sort("number")
+    return lake.read(quarantine_name(project.gold_name(table))).sort("number")
 
 
 def nothing_written(lake):
@@ -233,7 +233,7 @@ def test_one_file_of_many_that_lacks_a_column_stops_all(lake, project, csv):
 @pytest.mark.parametrize(
     ("lines", "kept"),
     [
-        ([HEADER], "there are no rows"),
+        ([HEADER], "no rows"),
         ([HEADER, GOOD.replace("9.5", "much")], "1 x text in a number: amount"),
         ([HEADER, "o1,2024-03-01T10:00:00Z"], "too few fields"),
     ],
@@ -256,8 +256,8 @@ def test_what_is_no_csv_is_refused(lake, project, csv, tmp_path):
     for path, text in (
         (empty, "is empty"),
         (png, "not written in utf-8"),
-        (folder, "no Delta table"),
-        (fake, "can't be read as parquet"),
+        (folder, "not a Delta table"),
+        (fake, "cannot be read as parquet"),
         (twice, "twice"),
         (latin, "not written in utf-8"),
     ):

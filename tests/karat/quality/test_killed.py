@@ -11,7 +11,7 @@ import time
 
 import polars as pl
 
-from karat.quality import ingest, origin, set_aside_name, write_sample
+from karat.quality import ingest, origin, quarantine_name, write_sample
 from tests import warm
 
 PROGRAM = textwrap.dedent(
@@ -64,5 +64,5 @@ def test_killed_in_the_middle_of_an_ingest(lake, project, tmp_path):
     done = ingest(project, "orders", [path], lake)
     assert (done.rows, done.set_aside) == (good, rows - good)
     assert lake.read(name).height == good
-    assert lake.read(set_aside_name(name)).height == rows - good
+    assert lake.read(quarantine_name(name)).height == rows - good
     assert lake.info(name).properties["karat.origin"] == origin(lake, name) == "ingest"

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from karat.errors import IngestedRows, TableNotFound
-from karat.quality import awaited_gold, ingest, origin, set_aside_name, write_sample
+from karat.quality import awaited_gold, ingest, origin, quarantine_name, write_sample
 
 END = date(2024, 3, 31)
 HEADER = "order_id,placed_at,items,amount,country,paid,due"
@@ -42,7 +42,7 @@ def test_bad_rows_of_a_sample_are_set_aside_too(lake, project):
     orders, _ = write_sample(project, lake, end=END, scale=3)
     assert orders.set_aside == orders.reasons["below 0: amount"] > 0
     assert orders.rows + orders.set_aside == 60
-    assert lake.read(set_aside_name(project.gold_name("orders")))["source"].unique().to_list() == ["sample"]
+    assert lake.read(quarantine_name(project.gold_name("orders")))["source"].unique().to_list() == ["sample"]
 
 
 def test_ingested_rows_replace_a_sample_and_are_never_replaced(lake, project, csv):
@@ -52,7 +52,7 @@ def test_ingested_rows_replace_a_sample_and_are_never_replaced(lake, project, cs
     done = ingest(project, "orders", [path], lake)
     assert done.replaced_sample
     assert lake.read(name)["order_id"].to_list() == ["x"]
-    assert lake.read(set_aside_name(name)).height == 0
+    assert lake.read(quarantine_name(name)).height == 0
     assert (origin(lake, name), lake.info(name).properties["karat.origin"]) == ("ingest", "ingest")
     versions = [lake.version(t) for t in lake.tables()]
     with pytest.raises(IngestedRows, match="orders"):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from karat.declare import between, is_in, matches, not_null
 from karat.declare.checks import RowCheck
-from karat.quality.check_results import added
-from karat.quality.row_checks import REASON, count, part
+from karat.quality.check_results import merge_results
+from karat.quality.row_checks import REASON, count_failures, split_rows
 from tests.profiles import examples
 
 SCHEMA = {"id": pl.Int64, "n": pl.Int64, "x": pl.Float64, "s": pl.String, "b": pl.Boolean}
@@ -57,8 +57,8 @@ def frame_of(data: list[tuple[Any, ...]]) -> pl.DataFrame:
 @given(data=rows, cut=st.integers(0, 12))
 def test_every_check_counts_what_plain_loops_count(data, cut):
     frame, checks = frame_of(data), [c for c, _ in CASES]
-    whole = count(frame.lazy(), checks, ["id"])
-    parts = added([count(piece.lazy(), checks, ["id"]) for piece in (frame[:cut], frame[cut:])])
+    whole = count_failures(frame.lazy(), checks, ["id"])
+    parts = merge_results([count_failures(piece.lazy(), checks, ["id"]) for piece in (frame[:cut], frame[cut:])])
     for (check, keeps), one, two in zip(CASES, whole, parts, strict=True):
         broken = sum(not keeps(*row) for row in data)
         assert (one.check, one.rows, one.failed) == (check, len(data), broken)
@@ -72,7 +72,7 @@ def test_every_check_counts_what_plain_loops_count(data, cut):
 def test_a_row_is_kept_or_set_aside_with_the_first_reason_and_never_lost(data, chosen):
     frame, picked = frame_of(data), [CASES[n] for n in sorted(chosen)]
     checks = [c.model_copy(update={"on_fail": "set_aside"}) for c, _ in picked]
-    good, aside = part(frame, checks)
+    good, aside = split_rows(frame, checks)
     assert good.columns == frame.columns
     assert sorted([*good["id"], *aside["id"]]) == list(range(len(data)))
     assert good["id"].to_list() == [i for i, r in enumerate(data) if all(k(*r) for _, k in picked)]
@@ -87,7 +87,7 @@ def test_pandera_comes_to_the_same_verdict(data):
     """Another implementation, on the rules that both have."""
     frame = frame_of(data).with_columns(pl.col("x").fill_nan(None))
     checks = [between("x", 0, 1), is_in("s", "a", "b"), not_null("n")]
-    ours = [f.failed for f in count(frame.lazy(), checks, [])]
+    ours = [f.failed for f in count_failures(frame.lazy(), checks, [])]
     schema = pa.DataFrameSchema(
         {
             "x": pa.Column(pl.Float64, pa.Check.in_range(0, 1), nullable=True),
@@ -105,7 +105,7 @@ def test_pandera_comes_to_the_same_verdict(data):
 
 def test_a_share_of_rows_may_break_a_rule():
     frame = pl.DataFrame({"x": [None, 1.0, 2.0, 3.0]})
-    (found,) = count(frame.lazy(), [not_null("x", at_most=0.25, on_fail="block")], [])
+    (found,) = count_failures(frame.lazy(), [not_null("x", at_most=0.25, on_fail="block")], [])
     assert (found.failed, found.state) == (1, "passed")
-    (found,) = count(frame.lazy(), [not_null("x", at_most=0.2, on_fail="warn")], [])
+    (found,) = count_failures(frame.lazy(), [not_null("x", at_most=0.2, on_fail="warn")], [])
     assert found.state == "warned"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from karat.declare import fresh, volume
-from karat.quality.day_checks import judge_fresh, judge_volume
+from karat.quality.day_checks import check_freshness, check_volume
 from tests.profiles import examples
 
 FIRST = date(2024, 2, 25)  # so that the days hold a leap day
@@ -31,13 +31,13 @@ def day(n: int) -> date:
     ],
 )
 def test_freshness(newest, now, stale):
-    assert (judge_fresh(fresh("2d"), newest, now).failed == 1) is stale
+    assert (check_freshness(fresh("2d"), newest, now).failed == 1) is stale
 
 
 def test_freshness_as_of_a_day_means_its_end():
     long_after = datetime(2026, 1, 1, tzinfo=UTC)
-    assert judge_fresh(fresh("2d", as_of=date(2024, 3, 1)), date(2024, 2, 29), long_after).failed == 0
-    assert judge_fresh(fresh("1d", as_of=date(2024, 3, 1)), date(2024, 2, 29), long_after).failed == 1
+    assert check_freshness(fresh("2d", as_of=date(2024, 3, 1)), date(2024, 2, 29), long_after).failed == 0
+    assert check_freshness(fresh("1d", as_of=date(2024, 3, 1)), date(2024, 2, 29), long_after).failed == 1
 
 
 @pytest.mark.parametrize(
@@ -55,16 +55,16 @@ def test_freshness_as_of_a_day_means_its_end():
     ],
 )
 def test_volume(check, rows, broken):
-    found = judge_volume(check, {day(n): r for n, r in rows.items()})
+    found = check_volume(check, {day(n): r for n, r in rows.items()})
     assert found.failed == len(broken)
     assert [e.split('"')[3] for e in found.examples] == [str(day(n)) for n in broken]
 
 
 def test_volume_of_no_rows_and_of_a_table_without_time():
-    assert judge_volume(volume(low=1), {}).failed == 1
-    assert judge_volume(volume(low=3, high=5), 4).failed == 0
-    assert judge_volume(volume(low=3, high=5), 6).failed == 1
-    assert judge_volume(volume(low=3), 0).failed == 1
+    assert check_volume(volume(low=1), {}).failed == 1
+    assert check_volume(volume(low=3, high=5), 4).failed == 0
+    assert check_volume(volume(low=3, high=5), 6).failed == 1
+    assert check_volume(volume(low=3), 0).failed == 1
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -93,5 +93,5 @@ def test_volume_is_what_plain_loops_say(rows, fall, low, last, gaps):
             k = len(before)
             usual = (before[(k - 1) // 2] + before[k // 2]) / 2
             broken += rows[n] < (1 - fall) * usual
-    found = judge_volume(check, {day(n): r for n, r in rows.items()})
+    found = check_volume(check, {day(n): r for n, r in rows.items()})
     assert (found.rows, found.failed) == (looked, broken)
