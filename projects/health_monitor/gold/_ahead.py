@@ -1,9 +1,9 @@
-"""What the hidden states of a workspace would answer about the days after: many futures, drawn from each day's states.
+"""The best answers to the cost models' questions, from simulated futures of each workspace-day.
 
-A future goes on from what holds on its day: the drift forgets, a regime, idle clusters or tags may end (each about as
-often as its stretches are long), weekends are forgotten or not, and nothing of the noise to come is known. The
-calendar and a workspace's cycle are; its end is once it winds down. All days draw the same numbers, so that a later day
-changes no other.
+A future starts from the hidden states of its day. The drift reverts. A regime, a state of idle clusters or a stream's
+tags may end, about as often as its stretches are long. Weekends are forgotten or not. The noise to come is unknown. The
+calendar and a workspace's cycle are known, and its end once it winds down. All days draw the same numbers, so that a
+later day changes no other.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 FUTURES, AHEAD, WEEK = 48, 14, 7
-#: How long a regime, a state of idle clusters and a stream's tags last, days.
-REGIME_DAYS, IDLE_DAYS, TAG_DAYS = 38.5, 45.5, 60.0
+#: Mean days that a regime and a stream's tags last; least and most days of a state of idle clusters.
+REGIME_DAYS, TAG_DAYS, IDLE = 38.5, 60.0, (14, 28)
+#: What idling through the nights adds to a working day of development, as a multiple of an idle weekend day.
+NIGHTS = 1.1
 #: Of the noise of a whole day and of its streams together; of an AR(1) that reverts within a week.
 NOISE, MEMORY, DRIFT, REGIME = 0.1, 0.65, 0.1, 0.1
-FORGOTTEN, REMEMBERED, OFF = 0.75, 0.07, 0.38
+FORGOTTEN, REMEMBERED, OFF = 0.85, 0.03, 0.38
 #: What corrections, lost lines and incidents leave of a day's cost on average.
 KEPT, TAGGED_ENVIRONMENT, DISCOUNT, LEAST = 0.99, 0.97, 0.25, 0.03
 
@@ -50,6 +52,11 @@ class Outlook:
     tagged: np.ndarray
     discipline: np.ndarray
 
+    def monday(self, ahead: int) -> np.ndarray:
+        """Whether the day ``ahead`` days after each is the first after a weekend: (d,)."""
+        days = np.arange(self.off.shape[1]) + ahead
+        return self.weekend[days - 1] & ~self.weekend[days]
+
 
 def answers(now: Outlook) -> dict[str, np.ndarray]:
     """By label, (w, d): the median or mean of its futures, or the share of those in which it comes true."""
@@ -60,7 +67,7 @@ def answers(now: Outlook) -> dict[str, np.ndarray]:
     steady = np.zeros((*now.off.shape, FUTURES))
     state = _State.of(now)
     for k in range(1, AHEAD + 1):
-        state.step(random)
+        state.step(random, now.monday(k))
         day = _day(now, state, k, random)
         steady += day.pop("on_demand")
         if k <= WEEK:
@@ -94,11 +101,12 @@ class _State:
 
         return cls(*(spread(v) for v in (now.regime, now.drift, now.off, now.tagged, now.discipline, now.left)))
 
-    def step(self, random: np.random.Generator) -> None:
-        ends = random.random((3, FUTURES)) < 1 / np.array([REGIME_DAYS, IDLE_DAYS, TAG_DAYS])[:, None]
+    def step(self, random: np.random.Generator, monday: np.ndarray) -> None:
+        """One day on; ``monday`` (d,): whether it is one, on which alone idling begins and ends."""
+        ends = random.random((3, FUTURES)) < np.array([1 / REGIME_DAYS, 7 / np.mean(IDLE), 1 / TAG_DAYS])[:, None]
         self.regime = np.where(ends[0], REGIME * random.standard_normal(FUTURES), self.regime)
         self.drift = MEMORY * self.drift + DRIFT * np.sqrt(1 - MEMORY**2) * random.standard_normal(FUTURES)
-        self.off = np.where(ends[1], random.random(FUTURES) < OFF, self.off)
+        self.off = np.where(ends[1] & monday[None, :, None], random.random(FUTURES) < OFF, self.off)
         self.tagged = np.where(ends[2], self.discipline, self.tagged)
 
 
@@ -111,7 +119,7 @@ def _day(now: Outlook, state: _State, k: int, random: np.random.Generator) -> di
     # A weekend is forgotten as a whole: its second day is as its first, whether that was drawn or is known.
     state.left = np.where(begins, luck < np.where(state.off, FORGOTTEN, REMEMBERED), state.left)
     idle = now.idle[:, :, None]
-    dev = np.where(weekend, np.where(state.left, idle, 0.1), np.where(state.off, 1 + 1.3 * idle, 1.0))
+    dev = np.where(weekend, np.where(state.left, idle, 0.1), np.where(state.off, 1 + NIGHTS * idle, 1.0))
     prod, share = now.prod[:, days, None], now.share[:, :, None]
     noise = np.exp(NOISE * random.standard_normal(FUTURES))
     calm = np.where(now.leaves, now.calm[:, days], now.lasting[:, days])[:, :, None]

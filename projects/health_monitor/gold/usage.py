@@ -1,4 +1,4 @@
-"""What a platform costs: the lines of its bill, and a sample world with a planted truth.
+"""Billing lines (``fact_usage``), and a sample of them with a planted truth.
 
 THE PLANTED TRUTH. Each workspace is a pure function of (seed, workspace, day): a later ``end`` adds days, and the rows
 that came late, and changes no other row. Consumption of workspace i, day t, SKU s, environment e (prod or dev) is
@@ -8,17 +8,19 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
 - ``base`` log-normal over workspaces; ``cycle`` a slow wave of 120 to 300 days (growth, then decline); ``drift`` an
   AR(1)-like wander that reverts within a week; ``regime`` a level that jumps every three to eight weeks (projects).
 - ``week``: weekends are quieter. Development falls to a tenth where clusters are stopped. While the hidden state
-  ``autostop_off`` holds (it may flip every four to nine weeks) they idle through the nights of the week, and three
-  weekends in four they are left running; without it, one in fourteen.
+  ``autostop_off`` holds, they idle through the nights of the week, and six weekends in seven they are left running;
+  without it, one in thirty. Policies are reviewed on a Monday, every two to four weeks, so the week's nights tell of
+  the weekend after them and the weekend before does not.
 - ``close``: month-end closing brings two and a half times the work on a month's last two working days and on the first
   of the next.
 - ``life``: two workspaces in five are short-lived: they begin within a week, wind down in their last five days,
   vanish, and another one comes.
-- ``incident``: on about 1 workspace-day in 28 a ``runaway`` job multiplies one SKU, a ``serving_surge`` brings a SKU
+- ``incident``: on about 1 workspace-day in 20 a ``runaway`` job multiplies one SKU, a ``serving_surge`` brings a SKU
   that was hardly used, or an ``outage`` takes most of a day: for one to three days, of any strength, some too mild
   to be seen.
-- Commitments: two workspaces in three have bought a daily amount of compute at a quarter off, sized a quarter earlier
-  and now too small or too large. What is above it is bought at list price, what is not used is paid all the same.
+- Commitments: six workspaces in seven have bought a daily amount of compute at a quarter off, renewed every 40 to 70
+  days and then a little too small or too large. What is above it is bought at list price, what is not used is paid
+  all the same.
 - Tags: a workspace's discipline wanders slowly; each stream of cost (SKU and environment) keeps its tags for one to
   three months, then may lose or gain a cost centre, an owner, a project; one stream in thirty lacks its environment.
 - Rows that real systems have: credits (negative), corrections that take back a line (negative, days late), rows that
@@ -36,7 +38,19 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
-from karat_projects.health_monitor.gold._ahead import AHEAD, DISCOUNT, DRIFT, FORGOTTEN, REMEMBERED, Outlook, answers
+from karat_projects.health_monitor.gold._ahead import (
+    AHEAD,
+    DISCOUNT,
+    DRIFT,
+    FORGOTTEN,
+    IDLE,
+    NIGHTS,
+    OFF,
+    REGIME,
+    REMEMBERED,
+    Outlook,
+    answers,
+)
 from karat_projects.health_monitor.gold._draws import EPOCH, MEMORY, Draws
 
 from karat.declare import Column, GoldTable, fresh, matches, not_null, volume
@@ -150,7 +164,15 @@ ENVIRONMENTS = ("prod", "dev")
 PRICE = np.array([sku[3] for sku in SKUS])
 COMPUTE = np.array([sku[2] == "Compute" for sku in SKUS])
 
-SLOTS, HISTORY = 27, 98
+SLOTS, HISTORY = 28, 98
+#: Spread of the workspaces' sizes and of their mixes of SKUs, as standard deviations of a logarithm. With wider
+#: ones, one large workspace decides whether a model is better than its baseline.
+SIZES, MIXES = 0.2, 0.2
+#: Probability that an incident begins on a workspace-day; range of the logarithm of its strength.
+BEGINS, STRENGTH = 0.026, (0.6, 2.0)
+#: Share of workspaces that buy commitments; spread of what they buy around what they need, as that of a logarithm; days
+#: that a contract runs.
+BUYS, SPREAD, CONTRACT = 0.85, 0.15, (40, 70)
 #: A workspace winds down over so many days before its end.
 NOTICE = 5
 
@@ -220,9 +242,9 @@ def _incidents(draws: Draws, numbers: np.ndarray, days: np.ndarray) -> tuple[np.
     kind, factor = np.zeros((len(numbers), len(days)), int), np.ones((len(numbers), len(days)))
     for back in (2, 1, 0):
         at = (numbers[:, None], days[None, :] - back)
-        begins = (draws.uniform("incident", *at) < 0.019) & (draws.uniform("lasts", *at) * 3 > back)
+        begins = (draws.uniform("incident", *at) < BEGINS) & (draws.uniform("lasts", *at) * 3 > back)
         which = 1 + np.searchsorted([0.55, 0.75], draws.uniform("kind", *at))
-        strength = np.exp(draws.between(0.6, 2.0, "strength", *at))
+        strength = np.exp(draws.between(*STRENGTH, "strength", *at))
         size = np.choose(which - 1, [strength, 4 * strength, 1 / (1 + strength)])
         kind, factor = np.where(begins, which, kind), np.where(begins, size, factor)
     return kind, factor
@@ -244,8 +266,8 @@ class World:
 
 def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
     n, w = people.numbers, people.numbers[:, None]
-    base = np.exp(6.2 + 0.35 * draws.normal("base", n))
-    mix = np.array([sku[4] for sku in SKUS]) * np.exp(0.45 * draws.normal("mix", w, np.arange(len(SKUS))[None, :]))
+    base = np.exp(6.2 + SIZES * draws.normal("base", n))
+    mix = np.array([sku[4] for sku in SKUS]) * np.exp(MIXES * draws.normal("mix", w, np.arange(len(SKUS))[None, :]))
     mix = mix / mix.sum(1, keepdims=True)
     autostop_off = _autostop_off(draws, n, days)
     discipline = 1 / (1 + np.exp(-(draws.normal("tags", w) + 0.6 + 0.8 * _wander(draws, n, days))))
@@ -277,7 +299,10 @@ def _world(draws: Draws, people: Workspaces, days: np.ndarray) -> World:
 
 
 def _autostop_off(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
-    return draws.uniform("autostop", n[:, None], draws.blocks("autostop", n, days, low=28, high=63)) < 0.38
+    """Whether clusters idle through the night. Only a Monday changes it: (w, d)."""
+    mondays = days - (days + EPOCH.weekday()) % 7
+    stretch = draws.blocks("autostop", n, mondays, low=IDLE[0], high=IDLE[1])
+    return draws.uniform("autostop", n[:, None], stretch) < OFF
 
 
 def _outlook(draws: Draws, people: Workspaces, days: np.ndarray) -> dict[str, np.ndarray]:
@@ -326,7 +351,7 @@ def _cycle(draws: Draws, w: np.ndarray, days: np.ndarray) -> np.ndarray:
 
 
 def _regime(draws: Draws, n: np.ndarray, days: np.ndarray) -> np.ndarray:
-    return 0.1 * draws.normal("regime", n[:, None], draws.blocks("regime", n, days, low=21, high=56))
+    return REGIME * draws.normal("regime", n[:, None], draws.blocks("regime", n, days, low=21, high=56))
 
 
 def _close(draws: Draws, w: np.ndarray, days: np.ndarray) -> np.ndarray:
@@ -341,7 +366,7 @@ def _week(draws: Draws, n: np.ndarray, days: np.ndarray, autostop_off: np.ndarra
     idle = draws.between(0.45, 0.9, "dev weekend", w)
     forgotten = _forgotten(draws, w, weekday, autostop_off)
     prod = np.where(weekend, draws.between(0.6, 0.95, "prod weekend", w), 1.0)
-    dev = np.where(weekend, np.where(forgotten, idle, 0.1), np.where(autostop_off, 1 + 1.3 * idle, 1.0))
+    dev = np.where(weekend, np.where(forgotten, idle, 0.1), np.where(autostop_off, 1 + NIGHTS * idle, 1.0))
     share = draws.between(0.48, 0.62, "prod", w)
     return np.stack([share * prod, (1 - share) * dev], -1)
 
@@ -374,10 +399,10 @@ def _wander(draws: Draws, numbers: np.ndarray, days: np.ndarray) -> np.ndarray:
 
 
 def _committed(draws: Draws, people: Workspaces, days: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """Dollars a day at list price, fixed a quarter at a time; none for a workspace in its first quarter: (w, d)."""
-    quarter = draws.blocks("contract", people.numbers, days, low=80, high=110)
-    bought = draws.uniform("buys", people.numbers)[:, None] < 0.66
-    size = usual[:, None] * np.exp(0.35 * draws.normal("size", people.numbers[:, None], quarter) - 0.15)
+    """Dollars a day at list price, fixed for a contract; none in a workspace's first 60 days: (w, d)."""
+    contract = draws.blocks("contract", people.numbers, days, low=CONTRACT[0], high=CONTRACT[1])
+    bought = draws.uniform("buys", people.numbers)[:, None] < BUYS
+    size = usual[:, None] * np.exp(SPREAD * draws.normal("size", people.numbers[:, None], contract) - 0.15)
     return np.where(bought & (days[None, :] - people.born[:, None] > 60), size, 0.0)
 
 
@@ -519,7 +544,7 @@ def _lately(alive: np.ndarray) -> np.ndarray:
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
     """``fact_usage`` and ``cost_truth`` of the ``HISTORY`` days up to ``end`` (yesterday, UTC, by default).
 
-    ``scale`` is the number of workspaces alive, 27 at 1, where cost_features has about 2,740 rows.
+    ``scale`` is the number of workspaces alive, 28 at 1, where cost_features has about 2,820 rows.
     """
     end = end or datetime.now(UTC).date() - timedelta(days=1)
     last = (end - EPOCH).days
