@@ -19,7 +19,7 @@ QUICK := tests/karat/test_errors.py tests/karat/test_names.py tests/karat/test_s
 # The main job is the cost domain of health_monitor: small enough to watch.
 RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
 
-.PHONY: help install run down check test test-nightly coverage faults docs bench lint format lock changelog clean
+.PHONY: help install run down check test test-nightly coverage faults docs bench nightly lint format lock changelog clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -76,6 +76,9 @@ docs: install  ## the documentation as a site in site/; a broken link fails
 
 bench: install $(BENCH_VENV)/installed  ## the benchmarks against their peers; NAME=asof_join for one of them
 	@$(BIN)/python -m benchmarks $(NAME)
+
+nightly: install  ## all models of all projects become champions on three dates, which move on with the day
+	@$(BIN)/python -m benchmarks.champions_by_date --all --dates 3 --last today --processes 2
 
 $(BENCH_VENV)/installed: benchmarks/peers.txt
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)

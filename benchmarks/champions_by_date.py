@@ -34,9 +34,10 @@ from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.errors import KaratError
 from karat.features import compute_table
 from karat.lake import Lake
+from karat.lifecycle import make_candidate, promote
 from karat.quality import write_sample
-from karat.registry import ModelVersion, Registry, make_candidate, promote
-from karat.registry.entry import Entry
+from karat.registry import ModelVersion, Registry
+from karat.registry.entry import VersionEntry
 from karat.settings import Settings
 
 PROJECTS = Path(__file__).parent.parent / "projects"
@@ -90,7 +91,7 @@ class Task:
 class PlainRegistry(Registry):
     """A registry whose versions have no pictures, which no gate looks at."""
 
-    def log(self, entry: Entry) -> ModelVersion:
+    def log(self, entry: VersionEntry) -> ModelVersion:
         return super().log(replace(entry, draw=None))
 
 

@@ -19,8 +19,8 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
   that was hardly used, or an ``outage`` takes most of a day: for one to three days, of any strength, some too mild
   to be seen.
 - Commitments: six workspaces in seven have bought a daily amount of compute at a quarter off, renewed every 40 to 70
-  days and then a little too small or too large. What is above it is bought at list price, what is not used is paid
-  all the same.
+  days. Most buy less than they need, so that they use it but at weekends and in quiet times. What is above it is bought
+  at list price, what is not used is paid all the same.
 - Tags: a workspace's discipline wanders slowly; each stream of cost (SKU and environment) keeps its tags for one to
   three months, then may lose or gain a cost centre, an owner, a project; one stream in thirty lacks its environment.
 - Rows that real systems have: credits (negative), corrections that take back a line (negative, days late), rows that
@@ -170,9 +170,9 @@ SLOTS, HISTORY = 28, 98
 SIZES, MIXES = 0.2, 0.2
 #: Probability that an incident begins on a workspace-day; range of the logarithm of its strength.
 BEGINS, STRENGTH = 0.026, (0.6, 2.0)
-#: Share of workspaces that buy commitments; spread of what they buy around what they need, as that of a logarithm; days
-#: that a contract runs.
-BUYS, SPREAD, CONTRACT = 0.85, 0.15, (40, 70)
+#: Share of workspaces that buy commitments, and days that a contract runs. What they buy, as a logarithm over what they
+#: need: how far less than that, its spread over workspaces, and its spread over the contracts of one of them.
+BUYS, CONTRACT, CAUTION, SPREAD, JUMP = 0.85, (40, 70), 0.35, 0.15, 0.06
 #: A workspace winds down over so many days before its end.
 NOTICE = 5
 
@@ -402,7 +402,9 @@ def _committed(draws: Draws, people: Workspaces, days: np.ndarray, usual: np.nda
     """Dollars a day at list price, fixed for a contract; none in a workspace's first 60 days: (w, d)."""
     contract = draws.blocks("contract", people.numbers, days, low=CONTRACT[0], high=CONTRACT[1])
     bought = draws.uniform("buys", people.numbers)[:, None] < BUYS
-    size = usual[:, None] * np.exp(SPREAD * draws.normal("size", people.numbers[:, None], contract) - 0.15)
+    habit = SPREAD * draws.normal("size", people.numbers)[:, None] - CAUTION
+    renewed = JUMP * draws.normal("contract size", people.numbers[:, None], contract)
+    size = usual[:, None] * np.exp(habit + renewed)
     return np.where(bought & (days[None, :] - people.born[:, None] > 60), size, 0.0)
 
 
