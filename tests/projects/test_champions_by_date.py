@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_all_cost_models_become_champions_whatever_the_day(end: date, tmp_path: 
 def test_dates_are_spread_evenly_from_the_last_back() -> None:
     found = spread(date(2024, 12, 1), date(2026, 12, 1), 60)
     assert (found[0], found[-1], len(found)) == (date(2026, 12, 1), date(2024, 12, 1), 60)
-    assert {(a - b).days for a, b in zip(found, found[1:], strict=False)} == {12, 13}
+    assert {(a - b).days for a, b in pairwise(found)} == {12, 13}
     assert {day.weekday() for day in found} == set(range(7))
     assert spread(date(2024, 12, 1), date(2026, 12, 1), 1) == [date(2026, 12, 1)]
 
