@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -81,7 +80,7 @@ def stamps_of(model: str) -> tuple[str, str]:
 
 def problems_of(
     name: str, table: BatchTable, models: Mapping[str, ModelSpec], tables: Mapping[str, FeatureTable]
-) -> Iterator[tuple[tuple[Any, ...], str]]:
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """Check a batch table against the project's models and feature tables.
 
     Yields:
@@ -105,7 +104,7 @@ def problems_of(
 
 def _key_problems(
     table: BatchTable, known: Mapping[str, ModelSpec], tables: Mapping[str, FeatureTable]
-) -> Iterator[tuple[tuple[Any, ...], str]]:
+) -> Iterator[tuple[tuple[str, ...], str]]:
     keys = {c: tables[m.spine_table].primary_key for c, m in known.items() if m.spine_table in tables}
     first = next(iter(keys.values()), ())
     for column, key in keys.items():

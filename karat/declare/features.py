@@ -149,7 +149,7 @@ def from_sql(name: str, expression: str, *, description: str, dtype: Dtype = "fl
 
 def from_python(
     name: str,
-    function: Callable[..., Any],
+    function: Callable[..., object],
     inputs: tuple[str, ...],
     *,
     description: str,

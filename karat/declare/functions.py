@@ -28,14 +28,14 @@ class DeclaredFunction(Declaration):
     """
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[..., object]
     dtype: Dtype | None = "float64"
     description: str = ""
     _hash: str = PrivateAttr("")
 
     @field_validator("function")
     @classmethod
-    def _readable(cls, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _readable(cls, function: Callable[..., object]) -> Callable[..., object]:
         if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
             raise ValueError("write it as a function with def: models keep the hash of its source")
         if function.__closure__:
@@ -47,7 +47,7 @@ class DeclaredFunction(Declaration):
         return function
 
     @override
-    def model_post_init(self, context: Any) -> None:
+    def model_post_init(self, context: object) -> None:
         self._hash = source_hash(self.function)  # now: the file may change while the process runs
 
     @property
@@ -63,13 +63,13 @@ class DeclaredFunction(Declaration):
 
 
 def feature_function(
-    name: str, function: Callable[..., Any], *, dtype: Dtype = "float64", description: str = ""
+    name: str, function: Callable[..., object], *, dtype: Dtype = "float64", description: str = ""
 ) -> DeclaredFunction:
     """Declare ``function`` for the project's models and for ``FeatureFunction(udf_name=name)``."""
     return DeclaredFunction(name=name, function=function, dtype=dtype, description=description)
 
 
-def source_hash(function: FunctionType | Callable[..., Any]) -> str:
+def source_hash(function: FunctionType | Callable[..., object]) -> str:
     """Hash a function's source, with the functions and constants of its module that it uses.
 
     Returns:

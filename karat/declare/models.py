@@ -142,7 +142,7 @@ class Lookup(Declaration):
 
     @model_validator(mode="before")
     @classmethod
-    def _reference(cls, given: Any) -> Any:
+    def _reference(cls, given: object) -> object:
         given = {"table": given} if isinstance(given, str) else given
         if not isinstance(given, dict) or ":" not in str(given.get("table", "")):
             return given

@@ -132,9 +132,9 @@ def _read_project_spec(path: Path, environment: str, errors: list[str]) -> Proje
     return ProjectSpec.model_validate(merge_fields(data, (own or {}).get(environment, {})))
 
 
-def _environment_problems(path: Path, data: dict[str, Any], name: str, over: Any) -> Iterator[str]:
+def _environment_problems(path: Path, data: dict[str, Any], name: str, over: object) -> Iterator[str]:
     """Validate what one environment overrides, whether or not it is in use."""
-    at: tuple[Any, ...] = ("environments", name)
+    at: tuple[str, ...] = ("environments", name)
     if name not in ENVIRONMENTS:
         near = did_you_mean(name, ENVIRONMENTS)
         yield f"{position(path, at)}: environments: there is no {name!r}. {near}"

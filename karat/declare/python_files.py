@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -83,7 +82,7 @@ def _run(tree: ast.Module, ran: ExecutedFile, path: Path, broken: Collection[str
                     ran.errors.extend(_told(each, statement, names, path))
 
 
-def _within(node: ast.AST, names: dict[str, Any], flags: int, path: Path) -> list[Exception]:
+def _within(node: ast.AST, names: dict[str, object], flags: int, path: Path) -> list[Exception]:
     """Run the calls inside a failed assignment one by one; give the errors of the innermost, one for each feature."""
     if isinstance(node, ast.stmt) and not isinstance(node, ast.Assign | ast.AnnAssign):
         return []
@@ -123,7 +122,7 @@ def _follows(error: Exception, imported: str, missing: set[str], broken: Collect
     return error.name in missing if isinstance(error, NameError) else imported in broken
 
 
-def _imported(statement: ast.stmt, names: dict[str, Any]) -> str:
+def _imported(statement: ast.stmt, names: dict[str, object]) -> str:
     """The module that it imports from; "" where it does not."""
     if not isinstance(statement, ast.ImportFrom):
         return ""
@@ -131,7 +130,7 @@ def _imported(statement: ast.stmt, names: dict[str, Any]) -> str:
     return ".".join(filter(None, (above, statement.module)))
 
 
-def _told(error: Exception, statement: ast.stmt, names: dict[str, Any], path: Path) -> Iterator[tuple[int, str]]:
+def _told(error: Exception, statement: ast.stmt, names: dict[str, object], path: Path) -> Iterator[tuple[int, str]]:
     lines = _lines(error, path) or [statement.lineno]
     if isinstance(error, ValidationError):
         # Values come from the file's own level, not from the function that puts a declaration together.
@@ -172,7 +171,7 @@ def _declarations(cls: type[Declaration]) -> Iterator[type[Declaration]]:
         yield from _declarations(sub)
 
 
-def _nearest(error: Exception, statement: ast.stmt, names: dict[str, Any]) -> str:
+def _nearest(error: Exception, statement: ast.stmt, names: dict[str, object]) -> str:
     """Suggest the nearest name for one that does not exist."""
     if isinstance(error, NameError) and error.name:
         return _close(error.name, {*names, *vars(builtins)})

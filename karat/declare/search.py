@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from pydantic import model_validator
 
@@ -27,7 +26,7 @@ class SearchSpace(Declaration):
 
     @model_validator(mode="before")
     @classmethod
-    def _listed(cls, given: Any) -> Any:
+    def _listed(cls, given: object) -> object:
         if isinstance(given, list | tuple):
             return {"choices": tuple(given)}
         if not isinstance(given, dict | SearchSpace):

@@ -32,7 +32,7 @@ _COMBINE: dict[str, Callable[..., np.ndarray]] = {"sum": np.add, "min": np.minim
 
 
 @dataclass(frozen=True)
-class Window:
+class DayWindow:
     """``function`` of the column ``tile`` over the last ``days`` days, in the column ``name``."""
 
     function: str
@@ -42,7 +42,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Grid:
+class DayGrid:
     """Rows as cells of days by entities.
 
     Attributes:
@@ -58,13 +58,13 @@ class Grid:
     entities: int
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, keys: Sequence[str], day: str) -> Grid:
+    def of(cls, rows: pl.DataFrame, keys: Sequence[str], day: str) -> DayGrid:
         """Make the grid of ``rows``, whose entities are told by ``keys``."""
         entities = rows.select(keys).unique().sort(keys).with_row_index("__code")
         codes = rows.select(keys).join(entities, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
         return cls(rows, rows[day].to_numpy(), codes["__code"].cast(pl.Int64).to_numpy(), entities.height)
 
-    def suits(self, windows: Sequence[Window]) -> bool:
+    def suits(self, windows: Sequence[DayWindow]) -> bool:
         """Whether the rows fill the cells well enough, with numbers that can be added up without running over."""
         if self.rows.is_empty() or not windows:
             return False
@@ -75,7 +75,7 @@ class Grid:
         width = int(self.days[-1] - self.days[0]) + max(w.days for w in windows)
         return self.entities * width <= max(SPARSE * self.rows.height, CELLS)
 
-    def windowed(self, windows: Sequence[Window], *, first: int, height: int) -> Iterator[pl.DataFrame]:
+    def windowed(self, windows: Sequence[DayWindow], *, first: int, height: int) -> Iterator[pl.DataFrame]:
         """Compute windows for the rows from the day ``first`` on.
 
         Null values are left out; a sum of none is 0, a minimum or maximum of none null.
@@ -84,14 +84,14 @@ class Grid:
             Frames of whole days with one more column a window, of ``height`` rows or a few more. If the blocks of all
             entities exceed ``KEPT`` cells, the frames of some entities come first, then those of the next.
         """
-        by_tile: dict[tuple[str, str], list[Window]] = {}
+        by_tile: dict[tuple[str, str], list[DayWindow]] = {}
         for window in windows:
             by_tile.setdefault((window.tile, window.function), []).append(window)
         kept = sum(2 * sum(_reaches(of)) + 1 for of in by_tile.values()) * self.entities
         for part in self._by_entities(-(-kept // KEPT)):
             yield from part.windows_of_tiles(list(by_tile.values()), first, height)
 
-    def _by_entities(self, parts: int) -> Iterator[Grid]:
+    def _by_entities(self, parts: int) -> Iterator[DayGrid]:
         if parts == 1:
             yield self
             return
@@ -99,15 +99,17 @@ class Grid:
         for low, high in pairwise(bounds.tolist()):
             chosen = (self.codes >= low) & (self.codes < high)
             rows = self.rows.filter(pl.Series(chosen))
-            yield Grid(rows, self.days[chosen], self.codes[chosen] - low, high - low)
+            yield DayGrid(rows, self.days[chosen], self.codes[chosen] - low, high - low)
 
-    def windows_of_tiles(self, by_tile: Sequence[Sequence[Window]], first: int, height: int) -> Iterator[pl.DataFrame]:
+    def windows_of_tiles(
+        self, by_tile: Sequence[Sequence[DayWindow]], first: int, height: int
+    ) -> Iterator[pl.DataFrame]:
         """Compute the windows of all tiles, step by step from the day ``first`` on."""
         start = int(self.days[0])
         ends = np.cumsum(np.bincount(self.days - start))
         steps = list(_steps(ends, first - start, height, max(1, CELLS // self.entities)))
         longest, types = max(step.days for step in steps), self.rows.schema
-        tiles = [_Tile(types[of[0].tile], of, longest, self.entities) for of in by_tile]
+        tiles = [_TileWindows(types[of[0].tile], of, longest, self.entities) for of in by_tile]
         for step in steps:
             part = self.rows[step.rows]
             places = (self.days[step.rows] - (start + step.first)) * self.entities + self.codes[step.rows]
@@ -116,7 +118,7 @@ class Grid:
                 yield part.with_columns(columns)
 
 
-class _Step(NamedTuple):
+class _DayStep(NamedTuple):
     """Consecutive days: the first (0 is the first row's), their number, their rows, and whether they are output."""
 
     first: int
@@ -125,26 +127,26 @@ class _Step(NamedTuple):
     wanted: bool
 
 
-def _steps(ends: np.ndarray, wanted: int, height: int, most: int) -> Iterator[_Step]:
+def _steps(ends: np.ndarray, wanted: int, height: int, most: int) -> Iterator[_DayStep]:
     """Cuts the days into steps of ``height`` rows or more, and of no more than ``most`` days."""
     first = 0
     for day, end in enumerate(ends):
         begin = int(ends[first - 1]) if first else 0
         if end - begin >= height or day + 1 - first == most or day + 1 in (wanted, len(ends)):
-            yield _Step(first, day + 1 - first, slice(begin, int(end)), day >= wanted)
+            yield _DayStep(first, day + 1 - first, slice(begin, int(end)), day >= wanted)
             first = day + 1
 
 
-class _Tile:
+class _TileWindows:
     """All windows of one function of one tile, from day to day."""
 
-    def __init__(self, dtype: pl.DataType, windows: Sequence[Window], longest: int, entities: int) -> None:
+    def __init__(self, dtype: pl.DataType, windows: Sequence[DayWindow], longest: int, entities: int) -> None:
         self.dtype, self.function, self.name = dtype, windows[0].function, windows[0].tile
         self.nothing = _nothing(self.function, real=dtype == pl.Float64)
         self.parts = {w.name: _blocks_of(w) for w in windows}
         self.combine = _COMBINE[self.function]
         kind = np.float64 if dtype == pl.Float64 else np.int64
-        self.blocks = [_Blocks(back, longest, entities, self.nothing, kind) for back in _reaches(windows)]
+        self.blocks = [_BlockRing(back, longest, entities, self.nothing, kind) for back in _reaches(windows)]
         self.sum = np.empty((longest, entities), dtype=kind)
 
     def add(self, rows: pl.DataFrame, days: int, places: np.ndarray, *, wanted: bool) -> list[pl.Series]:
@@ -163,7 +165,7 @@ class _Tile:
         found_any = pl.when(pl.all() != self.nothing).then(pl.all()).name.keep()
         return pl.DataFrame(found).select(found_any.cast(self.dtype)).get_columns()
 
-    def _window(self, parts: Sequence[_Part], days: int) -> np.ndarray:
+    def _window(self, parts: Sequence[_BlockSpan], days: int) -> np.ndarray:
         blocks = [self.blocks[part.power].last(days, back=part.back) for part in parts]
         if len(blocks) == 1:
             return blocks[0].reshape(-1)
@@ -174,24 +176,24 @@ class _Tile:
         return out.reshape(-1)
 
 
-class _Part(NamedTuple):
+class _BlockSpan(NamedTuple):
     """The block of 2**power days that ended ``back`` days before."""
 
     power: int
     back: int
 
 
-def _blocks_of(window: Window) -> list[_Part]:
+def _blocks_of(window: DayWindow) -> list[_BlockSpan]:
     """What it is put together from; where blocks may overlap, as they may for a minimum, two are enough."""
     days = window.days
     power = days.bit_length() - 1
     if window.function != "sum":
-        return [_Part(power, back) for back in sorted({0, days - (1 << power)})]
+        return [_BlockSpan(power, back) for back in sorted({0, days - (1 << power)})]
     # The small ones are the latest: so blocks need not be kept for long.
-    return [_Part(p, days & ((1 << p) - 1)) for p in range(power + 1) if days & (1 << p)]
+    return [_BlockSpan(p, days & ((1 << p) - 1)) for p in range(power + 1) if days & (1 << p)]
 
 
-def _reaches(windows: Sequence[Window]) -> list[int]:
+def _reaches(windows: Sequence[DayWindow]) -> list[int]:
     """How many days back the blocks of 1, 2, 4, ... days are looked upon, by the windows or by the next size."""
     parts = [part for window in windows for part in _blocks_of(window)]
     most = max(part.power for part in parts)
@@ -201,7 +203,7 @@ def _reaches(windows: Sequence[Window]) -> list[int]:
     return back
 
 
-class _Blocks:
+class _BlockRing:
     """The blocks of one size that end on each of the last days, the days before the first counting as nothing."""
 
     def __init__(self, back: int, longest: int, entities: int, nothing: float, kind: type) -> None:
@@ -230,7 +232,7 @@ def _nothing(function: str, *, real: bool) -> float | int:
     return -np.inf if real else limits.min
 
 
-def _too_large(tile: pl.Series, window: Window) -> bool:
+def _too_large(tile: pl.Series, window: DayWindow) -> bool:
     """Whether whole numbers may run over, or be taken for nothing."""
     ends = [abs(int(v)) for v in (tile.min(), tile.max()) if v is not None]  # type: ignore[arg-type]
     return max(ends, default=0) * (window.days if window.function == "sum" else 1) >= 1 << 62

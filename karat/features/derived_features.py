@@ -10,7 +10,7 @@ import polars as pl
 from karat.declare import Feature, FeatureTable
 from karat.dtypes import POLARS
 from karat.errors import DeclarationError
-from karat.features.expressions import Place, Relation
+from karat.features.expressions import ExpressionPlace, Relation
 from karat.features.schema import to_declared
 from karat.sql import connect, kept_connection, plain_times
 
@@ -34,7 +34,7 @@ def derive(connection: duckdb.DuckDBPyConnection, table: FeatureTable, frame: pl
 def _evaluate(
     connection: duckdb.DuckDBPyConnection, table: FeatureTable, feature: Feature, frame: pl.DataFrame
 ) -> pl.Series:
-    place = Place(table.name, feature.name)
+    place = ExpressionPlace(table.name, feature.name)
     compute = _computation(connection, feature, frame.head(0), place)
     try:
         column = compute(frame)
@@ -50,7 +50,7 @@ def _evaluate(
 
 
 def _computation(
-    connection: duckdb.DuckDBPyConnection, feature: Feature, empty: pl.DataFrame, place: Place
+    connection: duckdb.DuckDBPyConnection, feature: Feature, empty: pl.DataFrame, place: ExpressionPlace
 ) -> Callable[[pl.DataFrame], pl.Series]:
     if feature.polars is not None:
         expression = feature.polars
@@ -71,7 +71,7 @@ def _computation(
 
 
 def _by_sql(
-    connection: duckdb.DuckDBPyConnection, sql: str, empty: pl.DataFrame, place: Place
+    connection: duckdb.DuckDBPyConnection, sql: str, empty: pl.DataFrame, place: ExpressionPlace
 ) -> Callable[[pl.DataFrame], pl.Series]:
     connection.register("block", plain_times(empty))
     Relation(connection, "block", empty.schema).check(sql, place)
@@ -87,7 +87,7 @@ def _by_sql(
 
 
 def _check_rowwise(
-    compute: Callable[[pl.DataFrame], pl.Series], frame: pl.DataFrame, column: pl.Series, place: Place
+    compute: Callable[[pl.DataFrame], pl.Series], frame: pl.DataFrame, column: pl.Series, place: ExpressionPlace
 ) -> None:
     """A derived value must not depend on which rows happen to stand beside it: a few are computed again, reversed."""
     if len(column) != frame.height:

@@ -12,21 +12,21 @@ from karat.clock import DAY, DAY_MICROSECONDS, EPOCH_DATE
 from karat.declare import EventFeatureTable, Feature, FeatureTable, GoldTable
 from karat.errors import ColumnMissing, DiskFull, did_you_mean, is_disk_full
 from karat.features.aggregates import Aggregation
-from karat.features.dense_windows import FUNCTIONS, Grid, Window
+from karat.features.dense_windows import FUNCTIONS, DayGrid, DayWindow
 from karat.features.derived_features import derive
 from karat.features.event_windows import PLACE, TIME, EventQuery
-from karat.features.expressions import Place, Relation, gold_columns, typed_value
+from karat.features.expressions import ExpressionPlace, Relation, gold_columns, typed_value
 from karat.features.schema import to_declared
 from karat.features.windows import (
     DAY_NUMBER,
-    Plain,
-    Query,
+    DailyQuery,
+    UnchangedOutput,
     finish,
-    plain,
     render,
     render_outputs,
     render_tiles,
     render_windows,
+    unchanged_outputs,
 )
 from karat.lake.sort_order import is_strictly_increasing
 from karat.sql import connect, plain_times, why
@@ -88,20 +88,24 @@ def compute_frames(
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int
+    connection: duckdb.DuckDBPyConnection, query: DailyQuery | EventQuery, first: int, last: int
 ) -> Iterator[pl.DataFrame]:
     """Compute keys, day and aggregates: sums, minima and maxima as arrays if days are dense, everything else in SQL."""
-    arrays = {} if isinstance(query, EventQuery) else {o: n for o, n in query.overs.items() if o.function in FUNCTIONS}
+    arrays = (
+        {}
+        if isinstance(query, EventQuery)
+        else {o: n for o, n in query.tile_windows.items() if o.function in FUNCTIONS}
+    )
     if not arrays or isinstance(query, EventQuery):
         yield connection.sql(_sql(query, first, last)).pl()
         return
     tiles = connection.sql(render_tiles(query, "gold", first, last, left=arrays)).pl()
-    windows = [Window(o.function, o.tile, o.days, name) for o, name in arrays.items()]
-    grid = Grid.of(tiles, query.table.entity, DAY_NUMBER)
+    windows = [DayWindow(o.function, o.tile, o.days, name) for o, name in arrays.items()]
+    grid = DayGrid.of(tiles, query.table.entity, DAY_NUMBER)
     if not grid.suits(windows):
         yield _sql_over(connection, tiles, finish(query, f"({render_windows(query, 'tiles', arrays)})", first, last))
         return
-    straight = plain(query)
+    straight = unchanged_outputs(query)
     (sql, read), empty = render_outputs(query, "tiles", left=straight), True
     for part in grid.windowed(windows, first=first, height=_ROWS):
         chosen = [_as_it_stands(part[p.column], p).alias(name) for name, p in straight.items()]
@@ -113,7 +117,7 @@ def _rows(
         yield _sql_over(connection, none, finish(query, "tiles", first, last))
 
 
-def _as_it_stands(column: pl.Series, feature: Plain) -> pl.Series:
+def _as_it_stands(column: pl.Series, feature: UnchangedOutput) -> pl.Series:
     return column.fill_null(0) if feature.zero and column.null_count() else column
 
 
@@ -126,7 +130,7 @@ def _sql_over(connection: duckdb.DuckDBPyConnection, tiles: pl.DataFrame, sql: s
         connection.unregister("tiles")
 
 
-def _sql(query: Query | EventQuery, first: int, last: int) -> str:
+def _sql(query: DailyQuery | EventQuery, first: int, last: int) -> str:
     """``first`` and ``last`` are days since 1970, both included."""
     if isinstance(query, EventQuery):
         return query.render("gold", first * DAY_MICROSECONDS, (last + 1) * DAY_MICROSECONDS)
@@ -134,7 +138,7 @@ def _sql(query: Query | EventQuery, first: int, last: int) -> str:
 
 
 def _aggregated(
-    connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int
+    connection: duckdb.DuckDBPyConnection, query: DailyQuery | EventQuery, first: int, last: int
 ) -> Iterator[pl.DataFrame]:
     try:
         yield from _rows(connection, query, first, last)
@@ -145,11 +149,13 @@ def _aggregated(
                 where=f"feature table {query.table.name!r}",
                 remedy="free some space in the temporary folder, or set TMPDIR to a larger one",
             ) from error
-        place = Place(query.table.name, _culprit(connection, query, first, last))
+        place = ExpressionPlace(query.table.name, _culprit(connection, query, first, last))
         raise place.error(why(error), remedy="mend the expression, or declare the type that it has") from error
 
 
-def _culprit(connection: duckdb.DuckDBPyConnection, query: Query | EventQuery, first: int, last: int) -> str | None:
+def _culprit(
+    connection: duckdb.DuckDBPyConnection, query: DailyQuery | EventQuery, first: int, last: int
+) -> str | None:
     """The first feature that fails alone as well."""
     for name in query.outputs:
         try:
@@ -236,21 +242,21 @@ def _numbers(days: Days | None) -> tuple[int, int]:
     return ((days[0] - EPOCH_DATE).days, (days[1] - EPOCH_DATE).days) if days else (0, -1)
 
 
-def _query(gold: Relation, table: FeatureTable, order: tuple[str, ...]) -> Query | EventQuery:
+def _query(gold: Relation, table: FeatureTable, order: tuple[str, ...]) -> DailyQuery | EventQuery:
     """Checks every declared expression over gold, then puts them into one query."""
     if table.where:
-        gold.check(table.where, Place(table.name))
-    query = EventQuery(table) if isinstance(table, EventFeatureTable) else Query(table, order)
+        gold.check(table.where, ExpressionPlace(table.name))
+    query = EventQuery(table) if isinstance(table, EventFeatureTable) else DailyQuery(table, order)
     for feature in table.features:
         if feature.function is not None:
-            query.add(_aggregation(gold, feature, Place(table.name, feature.name)))
+            query.add(_aggregation(gold, feature, ExpressionPlace(table.name, feature.name)))
         elif feature.event is not None and isinstance(query, EventQuery):
-            dtype = gold.check(feature.event, Place(table.name, feature.name))
+            dtype = gold.check(feature.event, ExpressionPlace(table.name, feature.name))
             query.own(feature, typed_value(feature.event, dtype))
     return query
 
 
-def _aggregation(gold: Relation, feature: Feature, place: Place) -> Aggregation:
+def _aggregation(gold: Relation, feature: Feature, place: ExpressionPlace) -> Aggregation:
     if feature.where:
         gold.check(feature.where, place)
     value, dtype = None, None
@@ -273,7 +279,7 @@ def _in_schema(
         columns.append(frame[DAY_NUMBER].cast(pl.Int32).cast(pl.Date).alias(table.time))
     for feature in table.features:
         if not feature.derived:
-            columns.append(to_declared(frame[feature.name], feature.dtype, Place(table.name, feature.name)))
+            columns.append(to_declared(frame[feature.name], feature.dtype, ExpressionPlace(table.name, feature.name)))
     rows = pl.DataFrame(columns)
     if not is_strictly_increasing(rows, table.primary_key):
         rows = rows.sort(table.primary_key)

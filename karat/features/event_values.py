@@ -12,11 +12,11 @@ import numpy as np
 
 from karat.declare.features import Function
 from karat.features.aggregates import AGGREGATES, form_of
-from karat.features.expressions import Place
+from karat.features.expressions import ExpressionPlace
 
 
 @dataclass(frozen=True)
-class Values:
+class MaskedValues:
     """One entity's values as an array, ``(events,)``, and where they are valid; ``valid`` None: everywhere."""
 
     array: np.ndarray
@@ -28,12 +28,12 @@ class Values:
         holds = self.array.astype(bool)
         return holds if self.valid is None else holds & self.valid
 
-    def of(self, rows: np.ndarray) -> Values:
+    def of(self, rows: np.ndarray) -> MaskedValues:
         """The values of some rows, by a boolean mask."""
-        return Values(self.array[rows], None if self.valid is None else self.valid[rows])
+        return MaskedValues(self.array[rows], None if self.valid is None else self.valid[rows])
 
 
-def values_of(array: np.ndarray) -> Values:
+def values_of(array: np.ndarray) -> MaskedValues:
     """A column as values; numbers that are not finite are missing, as in the engine."""
     kind = array.dtype.kind
     if kind == "f":
@@ -43,16 +43,16 @@ def values_of(array: np.ndarray) -> Values:
     elif kind == "M":
         valid = ~np.isnat(array)
     else:
-        return Values(array, None)
-    return Values(array, None if valid.all() else valid)
+        return MaskedValues(array, None)
+    return MaskedValues(array, None if valid.all() else valid)
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> object:
     """The value, or None for a float that is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def reduced(function: Function, dtype: str, values: Values | None, bounds: tuple[int, int]) -> Any:
+def reduced(function: Function, dtype: str, values: MaskedValues | None, bounds: tuple[int, int]) -> object:
     """Aggregate the values in [low, high); without ``values`` their rows. Without any, the aggregate's ``empty``."""
     low, high = bounds
     if values is None:
@@ -66,7 +66,7 @@ def reduced(function: Function, dtype: str, values: Values | None, bounds: tuple
     return form_of(function, "request", aggregate.request)(array, dtype)
 
 
-def typed(value: Any, dtype: str, table: str, feature: str) -> Any:
+def typed(value: object, dtype: str, table: str, feature: str) -> object:
     """Convert a value to Python's form of the declared type.
 
     Raises:
@@ -81,7 +81,7 @@ def typed(value: Any, dtype: str, table: str, feature: str) -> Any:
     try:
         return _TYPES[dtype](value)
     except (TypeError, ValueError) as error:
-        raise Place(table, feature).error(
+        raise ExpressionPlace(table, feature).error(
             f"its value {value!r} is not {dtype}", remedy="declare the dtype that it has, or cast it"
         ) from error
 
@@ -93,13 +93,13 @@ def _whole(value: Any) -> int:
     return number
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
 
 
-def _time(value: Any) -> datetime:
+def _time(value: object) -> datetime:
     if not isinstance(value, datetime):
         raise TypeError(value)
     return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -14,7 +13,7 @@ from karat.sql import columns_read, has_subquery, quote, why
 
 
 @dataclass(frozen=True)
-class Place:
+class ExpressionPlace:
     """The feature and table that declare an expression, for error messages."""
 
     table: str
@@ -34,7 +33,7 @@ class Relation:
     name: str
     schema: pl.Schema
 
-    def check(self, sql: str, place: Place) -> str:
+    def check(self, sql: str, place: ExpressionPlace) -> str:
         """The type of ``sql`` as DuckDB names it. DeclarationError unless it binds and reads one row at a time.
 
         Shards hold some entities and some days only, so an expression that looks at other rows would depend on how the
@@ -49,7 +48,7 @@ class Relation:
             _TYPES[asked] = found
         return found
 
-    def _checked(self, sql: str, place: Place) -> str:
+    def _checked(self, sql: str, place: ExpressionPlace) -> str:
         if has_subquery(sql):
             raise place.error(f"{sql!r} has a subquery", remedy="write an expression over the columns of one row")
         try:
@@ -63,7 +62,7 @@ class Relation:
 
 #: What was found of an expression over such columns: asked again for each part of the work and each request, and
 #: dearer than the work itself where that is of one entity.
-_TYPES: dict[tuple[Any, ...], str] = {}
+_TYPES: dict[tuple[object, ...], str] = {}
 _REMEMBERED = 10_000
 
 

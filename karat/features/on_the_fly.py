@@ -64,7 +64,7 @@ def features_as_of(
     )
 
 
-class _Gold:
+class _GoldSnapshot:
     """One version of a gold table, opened once: its rows that count, and its first and last day."""
 
     def __init__(self, lake: Lake, name: TableName, version: int, source: GoldTable, time: str | None) -> None:
@@ -92,12 +92,14 @@ def _extent(rows: pl.LazyFrame, time: str) -> tuple[date | None, date | None]:
 
 
 @lru_cache(maxsize=64)
-def _opened(root: Path, name: TableName, version: tuple[int, str], source: _ByName, time: str | None) -> _Gold:
+def _opened(
+    root: Path, name: TableName, version: tuple[int, str], source: _ContractKey, time: str | None
+) -> _GoldSnapshot:
     """``version`` is Delta's number and the table's own id: one that was made anew begins at 0 again."""
-    return _Gold(Lake(root), name, version[0], source.table, time)
+    return _GoldSnapshot(Lake(root), name, version[0], source.table, time)
 
 
-class _ByName:
+class _ContractKey:
     """A declaration as a cache's key: two with the same contract are the same."""
 
     def __init__(self, table: GoldTable) -> None:
@@ -107,10 +109,10 @@ class _ByName:
         return hash(self._key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByName) and self._key == other._key
+        return isinstance(other, _ContractKey) and self._key == other._key
 
 
-def _gold(project: Project, table: FeatureTable, lake: Lake) -> _Gold:
+def _gold(project: Project, table: FeatureTable, lake: Lake) -> _GoldSnapshot:
     name, source = project.gold_name(table.source), project.gold[table.source]
     if not lake.exists(name):
         raise TableNotFound(
@@ -119,7 +121,7 @@ def _gold(project: Project, table: FeatureTable, lake: Lake) -> _Gold:
             remedy=f"make sample rows: karat sample {project.name}; or bring your own: karat ingest",
         )
     info = lake.info(name)
-    return _opened(lake.root, name, (info.version, info.id), _ByName(source), table.gold_time(source))
+    return _opened(lake.root, name, (info.version, info.id), _ContractKey(source), table.gold_time(source))
 
 
 def _among(entities: pl.DataFrame) -> pl.Expr:
@@ -133,7 +135,7 @@ def _among(entities: pl.DataFrame) -> pl.Expr:
 
 
 def _known_rows(
-    table: FeatureTable, gold: _Gold, entities: pl.DataFrame, at: datetime, chosen: Sequence[str]
+    table: FeatureTable, gold: _GoldSnapshot, entities: pl.DataFrame, at: datetime, chosen: Sequence[str]
 ) -> pl.DataFrame:
     """Feature rows among which is the latest one known at ``at`` of every entity that has one."""
     source = gold.source
@@ -158,7 +160,7 @@ def _known_rows(
 
 
 def _stretches(
-    table: FeatureTable, part_of: FeatureTable, gold: _Gold, at: datetime
+    table: FeatureTable, part_of: FeatureTable, gold: _GoldSnapshot, at: datetime
 ) -> Iterator[tuple[FeatureTable, tuple[date, date]]]:
     """Days to look for a row in, the latest first, each with what is to be computed of them.
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -53,7 +52,7 @@ def point_in_time_join(
     lookback: timedelta | None = None,
     event_id: str | None = None,
     columns: Sequence[str],
-    defaults: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, object] | None = None,
 ) -> JoinResult:
     """Features for every row of ``spine``; ``keys`` and ``time`` name spine column -> feature column.
 
@@ -92,7 +91,7 @@ def point_in_time_join(
     )
 
 
-def _each(keys: Mapping[str, str]) -> Any:
+def _each(keys: Mapping[str, str]) -> Iterable[tuple[int, tuple[str, str]]]:
     return enumerate(keys.items())
 
 
@@ -141,7 +140,7 @@ def _numbers(rows: pl.Series) -> np.ndarray:
     return rows.cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _with_default(column: pl.Series, used: np.ndarray, default: Any) -> pl.Series:
+def _with_default(column: pl.Series, used: np.ndarray, default: object) -> pl.Series:
     value = _default(column, default)
     return (
         column.to_frame()
@@ -150,7 +149,7 @@ def _with_default(column: pl.Series, used: np.ndarray, default: Any) -> pl.Serie
     )
 
 
-def _default(column: pl.Series, default: Any) -> pl.Series:
+def _default(column: pl.Series, default: object) -> pl.Series:
     """``default`` in the type of ``column``, where that changes nothing about it."""
     try:
         value = pl.Series([default], strict=True).cast(column.dtype, strict=True)
@@ -186,7 +185,7 @@ def check_columns(
     features: pl.DataFrame,
     pairs: Sequence[tuple[str, str]],
     columns: Sequence[str],
-    defaults: Mapping[str, Any],
+    defaults: Mapping[str, object],
 ) -> None:
     """Check that the columns of a join exist.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,14 +12,14 @@ from karat.declare import Feature
 from karat.dtypes import POLARS
 from karat.errors import DeclarationError
 from karat.features.derived_features import evaluate_one
-from karat.features.event_values import Values
-from karat.features.expressions import Place, typed_value
+from karat.features.event_values import MaskedValues
+from karat.features.expressions import ExpressionPlace, typed_value
 from karat.features.request_plan import RequestPlan, columns_of
 from karat.features.schema import to_declared
 from karat.sql import connect, kept_connection, plain_times, why
 
 
-def evaluated(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray) -> dict[str, Values]:
+def evaluated(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray) -> dict[str, MaskedValues]:
     """Every expression of the plan over the tail's rows."""
     time = plan.table.time
     read = dict.fromkeys(c for sql in plan.expressions for c in columns_of(sql) if c != time)
@@ -30,17 +29,17 @@ def evaluated(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.nda
     return {sql: _values(found.to_series(i)) for i, sql in enumerate(plan.expressions)}
 
 
-def _values(column: pl.Series) -> Values:
+def _values(column: pl.Series) -> MaskedValues:
     valid = column.is_not_null().to_numpy() if column.null_count() else None
     if column.dtype == pl.String:
-        return Values(np.array(column.to_list(), dtype=object), valid)
+        return MaskedValues(np.array(column.to_list(), dtype=object), valid)
     filled = column.fill_null(strategy="zero") if column.dtype.is_numeric() else column
     if column.dtype == pl.Boolean:
         filled = column.fill_null(False)
-    return Values(filled.to_numpy(), valid)
+    return MaskedValues(filled.to_numpy(), valid)
 
 
-def evaluated_own(plan: RequestPlan, row: Mapping[str, Any]) -> dict[str, Any]:
+def evaluated_own(plan: RequestPlan, row: Mapping[str, object]) -> dict[str, object]:
     """Every expression over the event's own row."""
     frame = pl.DataFrame({c: [v] for c, v in row.items()})
     found = _by_sql(plan, plan.own_expressions, frame).row(0)
@@ -61,14 +60,14 @@ def _by_sql(plan: RequestPlan, expressions: tuple[str, ...], frame: pl.DataFrame
             made: pl.DataFrame = connection.sql(f"SELECT {', '.join(columns)} FROM tail").pl()
             return made
         except duckdb.Error as error:
-            raise Place(plan.table.name).error(
+            raise ExpressionPlace(plan.table.name).error(
                 f"{' and '.join(expressions)}: {why(error)}", remedy="send the columns that the event's features read"
             ) from error
         finally:
             connection.unregister("tail")
 
 
-def derived(plan: RequestPlan, found: dict[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+def derived(plan: RequestPlan, found: dict[str, object], keys: Mapping[str, object]) -> dict[str, object]:
     """``found`` with the features derived from it, in the order of their declaration."""
     table = plan.table
     ready = [f for f in table.features if not f.derived]
@@ -81,7 +80,7 @@ def derived(plan: RequestPlan, found: dict[str, Any], keys: Mapping[str, Any]) -
 
 
 def _one(plan: RequestPlan, feature: Feature, frame: pl.DataFrame) -> pl.Series:
-    place = Place(plan.table.name, feature.name)
+    place = ExpressionPlace(plan.table.name, feature.name)
     try:
         column = evaluate_one(feature, frame)
     except DeclarationError:

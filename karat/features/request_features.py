@@ -16,9 +16,9 @@ import numpy as np
 from karat.clock import EPOCH, MICROSECOND
 from karat.declare import EventFeatureTable, Feature
 from karat.declare.features import Function
-from karat.features.event_values import Values, finite, reduced, typed, values_of
+from karat.features.event_values import MaskedValues, finite, reduced, typed, values_of
 from karat.features.request_expressions import derived, evaluated, evaluated_own
-from karat.features.request_plan import RequestPlan, Same, columns_of, plan_of
+from karat.features.request_plan import RequestPlan, TableIdentity, columns_of, plan_of
 
 
 def tail_columns(table: EventFeatureTable) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def finish(
     features are None. Derived features read the entity's own columns from ``current`` too.
     Raises FeatureNotFound, and DeclarationError where a value is not of its declared type.
     """
-    plan = plan_of(Same(table), tuple(features))
+    plan = plan_of(TableIdentity(table), tuple(features))
     moments = _microseconds(tail[table.time])
     rows: Mapping[str, np.ndarray] = tail
     if current is not None and plan.counts_current:
@@ -110,7 +110,7 @@ def _spliced(column: np.ndarray, value: Any, place: int, after: int) -> np.ndarr
     return np.concatenate([column[:place], one, column[after:]])
 
 
-def _aggregates(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray, at: int) -> dict[str, Any]:
+def _aggregates(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray, at: int) -> dict[str, object]:
     time = plan.table.time
     values = {c: values_of(moments.view("datetime64[us]") if c == time else rows[c]) for c in plan.plain}
     if plan.expressions:
@@ -125,7 +125,7 @@ def _aggregates(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.n
     }
 
 
-def _read(feature: Feature, values: dict[str, Values]) -> Values | None:
+def _read(feature: Feature, values: dict[str, MaskedValues]) -> MaskedValues | None:
     """What it aggregates, without the rows that its ``where`` leaves out; None counts rows."""
     value = values[feature.column] if feature.column else None
     if feature.where is None:
@@ -133,11 +133,13 @@ def _read(feature: Feature, values: dict[str, Values]) -> Values | None:
     where = values[feature.where]
     holds = where.true
     if value is None:
-        return Values(np.ones(len(holds), dtype=np.int8), holds)
-    return Values(value.array, holds if value.valid is None else holds & value.valid)
+        return MaskedValues(np.ones(len(holds), dtype=np.int8), holds)
+    return MaskedValues(value.array, holds if value.valid is None else holds & value.valid)
 
 
-def _kept(plan: RequestPlan, moments: np.ndarray, values: dict[str, Values]) -> tuple[np.ndarray, dict[str, Values]]:
+def _kept(
+    plan: RequestPlan, moments: np.ndarray, values: dict[str, MaskedValues]
+) -> tuple[np.ndarray, dict[str, MaskedValues]]:
     """The rows of the table's own condition."""
     if plan.table.where is None:
         return moments, values
@@ -153,7 +155,7 @@ def _bounds(moments: np.ndarray, at: int, delay: int, window: int, closed: str) 
     return low, high
 
 
-def _own(plan: RequestPlan, current: Mapping[str, Any] | None, at: int) -> dict[str, Any]:
+def _own(plan: RequestPlan, current: Mapping[str, Any] | None, at: int) -> dict[str, object]:
     """The features that are the event's own."""
     if current is None:
         return {f.name: None for f in plan.own}

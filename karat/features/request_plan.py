@@ -11,7 +11,7 @@ from karat.features.projection import narrowed
 from karat.sql import column_references, is_column_name
 
 #: Delay and width of a window in microseconds, and the side on which it is closed.
-Window = tuple[int, int, str]
+WindowBounds = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class RequestPlan:
     columns: tuple[str, ...]
     plain: tuple[str, ...]
     expressions: tuple[str, ...]
-    windows: tuple[Window, ...]
-    aggregated: tuple[tuple[Feature, Window], ...]
+    windows: tuple[WindowBounds, ...]
+    aggregated: tuple[tuple[Feature, WindowBounds], ...]
     own: tuple[Feature, ...]
     own_plain: tuple[str, ...]
     own_expressions: tuple[str, ...]
@@ -45,7 +45,7 @@ class RequestPlan:
         return (*self.table.entity, self.table.event_id)
 
 
-class Same:
+class TableIdentity:
     """A declaration as a cache's key: the same object."""
 
     __slots__ = ("table",)
@@ -57,13 +57,13 @@ class Same:
         return id(self.table)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and other.table is self.table
+        return isinstance(other, TableIdentity) and other.table is self.table
 
 
 @lru_cache(maxsize=512)
-def plan_of(same: Same, features: tuple[str, ...]) -> RequestPlan:
+def plan_of(identity: TableIdentity, features: tuple[str, ...]) -> RequestPlan:
     """Raises FeatureNotFound with the nearest name."""
-    table = narrowed(same.table, features)
+    table = narrowed(identity.table, features)
     aggregated = tuple((f, _window(table, f)) for f in table.features if f.function)
     own = tuple(f for f in table.features if f.event)
     read = list(dict.fromkeys(t for f, _ in aggregated for t in (f.column, f.where) if t))
@@ -84,7 +84,7 @@ def plan_of(same: Same, features: tuple[str, ...]) -> RequestPlan:
     )
 
 
-def _window(table: EventFeatureTable, feature: Feature) -> Window:
+def _window(table: EventFeatureTable, feature: Feature) -> WindowBounds:
     assert feature.window is not None
     delay, width = (span // MICROSECOND for span in (table.delay_of(feature), feature.window))
     return delay, width, table.closed_of(feature)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.dtypes import ARROW, KEY_TYPES, POLARS
 from karat.errors import did_you_mean
-from karat.features.expressions import Place
+from karat.features.expressions import ExpressionPlace
 
 
 def feature_schema(table: FeatureTable, source: GoldTable) -> pa.Schema:
@@ -16,7 +16,7 @@ def feature_schema(table: FeatureTable, source: GoldTable) -> pa.Schema:
 
     Raises DeclarationError where a key column is not in gold or of a type that can't be a key.
     """
-    place = Place(table.name)
+    place = ExpressionPlace(table.name)
     fields = [
         _time_field(table) if column == table.time else _key_field(column, source, place)
         for column in table.primary_key
@@ -31,7 +31,7 @@ def _time_field(table: FeatureTable) -> pa.Field:
     return pa.field(table.time, ARROW[table.time_dtype], nullable=False, metadata={"comment": table.time_description})
 
 
-def _key_field(column: str, source: GoldTable, place: Place) -> pa.Field:
+def _key_field(column: str, source: GoldTable, place: ExpressionPlace) -> pa.Field:
     if column not in source.columns:
         near = did_you_mean(column, source.columns)
         raise place.error(f"gold table {source.name!r} has no column {column!r}", remedy=near)
@@ -47,7 +47,7 @@ def _comment(feature: Feature) -> str:
     return f"{feature.description} (deprecated: {feature.deprecated})" if feature.deprecated else feature.description
 
 
-def to_declared(column: pl.Series, dtype: str, place: Place) -> pl.Series:
+def to_declared(column: pl.Series, dtype: str, place: ExpressionPlace) -> pl.Series:
     """``column`` in the declared type. DeclarationError where that would lose something (1.5 -> int64)."""
     target = POLARS[dtype]
     if column.dtype == target:
@@ -67,7 +67,7 @@ def to_declared(column: pl.Series, dtype: str, place: Place) -> pl.Series:
         ) from error
 
 
-def _refuse_fractions(column: pl.Series, place: Place) -> None:
+def _refuse_fractions(column: pl.Series, place: ExpressionPlace) -> None:
     lost = int((column.is_not_null() & (~column.is_finite() | (column != column.round(0)))).sum())
     if lost:
         raise place.error(

@@ -23,7 +23,7 @@ DAY_NUMBER = "__day"
 
 
 @dataclass(frozen=True)
-class Over:
+class TileWindow:
     """A window over tiles: as SQL, and where arrays can do it too, as ``function`` of the ``tile`` in ``days`` days."""
 
     sql: str
@@ -33,13 +33,13 @@ class Over:
 
 
 @dataclass
-class Query:
+class DailyQuery:
     """The SQL of one table: tiles and windows that features share, one output expression a feature."""
 
     table: FeatureTable
     order: tuple[str, ...]
     tiles: dict[str, str] = field(default_factory=dict)
-    overs: dict[Over, str] = field(default_factory=dict)
+    tile_windows: dict[TileWindow, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     distinct_counts: dict[str, str] = field(default_factory=dict)
     windows: dict[str, str] = field(default_factory=dict)
@@ -53,16 +53,16 @@ class Query:
         days = window.days if window else 1
         if days == 1:
             return tile
-        return self._named(Over(f"{function}({tile}) OVER {self._window(days)}", function, tile, days))
+        return self._named(TileWindow(f"{function}({tile}) OVER {self._window(days)}", function, tile, days))
 
     def in_sql(self, function: str, tile: str, window: timedelta | None, shape: str = "{}") -> str:
         """The same where only SQL knows the function (or the tile); ``shape`` is put around it."""
         days = window.days if window else 1
         inner = tile if days == 1 else f"{function} OVER {self._window(days)}"
-        return self._named(Over(shape.format(inner)))
+        return self._named(TileWindow(shape.format(inner)))
 
-    def _named(self, over: Over) -> str:
-        return self.overs.setdefault(over, f"__o{len(self.overs)}")
+    def _named(self, over: TileWindow) -> str:
+        return self.tile_windows.setdefault(over, f"__o{len(self.tile_windows)}")
 
     def _window(self, days: int) -> str:
         name = f"__w{days}"
@@ -87,13 +87,13 @@ class Query:
         self.distinct_counts[name] = _distinct_sql(self.table, aggregation, window.days)
         return name
 
-    def only(self, name: str) -> Query:
+    def only(self, name: str) -> DailyQuery:
         """The same query with one feature, to find which of many fails."""
         output = self.outputs[name]
-        overs = {over: column for over, column in self.overs.items() if _names(output, column)}
-        text = " ".join([output, *(over.sql for over in overs), *self.distinct_counts.values()])
+        tile_windows = {over: column for over, column in self.tile_windows.items() if _names(output, column)}
+        text = " ".join([output, *(over.sql for over in tile_windows), *self.distinct_counts.values()])
         tiles = {sql: tile for sql, tile in self.tiles.items() if _names(text, tile)}
-        return replace(self, outputs={name: output}, overs=overs, tiles=tiles)
+        return replace(self, outputs={name: output}, tile_windows=tile_windows, tiles=tiles)
 
 
 def _names(text: str, column: str) -> bool:
@@ -117,46 +117,50 @@ def _distinct_sql(table: FeatureTable, a: Aggregation, days: int) -> str:
     GROUP BY {keys}, {DAY_NUMBER}"""
 
 
-def render(query: Query, relation: str, first: int | None, last: int | None) -> str:
+def render(query: DailyQuery, relation: str, first: int | None, last: int | None) -> str:
     """One SELECT of keys, day and aggregated features, for the days ``first`` to ``last`` (days since 1970)."""
     ctes, source = _sources(query, relation, first, last)
-    ctes.append(f"windowed AS ({render_windows(query, source, query.overs)})")
+    ctes.append(f"windowed AS ({render_windows(query, source, query.tile_windows)})")
     return f"WITH {', '.join(ctes)} {finish(query, 'windowed', first, last)}"
 
 
-def render_tiles(query: Query, relation: str, first: int | None, last: int | None, *, left: Collection[Over]) -> str:
+def render_tiles(
+    query: DailyQuery, relation: str, first: int | None, last: int | None, *, left: Collection[TileWindow]
+) -> str:
     """SQL for keys, day, tiles and the windows not ``left`` to arrays, of all days, sorted by day and key."""
     ctes, source = _sources(query, relation, first, last)
     text = " ".join([*query.outputs.values(), *(over.tile for over in left)])
     read = [c for c in (*query.tiles.values(), *query.distinct_counts) if _names(text, c)]
-    keys, own = key_list(query.table.entity), [over for over in query.overs if over not in left]
-    chosen = ", ".join([keys, DAY_NUMBER, *read, *(f"{over.sql} AS {query.overs[over]}" for over in own)])
+    keys, own = key_list(query.table.entity), [over for over in query.tile_windows if over not in left]
+    chosen = ", ".join([keys, DAY_NUMBER, *read, *(f"{over.sql} AS {query.tile_windows[over]}" for over in own)])
     windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
     return f"WITH {', '.join(ctes)} SELECT {chosen} FROM {source}{windows} ORDER BY {DAY_NUMBER}, {keys}"
 
 
-def render_windows(query: Query, relation: str, overs: Collection[Over]) -> str:
+def render_windows(query: DailyQuery, relation: str, tile_windows: Collection[TileWindow]) -> str:
     """One SELECT of everything in ``relation`` (tiles, as ``render_tiles`` gives them) and the windows."""
-    columns = "".join(f", {over.sql} AS {query.overs[over]}" for over in overs)
+    columns = "".join(f", {over.sql} AS {query.tile_windows[over]}" for over in tile_windows)
     windows = f" WINDOW {', '.join(query.windows.values())}" if query.windows else ""
     return f"SELECT *{columns} FROM {relation}{windows}"
 
 
-class Plain(NamedTuple):
+class UnchangedOutput(NamedTuple):
     """A feature that is a tile or a window as it stands, or 0 where that is null."""
 
     column: str
     zero: bool
 
 
-def plain(query: Query) -> dict[str, Plain]:
+def unchanged_outputs(query: DailyQuery) -> dict[str, UnchangedOutput]:
     """The features for which no SQL is needed once the windows are there."""
-    columns = [*query.tiles.values(), *query.overs.values()]
-    known = {c: Plain(c, zero=False) for c in columns} | {or_zero(c): Plain(c, zero=True) for c in columns}
+    columns = [*query.tiles.values(), *query.tile_windows.values()]
+    known = {c: UnchangedOutput(c, zero=False) for c in columns} | {
+        or_zero(c): UnchangedOutput(c, zero=True) for c in columns
+    }
     return {name: known[sql] for name, sql in query.outputs.items() if sql in known}
 
 
-def render_outputs(query: Query, relation: str, *, left: Collection[str]) -> tuple[str, list[str]]:
+def render_outputs(query: DailyQuery, relation: str, *, left: Collection[str]) -> tuple[str, list[str]]:
     """SQL for the features not ``left`` out, over tiles and windows in ``relation``.
 
     Returns:
@@ -166,11 +170,11 @@ def render_outputs(query: Query, relation: str, *, left: Collection[str]) -> tup
     if not outputs:
         return "", []
     chosen, text = ", ".join(f"{sql} AS {quote(name)}" for name, sql in outputs.items()), " ".join(outputs.values())
-    columns = [*query.tiles.values(), *query.overs.values(), *query.distinct_counts]
+    columns = [*query.tiles.values(), *query.tile_windows.values(), *query.distinct_counts]
     return f"SELECT {chosen} FROM {relation}", [c for c in columns if _names(text, c)]
 
 
-def finish(query: Query, relation: str, first: int | None, last: int | None) -> str:
+def finish(query: DailyQuery, relation: str, first: int | None, last: int | None) -> str:
     """One SELECT of keys, day and features from the tiles and windows in ``relation``."""
     keys, day = key_list(query.table.entity), [DAY_NUMBER] if query.table.time else []
     outputs = [f"{sql} AS {quote(name)}" for name, sql in query.outputs.items()]
@@ -180,7 +184,7 @@ def finish(query: Query, relation: str, first: int | None, last: int | None) -> 
     return body
 
 
-def _sources(query: Query, relation: str, first: int | None, last: int | None) -> tuple[list[str], str]:
+def _sources(query: DailyQuery, relation: str, first: int | None, last: int | None) -> tuple[list[str], str]:
     """What windows look upon: a row a tile, and a row for each idle day where the table has them."""
     table, keys = query.table, key_list(query.table.entity)
     known = " AND ".join(f"{quote(e)} IS NOT NULL" for e in table.entity)
@@ -215,7 +219,7 @@ def _idle_days(table: FeatureTable, first: int | None, last: int | None) -> list
     ]
 
 
-def _joined(query: Query, source: str) -> str:
+def _joined(query: DailyQuery, source: str) -> str:
     """The counts of distinct values beside the tiles, as each stands on the tile's day."""
     entity = query.table.entity
     counts = ", ".join(f"coalesce({name}.__n, 0) AS {name}" for name in query.distinct_counts)

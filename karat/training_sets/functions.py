@@ -21,7 +21,7 @@ from karat.errors import (
     WrongCall,
     did_you_mean,
 )
-from karat.features.expressions import Place
+from karat.features.expressions import ExpressionPlace
 from karat.features.schema import to_declared
 from karat.kinds._encoder import dtype_of
 from karat.names import project_of
@@ -284,7 +284,7 @@ def call_function(bound: BoundFunction, frame: pl.DataFrame) -> pl.Series:
         raise _function_error(pinned, f"it returned {what} for {frame.height} rows, not a Series of {frame.height}")
     try:
         dtype = pinned.dtype or dtype_of(pinned.output, made.dtype)
-        return to_declared(made, dtype, Place(pinned.name)).alias(pinned.output)
+        return to_declared(made, dtype, ExpressionPlace(pinned.name)).alias(pinned.output)
     except KaratError as error:
         raise _function_error(pinned, error.what.partition(": ")[2] or error.what) from error
 

@@ -19,7 +19,7 @@ from karat.features import compute_frame
 from karat.features import engine as feature_engine
 from karat.features.aggregates import AGGREGATES, Aggregation
 from karat.features.request_features import finish
-from karat.features.windows import Query
+from karat.features.windows import DailyQuery
 
 START = datetime(2024, 2, 28, tzinfo=UTC)  # a leap day follows
 DAYS = (START.date(), START.date() + timedelta(days=5))
@@ -136,12 +136,12 @@ def by_sql(function: Function, gold: pl.DataFrame, patch: pytest.MonkeyPatch) ->
 
 def by_arrays(function: Function, gold: pl.DataFrame, patch: pytest.MonkeyPatch) -> None:
     feature = table(function, "3d", time="day").features[0]
-    query = Query(table(function, "3d", time="day"), ("at", "id"))
+    query = DailyQuery(table(function, "3d", time="day"), ("at", "id"))
     form = AGGREGATES[function].daily
     assert form is not None, f"{function} has no daily form"
     form(query, Aggregation(feature, feature.column, "DOUBLE"))
-    assert query.overs, f"{function} has no form in arrays"
-    assert all(over.function for over in query.overs), f"{function} has no form in arrays"
+    assert query.tile_windows, f"{function} has no form in arrays"
+    assert all(over.function for over in query.tile_windows), f"{function} has no form in arrays"
     check_daily(function, gold)
 
 

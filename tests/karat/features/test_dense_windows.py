@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from karat.declare import FeatureTable, aggregate
 from karat.features import compute_frame, dense_windows, engine
-from karat.features.dense_windows import Grid, Window
+from karat.features.dense_windows import DayGrid, DayWindow
 from karat.features.engine import compute_frames
 from tests.profiles import examples
 
@@ -76,7 +76,7 @@ def test_arrays_and_sql_agree_however_the_grid_is_cut(rows: list[tuple], kind: s
         patch.setattr(dense_windows, "SPARSE", 10**9)
         patch.setattr(engine, "_ROWS", height)
         arrays = compute_frame(TABLES[kind], gold(small))
-        patch.setattr(Grid, "suits", lambda *_: False)
+        patch.setattr(DayGrid, "suits", lambda *_: False)
         sql = compute_frame(TABLES[kind], gold(small))
     polars.testing.assert_frame_equal(arrays, sql, rel_tol=1e-9, abs_tol=1e-6)
 
@@ -115,25 +115,25 @@ def tiles(values: list[float | None], name: str = "t", dtype: pl.DataType | type
     return pl.DataFrame({"k": ["a"] * len(values), "d": days, name: pl.Series(values, dtype=dtype)})
 
 
-def add_windows(rows: pl.DataFrame, windows: list[Window], height: int = 7) -> pl.DataFrame:
-    return pl.concat(Grid.of(rows, ["k"], "d").windowed(windows, first=0, height=height))
+def add_windows(rows: pl.DataFrame, windows: list[DayWindow], height: int = 7) -> pl.DataFrame:
+    return pl.concat(DayGrid.of(rows, ["k"], "d").windowed(windows, first=0, height=height))
 
 
 def test_what_has_left_a_window_leaves_nothing_behind() -> None:
-    rows = add_windows(tiles([1e17, 1.0, 2.0, 3.0]), [Window("sum", "t", 2, "s")])
+    rows = add_windows(tiles([1e17, 1.0, 2.0, 3.0]), [DayWindow("sum", "t", 2, "s")])
     assert rows["s"].to_list() == [1e17, 1e17, 3.0, 5.0]
 
 
 def test_the_same_window_is_the_same_to_the_last_bit_wherever_the_data_begin() -> None:
     values = [math.sqrt(n) for n in range(60)]
-    windows = [Window("sum", "t", d, f"s{d}") for d in (7, 14, 30)]
+    windows = [DayWindow("sum", "t", d, f"s{d}") for d in (7, 14, 30)]
     whole = add_windows(tiles(values), windows)
     part = add_windows(tiles(values).tail(30), windows, height=4)
     assert part.row(-1)[3:] == whole.row(-1)[3:]
 
 
 def test_a_minimum_of_nothing_is_null_and_a_sum_0() -> None:
-    windows = [Window(f, "t", 2, f) for f in ("sum", "min", "max")]
+    windows = [DayWindow(f, "t", 2, f) for f in ("sum", "min", "max")]
     rows = add_windows(tiles([None, None, 5, 7], dtype=pl.Int32), windows)
     assert rows["sum"].to_list() == [0, 0, 5, 12]
     assert (rows["min"].to_list(), rows["max"].to_list()) == ([None, None, 5, 5], [None, None, 5, 7])
@@ -152,5 +152,5 @@ def test_a_minimum_of_nothing_is_null_and_a_sum_0() -> None:
     ids=["runs over", "taken for nothing", "no number", "sparse", "empty"],
 )
 def test_what_is_left_to_sql(rows: pl.DataFrame, function: str, days: int) -> None:
-    assert not Grid.of(rows, ["k"], "d").suits([Window(function, "t", days, "w")])
-    assert Grid.of(tiles([1.0]), ["k"], "d").suits([Window("sum", "t", 2, "w")])
+    assert not DayGrid.of(rows, ["k"], "d").suits([DayWindow(function, "t", days, "w")])
+    assert DayGrid.of(tiles([1.0]), ["k"], "d").suits([DayWindow("sum", "t", 2, "w")])
