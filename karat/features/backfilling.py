@@ -10,7 +10,7 @@ import polars as pl
 
 from karat.declare import FeatureTable, Project, StaticFeatureTable
 from karat.dtypes import POLARS
-from karat.errors import CommitConflict, WrongCall
+from karat.errors import WrongCall
 from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.features.daily_statistics import keep_statistics
 from karat.features.keys import aligned
@@ -27,7 +27,7 @@ from karat.features.materialize import (
     placed,
 )
 from karat.features.quality_gate import keep_results
-from karat.lake import Lake
+from karat.lake import Lake, retry_conflicts
 from karat.quality.gold_check import check_gold
 
 
@@ -78,14 +78,12 @@ def fill_table(
     """One table's part of a backfill."""
     if isinstance(table, StaticFeatureTable):
         return compute_table(project, table.name, lake, executor=executor)
-    for attempt in range(ATTEMPTS):
-        try:
-            with placed(project, table):
-                return _fill(project, table, lake, wanted, executor)
-        except CommitConflict:
-            if attempt + 1 == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+
+    def attempt() -> MaterializationResult:
+        with placed(project, table):
+            return _fill(project, table, lake, wanted, executor)
+
+    return retry_conflicts(ATTEMPTS)(attempt)
 
 
 def _fill(

@@ -8,8 +8,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pyarrow as pa
 
-from karat.errors import CommitConflict
-from karat.lake import Lake, StagedFile, TableInfo, Work
+from karat.lake import Lake, StagedFile, TableInfo, Work, retry_conflicts
 from karat.lake.column_statistics import ColumnStatistics, measure_columns, merge_statistics
 from karat.names import TableName
 
@@ -61,14 +60,8 @@ def keep_statistics(lake: Lake, name: TableName, staged: Sequence[StagedFile] = 
     Raises:
         TableNotFound: There is no such table.
     """
-    for attempt in range(ATTEMPTS):
-        try:
-            return _keep(lake, name, staged)
-        except CommitConflict:
-            # Somebody kept them meanwhile, maybe of a newer version: theirs must not be lost.
-            if attempt + 1 == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    # After a conflict, another run may have kept statistics of a newer version: they must not be lost.
+    return retry_conflicts(ATTEMPTS)(_keep, lake, name, staged)
 
 
 def _keep(lake: Lake, name: TableName, staged: Sequence[StagedFile]) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from karat.declare import FeatureTable, Project
-from karat.errors import CommitConflict, DeclarationError, TableNotFound, did_you_mean
+from karat.errors import DeclarationError, TableNotFound, did_you_mean
 from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.features.daily_statistics import keep_statistics
 from karat.features.engine import Days, compute_frame
@@ -32,7 +32,7 @@ from karat.features.quality_gate import (
 )
 from karat.features.schema import feature_schema
 from karat.features.shard import Shard, compute_shard, entity_hash, gold_rows, hash_probe
-from karat.lake import Commit, Lake, Work
+from karat.lake import Commit, Lake, Work, retry_conflicts
 from karat.names import TableName
 from karat.quality.check_results import warning_lines
 from karat.quality.gold_check import check_gold
@@ -97,17 +97,13 @@ def compute_table(
         QualityBlocked: A check of gold or of the computed rows failed; nothing is committed.
     """
     declared = declared_table(project, table)
-    for attempt in range(ATTEMPTS):
-        try:
-            with placed(project, declared):
-                return _compute(
-                    project, declared, lake, executor or LocalExecutor(), progress, forced=full, shards=shards
-                )
-        except CommitConflict:
-            # Somebody computed this table meanwhile: what is left to do depends on what they did.
-            if attempt + 1 == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+
+    def attempt() -> MaterializationResult:
+        with placed(project, declared):
+            return _compute(project, declared, lake, executor or LocalExecutor(), progress, forced=full, shards=shards)
+
+    # After a conflict, the remaining work depends on what the other run computed.
+    return retry_conflicts(ATTEMPTS)(attempt)
 
 
 def _compute(

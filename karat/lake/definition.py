@@ -10,10 +10,11 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.schema import Field
 from deltalake.table import TableAlterer
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
 
 from karat.errors import CommitConflict
 from karat.lake.schema import TABLE_PROPERTIES, Definition, info_of, new_columns
-from karat.lake.transaction import ATTEMPTS, commit_properties, store_errors
+from karat.lake.transaction import ATTEMPTS, CommitLost, commit_properties, store_errors
 from karat.names import TableName
 
 
@@ -47,21 +48,27 @@ def evolve_table(name: TableName, path: Path, wanted: Definition) -> None:
         SchemaMismatch: It exists with another definition.
         CommitConflict: Other writers were faster in every attempt.
     """
-    with store_errors(name):
-        for _ in range(ATTEMPTS):
-            table = DeltaTable(path)
-            version = table.version()
-            try:
-                _evolve(name, path, table, wanted)
-                return
-            except DeltaError:
-                if DeltaTable(path).version() == version:
-                    raise  # else another writer committed first: compare again
-    raise CommitConflict(
-        f"{ATTEMPTS} attempts to change the definition lost to other writers",
-        where=str(name),
-        remedy="wait until the other writers are done, then run this again",
-    )
+    attempts = Retrying(retry=retry_if_exception_type(CommitLost), stop=stop_after_attempt(ATTEMPTS))
+    try:
+        with store_errors(name):
+            attempts(_attempt_evolution, name, path, wanted)
+    except RetryError as error:
+        raise CommitConflict(
+            f"{ATTEMPTS} attempts to change the definition lost to other writers",
+            where=str(name),
+            remedy="wait until the other writers are done, then run this again",
+        ) from error
+
+
+def _attempt_evolution(name: TableName, path: Path, wanted: Definition) -> None:
+    """One attempt. Raises CommitLost if another writer committed first."""
+    table = DeltaTable(path)
+    try:
+        _evolve(name, path, table, wanted)
+    except DeltaError as error:
+        if DeltaTable(path).version() == table.version():
+            raise
+        raise CommitLost from error
 
 
 def _evolve(name: TableName, path: Path, table: DeltaTable, wanted: Definition) -> None:

@@ -77,6 +77,18 @@ def store_errors(name: TableName) -> Iterator[None]:
         ) from error
 
 
+def retry_conflicts(attempts: int) -> Retrying:
+    """Run a function again after a CommitConflict, so that it plans on what the other writer committed.
+
+    Args:
+        attempts: Attempts in all; the last one's CommitConflict is raised.
+
+    Returns:
+        A callable that takes the function and its arguments.
+    """
+    return Retrying(retry=retry_if_exception_type(CommitConflict), stop=stop_after_attempt(attempts), reraise=True)
+
+
 def commit_with_retries(
     name: TableName,
     open_table: Callable[[], tuple[DeltaTable, TableInfo]],

@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from karat import dtypes
 from karat.dtypes import ARROW, Dtype
-from karat.errors import CommitConflict
-from karat.lake import Commit, Lake, Work
+from karat.lake import Commit, Lake, Work, retry_conflicts
 from karat.names import TableName
 
 #: A check of a champion: features, predictions, differences between groups of people.
@@ -83,13 +82,7 @@ def write_drift(lake: Lake, catalog: str, rows: pl.DataFrame) -> Commit | None:
         partition_by=["day"],
         description="Drift and fairness of every champion, by column and day of the report",
     )
-    for attempt in range(_ATTEMPTS):
-        try:
-            return _replace_day(lake, name, rows)
-        except CommitConflict:
-            if attempt + 1 == _ATTEMPTS:  # other writers changed the same day each time
-                raise
-    raise AssertionError("unreachable")
+    return retry_conflicts(_ATTEMPTS)(_replace_day, lake, name, rows)
 
 
 def _replace_day(lake: Lake, name: TableName, rows: pl.DataFrame) -> Commit:
