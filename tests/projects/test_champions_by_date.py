@@ -18,7 +18,7 @@ COST = (
     "commitment_analyzer",
     "savings_recommender",
 )
-#: Before the samples were mended, the first model was refused on them.
+#: On these, resource_optimizer was refused before the samples changed.
 WORST = (date(2025, 6, 30), date(2025, 10, 6), date(2026, 11, 29))
 
 
