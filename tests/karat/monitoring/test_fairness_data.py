@@ -34,7 +34,7 @@ def test_a_protected_column_of_another_table_is_looked_up_for_the_models_own_row
         project.table_name("tiers"), rows.to_arrow().schema, primary_key=["customer", "since"], timeseries="since"
     )
     lake.overwrite(project.table_name("tiers"), rows)
-    champion: Any = SimpleNamespace(project=project, spec=spec, lake=lake)
+    champion: Any = SimpleNamespace(context=SimpleNamespace(project=project), spec=spec, lake=lake)
     keys = pl.DataFrame({"customer": ["a", "a", "b"], "day": [date(2026, 1, 20), date(2026, 3, 1), date(2026, 3, 1)]})
     (tier,) = _protected_columns(champion, keys)
     assert tier.to_list() == ["low", "high", None]
