@@ -16,7 +16,7 @@ from infra.cli.app import console, errors, print_json
 from infra.impact import broken_champions, may_have_models, registry_if_any
 from infra.soundness import mistakes
 from karat.catalogue import page as pages
-from karat.catalogue.features import Importance, catalogued, importance_of
+from karat.catalogue.features import Importance, catalogue_rows, champion_importance
 from karat.declare import Project, load_project, project_names
 from karat.errors import (
     DeclarationError,
@@ -58,7 +58,7 @@ def features(
         return
     shares = _importance(settings, loaded) if html or as_json else {}
     tables = [(p, t) for p in loaded for t in p.tables.values() if table in (None, t.name)]
-    rows = [row for p, t in tables for row in catalogued(p, t, lake, shares)]
+    rows = [row for p, t in tables for row in catalogue_rows(p, t, lake, shares)]
     if as_json:
         print_json(rows)
     elif html is not None:
@@ -73,7 +73,7 @@ def features(
 def _importance(settings: Settings, projects: Sequence[Project]) -> Importance:
     try:
         opened = registry_if_any(settings)
-        return importance_of(opened, [p.catalog for p in projects]) if opened else {}
+        return champion_importance(opened, [p.catalog for p in projects]) if opened else {}
     except (PlatformError, StoreError) as error:
         errors.print(f"[yellow]without importance[/]: {escape(error.what)} ({error.where})", highlight=False)
         return {}

@@ -12,7 +12,7 @@ from rich.tree import Tree
 
 from infra.cli.app import console, errors, print_json
 from infra.impact import registry_if_any
-from karat.catalogue.lineage import KINDS, Lineage, Node, lineage
+from karat.catalogue.lineage import NODE_KINDS, Lineage, Node, lineage
 from karat.declare import Project, load_project
 from karat.errors import PlatformError, StoreError
 from karat.settings import Settings
@@ -38,16 +38,16 @@ def show(  # noqa: PLR0917 - Typer takes options by position
     settings = Settings()
     loaded = load_project(project, settings)
     whole = _lineage(loaded, settings)
-    found, chosen = whole.of(of, up=up or not down, down=down or not up) if of else (whole, set())
+    found, chosen = whole.select(of, up=up or not down, down=down or not up) if of else (whole, set())
     if picture is not None:
-        import_module("karat.catalogue.picture").draw(
-            found if of else found.by_group(), picture, chosen=chosen, title=f"{project}: {of or 'all tables'}"
+        import_module("karat.catalogue.picture").draw_lineage(
+            found if of else found.group_by_table(), picture, chosen=chosen, title=f"{project}: {of or 'all tables'}"
         )
         console.print(f"drawn: {picture}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(found.as_json())
     elif picture is None:
-        console.print(_tree(found if of else found.by_group(), f"{project}: {of or 'all tables'}"))
+        console.print(_tree(found if of else found.group_by_table(), f"{project}: {of or 'all tables'}"))
 
 
 def _lineage(project: Project, settings: Settings) -> Lineage:
@@ -62,7 +62,7 @@ def _lineage(project: Project, settings: Settings) -> Lineage:
 def _tree(found: Lineage, title: str) -> Tree:
     """By kind, then by table; each with what it is made from."""
     tree = Tree(f"[bold]{escape(title)}[/]")
-    for kind in KINDS:
+    for kind in NODE_KINDS:
         nodes = [n for n in found.nodes if n.kind == kind]
         if not nodes:
             continue

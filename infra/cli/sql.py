@@ -11,7 +11,7 @@ from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
 from infra.impact import registry_if_any
-from karat.catalogue.sql import query
+from karat.catalogue.sql import run_query
 from karat.catalogue.views import Views
 from karat.declare import Project, load_project, project_names
 from karat.errors import DeclarationError
@@ -44,7 +44,7 @@ def sql(
         return
     asked = sys.stdin.read() if text in (None, "-") else text
     whole = as_json or as_csv
-    rows = query(str(asked), views, limit=limit or (None if whole else 101))
+    rows = run_query(str(asked), views, limit=limit or (None if whole else 101))
     if as_json:
         print_json(rows.to_dicts())
     elif as_csv:

@@ -1,1 +1,1 @@
-"""What there is: the features with their figures, where everything comes from, and questions in SQL."""
+"""Catalogue: features with their statistics, lineage, pages, and SQL views over the lake and the registry."""

@@ -1,9 +1,10 @@
-"""The catalogue: every declared feature with its meaning, its figures and the models that use it."""
+"""Feature catalogue: every declared feature with its definition, statistics and the models that use it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import date, datetime
+from typing import TYPE_CHECKING, TypedDict
 
 from karat.declare import FeatureTable, Project
 from karat.declare.base import format_duration
@@ -14,14 +15,48 @@ from karat.lake import Lake
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from karat.registry import Registry
 
+
+class FeatureRow(TypedDict):
+    """A declared feature; ``version`` is the hash of its definition."""
+
+    project: str
+    table: str
+    feature: str
+    type: str
+    source: str
+    definition: str
+    window: str | None
+    description: str
+    owner: str
+    version: str
+    deprecated: str | None
+
+
+class CatalogueRow(FeatureRow):
+    """A declared feature with what the lake and the registry hold of it.
+
+    ``table_version`` and ``updated_at`` are None before the first computation; ``definition_hash`` is the declared
+    table's; ``importance`` maps models to the feature's share.
+    """
+
+    table_version: int | None
+    definition_hash: str
+    updated_at: datetime | None
+    fresh: bool
+    stale_because: str | None
+    last_day: date | None
+    statistics: dict[str, float | None] | None
+    importance: dict[str, float]
+
+
 #: Columns of ``statistics`` that the catalogue shows.
-FIGURES = ("count", "null_rate", "min", "max", "mean", "std", "distinct")
+STATISTICS = ("count", "null_rate", "min", "max", "mean", "std", "distinct")
 #: (feature table, feature) -> model -> share of the champion's importance.
 Importance = dict[tuple[str, str], dict[str, float]]
 
 
-def declared(project: Project, table: FeatureTable) -> Iterator[dict[str, Any]]:
-    """One row a feature: what the declaration says, without looking at the lake."""
+def declared_features(project: Project, table: FeatureTable) -> Iterator[FeatureRow]:
+    """Yield one row per feature from the declaration alone."""
     meanings = table.meanings
     for feature in table.stored:
         yield {
@@ -39,36 +74,45 @@ def declared(project: Project, table: FeatureTable) -> Iterator[dict[str, Any]]:
         }
 
 
-def catalogued(
+def catalogue_rows(
     project: Project, table: FeatureTable, lake: Lake, importance: Importance | None = None
-) -> list[dict[str, Any]]:
-    """``declared`` with what stands in the lake: ``table_version`` and ``updated_at`` (None: not computed yet),
-    ``fresh`` and ``last_day``, ``statistics`` (``FIGURES``, of the whole table), ``importance`` (model -> share);
-    ``definition_hash`` is the declared table's."""
+) -> list[CatalogueRow]:
+    """Return the declared features of a table with what the lake holds.
+
+    Args:
+        project: The project.
+        table: The feature table.
+        lake: The lake.
+        importance: Importance of features in champions (``champion_importance``).
+
+    Returns:
+        One row per feature; ``statistics`` are of the whole table.
+    """
     name = project.table_name(table.name)
     there = lake.exists(name)
-    found = statistics(lake, name).rows(named=True) if there else []
-    figures = {r["feature"]: {f: r[f] for f in FIGURES} for r in found}
+    rows = statistics(lake, name).rows(named=True) if there else []
+    figures = {r["feature"]: {f: r[f] for f in STATISTICS} for r in rows}
     fresh = is_fresh(project, table.name, lake)
-    of_table = {
-        "table_version": lake.version(name) if there else None,
-        "definition_hash": table.definition_hash,
-        "updated_at": lake.changed_at(name) if there else None,
-        "fresh": fresh.fresh,
-        "stale_because": fresh.reason or None,
-        "last_day": fresh.last_day,
-    }
+    version, updated_at = (lake.version(name), lake.changed_at(name)) if there else (None, None)
     shares = importance or {}
     return [
-        row
-        | of_table
-        | {"statistics": figures.get(row["feature"]), "importance": shares.get((row["table"], row["feature"]), {})}
-        for row in declared(project, table)
+        {
+            **row,
+            "table_version": version,
+            "definition_hash": table.definition_hash,
+            "updated_at": updated_at,
+            "fresh": fresh.fresh,
+            "stale_because": fresh.reason or None,
+            "last_day": fresh.last_day,
+            "statistics": figures.get(row["feature"]),
+            "importance": shares.get((row["table"], row["feature"]), {}),
+        }
+        for row in declared_features(project, table)
     ]
 
 
-def importance_of(registry: Registry, catalogs: Sequence[str]) -> Importance:
-    """Of the champions of these catalogs, as it was logged when they were trained."""
+def champion_importance(registry: Registry, catalogs: Sequence[str]) -> Importance:
+    """Return the importance of features in the champions of these catalogs, as logged at training."""
     found: Importance = {}
     for standing in (s for c in catalogs for s in registry.statuses(c)):
         if standing.champion is None:

@@ -1,28 +1,27 @@
-"""The catalogue as pages: Markdown of the declarations, to be committed; HTML with what stands in the lake."""
+"""Catalogue pages: Markdown of the declarations, to be committed, and HTML with what the lake holds."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import polars as pl
 
-from karat.catalogue.features import FIGURES, declared
+from karat.catalogue.features import STATISTICS, CatalogueRow, declared_features
 from karat.declare import FeatureTable, Project
 from karat.declare.base import parse_duration
 
 _TEMPLATE = Path(__file__).with_name("catalogue.html.j2")
 _WIDTH, _HEIGHT = 96, 24
-#: What is drawn of a feature -> by which measure.
-_COURSES = {"mean": "mean", "null": "null_rate"}
+#: Maps a feature's trend lines to their measures.
+_TRENDS = {"mean": "mean", "null": "null_rate"}
 
 
 def markdown(projects: Sequence[Project]) -> str:
-    """What the declarations say, the same for the same declarations."""
+    """Render the declarations as Markdown; equal declarations give equal text."""
     lines = [
         "# Catalogue of features",
         "",
@@ -45,47 +44,55 @@ def _table(project: Project, table: FeatureTable) -> Iterator[str]:
     yield ""
     yield "| feature | type | window | version | description |"
     yield "|---|---|---|---|---|"
-    for row in declared(project, table):
+    for row in declared_features(project, table):
         told = row["description"] + (f" **Deprecated:** {row['deprecated']}" if row["deprecated"] else "")
         cells = (f"`{row['feature']}`", row["type"], row["window"] or "", f"`{row['version'][:8]}`", told)
         yield "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
 
 
-def html(rows: Sequence[Mapping[str, Any]], days: pl.DataFrame, *, title: str = "Features") -> str:
-    """A page of its own: the tables, and one line a feature (``catalogued``), to be searched and sorted, with the
-    course of its mean and of its null rate by day from ``days`` (``daily_statistics``)."""
+def html(rows: Sequence[CatalogueRow], days: pl.DataFrame, *, title: str = "Features") -> str:
+    """Render a page with tables and features to search and sort.
+
+    Args:
+        rows: The features (``catalogue_rows``).
+        days: Statistics by day (``daily_statistics``), for the trend of mean and null rate.
+        title: The title.
+
+    Returns:
+        The HTML page.
+    """
     by_feature = days.partition_by("table_name", "feature", as_dict=True, maintain_order=True)
     engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    engine.filters["shown"] = _shown
+    engine.filters["shown"] = _format_number
     template = engine.from_string(_TEMPLATE.read_text())
-    lines = [_line(row, by_feature.get((row["table"], row["feature"]))) for row in rows]
+    lines = [_feature_line(row, by_feature.get((row["table"], row["feature"]))) for row in rows]
     return template.render(
-        title=title, rows=lines, tables=_tables(rows), nothing=dict.fromkeys(FIGURES), width=_WIDTH, height=_HEIGHT
+        title=title, rows=lines, tables=_tables(rows), nothing=dict.fromkeys(STATISTICS), width=_WIDTH, height=_HEIGHT
     )
 
 
-def _line(row: Mapping[str, Any], days: pl.DataFrame | None) -> dict[str, Any]:
+def _feature_line(row: CatalogueRow, days: pl.DataFrame | None) -> dict[str, object]:
     window = parse_duration(row["window"]) if row["window"] else None
     seconds = window.total_seconds() if isinstance(window, timedelta) else ""
-    courses = {f"{name}_course": None if days is None else _course(days, m) for name, m in _COURSES.items()}
+    courses = {f"{name}_trend": None if days is None else _trend(days, m) for name, m in _TRENDS.items()}
     return dict(row) | courses | {"window_seconds": seconds}
 
 
-def _tables(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What rows of one table have in common, once."""
+def _tables(rows: Sequence[CatalogueRow]) -> list[dict[str, object]]:
+    """Return what the rows of one table share, once."""
     counted, one_of = Counter(row["table"] for row in rows), {row["table"]: row for row in rows}
     return [dict(row) | {"features": counted[name]} for name, row in one_of.items()]
 
 
-def _shown(value: float | None) -> str:
-    """Four digits, or all before the point."""
+def _format_number(value: float | None) -> str:
+    """Format with four digits, or all before the point."""
     if value is None:
         return ""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
-def _course(days: pl.DataFrame, measure: str) -> dict[str, Any] | None:
-    """A line through the days, as the points of an SVG; None for fewer than two days, or where nothing is ever null."""
+def _trend(days: pl.DataFrame, measure: str) -> dict[str, str] | None:
+    """Return the points of an SVG line through the days; None for fewer than two days, or a null rate of 0."""
     known = days.select("day", measure).drop_nulls().sort("day")
     if known.height < 2 or (measure == "null_rate" and not known[measure].max()):
         return None

@@ -1,4 +1,4 @@
-"""A lineage as a picture: one column a kind, left to right, in SVG."""
+"""Plot of a lineage: one column per kind, left to right."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import networkx as nx
 
-from karat.catalogue.lineage import Kind, Lineage, Node
+from karat.catalogue.lineage import Lineage, Node, NodeKind
 
-#: More nodes than that in one column are drawn as the tables that they are of.
-MOST = 45
+#: With more nodes in a column, tables replace their columns.
+MAX_NODES = 45
 _COLOURS = {
     "gold": "#f6e3b4",
     "feature": "#cfe3f5",
@@ -19,8 +19,8 @@ _COLOURS = {
     "predictions": "#ead9f2",
     "endpoint": "#f4d6d6",
 }
-#: The columns from left to right, and what each holds.
-_COLUMNS: dict[str, tuple[Kind, ...]] = {
+#: Columns from left to right, with the kinds of nodes in each.
+_COLUMNS: dict[str, tuple[NodeKind, ...]] = {
     "gold": ("gold",),
     "features": ("feature",),
     "models": ("model",),
@@ -30,9 +30,15 @@ _STEP, _WIDTH, _ROW = 4.1, 3.2, 0.42
 _ROUNDS = 8
 
 
-def draw(lineage: Lineage, path: Path, *, chosen: Collection[str] = (), title: str = "") -> None:
-    """Writes ``path`` (.svg, or what matplotlib knows by its suffix). ``chosen`` ids are drawn with a bold frame; where
-    a column would be too long to read, tables stand for their columns."""
+def draw_lineage(lineage: Lineage, path: Path, *, chosen: Collection[str] = (), title: str = "") -> None:
+    """Plot a lineage; with too many nodes in a column, tables replace their columns.
+
+    Args:
+        lineage: The lineage.
+        path: The file: .svg, or another suffix that matplotlib knows.
+        chosen: Ids of nodes with a bold frame.
+        title: The title.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -40,10 +46,10 @@ def draw(lineage: Lineage, path: Path, *, chosen: Collection[str] = (), title: s
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
     shown = lineage
-    if max((len(ids) for ids in _ordered(lineage).values()), default=0) > MOST:
+    if max((len(ids) for ids in _order_nodes(lineage).values()), default=0) > MAX_NODES:
         chosen = {f"{lineage.node(c).kind}:{lineage.node(c).group}" for c in chosen if c in lineage.graph}
-        shown = lineage.by_group()
-    columns = _ordered(shown)
+        shown = lineage.group_by_table()
+    columns = _order_nodes(shown)
     tallest = max(len(ids) for ids in columns.values())
     width, height = _STEP * len(columns), max(2.2, _ROW * tallest + 1.2)
     figure, axes = plt.subplots(figsize=(width, height))
@@ -71,10 +77,10 @@ def draw(lineage: Lineage, path: Path, *, chosen: Collection[str] = (), title: s
                     linewidth=1.8 if bold else 0.7,
                 )
             )
-            axes.text(x + 0.06, y, _text(shown.node(id_)), fontsize=7, va="center", clip_on=True)
+            axes.text(x + 0.06, y, _node_text(shown.node(id_)), fontsize=7, va="center", clip_on=True)
     for start, end, data in shown.graph.edges(data=True):
         (x1, y1), (x2, y2) = places[start], places[end]
-        same = x1 == x2  # one feature made of another: out to the right and back
+        same = x1 == x2  # a feature derived from another: out to the right and back
         axes.add_patch(
             FancyArrowPatch(
                 (x1 + _WIDTH + 0.05, y1),
@@ -88,13 +94,13 @@ def draw(lineage: Lineage, path: Path, *, chosen: Collection[str] = (), title: s
                 zorder=0,
             )
         )
-    with mpl.rc_context({"svg.fonttype": "none"}):  # names that can be searched for
+    with mpl.rc_context({"svg.fonttype": "none"}):  # keep names as searchable text
         figure.savefig(path, bbox_inches="tight")
     plt.close(figure)
 
 
-def _ordered(lineage: Lineage) -> dict[str, list[str]]:
-    """The ids of each column from top to bottom: near what they are tied to (barycentres, Sugiyama et al. 1981)."""
+def _order_nodes(lineage: Lineage) -> dict[str, list[str]]:
+    """Order the ids of each column near their neighbours (barycentres: Sugiyama, Tagawa and Toda, 1981)."""
     columns = {c: sorted(n.id for n in lineage.nodes if n.kind in kinds) for c, kinds in _COLUMNS.items()}
     columns = {k: ids for k, ids in columns.items() if ids}
     undirected = nx.Graph(lineage.graph)
@@ -102,16 +108,16 @@ def _ordered(lineage: Lineage) -> dict[str, list[str]]:
         order = list(columns) if turn % 2 == 0 else list(reversed(columns))
         for before, here in pairwise(order):
             rank = {id_: place / max(1, len(columns[before]) - 1) for place, id_ in enumerate(columns[before])}
-            columns[here].sort(key=_middles(undirected, columns[here], rank).__getitem__)
+            columns[here].sort(key=_barycentres(undirected, columns[here], rank).__getitem__)
     return columns
 
 
-def _middles(graph: nx.Graph, ids: list[str], rank: dict[str, float]) -> dict[str, float]:
+def _barycentres(graph: nx.Graph, ids: list[str], rank: dict[str, float]) -> dict[str, float]:
     tied = {i: [rank[n] for n in graph[i] if n in rank] for i in ids}
     return {i: sum(found) / len(found) if found else 0.5 for i, found in tied.items()}
 
 
-def _text(node: Node) -> str:
+def _node_text(node: Node) -> str:
     table = node.group.rpartition(".")[2]
     text = f"{table}.{node.name}" if node.is_part else node.group if node.kind == "endpoint" else table
     if node.note:

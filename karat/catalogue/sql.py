@@ -1,4 +1,4 @@
-"""SELECT over the lake: DuckDB reads the tables and views that a query names, and nothing else."""
+"""SQL queries over the lake: DuckDB reads the tables and views that a query names, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,23 +17,35 @@ from karat.lake import Lake
 from karat.names import TableName
 from karat.sql import connect, literal, nodes, parse_select, quote, why
 
-#: A column of a view that depends on others: a query that groups by these may select it, as in other databases.
+#: A query's syntax tree, as DuckDB serialises it to JSON.
+_Tree = dict[str, Any]
+#: Columns of a view that depend on others: a query that groups by these may select them, as in other databases.
 _DEPENDENT = {"prediction_count": {"model_id", "model_name", "version"}}
 
 
-def query(text: str, views: Views, *, limit: int | None = None) -> pl.DataFrame:
-    """The rows of one SELECT (or WITH ... SELECT) in DuckDB's dialect.
+def run_query(text: str, views: Views, *, limit: int | None = None) -> pl.DataFrame:
+    """Run one SELECT (or WITH ... SELECT) in DuckDB's dialect.
 
-    Tables are named ``catalog.schema.table``, or by as much of that as is unique; views as in ``Views``. Raises
-    WrongCall for anything but one SELECT, or for what does not bind, and TableNotFound with the nearest name.
+    Args:
+        text: The query. A table is ``catalog.schema.table``, or a unique last part of that; views are those of
+            ``Views``.
+        views: The views, with the lake.
+        limit: Greatest number of rows.
+
+    Returns:
+        The rows.
+
+    Raises:
+        WrongCall: It is not a single SELECT, or it fails.
+        TableNotFound: There is no such table or view; the message has the nearest name.
     """
-    tree = _parsed(text)
-    scans = _Scans(views.lake, views)
+    tree = _parse_query(text)
+    scans = _QueryTables(views.lake, views)
     with connect(threads=os.cpu_count()) as connection:
-        for path in dict.fromkeys(_tables(tree)):
+        for path in dict.fromkeys(_table_paths(tree)):
             scans.put(connection, path)
-        changed = _with_dependent(tree)
-        asked = text.strip().rstrip(";") if changed is None else _text(connection, changed)
+        changed = _add_dependent_columns(tree)
+        asked = text.strip().rstrip(";") if changed is None else _tree_sql(connection, changed)
         try:
             rows = connection.sql(asked if limit is None else f"SELECT * FROM ({asked}) LIMIT {limit}")
             made: pl.DataFrame = rows.pl()
@@ -41,28 +53,28 @@ def query(text: str, views: Views, *, limit: int | None = None) -> pl.DataFrame:
         except duckdb.Error as error:
             hints = [line.strip() for line in str(error).splitlines() if line.startswith(("Candidate", "Did you"))]
             raise WrongCall(
-                f"the query can't be run: {why(error)}", where=text.strip()[:200], remedy="; ".join(hints)
+                f"the query fails: {why(error)}", where=text.strip()[:200], remedy="; ".join(hints)
             ) from error
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parse_query(text: str) -> _Tree:
     try:
         tree = parse_select(text)
     except duckdb.Error as error:
-        raise WrongCall(f"the query can't be read: {why(error)}", where=text.strip()[:200]) from error
+        raise WrongCall(f"the query is not valid SQL: {why(error)}", where=text.strip()[:200]) from error
     if tree["error"]:
         raise WrongCall(
-            f"the query can't be read: {tree['error_message']}",
+            f"the query is not valid SQL: {tree['error_message']}",
             where=text.strip()[:200],
-            remedy="one SELECT, in DuckDB's dialect: nothing is written here",
+            remedy="write one SELECT in DuckDB's dialect; queries only read",
         )
     if len(tree["statements"]) != 1:
-        raise WrongCall("one query at a time", where=text.strip()[:200])
+        raise WrongCall("there are several queries", where=text.strip()[:200], remedy="run one query at a time")
     return tree
 
 
-def _tables(tree: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The names that stand for tables; those of WITH are the query's own."""
+def _table_paths(tree: _Tree) -> Iterator[tuple[str, ...]]:
+    """Yield the names of tables; names from WITH belong to the query itself."""
     own = {entry["key"].lower() for node in nodes(tree) if "cte_map" in node for entry in node["cte_map"]["map"]}
     for node in nodes(tree):
         if node.get("type") == "BASE_TABLE":
@@ -72,8 +84,8 @@ def _tables(tree: dict[str, Any]) -> Iterator[tuple[str, ...]]:
                 yield path
 
 
-def _with_dependent(tree: dict[str, Any]) -> dict[str, Any] | None:
-    """The tree that groups by the dependent columns which it selects, too; None where there is nothing to add."""
+def _add_dependent_columns(tree: _Tree) -> _Tree | None:
+    """Group by the dependent columns that the query selects, too; None if there are none."""
     changed = False
     for node in (n for n in nodes(tree) if n.get("group_expressions")):
         grouped = {e["column_names"][-1].lower() for e in node["group_expressions"] if e.get("column_names")}
@@ -86,14 +98,14 @@ def _with_dependent(tree: dict[str, Any]) -> dict[str, Any] | None:
     return tree if changed else None
 
 
-def _text(connection: duckdb.DuckDBPyConnection, tree: dict[str, Any]) -> str:
+def _tree_sql(connection: duckdb.DuckDBPyConnection, tree: _Tree) -> str:
     text: str = connection.sql(f"SELECT json_deserialize_sql({literal(json.dumps(tree))})").fetchall()[0][0]
     return text
 
 
 @dataclass
-class _Scans:
-    """Gives a connection what it may read, under the name that the query uses."""
+class _QueryTables:
+    """Registers the tables and views of a query on a connection, under the names that the query uses."""
 
     lake: Lake
     views: Views
@@ -101,6 +113,7 @@ class _Scans:
     schemas: set[tuple[str, ...]] = field(default_factory=set)
 
     def put(self, connection: duckdb.DuckDBPyConnection, path: tuple[str, ...]) -> None:
+        """Register the table or view of ``path``."""
         rows = self._rows(path)
         self.made += 1
         connection.register(f"__karat_{self.made}", rows)
@@ -131,8 +144,8 @@ class _Scans:
             return found[0]
         if found:
             raise WrongCall(
-                f"several tables are called {wanted!r}: {', '.join(map(str, found))}",
-                remedy="name the catalog and the schema, too",
+                f"several tables are named {wanted!r}: {', '.join(map(str, found))}",
+                remedy="write the catalog and the schema, too",
             )
         short = {**known, **{text.partition(".")[2]: n for text, n in known.items()}}
         names = [*short, *{n.table for n in known.values()}, *self.views.names]

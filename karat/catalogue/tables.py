@@ -1,9 +1,8 @@
-"""The views of ``karat sql`` that tell of feature tables: their statistics by day, and whether they are fresh."""
+"""SQL views of feature tables: statistics by day, and freshness."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import polars as pl
 
@@ -11,7 +10,7 @@ from karat.declare import Project
 from karat.features import daily_statistics, is_fresh
 from karat.lake import Lake
 
-_FRESHNESS: Any = {
+_FRESHNESS: dict[str, type[pl.DataType] | pl.DataType] = {
     "table_name": pl.String,
     "project": pl.String,
     "is_fresh": pl.Boolean,
@@ -26,17 +25,17 @@ _FRESHNESS: Any = {
 
 
 def statistics_by_day(lake: Lake, catalogs: Sequence[str]) -> pl.LazyFrame:
-    """The tables of statistics of these catalogs."""
+    """Return the daily statistics of these catalogs."""
     return pl.concat([daily_statistics(lake, c) for c in catalogs] or [daily_statistics(lake, "")]).lazy()
 
 
 def freshness(lake: Lake, projects: Sequence[Project]) -> pl.LazyFrame:
-    """One row a declared feature table; no row of features is read."""
-    rows = [row for project in projects for row in _of_project(lake, project)]
+    """Return one row per declared feature table; reads no row of features."""
+    rows = [row for project in projects for row in _freshness_rows(lake, project)]
     return pl.LazyFrame(rows, schema=_FRESHNESS, orient="row")
 
 
-def _of_project(lake: Lake, project: Project) -> Iterator[tuple[Any, ...]]:
+def _freshness_rows(lake: Lake, project: Project) -> Iterator[tuple[object, ...]]:
     for table in project.tables.values():
         found = is_fresh(project, table.name, lake)
         there = lake.exists(found.table)

@@ -1,4 +1,4 @@
-"""The six views of document 002 over the lake and the registry, which its weekly queries ask, and two of features."""
+"""SQL views over the lake and the registry: features, models, experiments, predictions and monitoring."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from karat.catalogue.features import Importance, catalogued, importance_of
+from karat.catalogue.features import CatalogueRow, Importance, catalogue_rows, champion_importance
 from karat.catalogue.tables import freshness, statistics_by_day
 from karat.declare import Project
 from karat.errors import PlatformError, StoreError
@@ -21,9 +21,10 @@ from karat.names import ModelName, TableName, prediction_log_name
 if TYPE_CHECKING:  # MLflow takes seconds to import
     from karat.registry import ModelVersion, Registry
 
+_Schema = dict[str, type[pl.DataType] | pl.DataType]
 _MOMENT = pl.Datetime("us", "UTC")
-_NOTHING, _NO_TEXT = pl.lit(None, dtype=pl.Float64), pl.lit(None, dtype=pl.String)
-_FEATURES: Any = {
+_NULL_NUMBER, _NULL_TEXT = pl.lit(None, dtype=pl.Float64), pl.lit(None, dtype=pl.String)
+_FEATURES: _Schema = {
     "feature_name": pl.String,
     "table_name": pl.String,
     "project": pl.String,
@@ -45,7 +46,7 @@ _FEATURES: Any = {
     "table_version": pl.Int64,
     "last_updated": _MOMENT,
 }
-_VALUES: Any = {
+_VALUES: _Schema = {
     "table_name": pl.String,
     "entity_id": pl.String,
     "feature_name": pl.String,
@@ -53,7 +54,7 @@ _VALUES: Any = {
     "event_time": _MOMENT,
 }
 _SCORES = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "rmse", "mae", "r2")
-_MODELS: Any = {
+_MODELS: _Schema = {
     "model_id": pl.String,
     "model_name": pl.String,
     "project": pl.String,
@@ -68,7 +69,7 @@ _MODELS: Any = {
     "run_id": pl.String,
     "created_at": _MOMENT,
 }
-_EXPERIMENTS: Any = {
+_EXPERIMENTS: _Schema = {
     "experiment_name": pl.String,
     "run_id": pl.String,
     "model_name": pl.String,
@@ -77,7 +78,7 @@ _EXPERIMENTS: Any = {
     "metrics": pl.String,
     "started_at": _MOMENT,
 }
-_PREDICTIONS: Any = {
+_PREDICTIONS: _Schema = {
     "model_id": pl.String,
     "model_name": pl.String,
     "version": pl.Int64,
@@ -92,7 +93,7 @@ _PREDICTIONS: Any = {
     "predicted_at": _MOMENT,
     "prediction_count": pl.Int64,
 }
-_MONITORING: Any = {
+_MONITORING: _Schema = {
     "model_id": pl.String,
     "model_name": pl.String,
     "version": pl.Int64,
@@ -107,8 +108,13 @@ _MONITORING: Any = {
 
 @dataclass(frozen=True)
 class Views:
-    """Makes each view when a query names it. ``registry`` is opened for those alone that need it; it gives None where
-    no model can have been registered."""
+    """SQL views, each computed when a query names it.
+
+    Attributes:
+        lake: The lake.
+        projects: The projects.
+        registry: Opens the registry for views that need it; returns None if no model can be registered.
+    """
 
     lake: Lake
     projects: Sequence[Project]
@@ -116,6 +122,7 @@ class Views:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the views."""
         return tuple(n for n in dir(type(self)) if n.startswith("ml_"))
 
     @cached_property
@@ -127,35 +134,35 @@ class Views:
         return [p.catalog for p in self.projects]
 
     def ml_features(self) -> pl.LazyFrame:
-        """Every declared feature with its figures."""
+        """Every declared feature with its statistics."""
         shares = self._importance()
-        rows = [r for p in self.projects for t in p.tables.values() for r in catalogued(p, t, self.lake, shares)]
-        return pl.LazyFrame([_feature(r) for r in rows], schema=_FEATURES, orient="row")
+        rows = [r for p in self.projects for t in p.tables.values() for r in catalogue_rows(p, t, self.lake, shares)]
+        return pl.LazyFrame([_feature_row(r) for r in rows], schema=_FEATURES, orient="row")
 
     def ml_feature_statistics(self) -> pl.LazyFrame:
-        """What every feature looked like on every day."""
+        """Statistics of every feature by day."""
         return statistics_by_day(self.lake, self._catalogs)
 
     def ml_feature_freshness(self) -> pl.LazyFrame:
-        """Every declared feature table: whether it stands for gold as it is now, and what it was computed from."""
+        """Every declared feature table: whether it is up to date with gold, and what it was computed from."""
         return freshness(self.lake, self.projects)
 
     def ml_feature_values(self) -> pl.LazyFrame:
-        """Every value of every feature table, as text, with its entity and time."""
+        """Every value of every feature table as text, with its entity and time."""
         tables = [
             t
             for p in self.projects
             for t in (p.table_name(n) for n in p.tables)
-            if self.lake.exists(t)  # not computed yet
+            if self.lake.exists(t)  # it may not be computed yet
         ]
-        return pl.concat([pl.LazyFrame(schema=_VALUES), *(_values(self.lake, t) for t in tables)])
+        return pl.concat([pl.LazyFrame(schema=_VALUES), *(_feature_values(self.lake, t) for t in tables)])
 
     def ml_models(self) -> pl.LazyFrame:
-        """Every registered version and how it stands."""
-        return pl.LazyFrame([_model(v) for v in self._versions()], schema=_MODELS, orient="row")
+        """Every registered version with its status."""
+        return pl.LazyFrame([_model_row(v) for v in self._versions()], schema=_MODELS, orient="row")
 
     def ml_experiments(self) -> pl.LazyFrame:
-        """The run behind every registered version, its parameters and metrics."""
+        """The run of every registered version with its parameters and metrics."""
         rows = []
         for version in self._versions():
             name = version.name
@@ -167,12 +174,12 @@ class Views:
         return pl.LazyFrame(rows, schema=_EXPERIMENTS, orient="row")
 
     def ml_predictions(self) -> pl.LazyFrame:
-        """Every prediction: those of batches as they stand in their tables, and those that were asked for online."""
+        """Every prediction: batch predictions from their tables, and online ones from the prediction log."""
         tables = [t for c in self._catalogs for t in self.lake.tables(c, "predictions")]
-        # A batch table repeats what the tables of its models say.
-        frames = [_batch(self.lake, t) for t in tables if "karat.model" in self.lake.info(t).properties]
+        # Leave out tables of several models: they repeat the rows of single models' tables.
+        frames = [_batch_predictions(self.lake, t) for t in tables if "karat.model" in self.lake.info(t).properties]
         frames += [
-            _online(self.lake, prediction_log_name(c))
+            _online_predictions(self.lake, prediction_log_name(c))
             for c in self._catalogs
             if self.lake.exists(prediction_log_name(c))
         ]
@@ -181,8 +188,7 @@ class Views:
         return rows.with_columns(counted)
 
     def ml_monitoring(self) -> pl.LazyFrame:
-        """By model version and day: how much was predicted, how surely and how fast, and whether a report of that day
-        found drift."""
+        """By model version and day: number of predictions, confidence and latency, and drift reported on that day."""
         day = pl.col("predicted_at").dt.truncate("1d").alias("period_start")
         rows = self.ml_predictions().group_by("model_id", "model_name", "version", day)
         measured = rows.agg(
@@ -196,9 +202,8 @@ class Views:
         return joined.with_columns(name.alias("model_name")).select(list(_MONITORING))
 
     def _drift(self) -> pl.LazyFrame:
-        """What the reports of a day found of a version, where a project has any: whether a column drifted, and how
-        far, as JSON."""
-        schema: Any = {n: _MONITORING[n] for n in ("model_id", "version", "period_start")}
+        """Return drift by version and day: whether a column drifted, and each one's statistic as JSON."""
+        schema: _Schema = {n: _MONITORING[n] for n in ("model_id", "version", "period_start")}
         schema |= {"drift_detected": pl.Boolean, "feature_drift": pl.String}
         tables = [drift_name(c) for c in self._catalogs]
         found = [_drift_by_day(self.lake.scan(t)) for t in tables if self.lake.exists(t)]
@@ -211,9 +216,9 @@ class Views:
         return [v for c in self._catalogs for m in registry.models(c) for v in registry.versions(m)]
 
     def _importance(self) -> Importance:
-        """A feature's figures are told without the registry, too."""
+        """Return importance; empty without the registry, so that features show all the same."""
         try:
-            return importance_of(self._registry, self._catalogs) if self._registry else {}
+            return champion_importance(self._registry, self._catalogs) if self._registry else {}
         except (PlatformError, StoreError):
             return {}
 
@@ -229,7 +234,7 @@ def _drift_by_day(rows: pl.LazyFrame) -> pl.LazyFrame:
     return found.with_columns(pl.concat_str(pl.lit("{"), "feature_drift", pl.lit("}")).alias("feature_drift"))
 
 
-def _feature(row: dict[str, Any]) -> tuple[Any, ...]:
+def _feature_row(row: CatalogueRow) -> tuple[object, ...]:
     figures = row["statistics"] or {}
     return (
         row["feature"],
@@ -251,7 +256,7 @@ def _feature(row: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _values(lake: Lake, name: TableName) -> pl.LazyFrame:
+def _feature_values(lake: Lake, name: TableName) -> pl.LazyFrame:
     info, rows = lake.info(name), lake.scan(name)
     time = info.timeseries
     keys = [k for k in info.primary_key if k != time]
@@ -263,7 +268,7 @@ def _values(lake: Lake, name: TableName) -> pl.LazyFrame:
     return long.with_columns(table_name=pl.lit(str(name))).select(list(_VALUES))
 
 
-def _model(version: ModelVersion) -> tuple[Any, ...]:
+def _model_row(version: ModelVersion) -> tuple[object, ...]:
     tags = version.own_tags
     return (
         str(version.name),
@@ -282,7 +287,7 @@ def _model(version: ModelVersion) -> tuple[Any, ...]:
     )
 
 
-def _online(lake: Lake, name: TableName) -> pl.LazyFrame:
+def _online_predictions(lake: Lake, name: TableName) -> pl.LazyFrame:
     return lake.scan(name).select(
         pl.col("model_name").alias("model_id"),
         pl.col("model_name").str.split(".").list.last().alias("model_name"),
@@ -299,8 +304,8 @@ def _online(lake: Lake, name: TableName) -> pl.LazyFrame:
     )
 
 
-def _batch(lake: Lake, name: TableName) -> pl.LazyFrame:
-    """A prediction table has the columns of its task."""
+def _batch_predictions(lake: Lake, name: TableName) -> pl.LazyFrame:
+    """Select the columns that a prediction table has for its task."""
     rows = lake.scan(name)
     there = rows.collect_schema()
     keys = [pl.col(k).cast(pl.String) for k in lake.info(name).primary_key if k in there]
@@ -315,18 +320,18 @@ def _batch(lake: Lake, name: TableName) -> pl.LazyFrame:
         pl.lit(None, dtype=pl.String).alias("prediction_id"),
         pl.concat_str(keys, separator="|").alias("entity_id"),
         pl.col(value).cast(pl.Float64).alias("predicted_value"),
-        (pl.col("prediction").cast(pl.String) if classified else _NO_TEXT).alias("predicted_class"),
+        (pl.col("prediction").cast(pl.String) if classified else _NULL_TEXT).alias("predicted_class"),
         _confidence(there.names()).alias("confidence"),
-        _NOTHING.alias("latency_ms"),
+        _NULL_NUMBER.alias("latency_ms"),
         pl.col("scored_at").cast(_MOMENT).alias("predicted_at"),
     )
 
 
 def _confidence(columns: Sequence[str]) -> pl.Expr:
-    """The probability of the class that was predicted."""
+    """Return the probability of the predicted class."""
     probability = pl.col("probability")
     if "probability" not in columns:
-        return _NOTHING
+        return _NULL_NUMBER
     if any(c.startswith("probability_") for c in columns):
         return probability.cast(pl.Float64)
     return pl.max_horizontal(probability, 1 - probability).cast(pl.Float64)

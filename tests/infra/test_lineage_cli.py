@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from infra.cli.app import main
-from karat.catalogue.lineage import _columns_of, lineage
+from karat.catalogue.lineage import _named_columns, lineage
 from karat.declare import load_project
 from karat.settings import Settings
 
@@ -79,7 +79,7 @@ def test_a_key_column_is_read_by_every_feature_for_its_rows(karat) -> None:
     ],
 )
 def test_an_expression_reads_the_columns_that_it_names(sql: str, read: set[str]) -> None:
-    assert _columns_of([[sql, None]], ["amount", "channel", "day", "payload"]) == [read]
+    assert _named_columns([[sql, None]], ["amount", "channel", "day", "payload"]) == [read]
 
 
 def test_up_from_a_model_what_only_its_label_reads_is_marked(karat) -> None:
