@@ -16,7 +16,7 @@ from infra.cli.app import console, errors, print_json
 from infra.impact import broken_champions, may_have_models, registry_if_any
 from infra.soundness import mistakes
 from karat.catalogue import page as pages
-from karat.catalogue.features import Importance, catalogue_rows, champion_importance
+from karat.catalogue.features import CatalogueRow, Importance, catalogue_rows, champion_importance
 from karat.declare import Project, load_project, project_names
 from karat.errors import (
     DeclarationError,
@@ -90,12 +90,12 @@ def _loaded(name: str, settings: Settings, *, strict: bool) -> Project | None:
         return None
 
 
-def _grouped(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def _grouped(rows: list[CatalogueRow]) -> Iterator[tuple[str, list[CatalogueRow]]]:
     for name in dict.fromkeys(r["table"] for r in rows):
         yield name, [r for r in rows if r["table"] == name]
 
 
-def _table(name: str, rows: list[dict[str, Any]]) -> Table:
+def _table(name: str, rows: list[CatalogueRow]) -> Table:
     out = Table("feature", "type", "window", "description", title=f"{name}, from {rows[0]['source']}")
     out.title_justify = out.caption_justify = "left"
     out.caption = escape(_standing(rows[0]))
@@ -111,7 +111,7 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
     return out
 
 
-def _standing(row: dict[str, Any]) -> str:
+def _standing(row: CatalogueRow) -> str:
     """What the table stands for, below it."""
     if row["table_version"] is None:
         return f"not computed yet: {row['stale_because']}; owner {row['owner']}"

@@ -203,8 +203,8 @@ class Views:
 
     def _drift(self) -> pl.LazyFrame:
         """Return drift by version and day: whether a column drifted, and each one's statistic as JSON."""
-        schema: _Schema = {n: _MONITORING[n] for n in ("model_id", "version", "period_start")}
-        schema |= {"drift_detected": pl.Boolean, "feature_drift": pl.String}
+        names = ("model_id", "version", "period_start", "drift_detected", "feature_drift")
+        schema = pl.Schema({n: _MONITORING[n] for n in names})
         tables = [drift_name(c) for c in self._catalogs]
         found = [_drift_by_day(self.lake.scan(t)) for t in tables if self.lake.exists(t)]
         return pl.concat([pl.LazyFrame(schema=schema), *(f.cast(schema) for f in found)])
