@@ -1,4 +1,4 @@
-"""FeatureEngineeringClient: the public face, with the verbs of document 000; works without any server."""
+"""FeatureEngineeringClient: the public face of Karat; works without any server."""
 
 from __future__ import annotations
 
@@ -35,8 +35,12 @@ from karat.training_sets.training_set import TrainingSet, create_training_set
 class FeatureEngineeringClient:
     """Feature tables, training sets, models and scoring on the lake in ``KARAT_HOME``.
 
-    ``catalog`` is where bare and two-part names are read. ``frames`` is the kind of frame of what is read without one
-    being given. Models are registered through the MLflow server if it answers, else in its database directly.
+    Models are registered through the MLflow server if it answers, else in its database directly.
+
+    Attributes:
+        catalog: The catalog of bare and two-part names.
+        settings: The settings.
+        frames: Kind of the frames that are returned when no frame was given.
     """
 
     def __init__(
@@ -47,11 +51,12 @@ class FeatureEngineeringClient:
 
     @cached_property
     def registry(self) -> Registry:
+        """The model registry."""
         return open_registry(self.settings)
 
     @cached_property
     def functions(self) -> FunctionLibrary:
-        """The code of feature functions: those that projects declare, and plain ones given to this client."""
+        """Code of feature functions: declared ones, and plain ones given to this client."""
         return FunctionLibrary(self.settings)
 
     # ---- feature tables
@@ -73,24 +78,46 @@ class FeatureEngineeringClient:
         tags: Mapping[str, str] | None = None,
         timezone: str | None = None,
     ) -> TableInfo:
-        """Makes a feature table of ``df`` (with its rows) or of an Arrow ``schema``; the same call again finds it.
+        """Create a feature table from ``df`` (with its rows) or an Arrow ``schema``; a repeated call finds it.
 
-        ``lag`` says how long after its time a row is known; ``event_id`` names the key column that tells rows of one
-        entity and time apart, of which an as-of join takes the highest. ``descriptions`` are of the columns.
-        ``timezone`` names the zone of naive timestamps. Raises KeyColumnNull, DuplicateKeys, ColumnMissing,
-        SchemaMismatch, NaiveTimestamp; there is no table then.
+        Args:
+            name: The table.
+            primary_keys: Key columns.
+            df: Rows to write.
+            schema: The schema, if there are no rows.
+            timeseries_columns: The time column.
+            event_id: Key column that orders rows of one entity and time; a point-in-time join takes the highest.
+            partition_columns: Partition columns; by default the lake chooses.
+            description: The table's description.
+            descriptions: Descriptions of columns.
+            owner: The owner.
+            lag: Time from a row's timestamp until it is known.
+            tags: Properties of the table.
+            timezone: Zone of naive timestamps.
+
+        Returns:
+            The table.
+
+        Raises:
+            KeyColumnNull: A key is null; no error leaves a table behind.
+            DuplicateKeys: Two rows have one key.
+            ColumnMissing: A named column is missing.
+            SchemaMismatch: The table exists with another schema.
+            NaiveTimestamp: A timestamp has no zone, and ``timezone`` is not given.
         """
-        full, times = self._table(name), _names(timeseries_columns)
+        full, times = self._table(name), _as_list(timeseries_columns)
         if (df is None) == (schema is None):
-            raise WrongCall("a table is made of df or of schema", where=f"create_table({name!r})", remedy="give one")
+            raise WrongCall(
+                "create_table needs either df or schema", where=f"create_table({name!r})", remedy="give one"
+            )
         if len(times) > 1:
             raise WrongCall(f"{name!r} would have {len(times)} timeseries columns", remedy="name one of them")
-        rows = None if df is None else _zoned(to_polars(df), timezone)
-        columns = _described(rows.to_arrow().schema if rows is not None else schema, descriptions or {})
+        rows = None if df is None else _localize(to_polars(df), timezone)
+        columns = _with_descriptions(rows.to_arrow().schema if rows is not None else schema, descriptions or {})
         definition: dict[str, Any] = {
-            "primary_key": _names(primary_keys),
+            "primary_key": _as_list(primary_keys),
             "timeseries": times[0] if times else None,
-            "partition_by": None if partition_columns is None else _names(partition_columns),
+            "partition_by": None if partition_columns is None else _as_list(partition_columns),
             "grain": None if event_id is None else EVENT,
             "lag": lag,
             "event_id": event_id,
@@ -99,7 +126,7 @@ class FeatureEngineeringClient:
             "properties": dict(tags or {}),
         }
         if rows is not None:
-            check_rows(full, columns, rows, **definition)
+            _check_rows(full, columns, rows, **definition)
         info = self.lake.create(full, columns, **definition)
         if rows is None:
             return info
@@ -114,15 +141,21 @@ class FeatureEngineeringClient:
         *,
         timezone: str | None = None,
     ) -> Commit:
-        """Upserts by primary key, or replaces every row, in one commit.
+        """Upsert by primary key, or replace every row, in one commit.
 
-        Raises TableNotFound, KeyColumnNull, DuplicateKeys, ColumnMissing, SchemaMismatch, NaiveTimestamp (unless
-        ``timezone`` names the zone), ForeignCatalog; nothing is written then.
+        Raises:
+            TableNotFound: There is no such table; no error writes anything.
+            KeyColumnNull: A key is null.
+            DuplicateKeys: Two rows have one key.
+            ColumnMissing: A column is missing.
+            SchemaMismatch: A column has another type.
+            NaiveTimestamp: A timestamp has no zone, and ``timezone`` is not given.
+            ForeignCatalog: The catalog belongs to another environment.
         """
         full = self._table(name)
         if mode not in ("merge", "overwrite"):
             near = did_you_mean(mode, ("merge", "overwrite"))
-            raise WrongCall(f"{mode!r} is no mode of writing", where=f"write_table({name!r})", remedy=near)
+            raise WrongCall(f"{mode!r} is not a write mode", where=f"write_table({name!r})", remedy=near)
         write = self.lake.merge if mode == "merge" else self.lake.overwrite
         return write(full, to_polars(df), timezone=timezone)
 
@@ -134,19 +167,39 @@ class FeatureEngineeringClient:
         columns: Sequence[str] | None = None,
         frames: FrameKind | None = None,
     ) -> Frame:
-        """The rows, of now or of a Delta version. Raises TableNotFound, ColumnMissing with the nearest name."""
+        """Read the present rows, or those of a Delta version.
+
+        Raises:
+            TableNotFound: There is no such table; the message has the nearest name.
+            ColumnMissing: There is no such column; the message has the nearest name.
+        """
         return convert_frame(self.lake.read(self._table(name), version=version, columns=columns), frames or self.frames)
 
     def get_table(self, name: str) -> TableInfo:
-        """Keys, schema, owner, descriptions, version. Raises TableNotFound with the nearest name."""
+        """Return keys, schema, owner, descriptions and version.
+
+        Raises:
+            TableNotFound: There is no such table; the message has the nearest name.
+        """
         return self.lake.info(self._table(name))
 
     def erase(self, name: str, keys: Frame) -> ErasureResult:
-        """Erases persons: the rows of ``keys`` (columns of the primary key, or some of them) in every version of the
-        table, and in the training sets of live models, which are tagged as rebuildable but for so many rows.
+        """Erase people from every version of a table and from the training sets of live models.
 
-        Gold first, then what was computed from it; the online store follows with the next ``publish_table``. Raises
-        WrongCall for columns that are no key, TableNotFound.
+        Erase gold first, then what was computed from it; the online store follows with the next ``publish_table``. The
+        models
+        are tagged with the number of rows that a rebuilt training set lacks.
+
+        Args:
+            name: The table.
+            keys: Columns of the primary key, or some of them.
+
+        Returns:
+            What was erased.
+
+        Raises:
+            WrongCall: A column is not part of the key.
+            TableNotFound: There is no such table.
         """
         return erase(self.lake, self.registry, self._table(name), to_polars(keys), library=self.functions)
 
@@ -158,9 +211,16 @@ class FeatureEngineeringClient:
         sequence_length: int | None = None,
         progress: Progress = silent,
     ) -> PublishResult:
-        """Brings the online store to the table's current Delta version; only what changed is copied.
+        """Bring the online store to the table's current Delta version; copies changes alone.
 
-        ``sequence_length``: the last so many rows of an entity too, for models that look up sequences.
+        Args:
+            name: The table.
+            online_store: The store; by default the one in the settings.
+            sequence_length: Also publishes this many last rows per entity, for models that look up sequences.
+            progress: Called after each part.
+
+        Returns:
+            What was published.
         """
         store = online_store or open_store(self.settings)
         projects = ProjectCatalog(self.settings)
@@ -177,16 +237,31 @@ class FeatureEngineeringClient:
         label: str | None,
         exclude_columns: Sequence[str] = (),
     ) -> TrainingSet:
-        """Freezes and pins the features of every row of ``df``; ``load_df()`` gives them in the kind of ``df``.
+        """Join and pin the features of every row of ``df``.
 
-        Raises TableNotFound, FeatureNotFound, LookupKeyMismatch, ColumnMissing, LabelNotFound and EmptyTrainingSet.
+        Args:
+            df: The spine: keys, times and label.
+            feature_lookups: Lookups and functions.
+            label: The label's column.
+            exclude_columns: Columns that a model does not read.
+
+        Returns:
+            The training set; ``load_df()`` returns it in the kind of ``df``.
+
+        Raises:
+            TableNotFound: There is no such feature table.
+            FeatureNotFound: There is no such feature.
+            LookupKeyMismatch: A lookup's key does not match its table's.
+            ColumnMissing: The frame lacks a column.
+            LabelNotFound: The frame lacks the label.
+            EmptyTrainingSet: There are no rows, or a lookup finds none.
         """
         return create_training_set(
             self.lake,
             df,
             feature_lookups,
             label,
-            _names(exclude_columns),
+            _as_list(exclude_columns),
             catalog=self.catalog,
             library=self.functions,
         )
@@ -205,10 +280,27 @@ class FeatureEngineeringClient:
         parameters: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> ModelVersion:
-        """Registers a fitted scikit-learn or XGBoost estimator, or a ``karat.kinds.Model``, with its lookups and pins.
+        """Register a fitted scikit-learn or XGBoost estimator, or a ``karat.kinds.Model``, with its lookups and pins.
 
-        ``signature`` (mlflow.models.ModelSignature) must have both sides; it is inferred where it is not given.
-        Raises SignatureError, UntrustedModel, WrongCall; nothing is registered then.
+        Args:
+            model: The estimator.
+            artifact_path: Path of the model among the run's artifacts.
+            flavor: MLflow's flavor.
+            training_set: The training set of the fit.
+            registered_model_name: The model's name.
+            signature: An ``mlflow.models.ModelSignature`` with both sides; inferred by default.
+            input_example: Rows to keep as an example.
+            metrics: Metrics to log.
+            parameters: Parameters to log.
+            tags: Tags of the version.
+
+        Returns:
+            The registered version.
+
+        Raises:
+            SignatureError: The signature does not fit; no error registers anything.
+            UntrustedModel: The model holds types that are not trusted.
+            WrongCall: An argument is wrong.
         """
         return log_external_model(
             self.registry,
@@ -226,10 +318,13 @@ class FeatureEngineeringClient:
         )
 
     def rebuild_training_set(self, model_uri: str) -> TrainingSet:
-        """The training set with which a registered model was made: the same rows, byte for byte, but for those who
-        were erased since (``erased_rows``).
+        """Rebuild the training set of a registered model, byte for byte, less erased rows (``erased_rows``).
 
-        Raises ModelNotFound, NoChampion; RebuildFailed saying what is gone or differs; FunctionChanged.
+        Raises:
+            ModelNotFound: There is no such model.
+            NoChampion: The model has no champion.
+            RebuildFailed: A table's version is gone, or the data differ.
+            FunctionChanged: A feature function's source changed.
         """
         version = self.registry.resolve(model_uri, catalog=self.catalog)
         return rebuild(self.lake, self.registry, version, self.functions)
@@ -237,7 +332,7 @@ class FeatureEngineeringClient:
     def score_batch(
         self, model_uri: str, df: Frame, result_type: str | None = None, *, missing: Missing = "raise"
     ) -> Frame:
-        """``df`` plus prediction, model name, version, run id and time; see ``karat.inference.score_batch``."""
+        """Add prediction, model name, version, run id and time to ``df``; see ``karat.inference.score_batch``."""
         return score_batch(
             self.lake,
             self.registry,
@@ -258,7 +353,7 @@ class FeatureEngineeringClient:
         until: datetime | None = None,
         tolerance: float = 1e-9,
     ) -> Consistency:
-        """The features in the log of predictions against the offline store; see ``karat.inference.consistency``."""
+        """Compare logged features with the offline store; see ``karat.inference.consistency``."""
         name = ModelName.parse(model, catalog=self.catalog)
         return check_consistency(
             self.lake,
@@ -275,23 +370,23 @@ class FeatureEngineeringClient:
         return TableName.parse(name, catalog=self.catalog)
 
 
-def _names(given: str | Sequence[str] | None) -> list[str]:
+def _as_list(given: str | Sequence[str] | None) -> list[str]:
     return [given] if isinstance(given, str) else list(given or ())
 
 
-def _zoned(rows: pl.DataFrame, timezone: str | None) -> pl.DataFrame:
-    """Naive timestamps in the named zone, as UTC; without a name they stay, and the lake refuses them."""
+def _localize(rows: pl.DataFrame, timezone: str | None) -> pl.DataFrame:
+    """Convert naive timestamps of the named zone to UTC; without a zone the lake refuses them."""
     if timezone is None:
         return rows
     naive = [n for n, t in rows.schema.items() if isinstance(t, pl.Datetime) and t.time_zone is None]
     return rows.with_columns(pl.col(naive).dt.replace_time_zone(timezone).dt.convert_time_zone("UTC"))
 
 
-def _described(schema: pa.Schema, descriptions: Mapping[str, str]) -> pa.Schema:
+def _with_descriptions(schema: pa.Schema, descriptions: Mapping[str, str]) -> pa.Schema:
     unknown = [name for name in descriptions if name not in schema.names]
     if unknown:
         raise WrongCall(
-            f"a description is given for {unknown[0]!r}, which is no column",
+            rf"descriptions names {unknown[0]!r}, which is not a column",
             where="create_table(descriptions=...)",
             remedy=did_you_mean(unknown[0], schema.names),
         )
@@ -301,8 +396,8 @@ def _described(schema: pa.Schema, descriptions: Mapping[str, str]) -> pa.Schema:
     )
 
 
-def check_rows(name: TableName, schema: pa.Schema, rows: pl.DataFrame, **definition: Any) -> None:
-    """Whether the rows fit the table that is about to be made, so that a refused call leaves no empty table."""
+def _check_rows(name: TableName, schema: pa.Schema, rows: pl.DataFrame, **definition: Any) -> None:
+    """Check that the rows fit the new table, so that a refused call leaves no empty table."""
     wanted = define(name, schema, **definition)
     info = TableInfo(
         name=name,

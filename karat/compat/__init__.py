@@ -1,7 +1,6 @@
-"""The verbs of the documents that Karat replaces, thin over the client and the rooms below it.
+"""Verbs of other feature stores and registries, thin over the client and the rooms below it.
 
-Each is found on first use (PEP 562), so that ``import karat.compat`` is cheap. docs/compat.md maps every old verb to
-Karat's own.
+Each loads on first use (PEP 562), so that ``import karat.compat`` is cheap. docs/compat.md maps every verb to Karat's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Document 003's way of moving a model's stages: MLflow's own calls, which here go through the gates."""
+"""MLflow's calls that move aliases, which here go through the promotion gates."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ from karat.registry import ModelVersion
 
 
 class MlflowClient:
-    """The calls of MLflow's client that move and read aliases, by any spelling of a model and of a stage."""
+    """MLflow's calls that read and move aliases, for any spelling of a model and a stage."""
 
     def __init__(self, client: FeatureEngineeringClient | None = None) -> None:
         self.models = ModelRegistry(client)
 
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion | None:
-        """None where nobody has it."""
+        """Return the version with the alias, or None."""
         try:
-            return self.models.find(name, _alias(alias))
+            return self.models.find(name, _parse_alias(alias))
         except (ModelNotFound, NoChampion):
             return None
 
     def set_registered_model_alias(self, name: str, alias: str, version: str | int) -> None:
-        """``Champion`` is given by the gates (PromotionRefused); ``Archived`` to the champion only when its successor
-        has passed them: asked for before that, it stays champion, so that the model always has one."""
+        """Set an alias.
+
+        ``Champion`` needs the gates. ``Archived`` leaves a champion as it is until its successor passes them, so that
+        the model
+        always has a champion.
+
+        Raises:
+            PromotionRefused: The version does not pass the gates.
+            WrongCall: There is no such alias.
+        """
         chosen = self.models.find(name, version)
-        if _alias(alias) == ARCHIVED and CHAMPION in chosen.aliases:
+        if _parse_alias(alias) == ARCHIVED and CHAMPION in chosen.aliases:
             return
-        self.models.promote_model(name, version, _alias(alias))
+        self.models.promote_model(name, version, _parse_alias(alias))
 
 
-def _alias(text: str) -> str:
+def _parse_alias(text: str) -> str:
     found = STAGE_ALIASES.get(text.lower())
     if found is None:
         raise WrongCall(f"there is no alias {text!r}", remedy=did_you_mean(text, STAGE_ALIASES))

@@ -1,4 +1,4 @@
-"""Two versions of a model, metric by metric."""
+"""Comparison of two versions of a model, metric by metric."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from karat.registry import ModelVersion
 from karat.training_sets.functions import FunctionLibrary
 
 
-def compare(
+def compare_versions(
     client: FeatureEngineeringClient,
     declaration: tuple[Project, ModelSpec] | None,
     one: ModelVersion,
     two: ModelVersion,
     metrics: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """What ``ModelRegistry.compare_models`` gives."""
+    """Compare two versions; see ``ModelRegistry.compare_models``."""
     first, second, rows = one.metrics, two.metrics, None
     if declaration is not None:
         try:
-            first, second, rows = _on_same_rows(client, declaration, one, two)
+            first, second, rows = _score_same_rows(client, declaration, one, two)
         except (KaratError, KeyError):  # rows that are gone, or that were never set apart
             rows = None
     both = set(first) & set(second)
@@ -42,21 +42,23 @@ def compare(
         "version1": one.version,
         "version2": two.version,
         "rows": rows,
-        "metrics": {name: _compared(name, first[name], second[name], (one.version, two.version)) for name in wanted},
+        "metrics": {
+            name: _metric_difference(name, first[name], second[name], (one.version, two.version)) for name in wanted
+        },
     }
 
 
-def _on_same_rows(
+def _score_same_rows(
     client: FeatureEngineeringClient, declaration: tuple[Project, ModelSpec], one: ModelVersion, two: ModelVersion
 ) -> tuple[dict[str, float], dict[str, float], int]:
-    """Both on the test rows of the second."""
+    """Score both versions on the test rows of the second."""
     (project, spec), loaded = declaration, client.registry.load(two)
     rows, library = candidate_test_rows(client.registry, two, loaded), FunctionLibrary(given=project.functions.values())
     first, second = (score(client.lake, m, rows, spec, library) for m in (client.registry.load(one), loaded))
     return first, second, rows.rows.height
 
 
-def _compared(name: str, first: float, second: float, versions: tuple[int, int]) -> dict[str, Any]:
+def _metric_difference(name: str, first: float, second: float, versions: tuple[int, int]) -> dict[str, Any]:
     second_wins = (second > first) == HIGHER_IS_BETTER.get(name, True)
     better = None if first == second else versions[second_wins]
     return {"version1": first, "version2": second, "difference": second - first, "better": better}

@@ -1,4 +1,4 @@
-"""Document 003's typed configuration of a model: ``load_model_config("churn").data.features_table``."""
+"""Typed configuration of a model: ``load_model_config("churn").data.features_table``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from karat.declare import ModelSpec, Project
 from karat.settings import Settings
 
 
-class _Part(BaseModel):
-    """Frozen; read by attribute, and by ``config["data"]`` as before."""
+class _ConfigSection(BaseModel):
+    """A frozen section, read by attribute or by ``config["data"]``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -23,8 +23,8 @@ class _Part(BaseModel):
         return getattr(self, name)
 
 
-class DataConfig(_Part):
-    """Where the rows come from. ``features_table`` is the first of ``features_tables``."""
+class DataConfig(_ConfigSection):
+    """Source of the rows; ``features_table`` is the first of ``features_tables``."""
 
     catalog: str
     features_table: str
@@ -36,7 +36,9 @@ class DataConfig(_Part):
     label_expression: str
 
 
-class AlgorithmConfig(_Part):
+class AlgorithmConfig(_ConfigSection):
+    """The kind, its parameters and the decision threshold."""
+
     kind: str
     task: str
     parameters: dict[str, Any]
@@ -44,23 +46,25 @@ class AlgorithmConfig(_Part):
     threshold: float
 
 
-class TrainingConfig(_Part):
+class TrainingConfig(_ConfigSection):
+    """The split and the least number of rows."""
+
     split_by: str | None
     test_size: float
     seed: int
     minimum_rows: int
 
 
-class ValidationConfig(_Part):
-    """The gates of a promotion: ``margin`` over the champion, and ``thresholds`` that must be reached."""
+class ValidationConfig(_ConfigSection):
+    """The promotion gates: ``margin`` over the champion, and ``thresholds`` to reach."""
 
     primary_metric: str
     margin: float
     thresholds: dict[str, float]
 
 
-class ModelConfig(_Part):
-    """What is declared of a model, in document 003's parts. ``spec`` is the declaration itself."""
+class ModelConfig(_ConfigSection):
+    """A model's declaration in sections; ``spec`` is the declaration itself."""
 
     name: str
     project: str
@@ -75,13 +79,18 @@ class ModelConfig(_Part):
 
 
 def load_model_config(name: str, client: FeatureEngineeringClient | None = None) -> ModelConfig:
-    """The declared model ``name``, in any of its spellings. Raises UnknownModel with the nearest, WrongCall where
-    several projects have it, DeclarationError."""
+    """Load the configuration of a declared model, in any spelling of its name.
+
+    Raises:
+        UnknownModel: No project declares it; the message has the nearest name.
+        WrongCall: Several projects declare it.
+        DeclarationError: The declaration is wrong.
+    """
     settings = client.settings if client else Settings()
-    return _config(*DeclarationIndex(settings, client.catalog if client else None).model(name))
+    return _model_config(*DeclarationIndex(settings, client.catalog if client else None).model(name))
 
 
-def _config(project: Project, spec: ModelSpec) -> ModelConfig:
+def _model_config(project: Project, spec: ModelSpec) -> ModelConfig:
     tables = [project.tables[lookup.table] for lookup in spec.lookups]
     features = [
         f.name

@@ -1,4 +1,4 @@
-"""Document 003's DriftDetector: numerical and categorical columns, each by a named test."""
+"""Drift detector: numerical and categorical columns, each by a named test."""
 
 from __future__ import annotations
 
@@ -21,24 +21,29 @@ _TESTS: dict[str, Callable[[pl.Series, pl.Series, float], DriftTest]] = {
 
 
 class DriftReport(dict[str, DriftTest]):
-    """Column -> its test's outcome."""
+    """Drift tests by column."""
 
     @property
     def drifted(self) -> list[str]:
-        """The columns whose distribution has changed."""
+        """The columns with drift."""
         return [name for name, found in self.items() if found.drifted]
 
     @property
     def dataset_drift(self) -> bool:
+        """Whether any column has drift."""
         return bool(self.drifted)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the tests as dicts by column."""
         return {name: asdict(found) for name, found in self.items()}
 
 
 class DriftDetector:
-    """Compares frames with a ``reference``: numbers by KS, text, flags and dates by chi-square; ``methods`` names
-    another test for a column. ``p_value`` is the threshold of these two (below: drifted), ``psi`` that of PSI (above).
+    """Compares frames with a reference: numbers by Kolmogorov-Smirnov, other types by chi-square.
+
+    Attributes:
+        reference: The reference frame.
+        methods: Another test for a column: "ks", "chi_square" or "psi".
     """
 
     def __init__(
@@ -54,11 +59,16 @@ class DriftDetector:
         for column, method in self.methods.items():
             self._check(column)
             if method not in _TESTS:
-                raise WrongCall(f"{method!r} is no test of drift", remedy=did_you_mean(method, _TESTS))
+                raise WrongCall(f"{method!r} is not a drift test", remedy=did_you_mean(method, _TESTS))
 
     def detect(self, current: Frame, columns: Sequence[str] | None = None) -> DriftReport:
-        """Every column of the reference, or those named. Raises ColumnMissing, TooFewRows, WrongCall for a test that a
-        column's type does not allow."""
+        """Test every column of the reference, or those named.
+
+        Raises:
+            ColumnMissing: The current rows lack a column.
+            TooFewRows: A column has no values.
+            WrongCall: The test does not allow a column's type.
+        """
         now, report = to_polars(current), DriftReport()
         for column in columns if columns is not None else self.reference.columns:
             self._check(column)

@@ -1,4 +1,4 @@
-"""Document 002's FeatureEngineer: any feature of any entity as of any date, backfill, and the rules of values."""
+"""Feature engineer: any feature of any entity as of any date, backfill, and checks of values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from karat.client import FeatureEngineeringClient
-from karat.compat.declaration_index import DeclarationIndex, FoundDeclaration
-from karat.compat.rules import broken_rules
-from karat.compat.timestamps import day, moment
+from karat.compat.declaration_index import DeclarationIndex, FeatureSelection
+from karat.compat.rules import rule_errors
+from karat.compat.timestamps import to_day, to_utc
 from karat.declare import FeatureTable
 from karat.dtypes import POLARS
 from karat.errors import InvalidRequest, WrongCall, did_you_mean
@@ -26,7 +26,7 @@ Day = datetime | date | str
 
 
 class FeatureSet(dict[str, Any]):
-    """Feature -> value, with the ``statuses`` (PRESENT, NULL, NOT_FOUND) and the time ``as_of`` which they are."""
+    """Values by feature, with their ``statuses`` (PRESENT, NULL, NOT_FOUND) and the time ``as_of``."""
 
     def __init__(self, values: Mapping[str, Any], statuses: Mapping[str, Status], as_of: datetime) -> None:
         super().__init__(values)
@@ -34,15 +34,16 @@ class FeatureSet(dict[str, Any]):
 
     @property
     def found(self) -> bool:
-        """Whether any feature table knows the entity."""
+        """Whether any feature table has the entity."""
         return any(s is not Status.NOT_FOUND for s in self.statuses.values())
 
 
 class FeatureEngineer:
     """Computes declared features from gold.
 
-    ``db_connection`` is a FeatureEngineeringClient (one on ``KARAT_HOME`` by default). ``config`` may name the
-    ``project`` where features are looked for; without it a feature is found in whichever project declares it.
+    Attributes:
+        client: The client, by default on ``KARAT_HOME``.
+        config: May name the ``project`` of the features; otherwise all projects are searched.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class FeatureEngineer:
     ) -> None:
         if db_connection is not None and not isinstance(db_connection, FeatureEngineeringClient):
             raise WrongCall(
-                f"a {type(db_connection).__name__} is no connection to the lake",
+                f"a {type(db_connection).__name__} is not a FeatureEngineeringClient",
                 where="FeatureEngineer(db_connection=...)",
                 remedy="give a FeatureEngineeringClient, or nothing: gold tables are read from the lake",
             )
@@ -61,13 +62,16 @@ class FeatureEngineer:
     def compute_feature(
         self, feature_name: str, entity_id: Entity, entity_type: str | None = None, as_of_date: Day | None = None
     ) -> Any:
-        """The value of one feature as it was known at ``as_of_date`` (now by default); None where it is null or where
-        nothing was known of the entity then: ``compute_feature_set`` tells these apart.
+        """Return one feature's value as known at ``as_of_date``, by default now.
 
-        Raises FeatureNotFound with the nearest name, WrongCall where several tables have it.
+        None means null or an unknown entity; ``compute_feature_set`` tells these apart.
+
+        Raises:
+            FeatureNotFound: There is no such feature; the message has the nearest name.
+            WrongCall: Several tables have it.
         """
         found = self.declared.feature(feature_name, entity_type)
-        looked, _ = self.looked(found, [entity_id], as_of_date)
+        looked, _ = self.join(found, [entity_id], as_of_date)
         return looked.values[found.features[0]][0]
 
     def compute_feature_set(
@@ -77,15 +81,15 @@ class FeatureEngineer:
         entity_type: str | None = None,
         as_of_date: Day | None = None,
     ) -> FeatureSet:
-        """Several features of one entity, of any number of tables; the name of a table means all of its features."""
+        """Return several features of one entity, from any number of tables; a table's name selects all its features."""
         values: dict[str, Any] = {}
         statuses: dict[str, Status] = {}
-        at = moment(None, "UTC")
-        for found in self.found(feature_names, entity_type):
-            looked, at = self.looked(found, [entity_id], as_of_date or at)
+        at = to_utc(None, "UTC")
+        for found in self.select(feature_names, entity_type):
+            looked, at = self.join(found, [entity_id], as_of_date or at)
             values |= looked.values.row(0, named=True)
             statuses |= {n: Status(s) for n, s in looked.statuses.row(0, named=True).items()}
-        named = [n for name in _listed(feature_names) if (n := name.rpartition(":")[2]) in values]
+        named = [n for name in _as_list(feature_names) if (n := name.rpartition(":")[2]) in values]
         return FeatureSet({n: values[n] for n in dict.fromkeys([*named, *values])}, statuses, at)
 
     def backfill_features(
@@ -98,60 +102,78 @@ class FeatureEngineer:
         executor: Executor | None = None,
         progress: Progress = silent,
     ) -> list[MaterializationResult]:
-        """Computes the rows of these days, both included, into the feature tables that hold the features.
+        """Compute the rows of these days into the feature tables that hold the features.
 
-        Rows are whole: a table's other features come along. ``entity_ids`` None means every entity; the rows of all
-        others stay as they are. Each table is one commit; the same call again changes nothing, and takes up one that
-        was killed. Raises DefinitionChanged where a table's other rows are of an older definition, WrongCall.
+        Rows are whole: a table's other features come along. Each table is one commit. A repeated call changes nothing
+        and
+        resumes one that was killed.
+
+        Args:
+            feature_names: Features or feature sets.
+            entity_ids: The entities; None for all. Rows of other entities stay.
+            start_date: First day.
+            end_date: Last day, included.
+            executor: Runs the parts.
+            progress: Called after each part.
+
+        Returns:
+            One result per table.
+
+        Raises:
+            DefinitionChanged: The table's other rows have an older definition.
+            WrongCall: A name has several meanings.
         """
         ids, results = None if entity_ids is None else list(entity_ids), []
-        for found in self.found(feature_names):
-            entities = None if ids is None else entities_of(found, ids)
-            wanted = BackfillRequest((found.table.name,), day(start_date), day(end_date), entities)
+        for found in self.select(feature_names):
+            entities = None if ids is None else entity_frame(found, ids)
+            wanted = BackfillRequest((found.table.name,), to_day(start_date), to_day(end_date), entities)
             results += backfill(found.project, wanted, self.client.lake, executor=executor, progress=progress)
         return results
 
     def validate_features(self, features: Mapping[str, Any]) -> tuple[bool, list[str]]:
-        """Whether every value keeps its feature's declared type, range and rule for nulls, and the checks of its table;
-        all errors at once, one line each."""
-        errors = broken_rules(self.declared, features)
+        """Check values against type, range, null rule and table checks; return whether all hold, and every error."""
+        errors = rule_errors(self.declared, features)
         return not errors, errors
 
-    def found(self, names: str | Sequence[str], entity_type: str | None = None) -> list[FoundDeclaration]:
-        """The tables of these features or feature sets, each once, in the order of their first mention."""
-        tables: dict[tuple[str, str], FoundDeclaration] = {}
-        for name in _listed(names):
+    def select(self, names: str | Sequence[str], entity_type: str | None = None) -> list[FeatureSelection]:
+        """Return the tables of these features or feature sets, each once, in order of first mention."""
+        tables: dict[tuple[str, str], FeatureSelection] = {}
+        for name in _as_list(names):
             for one in self.declared.feature_set(name, entity_type):
                 key = (one.project.name, one.table.name)
                 before = tables[key].features if key in tables else ()
-                tables[key] = FoundDeclaration(one.project, one.table, tuple(dict.fromkeys((*before, *one.features))))
+                tables[key] = FeatureSelection(one.project, one.table, tuple(dict.fromkeys((*before, *one.features))))
         if not tables:
-            raise WrongCall("no feature is named", remedy="give the name of a feature, or of a feature table")
+            raise WrongCall("there is no feature name", remedy="give the name of a feature, or of a feature table")
         return list(tables.values())
 
-    def looked(self, found: FoundDeclaration, ids: Sequence[Entity], as_of: Day | None) -> tuple[JoinResult, datetime]:
-        """One row an entity, and the time that ``as_of`` means in the project."""
-        at = moment(as_of, found.project.spec.timezone)
+    def join(self, found: FeatureSelection, ids: Sequence[Entity], as_of: Day | None) -> tuple[JoinResult, datetime]:
+        """Return one row per entity, and the time that ``as_of`` means in the project."""
+        at = to_utc(as_of, found.project.spec.timezone)
         looked = features_as_of(
             found.project,
             found.table.name,
             self.client.lake,
-            entities_of(found, ids),
+            entity_frame(found, ids),
             at=at,
             features=found.features,
         )
         return looked, at
 
 
-def entities_of(found: FoundDeclaration, ids: Sequence[Entity]) -> pl.DataFrame:
-    """The entities as a frame of the table's key columns. Raises InvalidRequest for one that does not fit."""
+def entity_frame(found: FeatureSelection, ids: Sequence[Entity]) -> pl.DataFrame:
+    """Return the entities as a frame of the table's key columns.
+
+    Raises:
+        InvalidRequest: An entity does not fit the key.
+    """
     columns = found.project.gold[found.table.source].columns
     types = {e: columns[e].dtype for e in found.table.entity}
-    rows = [_keys(found.table, types, entity) for entity in ids]
+    rows = [_key_values(found.table, types, entity) for entity in ids]
     return pl.DataFrame(rows, schema={e: POLARS[t] for e, t in types.items()}, orient="row")
 
 
-def _keys(table: FeatureTable, types: Mapping[str, str], entity: Entity) -> list[Any]:
+def _key_values(table: FeatureTable, types: Mapping[str, str], entity: Entity) -> list[Any]:
     if not isinstance(entity, Mapping):
         if len(types) != 1:
             raise InvalidRequest(
@@ -171,5 +193,5 @@ def _keys(table: FeatureTable, types: Mapping[str, str], entity: Entity) -> list
     return [None if (v := entity[n]) is None else coerce_key(v, t, n) for n, t in types.items()]
 
 
-def _listed(names: str | Sequence[str]) -> list[str]:
+def _as_list(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)

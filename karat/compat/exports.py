@@ -1,4 +1,4 @@
-"""Frames as files: Parquet, CSV or JSON; whole, or not there at all."""
+"""Export of frames to Parquet, CSV or JSON files, atomically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import polars as pl
 from karat.errors import DataError, DiskFull, StoreUnreachable, WrongCall, did_you_mean, is_disk_full
 from karat.training_sets.frames import Frame, to_polars
 
-_WRITE: dict[str, Callable[[pl.DataFrame, Any], Any]] = {
+_WRITERS: dict[str, Callable[[pl.DataFrame, Any], Any]] = {
     "parquet": lambda frame, file: frame.write_parquet(file),
     "csv": lambda frame, file: frame.write_csv(file),
     "json": lambda frame, file: frame.write_json(file),
@@ -22,24 +22,28 @@ _WRITE: dict[str, Callable[[pl.DataFrame, Any], Any]] = {
 
 
 def export(df: Frame, path: str | Path, format: str | None = None) -> Path:
-    """Writes ``df`` and gives the path; a file that is there is replaced in one step.
+    """Write ``df`` to a file and return its path.
 
-    JSON is a list of objects. Whoever reads the path finds the whole old file or the whole new one; killed half-way
-    nothing is left of the new one. Raises WrongCall for another format, DataError where the format can't hold the
-    columns, DiskFull, StoreUnreachable.
+    A reader sees the old file or the whole new one; a killed call leaves nothing behind. JSON is a list of objects.
+
+    Raises:
+        WrongCall: There is no such format.
+        DataError: The format can't hold the columns.
+        DiskFull: The disk is full.
+        StoreUnreachable: The path can't be written.
     """
     target = Path(path)
     kind = (format or target.suffix.lstrip(".")).lower()
-    if kind not in _WRITE:
+    if kind not in _WRITERS:
         raise WrongCall(
-            f"{kind!r} is no format" if kind else "no format is given, and the name has no ending",
+            f"{kind!r} is not a known format" if kind else "no format is given, and the name has no ending",
             where=f"export to {target}",
-            remedy=did_you_mean(kind, _WRITE) if kind else "end it in .parquet, .csv or .json",
+            remedy=did_you_mean(kind, _WRITERS) if kind else "end it in .parquet, .csv or .json",
         )
     frame = to_polars(df)
     try:
-        with _whole(target) as file:
-            _WRITE[kind](frame, file)
+        with _atomic_file(target) as file:
+            _WRITERS[kind](frame, file)
     except pl.exceptions.PolarsError as error:
         if not is_disk_full(error):
             raise DataError(
@@ -47,21 +51,21 @@ def export(df: Frame, path: str | Path, format: str | None = None) -> Path:
                 where=str(target),
                 remedy="export Parquet, or leave the lists and structs out",
             ) from error
-        raise _failed(target, error) from error
+        raise _write_error(target, error) from error
     except OSError as error:
-        raise _failed(target, error) from error
+        raise _write_error(target, error) from error
     return target
 
 
-def _failed(target: Path, error: Exception) -> DiskFull | StoreUnreachable:
+def _write_error(target: Path, error: Exception) -> DiskFull | StoreUnreachable:
     if is_disk_full(error):
         return DiskFull(f"no space is left for {target}", where=str(target.parent), remedy="free some space")
-    return StoreUnreachable(f"{target} can't be written: {error}", where=str(target.parent), remedy="look at the path")
+    return StoreUnreachable(f"{target} can't be written: {error}", where=str(target.parent), remedy="check the path")
 
 
 @contextmanager
-def _whole(target: Path) -> Iterator[IO[bytes]]:
-    """A file without a name, which gets ``target``'s when it is complete; a kill leaves nothing of it."""
+def _atomic_file(target: Path) -> Iterator[IO[bytes]]:
+    """Open a nameless file that takes ``target``'s name when it is complete; a killed process leaves nothing."""
     hidden = target.parent / f".{target.name}.{uuid.uuid4().hex}"
     try:
         handle = os.open(target.parent, os.O_TMPFILE | os.O_RDWR, 0o644)
@@ -73,14 +77,14 @@ def _whole(target: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
             if not hidden.exists():
-                _name(file.fileno(), hidden)
+                _link_file(file.fileno(), hidden)
         os.replace(hidden, target)
     finally:
         hidden.unlink(missing_ok=True)
 
 
-def _name(handle: int, path: Path) -> None:
-    """Gives a nameless file its name. (With a folder's handle Python follows the link in /proc, without one not.)"""
+def _link_file(handle: int, path: Path) -> None:
+    """Name a nameless file; with a folder's handle Python follows the link in /proc, without one it does not."""
     folder = os.open(path.parent, os.O_PATH)
     try:
         os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=folder, follow_symlinks=True)

@@ -1,4 +1,4 @@
-"""Document 002's FeaturePipeline: feature sets for many entities, a model's inputs for one, and exports."""
+"""Feature pipeline: feature sets for many entities, a model's inputs for one, and exports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from karat.compat.engineer import Day, Entity, FeatureEngineer, FeatureSet, entities_of
+from karat.compat.engineer import Day, Entity, FeatureEngineer, FeatureSet, entity_frame
 from karat.compat.exports import export
 from karat.errors import EmptyTrainingSet, LookupKeyMismatch, SchemaMismatch
 from karat.registry import open_registry
@@ -15,7 +15,7 @@ from karat.training_sets.frames import Frame, convert_frame
 
 
 class FeaturePipeline:
-    """Over a FeatureEngineer; frames are of the kind that its client gives."""
+    """Datasets over a FeatureEngineer; frames are of the kind that its client returns."""
 
     def __init__(self, feature_engineer: FeatureEngineer | None = None) -> None:
         self.engineer = feature_engineer or FeatureEngineer()
@@ -23,24 +23,30 @@ class FeaturePipeline:
     def create_training_dataset(
         self, entity_ids: Iterable[Entity], feature_sets: str | Sequence[str], as_of_date: Day | None = None
     ) -> Frame:
-        """One row an entity, in their order: its key and the features of the sets as known at ``as_of_date``.
+        """Return one row per entity, in order: its key and the features of the sets as known at ``as_of_date``.
 
-        A set is a feature table (``behavioral`` for ``behavioral_features``) or a single feature; all of one key. Who
-        is not known has nulls. Raises EmptyTrainingSet where nobody is, TableNotFound with the nearest name.
+        A set is a feature table (``behavioral`` for ``behavioral_features``) or a single feature; all have one key.
+        Unknown
+        entities have nulls.
+
+        Raises:
+            EmptyTrainingSet: No entity is known.
+            LookupKeyMismatch: The sets have different keys.
+            TableNotFound: There is no such set; the message has the nearest name.
         """
         ids = list(entity_ids)
-        found = self.engineer.found(feature_sets)
+        found = self.engineer.select(feature_sets)
         keys = {f.table.entity for f in found}
         if len(keys) > 1:
             raise LookupKeyMismatch(
-                "the feature sets are not of the same entities",
+                "the feature sets have different keys",
                 where="; ".join(f"{f.table.name}: {', '.join(f.table.entity)}" for f in found),
                 remedy="make one dataset for each key, or join them over a spine: create_training_set",
             )
-        frames, statuses = [entities_of(found[0], ids)], []
+        frames, statuses = [entity_frame(found[0], ids)], []
         for one in found:
-            looked, _ = self.engineer.looked(one, ids, as_of_date)
-            _refuse_same(frames, looked.values, one.table.name)
+            looked, _ = self.engineer.join(one, ids, as_of_date)
+            _check_distinct(frames, looked.values, one.table.name)
             frames.append(looked.values)
             statuses.append(looked.statuses)
         known = [s for frame in statuses for c in frame for s in c.cast(pl.String) if s != "NOT_FOUND"]
@@ -55,10 +61,11 @@ class FeaturePipeline:
     def create_prediction_features(
         self, entity_id: Entity, model_type: str, as_of_date: Day | None = None
     ) -> FeatureSet:
-        """What a declared model reads of one entity, by feature and in the order of its lookups; now by default.
+        """Return what a declared model reads of one entity, in the order of its lookups, by default now.
 
-        ``model_type`` is a model's name in any spelling (``MOVE_PROBABILITY``). Raises UnknownModel, and InvalidRequest
-        where one of its tables has another key than ``entity_id``.
+        Raises:
+            UnknownModel: No project declares the model.
+            InvalidRequest: A table has another key than ``entity_id``.
         """
         project, spec = self.engineer.declared.model(model_type)
         names = [
@@ -70,18 +77,18 @@ class FeaturePipeline:
         return self.engineer.compute_feature_set(names, entity_id, None, as_of_date)
 
     def feature_importance(self, model_type: str) -> dict[str, float]:
-        """What the model's champion says of its features, the greatest first. Raises NoChampion, ModelNotFound."""
+        """Return the importance of features in the model's champion, the greatest first."""
         project, spec = self.engineer.declared.model(model_type)
         registry = open_registry(self.engineer.client.settings)
         version = registry.resolve(str(project.model_name(spec.name)))
         return dict(registry.metadata(version).importance or {})
 
     def export(self, df: Frame, path: str | Path, format: str | None = None) -> Path:
-        """Writes ``df`` as Parquet, CSV or JSON (by the name's ending where no ``format`` is given)."""
+        """Write ``df`` as Parquet, CSV or JSON, by the path's suffix unless ``format`` is given."""
         return export(df, path, format)
 
 
-def _refuse_same(frames: Sequence[pl.DataFrame], values: pl.DataFrame, table: str) -> None:
+def _check_distinct(frames: Sequence[pl.DataFrame], values: pl.DataFrame, table: str) -> None:
     taken = {name for frame in frames for name in frame.columns}
     same = [name for name in values.columns if name in taken]
     if same:

@@ -1,4 +1,4 @@
-"""Document 003's DataQualityChecker: nulls, duplicates and ranges of a frame, over Karat's checks."""
+"""Data quality checker: nulls, duplicates and ranges of a frame, by Karat's checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Range = tuple[float | None, float | None]
 
 @dataclass(frozen=True)
 class QualityResult:
-    """``failed`` of ``rows`` break ``check``; ``examples`` are at most three of them, as JSON."""
+    """Result of one check: ``failed`` of ``rows`` break it; ``examples`` are at most three of them as JSON."""
 
     check: str
     passed: bool
@@ -33,61 +33,64 @@ class QualityResult:
 
 @dataclass(frozen=True)
 class QualityReport:
+    """Results of all checks."""
+
     results: tuple[QualityResult, ...]
 
     @property
     def passed(self) -> bool:
+        """Whether all checks passed."""
         return all(r.passed for r in self.results)
 
     @property
     def errors(self) -> list[str]:
-        """One line for each check that is broken."""
+        """One line per failed check."""
         return [f"{r.check}: {r.failed:,} of {r.rows:,} rows" for r in self.results if not r.passed]
 
 
 class DataQualityChecker:
-    """Checks frames; ``max_null_rate`` is the share of nulls that a column may have."""
+    """Checks frames; ``max_null_rate`` is the greatest share of nulls in a column."""
 
     def __init__(self, max_null_rate: float = 0.0) -> None:
         self.max_null_rate = max_null_rate
 
     def check_nulls(self, df: Frame, columns: Sequence[str] | None = None) -> QualityReport:
-        """Every column, or those named, has values."""
+        """Check that every column, or those named, has values."""
         frame = to_polars(df)
         names = columns if columns is not None else frame.columns
-        return self._asked(frame, [not_null(c, at_most=self.max_null_rate) for c in names])
+        return self._run_checks(frame, [not_null(c, at_most=self.max_null_rate) for c in names])
 
     def check_duplicates(self, df: Frame, columns: Sequence[str] | None = None) -> QualityReport:
-        """No two rows are alike in ``columns`` (by default in all); rows with a null in one of them are let be."""
+        """Check that no two rows are equal in ``columns`` (by default all); rows with a null in one of them pass."""
         frame = to_polars(df)
-        return self._asked(frame, [unique(*(columns if columns is not None else frame.columns))])
+        return self._run_checks(frame, [unique(*(columns if columns is not None else frame.columns))])
 
     def check_ranges(self, df: Frame, ranges: Mapping[str, Range]) -> QualityReport:
-        """Numbers lie in column -> (lowest, highest), both included. Nulls are left to ``check_nulls``."""
-        return self._asked(to_polars(df), [between(column, low, high) for column, (low, high) in ranges.items()])
+        """Check that numbers lie between lowest and highest, both included; nulls pass."""
+        return self._run_checks(to_polars(df), [between(column, low, high) for column, (low, high) in ranges.items()])
 
     def run_all(
         self, df: Frame, *, keys: Sequence[str] | None = None, ranges: Mapping[str, Range] | None = None
     ) -> QualityReport:
-        """Nulls of every column, duplicates by ``keys``, and ``ranges``."""
+        """Check nulls of every column, duplicates by ``keys``, and ``ranges``."""
         reports = [self.check_nulls(df), self.check_duplicates(df, keys), self.check_ranges(df, ranges or {})]
         return QualityReport(tuple(r for report in reports for r in report.results))
 
-    def _asked(self, frame: pl.DataFrame, checks: Sequence[Any]) -> QualityReport:
+    def _run_checks(self, frame: pl.DataFrame, checks: Sequence[Any]) -> QualityReport:
         for check in checks:
-            _refuse(check, frame)
+            _validate_check(check, frame)
         asked = [c.model_copy(update={"on_fail": "block"}) for c in checks]
         alike = [check_unique(frame.lazy(), c) for c in asked if isinstance(c, Unique)]
         rows = [c for c in asked if not isinstance(c, Unique)]
         found = alike + (count_failures(frame.lazy(), rows, []) if rows else [])
-        return QualityReport(tuple(_result(f) for f in found))
+        return QualityReport(tuple(_quality_result(f) for f in found))
 
 
-def _result(found: CheckResult) -> QualityResult:
+def _quality_result(found: CheckResult) -> QualityResult:
     return QualityResult(found.check.name, found.state == "passed", found.failed, found.rows, found.examples)
 
 
-def _refuse(check: Check, frame: pl.DataFrame) -> None:
+def _validate_check(check: Check, frame: pl.DataFrame) -> None:
     for column in check.columns:
         if column not in frame.columns:
             near = did_you_mean(column, frame.columns)

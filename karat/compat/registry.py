@@ -1,4 +1,4 @@
-"""The model registry of documents 002 and 003. No verb of it makes a champion but through the gates."""
+"""Model registry with stages; only the promotion gates make a champion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from karat.client import FeatureEngineeringClient
-from karat.compat.comparison import compare
+from karat.compat.comparison import compare_versions
 from karat.compat.declaration_index import DeclarationIndex, spellings
 from karat.compat.served_model import ServedModel
 from karat.declare import ModelSpec, Project
@@ -21,7 +21,7 @@ Version = str | int | None
 
 
 class ModelRegistry:
-    """Versions of declared models, and of those that were logged by hand, by any spelling of their name."""
+    """Versions of declared models and of models logged by hand, by any spelling of their name."""
 
     def __init__(self, client: FeatureEngineeringClient | None = None) -> None:
         self.client = client or FeatureEngineeringClient(settings=Settings())
@@ -29,6 +29,7 @@ class ModelRegistry:
 
     @property
     def registry(self) -> Registry:
+        """The client's registry."""
         return self.client.registry
 
     def register_model(
@@ -41,12 +42,16 @@ class ModelRegistry:
         *,
         training_set: TrainingSet | None = None,
     ) -> ModelVersion:
-        """Registers a fitted estimator.
+        """Register a fitted estimator.
 
-        Under a declared name it gets that model's lookups and label, and Karat measures it on the declaration's own
-        test rows: the ``metrics`` given are kept as tags ``reported.NAME``. Under another name it needs the
-        ``training_set`` that it was fitted on. Raises WrongCall, SignatureError, UntrustedModel, and what labels and
-        lookups raise.
+        Under a declared name it gets that model's lookups and label, and Karat evaluates it on the declaration's test
+        rows; the
+        given ``metrics`` become tags ``reported.NAME``. Under another name it needs the ``training_set`` of its fit.
+
+        Raises:
+            WrongCall: The name is not declared and there is no training set.
+            SignatureError: The model does not fit the features.
+            UntrustedModel: The model holds types that are not trusted.
         """
         if training_set is not None:
             name = model_name if model_name.count(".") else self._plain(model_name)
@@ -62,7 +67,7 @@ class ModelRegistry:
             project, spec = self.declared.model(model_name)
         except UnknownModel as error:
             raise WrongCall(
-                f"{model_name!r} is declared nowhere, so nothing says which features it reads",
+                f"{model_name!r} is not declared, so its features are unknown",
                 where="register_model",
                 remedy=f"{error.remedy} Or give training_set=, as create_training_set makes it",
             ) from None
@@ -70,16 +75,25 @@ class ModelRegistry:
         return register_fitted(context, model, reported=metrics, parameters=parameters, tags=tags)
 
     def load_model(self, model_name: str, version: Version = None) -> ServedModel:
-        """The champion, or the ``version`` named: a number, an alias or stage, or ``latest``. Raises ModelNotFound,
-        NoChampion."""
+        """Load the champion, or a version by number, alias, stage or ``latest``.
+
+        Raises:
+            ModelNotFound: There is no such model or version.
+            NoChampion: The model has no champion.
+        """
         found = self.registry.load(self.find(model_name, version))
         return ServedModel(found, str(found.name), found.version, found.run_id, tuple(found.features))
 
     def promote_model(self, model_name: str, version: Version = None, stage: str = "Production") -> ModelVersion:
-        """Puts a version (the challenger by default) into a stage.
+        """Put a version (by default the challenger) into a stage.
 
-        ``Production`` (Champion): only through the gates of its declaration; PromotionRefused says which it missed.
-        ``Staging`` (Challenger): it is judged next. ``Archived``: refused for the champion, whose successor does that.
+        ``Production`` (Champion) needs the gates of its declaration. ``Staging`` (Challenger) makes it the next
+        candidate.
+        ``Archived`` is refused for the champion, which its successor archives.
+
+        Raises:
+            PromotionRefused: The version misses a gate; the message says which.
+            WrongCall: There is no such stage, or the champion would be archived.
         """
         alias = STAGE_ALIASES.get(stage.lower())
         if alias is None:
@@ -88,40 +102,44 @@ class ModelRegistry:
             )
         chosen = self.find(model_name, CHALLENGER if version is None else version)
         if alias == CHAMPION:
-            decision = self.judge(model_name, chosen)
+            decision = self.apply_gates(model_name, chosen)
             if not decision.promoted:
                 raise PromotionRefused(
                     f"version {chosen.version} of {chosen.name} does not become champion: {decision.reason}",
                     where=f"champion: {decision.champion_version or 'none'}",
-                    remedy="train a better one, change its gates in its declaration, or approve it where it waits",
+                    remedy="train a better version, change the gates in its declaration, or approve a waiting one",
                 )
         elif alias == ARCHIVED and CHAMPION in chosen.aliases:
             raise WrongCall(
-                f"version {chosen.version} is the champion of {chosen.name}: without it nothing would answer",
+                f"version {chosen.version} is the champion of {chosen.name}, and a model needs one",
                 where="promote_model(stage='Archived')",
-                remedy="promote its successor: that archives it",
+                remedy="promote its successor, which archives it",
             )
         else:
             self.registry.set_alias(chosen, alias, f"put into {stage} by hand")
         return self.registry.version(chosen.name, chosen.version)
 
-    def judge(self, model_name: str, version: ModelVersion) -> Decision:
-        """The decision of the gates, which is carried out. Raises UnknownModel for one that no project declares."""
+    def apply_gates(self, model_name: str, version: ModelVersion) -> Decision:
+        """Decide by the gates and carry out the decision.
+
+        Raises:
+            UnknownModel: No project declares the model.
+        """
         declaration = self._declaration(version)
         if declaration is None:
             raise UnknownModel(
-                f"{version.name} is declared nowhere, so it has no gates that a champion must pass",
+                f"{version.name} is not declared, so it has no promotion gates",
                 where=f"promotion of {model_name!r}",
                 remedy="declare it: projects/PROJECT/models/NAME.yaml, with the gates that it must pass",
             )
         return promote(ModelContext(*declaration, self.client.lake, self.registry), version)
 
     def archive_model(self, model_name: str, version: Version) -> ModelVersion:
+        """Archive a version that is not the champion."""
         return self.promote_model(model_name, version, "Archived")
 
     def get_model_metadata(self, model_name: str, version: Version = None) -> dict[str, Any]:
-        """Of a version (the champion, else the newest): version, stage, metrics, baseline, parameters, tags, features,
-        when it was made and deployed."""
+        """Return a version's stage, metrics, parameters, tags and times; by default the champion's or newest's."""
         found = self.find(model_name, version) if version is not None else self._champion_or_newest(model_name)
         told = self.registry.metadata(found)
         return {
@@ -146,27 +164,33 @@ class ModelRegistry:
     def compare_models(
         self, model_name: str, version1: Version, version2: Version, metrics: Sequence[str] | None = None
     ) -> dict[str, Any]:
-        """Metric -> the values of both versions, the difference (second less first) and which is better.
+        """Return both versions' values by metric, the difference (second less first) and the better version.
 
-        Both are scored on the test rows of the second where the model is declared and that is possible
-        (``rows`` then says how many); else the recorded metrics are compared, each of its own rows.
-        Raises WrongCall for a metric that neither has.
+        Both are scored on the second's test rows if the model is declared (``rows`` counts them). Otherwise recorded
+        metrics are
+        compared, each of its own rows.
+
+        Raises:
+            WrongCall: A version lacks a metric.
         """
         one, two = self.find(model_name, version1), self.find(model_name, version2)
-        return compare(self.client, self._declaration(two), one, two, metrics)
+        return compare_versions(self.client, self._declaration(two), one, two, metrics)
 
     def find(self, model_name: str, version: Version = None) -> ModelVersion:
-        """The version of any spelling of a name; the champion by default. Raises ModelNotFound, NoChampion."""
+        """Return a version by any spelling of the model's name; by default the champion.
+
+        Raises:
+            ModelNotFound: There is no such model or version.
+            NoChampion: The model has no champion.
+        """
         name = self._name(model_name)
         if version is None:
             return self.registry.resolve(f"models:/{name}@{CHAMPION}")
         text = str(version)
         return self.registry.resolve(f"models:/{name}/{text.removeprefix('v') if text[1:].isdigit() else text}")
 
-    # ---- inside
-
     def _name(self, text: str) -> ModelName:
-        """The registered model of that spelling: of those that are registered, else of those declared."""
+        """Return the registered or declared model of that spelling."""
         wanted = set(spellings(text))
         known = self.registry.models(self.client.catalog)
         found = [n for n in known if wanted & {n.name, str(n).lower()}]
@@ -190,6 +214,6 @@ class ModelRegistry:
         return self.registry.champion(name) or self.find(model_name, "latest")
 
     def _declaration(self, version: ModelVersion) -> tuple[Project, ModelSpec] | None:
-        """Where the registered model is declared."""
+        """Return the declaration of a registered model."""
         found = self.declared.models(str(version.name))
         return next(((p, m) for p, m in found if p.model_name(m.name) == version.name), None)

@@ -1,4 +1,4 @@
-"""A registered version, loaded: it predicts from a frame of its features."""
+"""A loaded version that predicts from a frame of its features."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from karat.training_sets.frames import Frame, to_polars
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A loaded version: ``predict`` takes a frame of its features and gives classes, values or scores, as the
-    estimator itself would; ``outputs`` gives all of them by name (``prediction``, ``probability``, ...)."""
+    """A loaded version with its name, run and features."""
 
     loaded: LoadedModel = field(repr=False)
     name: str
@@ -22,8 +21,10 @@ class ServedModel:
     features: tuple[str, ...]
 
     def predict(self, frame: Frame) -> np.ndarray:
+        """Return classes, values or scores as the estimator would, ``(rows,)``."""
         return self.outputs(frame)["prediction"]
 
     def outputs(self, frame: Frame) -> dict[str, np.ndarray]:
+        """Return all outputs by name (``prediction``, ``probability``, ...), each ``(rows,)``."""
         model = self.loaded.model
         return model.outputs(model.predict(to_polars(frame).select(self.features)))

@@ -1,4 +1,4 @@
-"""Document 004's feature store, as Feast has it: features by ``table:feature``, historical and online."""
+"""Feature store in Feast's verbs: features by ``table:feature``, historical and online."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Float32, Int32 = Float64, Int64
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature's name, type and description, as one line of a schema: ``field`` is what ``create_table`` takes."""
+    """A feature's name, type and description, as one line of a schema."""
 
     name: str
     dtype: Dtype
@@ -41,56 +41,61 @@ class Feature:
 
     def __post_init__(self) -> None:
         if self.dtype not in ARROW:
-            raise WrongCall(f"{self.dtype!r} is no type of a feature", remedy=did_you_mean(str(self.dtype), ARROW))
+            raise WrongCall(f"{self.dtype!r} is not a feature type", remedy=did_you_mean(str(self.dtype), ARROW))
 
     @property
     def field(self) -> pa.Field:
+        """The Arrow field that ``create_table`` takes."""
         return pa.field(self.name, ARROW[self.dtype], metadata={"comment": self.description})
 
 
 @dataclass(frozen=True)
 class HistoricalFeatures:
-    """The rows of ``entity_df`` in their order, with the features; ``training_set`` has pins and leakage report."""
+    """The rows of ``entity_df`` with features; ``training_set`` has pins and leakage report."""
 
     data: pl.DataFrame = field(repr=False)
     training_set: TrainingSet = field(repr=False)
     given: Frame = field(repr=False)
 
     def to_df(self) -> Frame:
-        """A frame of the kind that was given."""
+        """Return a frame of the kind that was given."""
         return convert_like(self.data, self.given)
 
     def to_dict(self) -> dict[str, list[Any]]:
+        """Return values by column."""
         return self.data.to_dict(as_series=False)
 
     def to_arrow(self) -> pa.Table:
+        """Return an Arrow table."""
         return self.data.to_arrow()
 
 
 @dataclass(frozen=True)
 class OnlineFeatures:
-    """The values of now, in the order of the entity rows; ``statuses`` has the same columns."""
+    """Present values, in the order of the entity rows."""
 
     found: FeatureValues = field(repr=False)
     names: tuple[str, ...]
     frames: Any = "polars"
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Column -> values: the key columns, then the features."""
+        """Return values by column: key columns, then features."""
         keys = dict.fromkeys(name for row in self.found.keys for name in row)
         out = {name: [row.get(name) for row in self.found.keys] for name in keys}
         return out | {name: [row[j] for row in self.found.values] for j, name in enumerate(self.names)}
 
     def to_df(self) -> Frame:
+        """Return a frame of the client's kind."""
         return convert_frame(pl.DataFrame(self.to_dict()), self.frames)
 
     @property
     def statuses(self) -> dict[str, list[Status]]:
+        """Statuses by feature."""
         return {name: [row[j] for row in self.found.statuses] for j, name in enumerate(self.names)}
 
 
 class FeatureStore:
-    """Over a client; a bare table name is read in its catalog, or where just one catalog has such a table."""
+    """Feature store over a client; a bare table name needs a single catalog with such a table."""
 
     def __init__(self, client: FeatureEngineeringClient | None = None) -> None:
         self.client = client or FeatureEngineeringClient(settings=Settings())
@@ -98,14 +103,16 @@ class FeatureStore:
     def get_historical_features(
         self, entity_df: Frame, features: Sequence[str], *, full_feature_names: bool = False
     ) -> HistoricalFeatures:
-        """Each row of ``entity_df`` with the features that were known at its ``event_timestamp``.
+        """Join each row of ``entity_df`` with the features known at its ``event_timestamp``.
 
-        ``table:*`` means all of a table's. Tables without time are matched by their key alone; without one of the
-        others ``event_timestamp`` may be missing. A name that two tables have becomes ``table__feature``, with
-        ``full_feature_names`` each does. Raises what ``create_training_set`` raises.
+        ``table:*`` selects all features. Tables without time are matched by key alone. A feature name of two tables
+        becomes
+        ``table__feature``; with ``full_feature_names`` every name does. Errors are those of ``create_training_set``.
         """
         rows, tables = to_polars(entity_df), self._tables(features)
-        outputs = _names([(info.name.table, f) for info, names in tables for f in names], full=full_feature_names)
+        outputs = _output_names(
+            [(info.name.table, f) for info, names in tables for f in names], full=full_feature_names
+        )
         lookups = []
         for info, names in tables:
             entity = [k for k in info.primary_key if k != info.timeseries]
@@ -130,26 +137,23 @@ class FeatureStore:
         *,
         full_feature_names: bool = False,
     ) -> OnlineFeatures:
-        """The features of every entity row (key column -> value) as they are known now, from the online store.
-
-        An unknown entity has nulls and the status NOT_FOUND. Raises what ``karat.inference.online_features`` raises.
-        """
+        """Return the features of every entity row from the online store; an unknown entity has nulls."""
         rows = entity_rows if isinstance(entity_rows, list | tuple) else to_polars(entity_rows).to_dicts()
         tables = self._tables(features)
         asked = [FeatureRef(str(info.name), f) for info, names in tables for f in names]
         settings = self.client.settings
         found = online_features(self.client.lake, open_store(settings), asked, rows, projects=ProjectCatalog(settings))
-        names = _names([(info.name.table, f) for info, fs in tables for f in fs], full=full_feature_names)
+        names = _output_names([(info.name.table, f) for info, fs in tables for f in fs], full=full_feature_names)
         return OnlineFeatures(found, tuple(names.values()), self.client.frames)
 
     def _tables(self, features: Sequence[str]) -> list[tuple[TableInfo, list[str]]]:
-        """The tables that the references name, and the features of each, in the order of their first mention."""
+        """Return the referenced tables with their features, in order of first mention."""
         wanted: dict[str, list[str]] = {}
         for text in features:
             table, _, feature = text.partition(":")
             wanted.setdefault(table if feature == "*" else FeatureRef.parse(text).table, []).append(feature)
         if not wanted:
-            raise WrongCall("no feature is asked for", remedy="give references: table:feature")
+            raise WrongCall("there is no feature reference", remedy="give references: table:feature")
         found = []
         for text, names in wanted.items():
             info = self.client.lake.info(self._table(text))
@@ -164,18 +168,18 @@ class FeatureStore:
         known = self.client.lake.tables(schema=schema or "features")
         found = [n for n in known if n.table == table]
         if len(found) > 1:
-            raise WrongCall(f"several catalogs have a table {text!r}", remedy=f"write one of: {_listed(found)}")
+            raise WrongCall(f"several catalogs have a table {text!r}", remedy=f"write one of: {_join_names(found)}")
         if not found:
             near = did_you_mean(table, {n.table for n in known}) or "there is none yet: karat run PROJECT"
             raise TableNotFound(f"there is no feature table {text!r}", where=str(self.client.lake.root), remedy=near)
         return found[0]
 
 
-def _listed(names: Sequence[TableName]) -> str:
+def _join_names(names: Sequence[TableName]) -> str:
     return ", ".join(map(str, names))
 
 
-def _names(asked: Sequence[tuple[str, str]], *, full: bool) -> dict[tuple[str, str], str]:
-    """(table, feature) -> the name of its column."""
+def _output_names(asked: Sequence[tuple[str, str]], *, full: bool) -> dict[tuple[str, str], str]:
+    """Return the output column of each (table, feature)."""
     often = Counter(feature for _, feature in asked)
     return {(t, f): f"{t}__{f}" if full or often[f] > 1 else f for t, f in asked}

@@ -1,4 +1,4 @@
-"""Dates as people write them: a time with its zone, one of the project's zone, a day, or text of any of these."""
+"""Dates in many forms: times with or without a zone, days, and text of these."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from karat.clock import utc_now
 from karat.errors import WrongCall
 
 
-def moment(given: datetime | date | str | None, timezone: str) -> datetime:
-    """``given`` as a time in UTC: None is now, a day its 00:00 UTC, a time without a zone is of ``timezone``."""
+def to_utc(given: datetime | date | str | None, timezone: str) -> datetime:
+    """Convert to a UTC time: None is now, a day is its 00:00 UTC, a naive time is in ``timezone``."""
     if given is None:
         return utc_now()
-    value = _parsed(given) if isinstance(given, str) else given
+    value = _parse(given) if isinstance(given, str) else given
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     if value.tzinfo is None:
@@ -21,18 +21,18 @@ def moment(given: datetime | date | str | None, timezone: str) -> datetime:
     return value.astimezone(UTC)
 
 
-def day(given: datetime | date | str) -> date:
-    """The UTC day that is meant; a time's own day."""
-    value = _parsed(given) if isinstance(given, str) else given
+def to_day(given: datetime | date | str) -> date:
+    """Convert to a UTC day."""
+    value = _parse(given) if isinstance(given, str) else given
     if isinstance(value, datetime):
         return (value.astimezone(UTC) if value.tzinfo else value).date()
     return value
 
 
-def _parsed(text: str) -> datetime | date:
+def _parse(text: str) -> datetime | date:
     for read in (date.fromisoformat, datetime.fromisoformat):
         try:
             return read(text)
         except ValueError:
             continue
-    raise WrongCall(f"{text!r} is no date", remedy="write it as in 2024-01-15 or 2024-01-15T10:30:00Z")
+    raise WrongCall(f"{text!r} is not a date", remedy="write it as in 2024-01-15 or 2024-01-15T10:30:00Z")

@@ -1,4 +1,4 @@
-"""The documents' verbs as plain functions, on the lake and the projects that the settings name."""
+"""Verbs as plain functions, on the lake and the projects of the settings."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_model_of_no_project_has_no_gates_and_no_champion(models, fe):
     own = RandomForestClassifier(5).fit(frame[["day_of_week", "month_sin"]].astype("float64"), frame["label"])
     version = models.register_model(own, "mine_model", {"accuracy": 0.5}, training_set=made)
     assert str(version.name) == "roi_dev.models.mine"
-    with pytest.raises(UnknownModel, match="declared nowhere"):
+    with pytest.raises(UnknownModel, match="is not declared"):
         models.promote_model("mine", version.version)
     assert models.compare_models("mine", 1, 1)["rows"] is None
 
