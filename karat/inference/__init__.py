@@ -1,4 +1,4 @@
-"""Batch scoring and the online predictor: the same lookups, the same model, the same answer."""
+"""Inference: batch scoring and the online predictor, through the same lookups and the same model."""
 
 from karat.inference.batch import inputs_of, predict, score_batch
 from karat.inference.predictions import ScoringResult, score_model

@@ -1,27 +1,61 @@
-"""What a prediction says: value, class, confidence, and what each feature added to it."""
+"""Answer to a prediction request: value, class, confidence, and the contribution of each feature."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import date
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from karat.kinds import Model
+from karat.online import Value
 from karat.registry import Servable
 
 #: How many contributions an answer lists; the others are told as one sum.
 TOP = 5
-_TOO_DEAR = "contributions of this kind of model are not exact or take far longer than the prediction itself"
+Label = str | int | float | bool
+_TOO_SLOW = "contributions of this kind of model are not exact, or take far longer than the prediction itself"
 
 
-def outcome(model: Servable, prediction: np.ndarray) -> dict[str, Any]:
-    """``predicted_value``, ``predicted_class`` and ``confidence`` of one row.
+class Outcome(TypedDict):
+    """What a model predicts for one row."""
 
-    The value is the regression's number, the probability of the positive class, the probability of the class foretold
-    (with ``probabilities`` of each), the anomaly score, or the cluster's number. A model with several outputs has an
-    object with its parts for a value: the steps of a forecast, the probability of each label, whose ``predicted_class``
-    lists the labels at or above the threshold.
+    predicted_value: float | dict[str, float] | None
+    predicted_class: Label | list[str] | None
+    confidence: float | None
+    probabilities: NotRequired[dict[str, float]]
+
+
+class Contribution(TypedDict):
+    """One feature's contribution to a prediction."""
+
+    feature_name: str
+    contribution: float
+    value: Value
+
+
+class Explanation(TypedDict):
+    """The contributions of a prediction and their unit, or the reason for none."""
+
+    top_features: list[Contribution] | None
+    explanation: dict[str, Label | None]
+
+
+def outcome(model: Servable, prediction: np.ndarray) -> Outcome:
+    """Give ``predicted_value``, ``predicted_class`` and ``confidence`` of one row.
+
+    The value is the number of a regression, the probability of the positive class, the probability of the predicted
+    class (with ``probabilities`` of every class), an anomaly score, or the number of a cluster. A model with several
+    outputs has an object for a value: the steps of a forecast, or the probability of each label. ``predicted_class``
+    of a multi-label model lists the labels at or above the threshold.
+
+    Args:
+        model: The model that predicted.
+        prediction: Its raw prediction, one row: ``(1,)`` or ``(1, outputs)``.
+
+    Returns:
+        The fields of the answer.
     """
     if model.task in ("multilabel", "forecast"):
         return _of_parts(model, prediction)
@@ -35,14 +69,14 @@ def outcome(model: Servable, prediction: np.ndarray) -> dict[str, Any]:
         label = "anomaly" if columns["prediction"] else "normal"
         return {"predicted_value": columns["score"], "predicted_class": label, "confidence": None}
     chance = columns["probability"]
-    out = {"predicted_value": chance, "predicted_class": columns["prediction"], "confidence": chance}
+    out: Outcome = {"predicted_value": chance, "predicted_class": columns["prediction"], "confidence": chance}
     if model.task == "binary":
         positive = columns["prediction"] == model.classes[1]
-        return out | {"confidence": chance if positive else 1.0 - chance}
-    return out | {"probabilities": {str(c): columns[f"probability_{c}"] for c in model.classes}}
+        return {**out, "confidence": chance if positive else 1.0 - chance}
+    return {**out, "probabilities": {str(c): columns[f"probability_{c}"] for c in model.classes}}
 
 
-def _of_parts(model: Servable, prediction: np.ndarray) -> dict[str, Any]:
+def _of_parts(model: Servable, prediction: np.ndarray) -> Outcome:
     parts = model.parts if isinstance(model, Model) else []
     value = dict(zip(parts, prediction[0].tolist(), strict=True))
     chosen = [name for name, chance in value.items() if chance >= model.threshold]
@@ -53,32 +87,42 @@ def _of_parts(model: Servable, prediction: np.ndarray) -> dict[str, Any]:
     }
 
 
-def unexplained(reason: str) -> dict[str, Any]:
-    """What stands in place of contributions."""
+def unexplained(reason: str) -> Explanation:
+    """Give the fields of an answer without contributions, with the reason."""
     return {"top_features": None, "explanation": {"reason": reason}}
 
 
-def explained(model: Servable, values: Sequence[Any], prediction: np.ndarray) -> dict[str, Any]:
-    """``top_features``, the greatest contributions first, and ``explanation``: their unit, the base they start from,
-    and the sum of the features that are not listed. All of them add up to ``total``, the prediction in that unit."""
+def explained(model: Servable, values: Sequence[Value], prediction: np.ndarray) -> Explanation:
+    """Give ``top_features``, largest contribution first, and ``explanation``.
+
+    The base value, the listed contributions and ``other_features`` add up to ``total``: the prediction in ``unit``.
+
+    Args:
+        model: The model that predicted.
+        values: Its inputs, one per feature.
+        prediction: Its raw prediction, one row.
+
+    Returns:
+        The fields of the answer.
+    """
     found = None
     if isinstance(model, Model):
         found = model.kind.contributions(model.encoder.encode_row(values))
     if found is None:
-        return unexplained(_TOO_DEAR)
+        return unexplained(_TOO_SLOW)
     shares, unit = found
     output = 0 if len(shares) == 1 else int(prediction[0].argmax())
     line = shares[output]
     order = np.argsort(-np.abs(line[:-1]), kind="stable")[:TOP]
-    listed = [
+    listed: list[Contribution] = [
         {
             "feature_name": model.feature_names[i],
             "contribution": float(line[i]),
-            "value": values[i].isoformat() if hasattr(values[i], "isoformat") else values[i],
+            "value": _plain(values[i]),
         }
         for i in order.tolist()
     ]
-    told = {
+    told: dict[str, Label | None] = {
         "unit": unit,
         "of_class": _of_class(model, output, len(shares)),
         "base_value": float(line[-1]),
@@ -88,10 +132,15 @@ def explained(model: Servable, values: Sequence[Any], prediction: np.ndarray) ->
     return {"top_features": listed, "explanation": told}
 
 
-def _of_class(model: Servable, output: int, outputs: int) -> Any:
-    """The class or label that a contribution is to."""
+def _of_class(model: Servable, output: int, outputs: int) -> Label | None:
+    """The class or label that the contributions explain."""
     if isinstance(model, Model) and model.parts:
         return model.parts[output]
     if not model.classes:
         return None
-    return model.classes[1] if outputs == 1 else model.classes[output]
+    label: Label = model.classes[1] if outputs == 1 else model.classes[output]
+    return label
+
+
+def _plain(value: Value) -> Value:
+    return value.isoformat() if isinstance(value, date) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -20,7 +20,7 @@ from karat.training_sets.frames import Frame, append_columns, to_polars
 from karat.training_sets.functions import FunctionLibrary, check_inputs, compute_functions
 from karat.training_sets.lookups import PinnedLookup
 
-_RESULT_TYPES: dict[str, Any] = {
+_RESULT_TYPES: dict[str, type[pl.DataType]] = {
     "double": pl.Float64,
     "float": pl.Float64,
     "int": pl.Int64,
@@ -42,15 +42,32 @@ def score_batch(
     missing: Missing = "raise",
     library: FunctionLibrary | None = None,
 ) -> Frame:
-    """``df`` as it was, plus ``prediction`` (and ``probability``, or one column per output; ``risk_level`` where the
-    model has levels), ``model_name``, ``model_version``, ``run_id`` and ``scored_at``; a frame of the kind given.
+    """Score a frame of keys with a registered model.
 
-    ``df`` needs the lookup keys, and what feature functions read of it (``library`` finds their code; by default in
-    the project of the model's catalog). A column that bears a feature's name overrides the lookup. ``result_type``
-    casts the prediction ("double", "long", "boolean", "string"). ``missing`` says what becomes of a row that no
-    feature table knows: an error, or a null prediction.
-    Raises ModelNotFound, NoChampion, SignatureError, FeatureLookupFailed (which table, which keys), SchemaMismatch,
-    ColumnMissing (which input of which function), FunctionNotFound, FunctionChanged, FeatureFunctionFailed.
+    Args:
+        lake: The offline store.
+        registry: The model registry.
+        model_uri: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+        df: The lookup keys, and what feature functions read. A column with a feature's name overrides the lookup.
+        result_type: Casts the prediction: "double", "long", "boolean", "string".
+        catalog: Where a bare model name is.
+        missing: "raise" or "null", for rows that no feature table knows.
+        library: Where feature functions are found; by default the project of the model's catalog.
+
+    Returns:
+        ``df`` plus ``prediction`` (and ``probability``, or one column per output; ``risk_level`` if the model has
+        levels), ``model_name``, ``model_version``, ``run_id`` and ``scored_at``, in the kind of frame that was given.
+
+    Raises:
+        ModelNotFound: No such model or version.
+        NoChampion: The model has no champion.
+        SignatureError: The frame lacks a column, or the prediction is no ``result_type``.
+        FeatureLookupFailed: Names table and keys.
+        SchemaMismatch: The frame has a column that scoring adds.
+        ColumnMissing: Names the input and its function.
+        FunctionNotFound: A feature function is not declared.
+        FunctionChanged: Its source is not the one of training.
+        FeatureFunctionFailed: It raised.
     """
     if result_type is not None and result_type not in _RESULT_TYPES:
         raise WrongCall(f"{result_type!r} is no result_type", remedy=did_you_mean(result_type, _RESULT_TYPES))
@@ -73,7 +90,23 @@ def predict(
     versions: Mapping[TableName, int] | None = None,
     library: FunctionLibrary | None = None,
 ) -> pl.DataFrame:
-    """The columns that scoring adds, row for row. ``versions`` fixes the Delta versions to be read, else the newest."""
+    """Predict every row of ``frame``.
+
+    Args:
+        lake: The offline store.
+        loaded: The model version.
+        frame: The lookup keys, and what feature functions read.
+        missing: "raise" or "null", for rows that no feature table knows.
+        versions: Delta version per table; the newest if None.
+        library: Where feature functions are found.
+
+    Returns:
+        The columns that scoring adds, row for row.
+
+    Raises:
+        FeatureLookupFailed: Features can't be looked up, or a row is unknown and ``missing`` is "raise".
+        SignatureError: The frame lacks a column that the model reads.
+    """
     inputs, unknown = inputs_of(lake, loaded, frame, missing=missing, versions=versions, library=library)
     model = loaded.model
     prediction = model.predict(inputs)
@@ -99,8 +132,13 @@ def inputs_of(
     versions: Mapping[TableName, int] | None = None,
     library: FunctionLibrary | None = None,
 ) -> tuple[pl.DataFrame, pl.Series]:
-    """What the model reads for every row of ``frame``, in its order, and which rows no feature table knows; arguments
-    and errors are those of ``predict``."""
+    """Look up and compute the model's inputs for every row of ``frame``.
+
+    Arguments and errors are those of ``predict``.
+
+    Returns:
+        The inputs, ``(rows, features)`` in the model's order, and per row whether no feature table knows it.
+    """
     needs = needs_of(loaded, frame.columns)
     _check_columns(loaded, needs, frame)
     functions = [(library or FunctionLibrary()).bind(f) for f in needs.functions]
@@ -114,7 +152,7 @@ def inputs_of(
 
 
 def _check_columns(loaded: LoadedModel, needs: FeatureNeeds, frame: pl.DataFrame) -> None:
-    """What the frame must bring, and what it must not: before anything is read."""
+    """Check the frame's columns before anything is read."""
     looked_up = [out for lookup in needs.lookups for out in lookup.outputs]
     known = {*looked_up, *(f.output for f in needs.functions)}
     shown = f"columns: {', '.join(frame.columns)}"
@@ -145,7 +183,7 @@ def _check_columns(loaded: LoadedModel, needs: FeatureNeeds, frame: pl.DataFrame
 def _filled(
     lake: Lake, lookups: Sequence[PinnedLookup], frame: pl.DataFrame, versions: Mapping[TableName, int] | None
 ) -> JoinedFeatures:
-    """Lookup by lookup, so that an error names its table."""
+    """Join lookup by lookup, so that an error names its table."""
     values: list[pl.Series] = []
     statuses: list[pl.Series] = []
     for needed in lookups:

@@ -1,4 +1,4 @@
-"""Batch tables: what the models' own prediction tables say, joined by key, in one commit that is made once."""
+"""Batch tables: the prediction tables of several models joined by key, written in one idempotent commit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,15 @@ KIND = "side_by_side"
 
 @dataclass(frozen=True)
 class CombinedPredictions:
-    """``rows`` stand side by side in ``table`` at ``version``; written now if ``changed``. ``waits`` names the models
-    without predictions, for which nothing was done."""
+    """Result of combining predictions.
+
+    Attributes:
+        table: The batch table.
+        version: Its Delta version; None if nothing could be combined.
+        rows: How many rows it has.
+        changed: Whether this call wrote it.
+        waits: Models without predictions yet; nothing is written until they have some.
+    """
 
     table: TableName
     version: int | None
@@ -84,8 +91,10 @@ def _features_version(project: Project, declared: BatchTable, lake: Lake) -> int
 
 
 def _changed(project: Project, lake: Lake, table: TableName, spine: FeatureTable, work: Work) -> list[date] | None:
-    """The days whose predictions are others than at the last commit; None for all: where the table is declared
-    otherwise by now, or its features have others beside them."""
+    """The days whose predictions changed since the last commit.
+
+    None means all days: the declaration or the features changed.
+    """
     last = lake.last_work(table, KIND) if lake.exists(table) else None
     if spine.time is None or last is None:
         return None
@@ -126,7 +135,7 @@ def _columns(project: Project, declared: BatchTable, spine: FeatureTable) -> lis
 
 
 def _beside(project: Project, declared: BatchTable) -> list[str]:
-    """The features that stand in front."""
+    """The features shown beside the predictions."""
     return [] if declared.features is None else [f.name for f in project.tables[declared.features].stored]
 
 
@@ -148,13 +157,15 @@ def _answers(declared: BatchTable, model: str) -> list[pl.Expr]:
 
 
 def _moment(model: str) -> str:
-    """When the model was asked, until a row's last is known. A declaration may call a column of its own
-    MODEL_scored_at."""
+    """The working column with the time of a model's predictions.
+
+    It avoids MODEL_scored_at, which a declaration may use itself.
+    """
     return f"karat_asked_{model}"
 
 
 def _mean(columns: tuple[str, ...]) -> pl.Expr:
-    """An average of fewer would be of another size from row to row."""
+    """The mean of all columns; null if one is missing, since a mean of fewer is not comparable."""
     whole = pl.all_horizontal(pl.col(c).is_not_null() for c in columns)
     return pl.when(whole).then(pl.mean_horizontal(columns))
 

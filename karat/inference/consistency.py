@@ -1,4 +1,4 @@
-"""Whether what was served online is what the offline store says for the same keys and time."""
+"""Online/offline consistency check: served values against the point-in-time join for the same keys and time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,37 +17,46 @@ from karat.clock import utc_now
 from karat.declare.project_catalog import ProjectCatalog
 from karat.dtypes import POLARS, arrow_type, dtype_of
 from karat.errors import NoDataToCompare, WrongCall
+from karat.features import Status
 from karat.inference.feature_reader import FeatureReader
 from karat.inference.prediction_log import as_json
 from karat.inference.request import typed_values
 from karat.lake import Lake
 from karat.lifecycle.consistency_gate import record_consistency
 from karat.names import ModelName, prediction_log_name
-from karat.online import coerce_key
+from karat.online import KeyValue, Value, coerce_key
 from karat.registry import Registry
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.lookups import PinnedLookup
 
 _AT = "__served_at__"
 _EXAMPLES = 3
+#: One row of the prediction log, its JSON parsed.
+LoggedRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One value that was served otherwise: (value, status) online and offline."""
+    """A served value that differs from the offline store: (value, status) online and offline."""
 
     prediction_id: str
     feature: str
-    keys: dict[str, Any]
+    keys: dict[str, object]
     at: datetime
-    online: tuple[Any, str]
-    offline: tuple[Any, str]
+    online: tuple[object, str]
+    offline: tuple[object, str]
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """``features``: model_name, checked_at, feature, rows, mismatches and share, a row a feature. ``rows``: how many
-    predictions were compared, of the keys of the sample; ``examples``: up to three mismatches a feature."""
+    """Result of a consistency check.
+
+    Attributes:
+        model: The registered model.
+        rows: How many predictions were compared.
+        features: One row per feature: model_name, checked_at, feature, rows, mismatches, share.
+        examples: Up to three mismatches per feature.
+    """
 
     model: ModelName
     rows: int
@@ -88,7 +97,7 @@ def check_consistency(
             where=str(prediction_log_name(model.catalog)),
             remedy="take a greater share or a longer time; the log is written some seconds after a prediction",
         )
-    groups: dict[tuple[int, tuple[str, ...]], list[dict[str, Any]]] = {}
+    groups: dict[tuple[int, tuple[str, ...]], list[LoggedRow]] = {}
     for row in served:
         groups.setdefault((row["model_version"], tuple(row["keys"])), []).append(row)
     lookups = {version: registry.load(registry.version(model, version)).lookups for version, _ in groups}
@@ -106,7 +115,7 @@ def check_consistency(
     return Consistency(model, len(served), features, tuple(examples))
 
 
-def _logged(lake: Lake, model: ModelName, since: datetime | None, until: datetime | None) -> list[dict[str, Any]]:
+def _logged(lake: Lake, model: ModelName, since: datetime | None, until: datetime | None) -> list[LoggedRow]:
     name = prediction_log_name(model.catalog)
     if not lake.exists(name):
         return []
@@ -118,7 +127,7 @@ def _logged(lake: Lake, model: ModelName, since: datetime | None, until: datetim
     return rows.collect().to_dicts()
 
 
-def _sampled(rows: Sequence[dict[str, Any]], share: float) -> list[dict[str, Any]]:
+def _sampled(rows: Sequence[LoggedRow], share: float) -> list[LoggedRow]:
     """Those of the sample's keys, with their JSON read; those that looked nothing up are left out."""
     out = []
     for row in rows:
@@ -134,7 +143,7 @@ def _sampled(rows: Sequence[dict[str, Any]], share: float) -> list[dict[str, Any
 def _compare(
     lake: Lake,
     lookups: Sequence[PinnedLookup],
-    rows: list[dict[str, Any]],
+    rows: list[LoggedRow],
     tolerance: float,
     projects: ProjectCatalog,
 ) -> list[tuple[str, Mismatch | None]]:
@@ -160,7 +169,7 @@ def _compare(
     return out
 
 
-def _finished(reads: FeatureReader, names: list[str], row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _finished(reads: FeatureReader, names: list[str], row: LoggedRow) -> tuple[dict[str, Value], dict[str, Status]]:
     """Values and statuses of tables of events, as a request at that moment is finished from gold."""
     own = reads.own_types
     given = typed_values({n: v for n, v in row["given"].items() if n in own}, own, "given")
@@ -169,7 +178,7 @@ def _finished(reads: FeatureReader, names: list[str], row: dict[str, Any]) -> tu
     return dict(zip(names, vector.values, strict=True)), dict(zip(names, vector.statuses, strict=True))
 
 
-def _as_served(lake: Lake, lookup: PinnedLookup, named: Mapping[str, Any]) -> PinnedLookup:
+def _as_served(lake: Lake, lookup: PinnedLookup, named: Collection[str]) -> PinnedLookup:
     """An exact lookup whose time the request left out was served the latest known row: as of the moment, then."""
     if lookup.time is not None:
         return replace(lookup, time=(_AT, lookup.time[1]))
@@ -180,7 +189,7 @@ def _as_served(lake: Lake, lookup: PinnedLookup, named: Mapping[str, Any]) -> Pi
     return replace(lookup, keys=keys, time=(_AT, unnamed[0]), lag=lake.info(lookup.table).lag)
 
 
-def _spine(lookups: Sequence[PinnedLookup], rows: list[dict[str, Any]]) -> pl.DataFrame:
+def _spine(lookups: Sequence[PinnedLookup], rows: list[LoggedRow]) -> pl.DataFrame:
     types = {c: dtype_of(arrow_type(lk.schema[key])) for lk in lookups for c, key in lk.keys.items()}
     columns = [
         pl.Series(c, [_typed(row["keys"].get(c), dtype, c) for row in rows], dtype=POLARS[dtype])
@@ -190,11 +199,11 @@ def _spine(lookups: Sequence[PinnedLookup], rows: list[dict[str, Any]]) -> pl.Da
     return pl.DataFrame([*columns, at])
 
 
-def _typed(value: Any, dtype: str, column: str) -> Any:
+def _typed(value: object, dtype: str, column: str) -> KeyValue | None:
     return None if value is None else coerce_key(value, dtype, column)
 
 
-def _same(one: Any, other: Any, tolerance: float) -> bool:
+def _same(one: object, other: object, tolerance: float) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(_same(a, b, tolerance) for a, b in zip(one, other, strict=True))
     if isinstance(one, float) and isinstance(other, float | int):

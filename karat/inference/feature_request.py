@@ -1,4 +1,4 @@
-"""What must be looked up and computed for a model, given what a frame or a request brings itself."""
+"""Feature needs: what must be looked up and computed for a model, given the columns that a frame brings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from karat.training_sets.lookups import PinnedLookup
 
 @dataclass(frozen=True)
 class FeatureNeeds:
-    """``given``: the features and inputs of functions that are brought, not looked up; ``lookups`` and ``functions``
-    are cut to what is left to do; ``brought``: what functions read and nothing but a frame or a request can bring."""
+    """Lookups and functions that are left to do.
+
+    Attributes:
+        given: Features and function inputs that the frame brings.
+        lookups: Lookups without the given outputs.
+        functions: Functions without the given outputs.
+        brought: Function inputs that only a frame or a request can bring.
+    """
 
     given: tuple[str, ...]
     lookups: tuple[PinnedLookup, ...]
@@ -22,7 +28,7 @@ class FeatureNeeds:
 
 
 def needs_of(loaded: LoadedModel, columns: Collection[str]) -> FeatureNeeds:
-    """A column that bears the name of a feature, or of an input that would be looked up, overrides it."""
+    """Find what a model needs beside ``columns``; a column overrides the feature or input of its name."""
     functions = needed_functions(loaded.functions, [f for f in loaded.features if f not in columns], columns)
     read = [column for f in functions for column in f.inputs.values()]
     wanted = dict.fromkeys([*loaded.features, *read])

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
 from karat.dtypes import POLARS
 from karat.errors import InvalidRequest
+from karat.online import Value, Values
 from karat.registry import LoadedModel
 from karat.training_sets.functions import BoundFunction, FunctionLibrary, call_function, needed_functions
 
 
 class OnDemandFeatures:
-    """The functions that a model's features need. ``inputs``: the columns that they read; ``types``: the types of
-    those that a request may bring."""
+    """Feature functions of one model.
+
+    Attributes:
+        inputs: The columns that the functions read.
+        types: Input that a request may bring -> declared type.
+    """
 
     def __init__(self, loaded: LoadedModel, library: FunctionLibrary | None) -> None:
         """Raises FunctionNotFound, FunctionChanged."""
@@ -30,13 +33,13 @@ class OnDemandFeatures:
         self.inputs = tuple(dict.fromkeys(c for p in pinned for c in p.inputs.values()))
         self.types = {c: t for p in pinned for c, t in p.types.items() if c not in keys}
 
-    def of(self, known: Mapping[str, Any], moment: datetime) -> dict[str, Any]:
+    def of(self, known: Values, moment: datetime) -> dict[str, Value]:
         """The outputs that ``known`` does not hold already. The time of an as-of lookup is that of the request.
 
         Raises InvalidRequest for an input that nothing brings, FeatureFunctionFailed.
         """
-        values = {**dict.fromkeys(self._times, moment), **known}
-        made: dict[str, Any] = {}
+        values: dict[str, Value] = {**dict.fromkeys(self._times, moment), **known}
+        made: dict[str, Value] = {}
         for pinned in needed_functions(self._pinned, [f for f in self._features if f not in known], known.keys()):
             row = [_column(c, values, pinned.types[c], pinned.name) for c in dict.fromkeys(pinned.inputs.values())]
             made[pinned.output] = values[pinned.output] = call_function(
@@ -45,7 +48,7 @@ class OnDemandFeatures:
         return made
 
 
-def _column(name: str, values: Mapping[str, Any], dtype: str, function: str) -> pl.Series:
+def _column(name: str, values: Values, dtype: str, function: str) -> pl.Series:
     if name not in values:
         raise InvalidRequest(
             f"the feature function {function!r} needs {name!r}, which no table has",

@@ -1,4 +1,4 @@
-"""``catalog.monitoring.prediction_log``: what was predicted online, from which feature values.
+"""Prediction log: every online prediction with its feature values, in ``catalog.monitoring.prediction_log``.
 
 A prediction hands its record over and goes on; a thread writes what has gathered, in one commit a catalog. What can't
 be written is kept and tried again, and never fails a prediction.
@@ -15,16 +15,20 @@ import socket
 import threading
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from karat.errors import KaratError
+from karat.features import Status
+from karat.inference.answer import Explanation, Outcome
 from karat.lake import Lake, Work
 from karat.names import ModelName, prediction_log_name
+from karat.online import Value, Values
 from karat.settings import PredictionLogSettings, Settings
 
 log = logging.getLogger("karat.predictions")
@@ -55,18 +59,43 @@ SCHEMA = pa.schema(
         for n, (t, comment) in _COLUMNS.items()
     ]
 )
-_POLARS: Any = pl.DataFrame(SCHEMA.empty_table()).schema
+_POLARS = pl.Schema(SCHEMA)
+
+
+class PredictionAnswer(Outcome, Explanation):
+    """The fields of the response to a prediction request."""
+
+    prediction_id: str
+    entity_id: Value
+    keys: dict[str, Value]
+    model: str
+    prediction_type: str
+    risk_level: str | None
+    feature_statuses: dict[str, Status]
+    feature_times: dict[str, Value]
+    model_version: int
+    run_id: str
+    prediction_date: str
+    latency_ms: float
 
 
 class LoggedPrediction(NamedTuple):
-    """One prediction as it was answered: ``values`` in the order of the answer's ``feature_statuses``; ``looked_up``
-    names those that came from a table."""
+    """One prediction as it was answered.
+
+    Attributes:
+        model: The registered model.
+        answer: The answer's fields.
+        values: The model's inputs, in the order of the answer's ``feature_statuses``.
+        looked_up: The features that came from a table.
+        given: What the request brought.
+        as_of: The moment that the request asked for; None for now.
+    """
 
     model: ModelName
-    answer: dict[str, Any]
-    values: Sequence[Any]
+    answer: PredictionAnswer
+    values: Sequence[Value]
     looked_up: Sequence[str]
-    given: Mapping[str, Any]
+    given: Values
     as_of: datetime | None
 
 
@@ -146,7 +175,7 @@ def append(lake: Lake, catalog: str, frame: pl.DataFrame, *, writer: str) -> Non
     lake.append(name, frame, work=Work(writer, uuid.uuid4().hex))
 
 
-def _row(logged: LoggedPrediction) -> tuple[Any, ...]:
+def _row(logged: LoggedPrediction) -> tuple[object, ...]:
     answer, value = logged.answer, logged.answer["predicted_value"]
     several = isinstance(value, dict)
     found = answer["predicted_class"]
@@ -173,25 +202,29 @@ def _row(logged: LoggedPrediction) -> tuple[Any, ...]:
     )
 
 
-def as_json(value: Any) -> str:
+def as_json(value: object) -> str:
+    """Encode a value as compact JSON; dates in ISO form, arrays as lists."""
     return json.dumps(value, default=_plain, separators=(",", ":"))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, date):
         return value.isoformat()
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-_logs: dict[tuple[Any, ...], PredictionLog] = {}
+_logs: dict[tuple[object, ...], PredictionLog] = {}
 _opening = threading.Lock()
 # Python ends its thread pools, without which nothing can be written, before it calls what atexit knows.
 _at_exit = getattr(threading, "_register_atexit", atexit.register)
 
 
 def open_log(settings: Settings) -> PredictionLog | None:
-    """The log of this process for these settings, which is written to the end when the process ends; None where it is
-    switched off."""
+    """Open this process' log, which is flushed when the process ends.
+
+    Returns:
+        The log; None if it is switched off.
+    """
     if not settings.prediction_log.enabled:
         return None
     place = (settings.lake, settings.environment, os.getpid())

@@ -1,4 +1,4 @@
-"""The tables of predictions: a declared scope, scored by the champion, in one commit that is made once."""
+"""Prediction tables: the champion scores a declared scope, written in one idempotent commit."""
 
 from __future__ import annotations
 
@@ -26,8 +26,16 @@ BATCH = "batch_id"
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """``rows`` of the scope stand in ``table`` at ``version``; written now if ``changed``, and then ``unknown`` of them
-    without a prediction, since no feature table knows them."""
+    """Result of scoring a declared scope.
+
+    Attributes:
+        table: The table of predictions.
+        version: Its Delta version.
+        rows: How many rows of the scope it holds.
+        changed: Whether this call wrote it.
+        model_version: The champion's version.
+        unknown: Rows written without a prediction: no feature table knows their keys.
+    """
 
     table: TableName
     version: int
@@ -144,8 +152,7 @@ def _scope(context: ModelContext, version: int) -> pl.DataFrame:
 
 
 def _as_wide(lake: Lake, name: TableName, rows: pl.DataFrame) -> pl.DataFrame:
-    """``rows`` with those columns as nulls that other versions have written: a class that this one does not know, a
-    step that it does not foretell, a level that it does not name."""
+    """Add null columns for what only other versions write: a further class, forecast step or risk level."""
     if not lake.exists(name):
         return rows
     known = lake.scan(name).collect_schema()

@@ -1,11 +1,12 @@
-"""One prediction from keys alone: features are looked up, what the request brings overrides them."""
+"""Online predictor: looks up the features of one key, applies the request's overrides, predicts."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import date
+from typing import cast
 
 import numpy as np
 
@@ -13,15 +14,15 @@ from karat.clock import utc_now
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound
 from karat.features import Status
-from karat.inference.answer import explained, outcome, unexplained
+from karat.inference.answer import Explanation, explained, outcome, unexplained
 from karat.inference.feature_reader import FeatureReader, FeatureVector
 from karat.inference.on_demand_features import OnDemandFeatures
-from karat.inference.prediction_log import LoggedPrediction, PredictionLog
+from karat.inference.prediction_log import LoggedPrediction, PredictionAnswer, PredictionLog
 from karat.inference.request import PredictionRequest
 from karat.inference.risk import risk_of
 from karat.lake import Lake
 from karat.names import project_of
-from karat.online import OnlineStore
+from karat.online import KeyValue, OnlineStore, Value, Values
 from karat.registry import LoadedModel
 from karat.training_sets.functions import FunctionLibrary
 
@@ -39,11 +40,19 @@ class Predictor:
         log: PredictionLog | None = None,
         projects: ProjectCatalog | None = None,
     ) -> None:
-        """``library`` is where feature functions are found, by default in the project of the model's catalog. Every
-        prediction goes into ``log``. ``projects`` declare the tables with a row per event, whose features are finished
-        at the request: it may bring the values of its own event among its features.
+        """Bind the model to its stores.
 
-        Raises FunctionNotFound, FunctionChanged.
+        Args:
+            loaded: The model version.
+            store: The online store.
+            lake: The offline store, for past moments.
+            library: Where feature functions are found; by default the project of the model's catalog.
+            log: Where every prediction goes.
+            projects: The declarations of tables with a row per event.
+
+        Raises:
+            FunctionNotFound: A feature function is not declared.
+            FunctionChanged: Its source is not the one of training.
         """
         self.loaded, self.model = loaded, loaded.model
         self.features = list(self.model.feature_names)
@@ -56,17 +65,24 @@ class Predictor:
         self._place = {name: i for i, name in enumerate(read)}
         self._log = log
 
-    def predict(self, request: PredictionRequest) -> dict[str, Any]:
-        """The answer, JSON-able: document 002's response with the status of every feature.
+    def predict(self, request: PredictionRequest) -> PredictionAnswer:
+        """Answer one request.
 
-        Raises InvalidRequest (which field, and why), EntityNotFound, FeatureLookupFailed, FeatureFunctionFailed.
+        Returns:
+            The fields of the prediction response, ready for JSON, with the status of every feature.
+
+        Raises:
+            InvalidRequest: A field is wrong; names it and the reason.
+            EntityNotFound: No table knows the key, and the request brings no features.
+            FeatureLookupFailed: A store can't be read.
+            FeatureFunctionFailed: A feature function raised.
         """
         began = time.perf_counter()
         given = request.feature_values(self.types)
         keys, vector = self._vector(request, given)
         values, statuses = vector.values[: len(self.features)], vector.statuses[: len(self.features)]
         prediction = self.model.predict_row(values)
-        answer = {
+        answer: PredictionAnswer = {
             "prediction_id": f"pred_{uuid.uuid4().hex}",
             "entity_id": request.entity_id if request.entity_id is not None else _entity(keys),
             "keys": {name: _plain(value) for name, value in keys.items()},
@@ -80,6 +96,7 @@ class Predictor:
             "model_version": self.loaded.version,
             "run_id": self.loaded.run_id,
             "prediction_date": utc_now().isoformat(timespec="milliseconds"),
+            "latency_ms": 0.0,
         }
         answer["latency_ms"] = round((time.perf_counter() - began) * 1000, 3)
         if self._log is not None:
@@ -98,22 +115,22 @@ class Predictor:
         return self._reader.time_columns
 
     def rehearse(self) -> None:
-        """A prediction without its look-up: every feature is missing."""
+        """Predict without a lookup, with every feature missing; used to time the model."""
         nothing = [None] * len(self.features)
         self._explained(PredictionRequest(), nothing, self.model.predict_row(nothing))
 
-    def _explained(self, request: PredictionRequest, values: Sequence[Any], prediction: np.ndarray) -> dict[str, Any]:
+    def _explained(self, request: PredictionRequest, values: Sequence[Value], prediction: np.ndarray) -> Explanation:
         if not request.explain:
             return unexplained("the request asked for none")
         if not self.loaded.explains:
             return unexplained("the model is declared with explain: false")
         return explained(self.model, values, prediction)
 
-    def _vector(self, request: PredictionRequest, given: Mapping[str, Any]) -> tuple[dict[str, Any], FeatureVector]:
+    def _vector(self, request: PredictionRequest, given: Values) -> tuple[dict[str, KeyValue], FeatureVector]:
         """The typed keys, and every feature's value and status."""
         if self._reader.looked_up <= given.keys():
             # Nothing is to be looked up, so that no store need be there and no key be given.
-            vector, keys = FeatureVector.empty(len(self._place)), dict(request.keys)
+            vector, keys = FeatureVector.empty(len(self._place)), cast(dict[str, KeyValue], dict(request.keys))
         else:
             keys = request.key_values(self._reader.key_types, self._reader.optional_keys())
             vector = self._reader.read(keys, request.moment(), given)
@@ -126,18 +143,18 @@ class Predictor:
             self._compute(vector, request, {**keys, **given})
         return keys, vector
 
-    def _put(self, vector: FeatureVector, name: str, value: Any) -> None:
+    def _put(self, vector: FeatureVector, name: str, value: Value) -> None:
         place = self._place[name]
         vector.values[place] = value
         vector.statuses[place] = Status.NULL if value is None else Status.PRESENT
 
-    def _compute(self, vector: FeatureVector, request: PredictionRequest, given: dict[str, Any]) -> None:
-        known = {name: vector.values[self._place[name]] for name in self._reader.looked_up} | given
+    def _compute(self, vector: FeatureVector, request: PredictionRequest, given: Values) -> None:
+        known = {**{name: vector.values[self._place[name]] for name in self._reader.looked_up}, **given}
         for name, value in self._computed.of(known, request.moment() or utc_now()).items():
             self._put(vector, name, value)
 
 
-def _unknown(keys: Mapping[str, Any], vector: FeatureVector) -> EntityNotFound:
+def _unknown(keys: Mapping[str, KeyValue], vector: FeatureVector) -> EntityNotFound:
     shown = ", ".join(f"{name}={value!r}" for name, value in keys.items())
     return EntityNotFound(
         f"no feature table knows {shown}",
@@ -146,11 +163,11 @@ def _unknown(keys: Mapping[str, Any], vector: FeatureVector) -> EntityNotFound:
     )
 
 
-def _entity(keys: Mapping[str, Any]) -> Any:
-    """A lone key is the entity; several are told as they are."""
+def _entity(keys: Mapping[str, KeyValue]) -> Value:
+    """The entity: a lone key's value, or the list of several."""
     values = [_plain(v) for v in keys.values()]
     return values[0] if len(values) == 1 else values or None
 
 
-def _plain(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value
+def _plain(value: Value) -> Value:
+    return value.isoformat() if isinstance(value, date) else value

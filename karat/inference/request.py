@@ -1,4 +1,4 @@
-"""A prediction request, checked against what the model knows before anything is read."""
+"""Prediction request: checked against the model's keys and features before anything is read."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TypeGuard
 
 from karat.errors import InvalidRequest, LookupKeyMismatch, did_you_mean
-from karat.online import coerce_key
+from karat.online import KeyValue, Value, coerce_key
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """``entity_id`` serves a model whose rows have one key column; ``keys`` names each. ``features`` override what
-    would be looked up; ``as_of_date`` (with a time zone) asks for the prediction as of then; ``explain`` False leaves
-    the contributions out."""
+    """Request for one prediction.
+
+    Attributes:
+        entity_id: The key of a model whose rows have one key column.
+        keys: Key column -> value.
+        features: Feature -> value, in place of what would be looked up.
+        as_of_date: The moment to predict as of, with its time zone; None is now.
+        explain: Whether the answer lists contributions.
+    """
 
     entity_id: str | int | None = None
-    keys: Mapping[str, Any] = field(default_factory=dict)
-    features: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, object] = field(default_factory=dict)
+    features: Mapping[str, object] = field(default_factory=dict)
     as_of_date: datetime | None = None
     explain: bool = True
 
@@ -34,7 +40,7 @@ class PredictionRequest:
             )
         return self.as_of_date.astimezone(UTC)
 
-    def key_values(self, columns: Mapping[str, str], optional: Collection[str]) -> dict[str, Any]:
+    def key_values(self, columns: Mapping[str, str], optional: Collection[str]) -> dict[str, KeyValue]:
         """The values of the key ``columns`` (name -> type); ``optional`` ones, times, may be absent.
 
         Raises InvalidRequest for a key that is missing, unknown, given twice, or of another type.
@@ -66,12 +72,12 @@ class PredictionRequest:
                 )
         return {name: _key(value, columns[name], name) for name, value in given.items() if value is not None}
 
-    def feature_values(self, types: Mapping[str, str]) -> dict[str, Any]:
+    def feature_values(self, types: Mapping[str, str]) -> dict[str, Value]:
         """The given features as plain values of their ``types``. Raises InvalidRequest."""
         return typed_values(self.features, types, "features")
 
 
-def typed_values(values: Mapping[str, Any], types: Mapping[str, str], where: str) -> dict[str, Any]:
+def typed_values(values: Mapping[str, object], types: Mapping[str, str], where: str) -> dict[str, Value]:
     """``values`` in their ``types``; None stays. Raises InvalidRequest, which names the field under ``where``."""
     out = {}
     for name, value in values.items():
@@ -83,44 +89,63 @@ def typed_values(values: Mapping[str, Any], types: Mapping[str, str], where: str
     return out
 
 
-def _key(value: Any, dtype: str, name: str) -> Any:
+def _key(value: object, dtype: str, name: str) -> KeyValue:
     try:
         return coerce_key(value, dtype, name)
     except LookupKeyMismatch as error:
         raise InvalidRequest(error.what, where=f"keys.{name}", remedy=error.remedy) from error
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _time(value: Any) -> datetime:
+def _time(value: object) -> datetime:
     out = datetime.fromisoformat(value) if isinstance(value, str) else value
     if not isinstance(out, datetime) or out.tzinfo is None:
         raise ValueError(value)
     return out.astimezone(UTC)
 
 
-def _accept(fits: Callable[[Any], bool], convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        if not fits(value):
-            raise ValueError(value)
-        return convert(value)
-
-    return read
+def _float(value: object) -> float:
+    if not _is_number(value):
+        raise ValueError(value)
+    return float(value)
 
 
-_READ: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "float64": (_accept(_is_number, float), "a finite number"),
-    "int64": (_accept(lambda v: _is_number(v) and float(v).is_integer(), int), "a whole number"),
-    "bool": (_accept(lambda v: isinstance(v, bool), bool), "true or false"),
-    "string": (_accept(lambda v: isinstance(v, str), str), "a text"),
-    "date": (_accept(lambda v: isinstance(v, str), date.fromisoformat), "a date, as in 2026-01-15"),
+def _int(value: object) -> int:
+    if not _is_number(value) or not float(value).is_integer():
+        raise ValueError(value)
+    return int(value)
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(value)
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
+def _date(value: object) -> date:
+    return date.fromisoformat(_text(value))
+
+
+_READ: dict[str, tuple[Callable[[object], Value], str]] = {
+    "float64": (_float, "a finite number"),
+    "int64": (_int, "a whole number"),
+    "bool": (_bool, "true or false"),
+    "string": (_text, "a text"),
+    "date": (_date, "a date, as in 2026-01-15"),
     "timestamp": (_time, "a time with its zone, as in 2026-01-15T10:30:00Z"),
 }
 
 
-def _value(value: Any, dtype: str, where: str) -> Any:
+def _value(value: object, dtype: str, where: str) -> Value:
     inner, _, length = dtype.rstrip("]").partition("[")
     if length:
         return _sequence(value, inner, int(length), where)
@@ -133,7 +158,7 @@ def _value(value: Any, dtype: str, where: str) -> Any:
         ) from error
 
 
-def _sequence(value: Any, dtype: str, length: int, where: str) -> list[Any]:
+def _sequence(value: object, dtype: str, length: int, where: str) -> list[Value]:
     if not isinstance(value, list) or len(value) != length:
         raise InvalidRequest(
             f"{value!r} is not a list of {length} values, oldest first",

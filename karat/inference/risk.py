@@ -1,4 +1,4 @@
-"""The level of risk that a prediction belongs to, where its model was declared with ``risk_levels``."""
+"""Risk level of a prediction, for models that declare ``risk_levels``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from karat.registry import LoadedModel
 
 
 def risk_of(loaded: LoadedModel, prediction: np.ndarray) -> list[str | None]:
-    """The level of each row, of its likeliest label where there are several; levels begin at 0. None for a model
-    without levels, and for a prediction that is not a number."""
+    """Give the risk level of each row, by its most likely label if there are several.
+
+    Args:
+        loaded: The model version with its levels (name -> lower bound, rising from 0).
+        prediction: Probabilities, ``(rows,)`` or ``(rows, labels)``.
+
+    Returns:
+        One level per row; None without levels, and for a NaN prediction.
+    """
     levels = loaded.risk_levels
     if not levels:
         return [None] * len(prediction)

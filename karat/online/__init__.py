@@ -1,4 +1,4 @@
-"""The online store: the latest row of every entity, ready in microseconds. One file per backend, found by its name."""
+"""Online store: the latest row of every entity, read in microseconds. One file per backend, found by its name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def backends() -> tuple[str, ...]:
-    """The kinds of online store that there are: the files of this folder that do not begin with an underscore."""
+    """List the kinds of online store: the files of this folder without a leading underscore."""
     return tuple(sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py")))
 
 
@@ -58,8 +58,10 @@ def load_backend(kind: str) -> type[OnlineStore]:
 
 
 def open_store(settings: Settings) -> OnlineStore:
-    """The online store of these settings; within one process the same store each time.
+    """Open the online store of these settings; one process gets the same store each time.
 
-    Raises WrongCall for an unknown kind, StoreUnreachable where it can't be opened.
+    Raises:
+        WrongCall: The kind is unknown.
+        StoreUnreachable: The store can't be opened.
     """
     return load_backend(settings.online.kind).open(settings)

@@ -1,4 +1,4 @@
-"""Typed keys as bytes: order-preserving and self-delimiting, so that no two keys of any types share one encoding."""
+"""Key codec: typed keys as order-preserving, self-delimiting bytes, so that no two keys share one encoding."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from karat.clock import EPOCH, EPOCH_ORDINAL, MICROSECOND, days, microseconds
 from karat.errors import LookupKeyMismatch, SchemaMismatch
+from karat.online._values import KeyValue
 
 # LMDB takes keys of up to 511 bytes. A longer one keeps its beginning, for the order, and ends in its digest.
 _LONGEST, _HEAD, _DIGEST = 480, 440, 32
@@ -46,7 +47,7 @@ def _take_string(key: bytes, start: int) -> tuple[str, int]:
     return key[start:end].replace(b"\x00\xff", b"\x00").decode(), end + 1
 
 
-def _take(key: bytes, at: int) -> tuple[Any, int]:
+def _take(key: bytes, at: int) -> tuple[KeyValue, int]:
     """The value that begins at ``at`` with its tag, and where the next begins."""
     tag, start = key[at : at + 1], at + 1
     if tag == _STRING:
@@ -75,14 +76,14 @@ class KeyCodec:
         self.columns, self.dtypes = tuple(columns), tuple(dtypes)
         self._encoders = tuple(_ENCODERS[d] for d in dtypes)
 
-    def encode(self, values: Sequence[Any]) -> bytes:
+    def encode(self, values: Sequence[KeyValue | None]) -> bytes:
         """Values of the declared types, none of them None, to bytes."""
         key = b"".join([encoder(value) for encoder, value in zip(self._encoders, values, strict=True)])
         if len(key) <= _LONGEST:
             return key
         return _HASHED + key[:_HEAD] + hashlib.blake2b(key, digest_size=_DIGEST).digest()
 
-    def decode(self, key: bytes) -> tuple[Any, ...] | None:
+    def decode(self, key: bytes) -> tuple[KeyValue, ...] | None:
         """The values again; None where the key was so long that only its digest was kept."""
         if key[:1] == _HASHED:
             return None
@@ -93,7 +94,7 @@ class KeyCodec:
         return tuple(values)
 
 
-def _coerce_int(value: Any) -> int | None:
+def _coerce_int(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) and value.strip().lstrip("-").isdigit() and str(int(value)) == value.strip():
@@ -101,7 +102,7 @@ def _coerce_int(value: Any) -> int | None:
     return value if isinstance(value, int) and -(1 << 63) <= value < (1 << 63) else None
 
 
-def _coerce_date(value: Any) -> date | None:
+def _coerce_date(value: object) -> date | None:
     if isinstance(value, datetime):
         return value.date() if value.timetz().replace(tzinfo=None) == datetime.min.time() else None
     if isinstance(value, str):
@@ -109,7 +110,7 @@ def _coerce_date(value: Any) -> date | None:
     return value if isinstance(value, date) else None
 
 
-def _coerce_timestamp(value: Any) -> datetime | None:
+def _coerce_timestamp(value: object) -> datetime | None:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -117,7 +118,7 @@ def _coerce_timestamp(value: Any) -> datetime | None:
     return None
 
 
-def _coerce_string(value: Any) -> str | None:
+def _coerce_string(value: object) -> str | None:
     if not isinstance(value, int | str):
         return None
     text = str(value)
@@ -125,7 +126,7 @@ def _coerce_string(value: Any) -> str | None:
     return text
 
 
-_COERCERS: dict[str, Callable[[Any], Any]] = {
+_COERCERS: dict[str, Callable[[object], KeyValue | None]] = {
     "string": _coerce_string,
     "int64": _coerce_int,
     "date": _coerce_date,
@@ -133,7 +134,7 @@ _COERCERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def coerce_key(value: Any, dtype: str, column: str) -> Any:
+def coerce_key(value: object, dtype: str, column: str) -> KeyValue:
     """``value`` as the key column's declared type where that loses nothing. Raises LookupKeyMismatch otherwise."""
     try:
         out = None if isinstance(value, bool) else _COERCERS[dtype](value)

@@ -1,4 +1,4 @@
-"""Follows an offline table by Delta version: what differs is copied, in small transactions that can be resumed.
+"""Publication: copies an offline table to the online store by Delta version, in small transactions.
 
 A plan is the difference between what the store holds and what it should hold, so a second try after a kill finds what
 the first one wrote and goes on behind it. The published version is set in the transaction that writes the last piece.
@@ -26,8 +26,18 @@ _CHUNK = 10_000
 
 @dataclass(frozen=True)
 class PublishResult:
-    """``version`` is the Delta version that is online now; ``written`` and ``deleted`` count keys. ``others``: of the
-    further indexes that the table has online."""
+    """Result of a publication.
+
+    Attributes:
+        table: The feature table.
+        index: The index that was published.
+        version: The Delta version that is online now.
+        changed: Whether anything was written.
+        written: Keys written.
+        deleted: Keys deleted.
+        whole: Whether every row was compared, not only the days that changed.
+        others: Results of the table's other indexes.
+    """
 
     table: TableName
     index: Index
@@ -50,18 +60,33 @@ def publish_table(
     projects: ProjectCatalog | None = None,
     at: datetime | None = None,
 ) -> PublishResult:
-    """Brings the online rows of ``name`` to the table's current Delta version.
+    """Bring the online rows of a table to its current Delta version.
 
-    ``latest`` keeps, per entity, the newest row that is known ``at`` (now by default) and those known later;
-    ``sequence`` the last ``sequence_length`` known ones, or as many as before where that was more; ``exact`` keeps
-    every row under its whole primary key; ``events`` the gold events that the windows of a table with a row per event
-    look back on, and of an idle entity its last one. Without an ``index`` it is what the table needs: ``events`` where
-    one of the ``projects`` declares a row per event, else ``latest``; and ``sequence`` where a length is given or one
-    is online already. Copies the days that differ from the published version, the whole
-    table the first time, or when its columns changed. Entities and rows that the table no longer has are deleted.
+    The first publication, and one after a change of columns, copies the whole table; later ones copy the days that
+    differ from the published version. Entities and rows that the table no longer has are deleted.
 
-    Raises TableNotFound, LookupKeyMismatch where the table has no entity, WrongCall for a sequence without length or
-    time, DiskFull and StoreUnreachable.
+    Args:
+        lake: The offline store.
+        store: The online store.
+        name: The feature table.
+        progress: Called with keys done and in total.
+        index: ``latest`` keeps, per entity, the newest row known at ``at`` and those known later; ``sequence`` the
+            last ``sequence_length`` known ones, or as many as before if that was more; ``exact`` every row under its
+            whole primary key; ``events`` the gold events that the windows of a table with a row per event read. None
+            takes what the table needs, and ``sequence`` if a length is given or one is online already.
+        sequence_length: Rows per entity of a sequence.
+        projects: The declarations of tables with a row per event.
+        at: What counts as now.
+
+    Returns:
+        What was written.
+
+    Raises:
+        TableNotFound: There is no such table.
+        LookupKeyMismatch: The table has no entity.
+        WrongCall: A sequence without length or time; events that no project declares.
+        DiskFull: The store has no room.
+        StoreUnreachable: The store can't be reached.
     """
     moment = at or utc_now()
     if index is not None and index != "events":
@@ -170,7 +195,7 @@ def _days(lake: Lake, info: TableInfo, known: PublishState | None, source: Offli
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _PublishPlan:
     """Records to put, keys to delete, and how many keys the space has afterwards."""
 
     puts: list[tuple[bytes, bytes]]
@@ -178,7 +203,7 @@ class _Plan:
     total: int
 
 
-def _plan(store: OnlineStore, source: OfflineRows, space: KeySpace, days: frozenset[date] | None) -> _Plan:
+def _plan(store: OnlineStore, source: OfflineRows, space: KeySpace, days: frozenset[date] | None) -> _PublishPlan:
     """The difference between what is online and what should be. ``days`` None compares every row."""
     wanted = source.records(days)
     changed = None if days is None else {microseconds(d) for d in days}
@@ -203,7 +228,7 @@ def _plan(store: OnlineStore, source: OfflineRows, space: KeySpace, days: frozen
     for key, record in orphans.items():
         _compare(key, record, found.get(key), puts, deletes)
     puts.extend(wanted.items())
-    return _Plan(puts, deletes, total + len(wanted) - len(deletes))
+    return _PublishPlan(puts, deletes, total + len(wanted) - len(deletes))
 
 
 def _compare(
@@ -229,15 +254,17 @@ def _merge(kept: list[tuple[int, bytes]], fresh: bytes | None, source: OfflineRo
 
 
 def _lost(rows: list[tuple[int, bytes]], merged: bytes | None, source: OfflineRows) -> bool:
-    """True where rows have gone and not enough at their height took their place: older ones, of days that did not
-    change, may now be among the newest, and only the table knows."""
+    """Whether rows were removed and too few replace them.
+
+    Older rows of unchanged days may then be among the newest, and only the offline table has them.
+    """
     if len(rows) < source.keep:
         return False  # these were all that the table had
     oldest = rows[-1][0]
     return sum(oldest <= time <= source.known_until for time, _ in split_rows(merged or b"")) < source.keep
 
 
-def _write(store: OnlineStore, state: PublishState, version: int, plan: _Plan, progress: Progress) -> None:
+def _write(store: OnlineStore, state: PublishState, version: int, plan: _PublishPlan, progress: Progress) -> None:
     """Piece by piece, each with the state as it stands; the last says that the version is online."""
     puts, done, total = sorted(plan.puts), 0, len(plan.puts) + len(plan.deletes)
     pieces: list[tuple[list[tuple[bytes, bytes]], list[bytes]]]

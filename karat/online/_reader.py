@@ -1,11 +1,11 @@
-"""Reads one table's features by key, with a status each: prepared once, then microseconds a read."""
+"""Row reader: one table's features by key, each with a status; prepared once, then microseconds per read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -14,18 +14,25 @@ from karat.errors import FeatureNotFound, StoreUnreachable, WrongCall, did_you_m
 from karat.features import Status
 from karat.online._rows import HEADER, NO_TIME, Layout, unpack_rest
 from karat.online._store import KeySpace, OnlineStore, PublishState
+from karat.online._values import KeyValue, Value
 
-_CONVERT: dict[str, Callable[[int], Any]] = {
+_CONVERT: dict[str, Callable[[int], date]] = {
     "timestamp": lambda us: EPOCH + us * MICROSECOND,
     "date": lambda day: date.fromordinal(day + EPOCH_ORDINAL),
 }
 
 
 class Row(NamedTuple):
-    """``values`` and ``statuses`` in the order of the reader's columns. ``time`` (microseconds UTC; None where the
-    table has none) and Delta ``version`` are of the row that was taken, None where there is none."""
+    """One stored row as it was read.
 
-    values: tuple[Any, ...]
+    Attributes:
+        values: In the order of the reader's columns.
+        statuses: One per value.
+        time: The row's time, microseconds UTC; None if there is no row or the table has no time.
+        version: The Delta version that the row was copied from; None if there is no row.
+    """
+
+    values: tuple[Value, ...]
     statuses: tuple[Status, ...]
     time: int | None
     version: int | None
@@ -40,7 +47,7 @@ class _Picker:
         order = {name: i for i, name in enumerate(layout.order)}
         # A column that this layout does not have yet is read from the place after the last, which holds a None.
         self.places = tuple(order.get(name, len(order)) for name in columns)
-        self.pick: Callable[[Any], tuple[Any, ...]] = _tuple_getter(self.places)
+        self.pick: Callable[[Sequence[Value]], tuple[Value, ...]] = _tuple_getter(self.places)
         dtypes = dict(layout.columns)
         self.convert = [(i, _CONVERT[dtypes[n]]) for i, n in enumerate(columns) if dtypes.get(n) in _CONVERT]
         self.plain = not layout.rest and all(p < len(order) for p in self.places) and not self.convert
@@ -56,7 +63,7 @@ class _Picker:
         return [i for i, place in enumerate(self.places) if bits >> place & 1]
 
 
-def _tuple_getter(places: tuple[int, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def _tuple_getter(places: tuple[int, ...]) -> Callable[[Sequence[Value]], tuple[Value, ...]]:
     if len(places) == 1:
         (only,) = places
         return lambda values: (values[only],)
@@ -129,15 +136,15 @@ class RowReader:
     def space(self) -> KeySpace:
         return self._space
 
-    def encode(self, key: Sequence[Any]) -> bytes:
+    def encode(self, key: Sequence[KeyValue | None]) -> bytes:
         """``key`` as the store has it: what ``get_across`` takes."""
         return self._codec.encode(key)
 
-    def fetch(self, key: Sequence[Any]) -> bytes | None:
+    def fetch(self, key: Sequence[KeyValue | None]) -> bytes | None:
         """The record of ``key``, for ``row_of`` or ``sequence_of``; None where there is none."""
         return self._get(self._codec.encode(key))
 
-    def _taken(self, record: bytes | None, at: int) -> tuple[bytes, int, Any, int, int] | Row:
+    def _taken(self, record: bytes | None, at: int) -> tuple[bytes, int, int, int, int] | Row:
         """(record, start, time, version, layout) of the row to take, or the Row that says why there is none."""
         if record is None:
             return self._missing
@@ -149,18 +156,27 @@ class RowReader:
             return self._expired._replace(time=time, version=version)
         return record, start, time, version, number
 
-    def read(self, key: Sequence[Any], at: int) -> Row:
-        """The row of ``key`` (values of the declared types, in the order of ``state.key``) known at ``at``
-        (microseconds UTC)."""
+    def read(self, key: Sequence[KeyValue | None], at: int) -> Row:
+        """Read the row of ``key`` that was known at ``at``.
+
+        Args:
+            key: Values of the declared types, in the order of ``state.key``.
+            at: Microseconds UTC.
+
+        Returns:
+            Values and statuses in the order of the columns.
+        """
         return self._row(self._taken(self._get(self._codec.encode(key)), at))
 
     def row_of(self, record: bytes | None, at: int) -> Row:
         """``read`` of a record that was fetched already."""
         return self._row(self._taken(record, at))
 
-    def read_many(self, keys: Sequence[Sequence[Any] | None], at: int) -> list[Row]:
-        """``read`` for each of ``keys``, in their order, in one round trip to the store and as of one moment of it; a
-        key that is None, or holds a None, finds nothing."""
+    def read_many(self, keys: Sequence[Sequence[KeyValue | None] | None], at: int) -> list[Row]:
+        """Read many keys in one round trip and from one state of the store.
+
+        A key that is None or holds a None finds nothing.
+        """
         encode, places = self._codec.encode, [i for i, k in enumerate(keys) if k is not None and None not in k]
         records = self._store.get_many(self._space, [encode(keys[i]) for i in places])  # type: ignore[arg-type]
         rows = [self._missing] * len(keys)
@@ -168,30 +184,31 @@ class RowReader:
             rows[place] = self._row(self._taken(record, at))
         return rows
 
-    def _row(self, found: tuple[bytes, int, Any, int, int] | Row) -> Row:
+    def _row(self, found: tuple[bytes, int, int, int, int] | Row) -> Row:
         if isinstance(found, Row):
             return found
         record, start, time, version, number = found
         picker = self._picker(number)
         bitmap, *fixed = picker.whole.unpack_from(record, start)
-        if time == NO_TIME:
-            time = None
+        moment = None if time == NO_TIME else time
         if picker.plain and bitmap == picker.layout.no_nulls:
-            return Row(picker.pick(fixed), self._all, time, version)
+            return Row(picker.pick(fixed), self._all, moment, version)
         if picker.layout.rest:
             fixed += unpack_rest(record, picker.layout, start)
-        return Row(*self._marked(picker, bitmap, fixed), time, version)
+        return Row(*self._marked(picker, bitmap, fixed), moment, version)
 
-    def _marked(self, picker: _Picker, bitmap: bytes, stored: list[Any]) -> tuple[tuple[Any, ...], tuple[Status, ...]]:
+    def _marked(
+        self, picker: _Picker, bitmap: bytes, stored: list[Value]
+    ) -> tuple[tuple[Value, ...], tuple[Status, ...]]:
         """Values and statuses of a row with nulls, texts or dates."""
         values, statuses = list(picker.pick([*stored, None])), list(self._all)
         for i, convert in picker.convert:
-            values[i] = convert(values[i])
+            values[i] = convert(cast(int, values[i]))
         for i in picker.null_places(bitmap):
             values[i], statuses[i] = None, Status.NULL
         return tuple(values), tuple(statuses)
 
-    def read_array(self, key: Sequence[Any], at: int) -> tuple[np.ndarray, tuple[Status, ...]]:
+    def read_array(self, key: Sequence[KeyValue | None], at: int) -> tuple[np.ndarray, tuple[Status, ...]]:
         """Like ``read`` for columns that are all numbers: float64 (n,), NaN where there is no value."""
         found = self._taken(self._get(self._codec.encode(key)), at)
         if isinstance(found, Row):
@@ -207,13 +224,22 @@ class RowReader:
         return (floats if picker.in_order else floats[picker.float_places]), self._all
 
     def read_sequence(
-        self, key: Sequence[Any], at: int, length: int, *, step: timedelta | None = None
+        self, key: Sequence[KeyValue | None], at: int, length: int, *, step: timedelta | None = None
     ) -> tuple[np.ndarray, np.ndarray, Row]:
-        """The last ``length`` rows known at ``at``, oldest first: float64 (length, n), padded in front with NaN; a mask
-        (length,) that is true where a row is; and the newest of them as ``read`` gives it, whose statuses are those of
-        the sequence. A gap between two rows that is wider than ``step`` ends it, as does the ``lookback``.
+        """Read the last ``length`` rows known at ``at``, oldest first.
 
-        Raises WrongCall where fewer rows are online than asked for, or a column is no number.
+        Args:
+            key: Values of the declared types.
+            at: Microseconds UTC.
+            length: How many rows.
+            step: A wider gap between two rows ends the sequence, as the lookback does.
+
+        Returns:
+            Values, float64 ``(length, columns)``, padded in front with NaN; a mask ``(length,)``, true where a row is;
+            and the newest row, whose statuses are those of the sequence.
+
+        Raises:
+            WrongCall: Fewer rows are online than asked for, or a column is no number.
         """
         return self.sequence_of(self.fetch(key), at, length, step=step)
 
@@ -239,7 +265,7 @@ class RowReader:
             start += size
         return values, mask, self._row(found)
 
-    def _numbers(self, record: bytes, start: int, number: int) -> Any:
+    def _numbers(self, record: bytes, start: int, number: int) -> np.ndarray | tuple[Value, ...]:
         """One row's wanted columns, which are all numbers: NaN where one is null."""
         picker = self._picker(number)
         bitmap, *fixed = picker.whole.unpack_from(record, start)
@@ -266,7 +292,7 @@ class RowReader:
                 remedy=f"publish them: publish_table(..., sequence_length={length})",
             )
 
-    def read_dict(self, key: Sequence[Any], at: int) -> dict[str, tuple[Any, Status]]:
+    def read_dict(self, key: Sequence[KeyValue | None], at: int) -> dict[str, tuple[Value, Status]]:
         """Like ``read``, as feature name -> (value, status)."""
         row = self.read(key, at)
         return dict(zip(self.columns, zip(row.values, row.statuses, strict=True), strict=True))

@@ -1,4 +1,4 @@
-"""Rows as bytes: fixed-width values packed behind a null bitmap, the rest as msgpack.
+"""Row codec: fixed-width values packed behind a null bitmap, the rest as msgpack.
 
 record := row*                          newest first; more than one where later rows are not known yet
 row    := size u32, event time i64 (microseconds UTC), Delta version u32, layout u16,
@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from karat.dtypes import POLARS
+from karat.online._values import Value
 
 #: The event time of a row of a table that has none.
 NO_TIME = -(1 << 63)
@@ -125,8 +126,8 @@ def _timeless(row: bytes) -> bytes:
     return row[: _VERSION.start] + row[_VERSION.stop :]
 
 
-def unpack_rest(record: bytes, layout: Layout, at: int) -> list[Any]:
+def unpack_rest(record: bytes, layout: Layout, at: int) -> list[Value]:
     """The values of the columns that are not of a fixed width, of the row at ``at``."""
     size = HEADER.unpack_from(record, at)[0]
-    values: list[Any] = msgpack.unpackb(record[at + layout.unpack.size : at + size])
+    values: list[Value] = msgpack.unpackb(record[at + layout.unpack.size : at + size])
     return values

@@ -1,4 +1,4 @@
-"""What of an offline table belongs online: the records that the store should hold, read from the lake."""
+"""Offline rows of a publication: the records that the online store should hold, read from the lake."""
 
 from __future__ import annotations
 

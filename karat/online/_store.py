@@ -1,4 +1,4 @@
-"""What every online store offers: typed spaces of keys and records, written atomically with their published state."""
+"""Online store interface: typed spaces of keys and records, written atomically with their published state."""
 
 from __future__ import annotations
 
@@ -35,12 +35,25 @@ class KeySpace:
 
 @dataclass(frozen=True)
 class PublishState:
-    """What a space holds. ``version``: the Delta version that is published whole, None before the first;
-    ``pending``: those that publications have begun with since and not ended. ``lag`` in microseconds.
+    """State of a published space.
 
-    Of the rows of an entity that are known, the newest ``keep`` are online, and with a ``span`` (microseconds) all that
-    were younger than that when they were published, later than ``horizon`` (microseconds UTC). ``event_id`` is the
-    column that orders rows of the same time.
+    Attributes:
+        table: The feature table.
+        index: The index.
+        key: (column, dtype) of the key.
+        time: The table's time column.
+        lag: How long after its time a row is known, in microseconds.
+        layouts: Layout number -> (column, dtype) of each feature.
+        layout: The current layout.
+        version: The Delta version that is published whole; None before the first.
+        pending: Versions that publications have begun with since and not ended.
+        rows: How many keys are online.
+        published_at: ISO time of the last publication.
+        keep: How many of an entity's known rows are online.
+        span: In microseconds; all rows younger than that are online too.
+        horizon: Rows later than this (microseconds UTC) are kept for the span.
+        event_id: The column that orders rows of the same time.
+        time_type: The time column's dtype.
     """
 
     table: str
@@ -147,4 +160,5 @@ class OnlineStore(ABC):
         """Held by the one thread that publishes the space; let go of when its process dies."""
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the connection or file."""

@@ -1,11 +1,11 @@
-"""The tail of an entity's gold events: which of them belong online, and how they are read again, column by column."""
+"""Event tail: an entity's latest gold events, which belong online, and how they are read back by column."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from karat.lake import Lake
 from karat.names import TableName
 from karat.online._rows import HEADER, Layout, unpack_rest
 from karat.online._store import KeySpace, OnlineStore, PublishState
+from karat.online._values import KeyValue, Value
 from karat.quality.gold_check import valid_rows
 
 #: How much longer than its window an event stays online, so that a request may name its own time of since then.
@@ -82,9 +83,11 @@ class EventSource:
             event_id=table.event_id,
         )
 
-    def offline(self, lake: Lake, key: Sequence[Any], at: int) -> Tail:
-        """The tail of one entity as of ``at``, from the gold table as it is now; with the event before it, so that an
-        idle entity is known."""
+    def offline(self, lake: Lake, key: Sequence[KeyValue | None], at: int) -> Tail:
+        """Read the tail of one entity as of ``at`` from the gold table.
+
+        It includes the last event before the window, so that an idle entity is known.
+        """
         table, time = self.table, self.table.time
         rows = self.rows(lake.scan(self.gold)).filter(
             [pl.col(e) == v for e, v in zip(table.entity, key, strict=True)],
@@ -136,10 +139,10 @@ class TailReader:
         self.state = state
         return state
 
-    def encode(self, key: Sequence[Any]) -> bytes:
+    def encode(self, key: Sequence[KeyValue | None]) -> bytes:
         return self.state.codec.encode(key)
 
-    def fetch(self, key: Sequence[Any]) -> bytes | None:
+    def fetch(self, key: Sequence[KeyValue | None]) -> bytes | None:
         return self._get(self.state.codec.encode(key))
 
     def tail_of(self, record: bytes | None) -> Tail:
@@ -192,7 +195,7 @@ class _Columns:
             columns[name] = values
         return Tail(columns, times)
 
-    def row(self, record: bytes, at: int) -> dict[str, Any]:
+    def row(self, record: bytes, at: int) -> dict[str, Value]:
         """One row's values by name; None where one is null."""
         bitmap, *fixed = self._layout.unpack.unpack_from(record, at)
         rest = unpack_rest(record, self._layout, at) if self._layout.rest else []
@@ -200,7 +203,7 @@ class _Columns:
         values = zip(self._layout.order, [*fixed, *rest], strict=True)
         return {name: None if bits >> i & 1 else value for i, (name, value) in enumerate(values)}
 
-    def tail(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> Tail:
+    def tail(self, rows: Sequence[tuple[int, dict[str, Value]]]) -> Tail:
         times = np.array([time for time, _ in rows], dtype=np.int64)
         columns: dict[str, np.ndarray] = {self._time: times}
         for name, dtype in self._dtypes.items():
@@ -208,7 +211,7 @@ class _Columns:
         return Tail(columns, times)
 
 
-def _typed(values: list[Any], dtype: str) -> np.ndarray:
+def _typed(values: list[Value], dtype: str) -> np.ndarray:
     if dtype in ("timestamp", "date"):
         stored = np.array([0 if v is None else v for v in values], dtype=np.int64).astype(NUMPY[dtype])
         return _with_nulls(stored, np.array([v is None for v in values], dtype=np.bool_))

@@ -27,8 +27,10 @@ _opening = threading.Lock()
 
 
 class Store(OnlineStore):
-    """The environment at ``path`` with a sparse map of ``map_size`` bytes, which every process must name alike:
-    a map that grows makes readers fail, so it is as large as it may ever become."""
+    """Store in the LMDB environment at ``path``.
+
+    The sparse map has ``map_size`` bytes in every process: a map that grows makes readers fail.
+    """
 
     kind: ClassVar[str] = "lmdb"
 
@@ -41,6 +43,7 @@ class Store(OnlineStore):
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
+        """Open the store of these settings; one process gets the same object each time."""
         place = (settings.home / "online" / "lmdb", os.getpid())
         with _opening:
             store = _open.get(place)
@@ -50,6 +53,7 @@ class Store(OnlineStore):
             return store
 
     def getter(self, space: KeySpace) -> Callable[[bytes], bytes | None]:
+        """Make a function from key to record: the fast path of a single read."""
         begin, prefix, path = self._env.begin, _RECORDS + space.prefix, self.path
 
         def get(key: bytes) -> bytes | None:
@@ -62,11 +66,13 @@ class Store(OnlineStore):
         return get
 
     def get_many(self, space: KeySpace, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Read the records of ``keys`` in order, all from one state of the store."""
         prefix = _RECORDS + space.prefix
         with _typed(self.path), self._env.begin() as txn:
             return [txn.get(prefix + key) for key in keys]
 
     def scan(self, space: KeySpace) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key and record of the space, each key once."""
         prefix = _RECORDS + space.prefix
         with _typed(self.path), self._env.begin() as txn:
             cursor = txn.cursor()
@@ -78,11 +84,13 @@ class Store(OnlineStore):
                 yield key[len(prefix) :], record
 
     def state(self, space: KeySpace) -> PublishState | None:
+        """Give the published state; None if nothing was ever published."""
         with _typed(self.path), self._env.begin() as txn:
             raw = txn.get(_STATES + space.prefix)
         return PublishState.load(raw) if raw is not None else None
 
     def states(self) -> list[PublishState]:
+        """List the states of all spaces, sorted by table and index."""
         with _typed(self.path), self._env.begin() as txn:
             cursor = txn.cursor()
             cursor.first()
@@ -90,6 +98,7 @@ class Store(OnlineStore):
         return sorted((PublishState.load(r) for r in raw), key=lambda s: (s.table, s.index))
 
     def apply(self, state: PublishState, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
+        """Write records, delete keys and store the state, all or nothing."""
         prefix = _RECORDS + state.space.prefix
         with _typed(self.path), self._env.begin(write=True) as txn:
             for key in deletes:
@@ -99,6 +108,7 @@ class Store(OnlineStore):
             txn.put(_STATES + state.space.prefix, state.dump())
 
     def drop(self, space: KeySpace) -> None:
+        """Remove the space with its state."""
         prefix = _RECORDS + space.prefix
         with _typed(self.path), self._env.begin(write=True) as txn:
             cursor = txn.cursor()
@@ -109,11 +119,13 @@ class Store(OnlineStore):
 
     @contextmanager
     def lock(self, space: KeySpace) -> Iterator[None]:
+        """Hold the space's lock; the kernel releases it when the process dies."""
         with (self.path / f"publish-{space.prefix.hex()}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # let go of by the kernel when the process dies
             yield
 
     def close(self) -> None:
+        """Release the connection or file."""
         with _opening:
             _open.pop((self.path, os.getpid()), None)
             self._env.close()
@@ -150,8 +162,10 @@ def _typed(path: Path) -> Iterator[None]:
 
 
 def _no_room(path: Path) -> bool:
-    """True where the volume is all but full, or the file all but at the process' limit. LMDB tells of a write that
-    was cut short for want of room as of an error of the device."""
+    """Whether the volume is nearly full or the file nearly at the process' limit.
+
+    LMDB reports a write without room as an error of the device.
+    """
     limit, size = resource.getrlimit(resource.RLIMIT_FSIZE)[0], (path / "data.mdb").stat().st_size
     at_limit = limit != resource.RLIM_INFINITY and size + _ALL_BUT >= limit
     return at_limit or shutil.disk_usage(path).free < _ALL_BUT

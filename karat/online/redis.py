@@ -46,6 +46,7 @@ class Store(OnlineStore):
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
+        """Open the store of these settings; one process gets the same object each time."""
         online = settings.online
         url = _url(online)
         key = (url, online.namespace, os.getpid())
@@ -59,6 +60,7 @@ class Store(OnlineStore):
     # ---- reading
 
     def getter(self, space: KeySpace) -> Callable[[bytes], bytes | None]:
+        """Make a function from key to record: the fast path of a single read."""
         hget, name = self._client.hget, self._records(space)
 
         def get(key: bytes) -> bytes | None:
@@ -71,9 +73,11 @@ class Store(OnlineStore):
         return get
 
     def get_many(self, space: KeySpace, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Read the records of ``keys`` in order, all from one state of the store."""
         return self.get_across([(space, keys)])[0]
 
     def get_across(self, wanted: Sequence[tuple[KeySpace, Sequence[bytes]]]) -> list[list[bytes | None]]:
+        """Read keys of several spaces in one round trip."""
         with self._typed():
             pipe = self._client.pipeline(transaction=False)
             asked = [(space, list(keys)) for space, keys in wanted]
@@ -84,6 +88,7 @@ class Store(OnlineStore):
         return [next(answers) if keys else [] for _, keys in asked]
 
     def scan(self, space: KeySpace) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key and record of the space, each key once."""
         seen: set[bytes] = set()  # Redis may tell of a key twice while its hash grows
         cursor = 0
         while True:
@@ -97,11 +102,13 @@ class Store(OnlineStore):
                 return
 
     def state(self, space: KeySpace) -> PublishState | None:
+        """Give the published state; None if nothing was ever published."""
         with self._typed():
             raw: Any = self._client.hget(self._states, space.prefix.hex())
         return PublishState.load(raw) if raw is not None else None
 
     def states(self) -> list[PublishState]:
+        """List the states of all spaces, sorted by table and index."""
         with self._typed():
             raw: Any = self._client.hvals(self._states)
         return sorted((PublishState.load(r) for r in raw), key=lambda s: (s.table, s.index))
@@ -109,6 +116,7 @@ class Store(OnlineStore):
     # ---- writing
 
     def apply(self, state: PublishState, puts: Sequence[tuple[bytes, bytes]], deletes: Sequence[bytes]) -> None:
+        """Write records, delete keys and store the state, all or nothing."""
         for part in (*(p for pair in puts for p in pair), *deletes):
             if not isinstance(part, bytes):
                 raise TypeError(f"keys and records are bytes, not {type(part).__name__}")
@@ -124,6 +132,8 @@ class Store(OnlineStore):
         self._write(state.space, write)
 
     def drop(self, space: KeySpace) -> None:
+        """Remove the space with its state."""
+
         def write(pipe: Any) -> None:
             pipe.unlink(self._records(space))
             pipe.hdel(self._states, space.prefix.hex())
@@ -180,6 +190,7 @@ class Store(OnlineStore):
         return tokens
 
     def close(self) -> None:
+        """Release the connection or file."""
         with _opening:
             _open.pop((self._url, self._namespace, os.getpid()), None)
         self._client.close()
@@ -223,7 +234,7 @@ class Store(OnlineStore):
 
 def _renew(lock: Lock, done: threading.Event) -> None:
     """Renew the lock until ``done``; a lost one is left, and the next write says so."""
-    while not done.wait(RENEW_SECONDS):
+    while not done.wait(min(RENEW_SECONDS, LOCK_SECONDS / 4)):
         try:
             lock.reacquire()
         except LockError:

@@ -1,4 +1,4 @@
-"""The application on Ray Serve: ``serve.api.app:build``. Its ``user_config`` alone says which versions answer."""
+"""Ray Serve application ``serve.api.app:build``; its ``user_config`` says which model versions answer."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Api:
             self.champions.close()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take over a new ``user_config``: registered model -> version."""
         self.champions.want(user_config.get("champions", {}))
 
 

@@ -1,4 +1,4 @@
-"""What requests look like, and what the OpenAPI page says of the answers."""
+"""Request and response schemas of the HTTP interface, as the OpenAPI page shows them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, 
 
 #: How many rows one request may bring.
 MOST_ROWS = 1000
+#: A value whose type the model or table declares; checked there, not by the schema.
+JsonField = Any
 
 
 class PredictBody(BaseModel):
@@ -21,12 +23,12 @@ class PredictBody(BaseModel):
     entity_id: StrictStr | StrictInt | None = Field(None, description="the value of a model's only key column")
     entity_type: str | None = Field(None, description="taken and not used")
     prediction_type: str | None = Field(None, description="if given, must mean the model of the address")
-    keys: dict[str, Any] | None = Field(None, description="key column -> value")
-    features: dict[str, Any] | None = Field(None, description="feature -> value, in place of what is looked up")
+    keys: dict[str, JsonField] | None = Field(None, description="key column -> value")
+    features: dict[str, JsonField] | None = Field(None, description="feature -> value, in place of what is looked up")
     as_of_date: AwareDatetime | None = Field(None, description="predict with what was known then")
     explain: bool = Field(True, description="false leaves top_features out")
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, JsonField]:
         """Those of a PredictionRequest."""
         return {
             "entity_id": self.entity_id,
@@ -56,7 +58,7 @@ class FeaturesBody(BaseModel):
     features: list[StrictStr] = Field(
         description="table:feature, in the order of the answer", min_length=1, max_length=500
     )
-    entities: list[dict[str, Any]] = Field(
+    entities: list[dict[str, JsonField]] = Field(
         description="key column -> value, one object a row",
         validation_alias=AliasChoices("entities", "entity_rows"),
         min_length=1,
@@ -67,15 +69,19 @@ class FeaturesBody(BaseModel):
 
 
 class FeatureRow(BaseModel):
-    keys: dict[str, Any]
-    values: list[Any]
+    """Features of one entity."""
+
+    keys: dict[str, JsonField]
+    values: list[JsonField]
     statuses: list[str]
     times: list[str | None]
 
 
 class FeaturesAnswer(BaseModel):
-    """``results`` in the order of the entities; ``values`` and ``statuses`` in that of ``features``; ``times``: of the
-    feature rows that were taken."""
+    """Feature values in the order of the entities.
+
+    ``values`` and ``statuses`` are in the order of ``features``; ``times`` are those of the feature rows used.
+    """
 
     features: list[str]
     names: list[str]
@@ -84,26 +90,28 @@ class FeaturesAnswer(BaseModel):
 
 
 class TopFeature(BaseModel):
+    """A feature's contribution to a prediction."""
+
     feature_name: str
     contribution: float
-    value: Any
+    value: JsonField
 
 
 class Answer(BaseModel):
     """A prediction. ``explanation`` has the contributions' unit, base, rest and total, or the reason for none."""
 
     prediction_id: str
-    entity_id: Any
-    keys: dict[str, Any]
+    entity_id: JsonField
+    keys: dict[str, JsonField]
     model: str
     prediction_type: str
     predicted_value: float | dict[str, float] | None
-    predicted_class: Any
+    predicted_class: JsonField
     confidence: float | None
     risk_level: str | None = None
     probabilities: dict[str, float] | None = None
     top_features: list[TopFeature] | None
-    explanation: dict[str, Any]
+    explanation: dict[str, JsonField]
     feature_statuses: dict[str, str]
     feature_times: dict[str, str | None]
     model_version: int
@@ -119,11 +127,13 @@ class Wrong(BaseModel):
     what: str
     where: str
     remedy: str
-    detail: list[dict[str, Any]] = []
+    detail: list[dict[str, JsonField]] = []
     error_id: str | None = None
 
 
 class Health(BaseModel):
+    """Liveness and readiness of this replica."""
+
     status: str
     ready: bool
     models: int

@@ -1,4 +1,4 @@
-"""Which versions answer: wanted by name, loaded in the background, swapped by reference."""
+"""Champions: the model versions that answer, loaded in the background and swapped by reference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from karat.errors import KaratError, StoreUnreachable, UnknownModel, did_you_mean
 from karat.names import ModelName, project_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("karat.serve")
 
-_UNDESCRIBED: dict[str, Any] = {
+_UNDESCRIBED: dict[str, object] = {
     **dict.fromkeys(("run_id", "task", "kind", "loaded_at")),
     "metrics": {},
     "baseline": {},
@@ -54,10 +54,17 @@ class Champions:
         self._changed.set()
 
     def find(self, text: str) -> LoadedVersion:
-        """The loaded version that ``text`` means: ``project.model``, the registered name, or the bare name where it is
-        unique; kebab and upper case too.
+        """Find the loaded version of a model.
 
-        Raises UnknownModel with the nearest name; StoreUnreachable where the model is wanted and not loaded yet.
+        Args:
+            text: ``project.model``, the registered name, or the bare name if it is unique; kebab and upper case too.
+
+        Returns:
+            The loaded version.
+
+        Raises:
+            UnknownModel: No such model; names the nearest.
+            StoreUnreachable: The model is not loaded yet.
         """
         found = self._names.get(text) or self._names.get(normalised(text))
         if found is None:
@@ -89,11 +96,11 @@ class Champions:
 
     # ---- what there is
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[dict[str, object]]:
         """One record a model, sorted by project and name."""
         return [self._record(name, version) for name, version in sorted(self._wanted.items())]
 
-    def _record(self, name: ModelName, version: int) -> dict[str, Any]:
+    def _record(self, name: ModelName, version: int) -> dict[str, object]:
         served, error = self._served.get(name), self._errors.get(name)
         return {
             "name": _short(name),

@@ -1,4 +1,4 @@
-"""Errors as answers: 422, 404 or 503, each with its reason; nothing is ever 500."""
+"""Error responses: 422, 404 or 503, each with its reason; never 500."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def failure(error: Exception) -> Response:
-    """The answer to an error. What nobody foresaw is 503 too, so that a caller tries again; it is logged under an id
-    that the answer names, and nothing of it is shown."""
+    """Turn an error into a response.
+
+    An unforeseen error is 503, so that a caller tries again. It is logged under an id that the response names, and
+    nothing of it is shown.
+    """
     if isinstance(error, RequestValidationError):
         detail = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
         what, where, remedy = _first(detail[0])
@@ -64,7 +67,7 @@ def _first(detail: dict[str, Any]) -> tuple[str, str, str]:
         return "the body is not JSON", f"character {place[0]}" if place else "", "send a JSON object"
     if not place:
         return "the body is not a JSON object", "", "send one, with the header content-type: application/json"
-    return detail["msg"], ".".join(place), "mend that field; /docs shows the request"
+    return detail["msg"], ".".join(place), "correct that field; /docs shows the request"
 
 
 def _answer(
@@ -86,6 +89,7 @@ class Route(APIRoute):
     """A route in which no exception gets through to the server."""
 
     def get_route_handler(self) -> Handler:
+        """Wrap the handler so that every exception becomes an answer."""
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:

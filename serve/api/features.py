@@ -1,4 +1,4 @@
-"""The answer to ``POST /v1/features``."""
+"""Answer of ``POST /v1/features``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound, FeatureNotFound, InvalidRequest, TableNotFound, WrongCall
@@ -18,7 +17,7 @@ from karat.settings import Settings
 from serve.api.bodies import FeaturesBody
 
 
-def answer(settings: Settings, body: FeaturesBody) -> dict[str, Any]:
+def answer(settings: Settings, body: FeaturesBody) -> dict[str, object]:
     """Raises InvalidRequest, EntityNotFound where no table knows any of the entities, StoreUnreachable."""
     began = time.perf_counter()
     found = _read(settings, body)
@@ -75,5 +74,5 @@ def _read(settings: Settings, body: FeaturesBody) -> FeatureValues:
         raise InvalidRequest(error.what, where="features", remedy=error.remedy) from error
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, date) else value

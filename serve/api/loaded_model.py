@@ -1,4 +1,4 @@
-"""One loaded version of a model, and how it comes to be. Heavy to import: only the loading thread does."""
+"""Loaded model version. Heavy to import: only the loading thread imports it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound, InvalidRequest
-from karat.inference.prediction_log import close_logs, open_log
+from karat.inference.prediction_log import PredictionAnswer, close_logs, open_log
 from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.lake import Lake
@@ -47,10 +47,12 @@ class LoadedVersion:
 
     @property
     def name(self) -> ModelName:
+        """The registered model."""
         return self.registered.name
 
     @property
     def version(self) -> int:
+        """Its version."""
         return self.registered.version
 
     def at_once(self, fields: Mapping[str, Any]) -> bool:
@@ -58,7 +60,7 @@ class LoadedVersion:
         named = fields["keys"].keys()
         return self.quick and fields["as_of_date"] is None and self.predictor.time_columns.isdisjoint(named)
 
-    def answer(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(self, fields: Mapping[str, Any]) -> PredictionAnswer:
         """``fields`` as PredictionRequest has them -> the prediction. Raises as ``Predictor.predict`` does."""
         counted, began = self.counted, time.perf_counter()
         try:
@@ -73,7 +75,7 @@ class LoadedVersion:
         counted.last = datetime.now(UTC)
         return answer
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """What a list of models says of it."""
         return {
             "run_id": self.registered.run_id,
@@ -86,7 +88,7 @@ class LoadedVersion:
             "loaded_at": self.loaded_at.isoformat(timespec="seconds"),
         }
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> dict[str, object]:
         """Document 002's health of a model."""
         counted = self.counted
         asked = counted.predictions + counted.errors

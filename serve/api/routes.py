@@ -1,4 +1,4 @@
-"""The calls of document 002, for every champion."""
+"""HTTP routes of the inference interface."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ async def predict(model: str, body: PredictBody, request: Request) -> Response:
 
 @router.post("/v1/features", responses={200: {"model": FeaturesAnswer}, **_WRONG}, tags=["features"])
 async def features(body: FeaturesBody, request: Request) -> Response:
-    """Feature values and their statuses for many entities at once, without a model: what is known now from the online
-    store, what was known at a past `as_of_date` from the offline one.
+    """Read feature values and statuses for many entities at once, without a model.
 
-    An entity that a table does not know is NOT_FOUND; where no table knows any of the entities the answer is 404.
+    What is known now comes from the online store, what was known at a past `as_of_date` from the offline store. An
+    entity that a table does not know is NOT_FOUND; where no table knows any of the entities the answer is 404.
     """
     # What reads the stores takes seconds to import: this replica is ready before that.
     answer = import_module("serve.api.features").answer
     return _json(await run_in_threadpool(answer, _champions(request).settings, body))
 
 
-def _json(value: Any) -> Response:
+def _json(value: object) -> Response:
     try:
         text = _ENCODER.encode(value)
     except ValueError:
@@ -73,7 +73,7 @@ def _json(value: Any) -> Response:
     return Response(text, media_type="application/json")
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """JSON has no NaN and no infinity: they become null."""
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
@@ -116,4 +116,5 @@ async def docs(request: Request) -> HTMLResponse:
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
+    """Serve the OpenAPI description."""
     return _json(request.app.openapi())
