@@ -70,8 +70,8 @@ class MaterializedState:
             detail["definition"],
             detail["origin"],
             detail["last_day"],
-            detail.get("contract", ""),
-            detail.get("complete", True),
+            detail["contract"],
+            detail["complete"],
         )
 
 

@@ -152,7 +152,7 @@ class PinnedLookup:
     @classmethod
     def from_json(cls, record: LookupRecord) -> PinnedLookup:
         """Read the record that a model keeps."""
-        lookback, step = record["lookback_seconds"], record.get("step_seconds")
+        lookback, step = record["lookback_seconds"], record["step_seconds"]
         return cls(
             table=TableName.parse(record["table"]),
             version=record["version"],
@@ -163,13 +163,13 @@ class PinnedLookup:
             columns=dict(record["columns"]),
             defaults=dict(record["defaults"]),
             schema=dict(record["schema"]),
-            definition_hash=record.get("definition_hash", ""),
-            sequence_length=record.get("sequence_length"),
+            definition_hash=record["definition_hash"],
+            sequence_length=record["sequence_length"],
             step=None if step is None else timedelta(seconds=step),
-            short=cast(Short, record.get("short", "pad")),
-            event_id=record.get("event_id"),
-            mask=record.get("mask"),
-            meanings=record.get("meanings", {}),
+            short=cast(Short, record["short"]),
+            event_id=record["event_id"],
+            mask=record["mask"],
+            meanings=record["meanings"],
         )
 
 

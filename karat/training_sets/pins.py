@@ -15,7 +15,7 @@ class StoredSpineRecord(TypedDict):
 
 
 class LookupRecord(TypedDict):
-    """A pinned lookup (``PinnedLookup.as_json``); times are in seconds. Older records lack the optional entries."""
+    """A pinned lookup (``PinnedLookup.as_json``); times are in seconds."""
 
     table: str
     version: int
@@ -26,13 +26,13 @@ class LookupRecord(TypedDict):
     columns: dict[str, str]
     defaults: dict[str, object]
     schema: dict[str, str]
-    definition_hash: NotRequired[str]
-    sequence_length: NotRequired[int | None]
-    step_seconds: NotRequired[float | None]
-    short: NotRequired[str]
-    event_id: NotRequired[str | None]
-    mask: NotRequired[str | None]
-    meanings: NotRequired[dict[str, str]]
+    definition_hash: str
+    sequence_length: int | None
+    step_seconds: float | None
+    short: str
+    event_id: str | None
+    mask: str | None
+    meanings: dict[str, str]
 
 
 class FunctionRecord(TypedDict):

@@ -189,5 +189,5 @@ def _digest_error(
 
 
 def _output_names(pin: LookupRecord) -> list[str]:
-    mask = pin.get("mask")
+    mask = pin["mask"]
     return [*pin["columns"].values(), *([mask] if mask else [])]
