@@ -157,7 +157,7 @@ def test_a_training_dataset_has_a_row_for_every_entity(pipeline, engineer):
 def test_datasets_that_can_not_be(pipeline):
     with pytest.raises(EmptyTrainingSet, match="none of 1 entities was known"):
         pipeline.create_training_dataset(["nobody"], ["temporal"])
-    with pytest.raises(LookupKeyMismatch, match="same entities"):
+    with pytest.raises(LookupKeyMismatch, match="different keys"):
         pipeline.create_training_dataset(["user_1"], ["temporal", "vitals"])
 
 
