@@ -174,7 +174,7 @@ def test_wrong_calls(cost: FeatureEngineeringClient) -> None:
         cost.write_table("cost_features", FRAME, mode="merg")
     with pytest.raises(WrongCall, match="give one"):
         cost.create_table("x", "id")
-    with pytest.raises(WrongCall, match="no column"):
+    with pytest.raises(WrongCall, match="not a column"):
         cost.create_table("x", "id", pl.DataFrame({"id": [1]}), descriptions={"xx": "?"})
     with pytest.raises(ForeignCatalog):
         cost.create_table("shop_prod.features.x", "id", pl.DataFrame({"id": [1]}))
