@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
+ROOMS = ("karat", "flows", "tasks", "ray_jobs", "serve", "infra")
 PROJECT_IMPORTS = {"karat.declare", "polars", "numpy"}
 
 
@@ -46,7 +47,7 @@ def test_the_files_behind_the_ten_questions_exist():
 def test_only_settings_reads_karats_environment():
     readers = {
         str(path.relative_to(REPO))
-        for room in ("karat", "flows", "tasks", "ray_jobs", "serve", "infra")
+        for room in ROOMS
         for path in (REPO / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call | ast.Subscript)
@@ -58,6 +59,15 @@ def test_only_settings_reads_karats_environment():
 def test_no_file_is_named_for_nothing():
     vague = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
     assert not [p for p in REPO.glob("[a-z]*/**/*.py") if p.name in vague and ".venv" not in p.parts]
+
+
+def test_any_stands_for_few_values():
+    """At most 8 uses of ``Any`` per thousand lines; its imports do not count."""
+    texts = [p.read_text() for room in ROOMS for p in (REPO / room).rglob("*.py")]
+    uses = sum(isinstance(n, ast.Name) and n.id == "Any" for text in texts for n in ast.walk(ast.parse(text)))
+    lines = sum(text.count("\n") for text in texts)
+    assert lines > 10_000
+    assert 1000 * uses / lines <= 8
 
 
 #: Classes that carry a model's declaration from function to function.
