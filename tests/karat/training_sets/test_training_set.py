@@ -125,7 +125,7 @@ def test_the_report_gives_ages_nulls_and_statuses(demo: Lake) -> None:
     assert made.load_df()["clicks"].to_list() == [-1.0, 15.0, -1.0, 20.0]
 
 
-def test_the_report_is_drawn_and_a_leak_is_seen(demo: Lake, tmp_path: Path) -> None:
+def test_the_report_is_drawn_and_a_leak_is_seen(demo: Lake, tmp_path: Path, pictures) -> None:
     made = create_training_set(demo, SPINE, [AGES, AS_OF], "label", ["user_id", "day"])
     left, right = made.plot_report("demo").axes
     assert {t.get_text() for t in left.get_yticklabels()} == {"age", "city", "clicks"}
