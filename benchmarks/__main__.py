@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: runs them one after the other, each in a process of its own."""
+"""`python -m benchmarks [NAME ...]`: runs the benchmarks one after the other, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from benchmarks.report import write
 from karat.errors import did_you_mean
 
 HERE = Path(__file__).parent
+#: Programs of this folder that measure no speed: `make nightly` runs them.
+NIGHTLY = {"champions_by_date"}
 
 
 def names() -> tuple[str, ...]:
-    """The programs of this folder: those that have a ``main``."""
-    return tuple(sorted(p.stem for p in HERE.glob("[!_]*.py") if "\ndef main(" in p.read_text()))
+    """The benchmarks: programs of this folder that have a ``main`` and measure speed."""
+    programs = {p.stem for p in HERE.glob("[!_]*.py") if "\ndef main(" in p.read_text()}
+    return tuple(sorted(programs - NIGHTLY))
 
 
 def run(name: str) -> int:

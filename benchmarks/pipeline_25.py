@@ -47,7 +47,7 @@ TOLERANCE = 0.02
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the sample; 1 is document 000's size")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the sample; 1 is the documented size")
     parser.add_argument("--runs", type=int, default=1, help="of each side")
     parser.add_argument("--domain", help="only the models of this domain; for a try, no claim is made of it")
     chosen = parser.parse_args()

@@ -13,7 +13,7 @@ JsonField = Any
 
 
 class PredictBody(BaseModel):
-    """A request of document 002. Give ``entity_id``, or ``keys`` where a row has several key columns."""
+    """A prediction request. Give ``entity_id``, or ``keys`` where a row has several key columns."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -153,7 +153,7 @@ class Champions:
 
 
 def normalised(text: str) -> str:
-    """Kebab and upper case, and document 002's ``NAME_model``, as models are named here."""
+    """The declared name of a model that is asked for in kebab case, in upper case or as ``NAME_model``."""
     return text.lower().replace("-", "_").removesuffix("_model")
 
 
