@@ -30,11 +30,12 @@ from statistics import median
 
 from benchmarks.measure import RESULTS
 from karat.declare import Project, load_project
-from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
+from karat.declare.models import HIGHER_IS_BETTER
 from karat.errors import KaratError
 from karat.features import compute_table
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
+from karat.lifecycle.context import ModelContext
 from karat.quality import write_sample
 from karat.registry import ModelVersion, Registry
 from karat.registry.entry import VersionEntry
@@ -136,17 +137,17 @@ def champions_on(task: Task, home: Path) -> Iterator[Outcome]:
     registry = PlainRegistry(f"sqlite:///{home / 'mlflow.db'}", home / "artifacts")
     for spec in specs.values():
         began = time.perf_counter()
-        outcome = _decided(_empty(task, spec.name), project, spec, lake, registry)
+        outcome = _decided(_empty(task, spec.name), ModelContext(project, spec, lake, registry))
         yield replace(outcome, seconds=round(time.perf_counter() - began, 2))
 
 
-def _decided(empty: Outcome, project: Project, spec: ModelSpec, lake: Lake, registry: Registry) -> Outcome:
+def _decided(empty: Outcome, context: ModelContext) -> Outcome:
     try:
-        version = make_candidate(project, spec, lake, registry).version
-        decision = promote(project, spec, lake, registry, version)
+        version = make_candidate(context).version
+        decision = promote(context, version)
     except KaratError as error:
         return replace(empty, reason=f"{type(error).__name__}: {error.what}")
-    metric, judged = version.tags["karat.metric"], version.judged
+    metric, judged = str(version.own_tags.metric), version.judged
     value, baseline = version.metrics.get(metric), version.baseline.get(metric)
     gain = None if value is None or baseline is None else value - baseline
     return replace(
@@ -160,7 +161,7 @@ def _decided(empty: Outcome, project: Project, spec: ModelSpec, lake: Lake, regi
         low=judged.get(f"{metric}_gain_low"),
         high=judged.get(f"{metric}_gain_high"),
         attained=judged.get("attained"),
-        rows=version.tags["karat.rows"],
+        rows=json.dumps(version.own_tags.rows),
     )
 
 

@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
 from karat.names import ModelName
 from karat.registry.connection import Connection
@@ -111,7 +112,7 @@ def write_entry(connection: Connection, entry: VersionEntry) -> int:
         model_id = _logged_model(connection, experiment, run_id, entry)
         _metrics(client, run_id, model_id, entry)
         _files(connection, run, entry)
-        client.log_inputs(run_id, datasets=_datasets(entry), models=[LoggedModelInput(model_id)])
+        _log_inputs(client, run_id, model_id, entry)
         client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
         number = _register(connection, run_id, model_id, entry)
         client.set_terminated(run_id, "FINISHED")
@@ -186,6 +187,17 @@ def _files(connection: Connection, run: Run, entry: VersionEntry) -> None:
             connection.client.log_artifacts(run.info.run_id, str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@retry(
+    retry=retry_if_exception(lambda error: "IntegrityError" in str(error)),
+    wait=wait_random(0.05, 0.5),
+    stop=stop_after_attempt(5),
+    reraise=True,
+)
+def _log_inputs(client: MlflowClient, run_id: str, model_id: str, entry: VersionEntry) -> None:
+    """Log the datasets. MLflow looks for each and then inserts it: of two runs at once, one must look again."""
+    client.log_inputs(run_id, datasets=_datasets(entry), models=[LoggedModelInput(model_id)])
 
 
 def _datasets(entry: VersionEntry) -> list[DatasetInput]:

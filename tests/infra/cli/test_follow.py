@@ -39,7 +39,7 @@ def test_a_server_that_starts_anew_is_waited_for(server: Server, follower: Follo
     server.refusals = 3
     ended = follower.follow(Run(id="r", name="master-shop"))
     assert ended.state_type == "COMPLETED"
-    assert follower.console.export_text().count("the run goes on, asking again") == 1
+    assert follower.console.export_text().count("the run goes on; trying again") == 1
 
 
 def test_one_that_stays_away_is_an_error(server: Server, follower: Follower, monkeypatch: pytest.MonkeyPatch):
