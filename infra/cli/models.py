@@ -91,9 +91,9 @@ def _row(name: ModelName, spec: ModelSpec | None, standing: ModelStatus | None) 
 def _table(project: str, rows: list[dict[str, Any]]) -> Table:
     """Narrow enough for 80 columns; ``--json`` has the rest."""
     out = Table(title=f"{project}, on the test split", title_justify="left", box=SIMPLE, pad_edge=False)
-    out.add_column("model", no_wrap=True)
-    out.add_column("champion")
-    out.add_column("metric", no_wrap=True)
+    out.add_column("model", overflow="fold")
+    out.add_column("champion", no_wrap=True)
+    out.add_column("metric", overflow="fold")
     for column in ("value", "baseline", "attained"):
         out.add_column(column, justify="right", no_wrap=True)
     for row in rows:
