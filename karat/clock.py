@@ -39,8 +39,3 @@ def from_microseconds(value: int) -> datetime:
 def days(value: date) -> int:
     """Days from the epoch to a date."""
     return value.toordinal() - EPOCH_ORDINAL
-
-
-def from_days(value: int) -> date:
-    """The date that is ``value`` days after the epoch."""
-    return date.fromordinal(EPOCH_ORDINAL + value)

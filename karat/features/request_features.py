@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from karat.clock import EPOCH, MICROSECOND
+from karat.clock import from_microseconds
 from karat.declare import EventFeatureTable, Feature
 from karat.declare.features import Function
 from karat.features.event_values import MaskedValues, finite, reduced, typed, values_of
@@ -70,7 +70,7 @@ def finish(
     if plan.derived:
         keys = {
             **{e: current.get(e) if current else None for e in plan.key},
-            table.time: EPOCH + at * MICROSECOND,
+            table.time: from_microseconds(at),
         }
         found = derived(plan, found, keys)
     return [found[name] for name in features]
@@ -159,7 +159,7 @@ def _own(plan: RequestPlan, current: Mapping[str, Any] | None, at: int) -> dict[
     """The features that are the event's own."""
     if current is None:
         return {f.name: None for f in plan.own}
-    moment = EPOCH + at * MICROSECOND
+    moment = from_microseconds(at)
     row = {**current, plan.table.time: moment}
     found = {c: row.get(c) for c in plan.own_plain}
     if plan.own_expressions:

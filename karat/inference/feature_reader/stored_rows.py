@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from karat.clock import EPOCH, MICROSECOND
+from karat.clock import from_microseconds
 from karat.dtypes import POLARS, arrow_type, dtype_of
 from karat.errors import SequenceTooShort, StoreUnreachable
 from karat.features import Status, point_in_time_join, sequence_join
@@ -90,7 +90,7 @@ class StoredRead(TableRead):
             asked = pl.Series(values, dtype=POLARS[self.key_types[column]])
             found = found.filter(key == values[0] if len(values) == 1 else key.is_in(asked.implode()))
         if as_of and self._time is not None:
-            moment = EPOCH + at * MICROSECOND
+            moment = from_microseconds(at)
             by_day = dtype_of(arrow_type(self._lookup.schema[self._time])) == "date"
             found = found.filter(pl.col(self._time) <= (moment.date() if by_day else moment))
         order = [c for c in (self._time, self._lookup.event_id) if as_of and c is not None]
@@ -100,7 +100,7 @@ class StoredRead(TableRead):
         """The keys to be joined, with the moment of the point-in-time join."""
         types = {c: POLARS[self.key_types[c]] for c in columns}
         spine = pl.DataFrame({c: [r.keys.get(c) for r in rows] for c in columns}, schema=types)
-        return spine.with_columns(pl.lit(EPOCH + at * MICROSECOND, dtype=POLARS["timestamp"]).alias(_AS_OF))
+        return spine.with_columns(pl.lit(from_microseconds(at), dtype=POLARS["timestamp"]).alias(_AS_OF))
 
 
 class RowRead(StoredRead):
