@@ -35,7 +35,7 @@ from karat.errors import KaratError
 from karat.features import compute_table
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.quality import write_sample
 from karat.registry import ModelVersion, Registry
 from karat.registry.entry import VersionEntry

@@ -8,9 +8,9 @@ from flows.hooks import HOOKS
 from flows.outcomes import collect
 from infra.job_records import Outcome
 from tasks.artifacts import show_features
-from tasks.jobs import raise_failures
+from tasks.job_task import raise_failures
+from tasks.pipeline_steps import compute_features
 from tasks.scope import open_scope
-from tasks.steps import compute_features
 
 
 @flow(name="feature-pipeline", flow_run_name="features-{project}", **HOOKS)

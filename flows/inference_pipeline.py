@@ -8,9 +8,9 @@ from flows.hooks import HOOKS
 from flows.outcomes import collect
 from infra.job_records import Outcome
 from tasks.artifacts import show_predictions
-from tasks.jobs import raise_failures
+from tasks.job_task import raise_failures
+from tasks.pipeline_steps import score_models
 from tasks.scope import open_scope
-from tasks.steps import score_models
 
 
 @flow(name="inference-pipeline", flow_run_name="inference-{project}", **HOOKS)

@@ -14,9 +14,9 @@ from flows.outcomes import champions_of, collect, failed, skipped, succeeded
 from flows.training_pipeline import training_pipeline
 from infra.job_records import Outcome
 from tasks.artifacts import show_models
-from tasks.jobs import raise_failures
+from tasks.job_task import raise_failures
+from tasks.pipeline_steps import Train, serve_champions
 from tasks.scope import Scope, open_scope
-from tasks.steps import Train, serve_champions
 
 
 @flow(name="master-orchestrator", flow_run_name="master-{project}", **HOOKS)

@@ -9,10 +9,10 @@ from flows.outcomes import collect
 from infra.job_records import Outcome
 from karat.monitoring import Check
 from tasks.artifacts import show_reports
-from tasks.jobs import raise_failures
+from tasks.job_task import raise_failures
 from tasks.monitoring_schedule import due_checks, requested_checks
+from tasks.pipeline_steps import monitor_models
 from tasks.scope import open_scope
-from tasks.steps import monitor_models
 
 
 @flow(name="monitoring-pipeline", flow_run_name="monitoring-{project}", **HOOKS)

@@ -8,9 +8,9 @@ from flows.hooks import HOOKS
 from flows.outcomes import champions_of, collect
 from infra.job_records import Outcome
 from tasks.artifacts import show_models
-from tasks.jobs import raise_failures
+from tasks.job_task import raise_failures
+from tasks.pipeline_steps import promote_models, serve_champions
 from tasks.scope import open_scope
-from tasks.steps import promote_models, serve_champions
 
 
 @flow(name="promotion", flow_run_name="promotion-{project}", **HOOKS)

@@ -10,10 +10,10 @@ from flows.hooks import HOOKS
 from flows.outcomes import champions_of, collect
 from infra.job_records import Outcome
 from tasks.artifacts import show_models
-from tasks.jobs import raise_failures
+from tasks.job_task import raise_failures
+from tasks.pipeline_steps import Train, serve_champions, train_models
 from tasks.schedule import is_due
 from tasks.scope import Scope, open_scope
-from tasks.steps import Train, serve_champions, train_models
 
 
 @flow(name="training-pipeline", flow_run_name="training-{project}", **HOOKS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.local.parts import log_file
+from infra.local.platform_parts import log_file
 from infra.local.probes import PROBES
 from karat.errors import ServiceDown
 from karat.settings import Settings

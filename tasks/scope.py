@@ -13,7 +13,7 @@ from prefect.context import FlowRunContext
 from infra.local.environment import use_platform
 from karat.declare import ModelSpec, Project, load_project
 from karat.settings import Settings
-from tasks.jobs import begin_root, is_retryable
+from tasks.job_task import begin_root, is_retryable
 
 T = TypeVar("T")
 

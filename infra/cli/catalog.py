@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
+from infra.expression_check import mistakes
 from infra.impact import broken_champions, may_have_models, registry_if_any
-from infra.soundness import mistakes
 from karat.catalogue import page as pages
 from karat.catalogue.features import CatalogueRow, Importance, catalogue_rows, champion_importance
 from karat.declare import Project, load_project, project_names

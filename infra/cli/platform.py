@@ -11,9 +11,9 @@ from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
 from infra.local.environment import token_file
-from infra.local.parts import parts
 from infra.local.platform import down as stop
 from infra.local.platform import up as start
+from infra.local.platform_parts import parts
 from infra.local.status import PlatformStatus
 from infra.local.status import status as look
 from karat.settings import Settings

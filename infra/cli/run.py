@@ -13,12 +13,12 @@ from rich.table import Table
 from infra.cli.app import console, errors, print_json
 from infra.cli.follow import Follower
 from infra.cli.summary import addresses, models_table
+from infra.expression_check import refuse_mistakes
 from infra.impact import refuse_breaking
 from infra.local.platform import register
 from infra.local.supervisor import Supervisor
 from infra.prefect_api import Prefect, Run
 from infra.services import require_mlflow, require_prefect, require_ray, require_worker
-from infra.soundness import refuse_mistakes
 from karat.declare import load_project
 from karat.errors import NotFound
 from karat.lake import Lake

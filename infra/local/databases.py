@@ -8,7 +8,7 @@ import sqlite3
 from importlib.util import find_spec
 from pathlib import Path
 
-from infra.local.parts import mlflow_database, prefect_database
+from infra.local.platform_parts import mlflow_database, prefect_database
 from karat.settings import Settings
 
 #: Where each program keeps its Alembic migrations.

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from infra.code import ROOT
+from infra.code_version import ROOT
 from infra.local.environment import make_folders, make_token
-from infra.local.parts import log_file, parts
+from infra.local.platform_parts import log_file, parts
 from infra.local.ports import check_ports
 from infra.local.probes import PROBES
 from infra.local.processes import end, is_flow, ours

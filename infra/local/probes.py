@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from infra.local.environment import token_file
-from infra.local.parts import WORK_POOL
+from infra.local.platform_parts import WORK_POOL
 from karat.settings import Settings
 
 SECONDS = 3.0

@@ -11,7 +11,7 @@ import time
 from importlib.metadata import version
 
 from infra.local.environment import haproxy_folder, runtime_folder
-from infra.local.parts import executable, mlflow_database, parts, ray_logs
+from infra.local.platform_parts import executable, mlflow_database, parts, ray_logs
 from infra.local.probes import prefect
 from infra.local.processes import end, ours, part_of
 from karat.settings import Settings

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import BaseModel
 
 from infra.local import databases, versions
-from infra.local.parts import log_file, parts
+from infra.local.platform_parts import log_file, parts
 from infra.local.probes import PROBES, NoAnswer, call_prefect, call_ray, node_states
 from infra.local.supervisor import Supervisor, SupervisorState
 from karat.settings import Settings, unknown_settings

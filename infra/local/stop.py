@@ -7,7 +7,7 @@ import shutil
 import time
 
 from infra.local.environment import runtime_folder
-from infra.local.parts import parts, ray_logs
+from infra.local.platform_parts import parts, ray_logs
 from infra.local.processes import end, is_flow, ours, part_of
 from infra.local.supervisor import Supervisor
 from karat.errors import PlatformError

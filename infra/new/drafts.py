@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from infra.soundness import mistakes
+from infra.expression_check import mistakes
 from karat.declare import Project, load_project
 from karat.errors import AlreadyThere, DeclarationError, InvalidName, PlatformError
 from karat.settings import Settings

@@ -9,7 +9,7 @@ from karat.client import FeatureEngineeringClient
 from karat.declare import ModelSpec, Project
 from karat.declare.models import HIGHER_IS_BETTER
 from karat.errors import KaratError, WrongCall, did_you_mean
-from karat.lifecycle.champion_challenger import candidate_test_rows, score
+from karat.lifecycle.version_comparison import candidate_test_rows, score
 from karat.registry import ModelVersion
 from karat.training_sets.functions import FunctionLibrary
 

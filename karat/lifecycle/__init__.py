@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from karat.lifecycle.candidate import make_candidate
-from karat.lifecycle.context import ModelContext
 from karat.lifecycle.erasure import ErasureResult, erase
 from karat.lifecycle.external_models import log_external_model, register_fitted
 from karat.lifecycle.impact import BrokenFeature, breaking_changes, refuse_breaking_changes
+from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.promotion import promote, valid_champion
 from karat.lifecycle.provenance import origins, void_reason
 from karat.lifecycle.records import Candidate, Decision
-from karat.lifecycle.reproduce import rebuild
 from karat.lifecycle.retention import RetentionResult, pins_of, retain
+from karat.lifecycle.version_training_set import rebuild
 
 __all__ = [
     "BrokenFeature",

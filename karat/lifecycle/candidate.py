@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from karat.executors import Progress, silent
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.provenance import provenance
 from karat.lifecycle.records import Candidate, TrainingRun
 from karat.lifecycle.version_entry import version_entry
@@ -19,7 +19,7 @@ from karat.training.split import split_rows
 from karat.training.train import train_declared
 from karat.training_sets.declared_training_set import declared_training_set
 from karat.training_sets.labels import label_spine
-from karat.training_sets.leakage import leak_messages
+from karat.training_sets.leakage_report import leak_messages
 
 _STEPS = 5
 

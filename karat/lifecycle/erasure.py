@@ -12,8 +12,8 @@ from karat.clock import utc_now
 from karat.errors import KaratError, ModelNotFound, WrongCall, did_you_mean
 from karat.features.keys import aligned
 from karat.lake import Lake, TableInfo
-from karat.lifecycle.reproduce import rebuild
 from karat.lifecycle.retention import Pins, is_live, pins_of
+from karat.lifecycle.version_training_set import rebuild
 from karat.names import TableName, pinned_copy
 from karat.registry.metadata import ModelMetadata
 from karat.registry.records import ModelVersion

@@ -15,7 +15,7 @@ from karat.errors import SignatureError, WrongCall, did_you_mean
 from karat.kinds import Encoder, Model
 from karat.lake import Lake
 from karat.lifecycle.candidate import offer
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.provenance import provenance
 from karat.lifecycle.records import TrainingRun
 from karat.lifecycle.version_entry import example_frame, model_metadata, predicted_outputs, version_entry

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from karat.declare.declared_model import DeclaredModel
 from karat.lake import Lake
-from karat.lifecycle.context import ModelContext
 from karat.lifecycle.impact import broken_features
+from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.records import Provenance
 from karat.quality.origin import INGEST, SAMPLE, origin
 from karat.registry.records import ModelVersion

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import polars as pl
 
-from karat.lifecycle.context import ModelContext
 from karat.lifecycle.model_card import card_summary, model_card
+from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.records import TrainingRun
 from karat.registry.entry import VersionEntry
 from karat.registry.metadata import ModelMetadata
@@ -19,7 +19,7 @@ from karat.registry.tags import VersionTags
 from karat.training.evaluation import primary_metric
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.split import SPLIT
-from karat.training_sets.leakage import leak_messages
+from karat.training_sets.leakage_report import leak_messages
 from karat.training_sets.pins import TrainingPins
 from karat.training_sets.reproduce import store_pins
 from karat.training_sets.spine import ROW_NUMBER

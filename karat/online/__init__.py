@@ -7,9 +7,10 @@ from pathlib import Path
 
 from karat.errors import WrongCall, did_you_mean
 from karat.extras import optional_imports
+from karat.online._expiry import is_expired, lookback_microseconds
 from karat.online._keys import KeyCodec, coerce_key
 from karat.online._publish import PublishResult, publish_table
-from karat.online._reader import Row, RowReader
+from karat.online._row_reader import Row, RowReader
 from karat.online._store import Index, KeySpace, OnlineStore, PublishState
 from karat.online._tails import MARGIN, EventSource, Tail, TailReader
 from karat.online._values import Keys, KeyValue, Value, Values
@@ -34,6 +35,8 @@ __all__ = [
     "Values",
     "backends",
     "coerce_key",
+    "is_expired",
+    "lookback_microseconds",
     "open_store",
     "publish_table",
 ]

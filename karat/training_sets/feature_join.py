@@ -14,7 +14,7 @@ from karat.features.keys import aligned
 from karat.features.point_in_time import STATUS
 from karat.lake import Lake
 from karat.training_sets.functions import BoundFunction, PinnedFunction, compute_functions
-from karat.training_sets.leakage import ReportLine, leakage_report, report_line
+from karat.training_sets.leakage_report import ReportLine, leakage_report, report_line
 from karat.training_sets.lookups import PinnedLookup
 
 #: Rows of a feature table that a lookup holds in memory at once.

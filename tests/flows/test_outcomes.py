@@ -7,7 +7,7 @@ import pytest
 from flows.outcomes import champions_of, collect
 from infra.job_records import JobError, Outcome, TrainingOutcome
 from karat.errors import PartlyFailed, ServiceDown, TooFewRows
-from tasks.jobs import raise_failures
+from tasks.job_task import raise_failures
 
 FINE = TrainingOutcome(name="a", state="done", version=3, champion_version=2)
 KEPT = TrainingOutcome(name="b", state="kept", version=1, champion_version=1)

@@ -20,7 +20,7 @@ from karat.inference.prediction_log import SCHEMA, append
 from karat.inference.predictions import score_model
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.names import ModelName, TableName
 from karat.quality import write_sample
 from karat.registry import open_registry

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from infra.local.environment import runtime_folder, token_file
-from infra.local.parts import mlflow_database
 from infra.local.platform import up
+from infra.local.platform_parts import mlflow_database
 from infra.local.probes import PROBES
 from infra.local.processes import ours
 from infra.local.status import status

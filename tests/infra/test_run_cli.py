@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.code import ROOT
+from infra.code_version import ROOT
 from infra.local.environment import platform_environment
 from infra.prefect_api import Prefect
 from karat.errors import NotFound, ServiceDown

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.code import ROOT
+from infra.code_version import ROOT
 
 
 @pytest.fixture(scope="module")

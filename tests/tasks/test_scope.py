@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from prefect import task
 
-from infra.code import ROOT
+from infra.code_version import ROOT
 from karat.declare import load_project
 from karat.settings import Settings
-from tasks.jobs import is_retryable
+from tasks.job_task import is_retryable
 from tasks.scope import Scope
 
 

@@ -12,7 +12,18 @@ from karat.dtypes import arrow_type, dtype_of
 from karat.features import Status
 from karat.inference.feature_reader.vector import EntityRow, FeatureVector
 from karat.lake import Lake
-from karat.online import Keys, KeySpace, KeyValue, OnlineStore, Row, RowReader, TailReader, Value
+from karat.online import (
+    Keys,
+    KeySpace,
+    KeyValue,
+    OnlineStore,
+    Row,
+    RowReader,
+    TailReader,
+    Value,
+    is_expired,
+    lookback_microseconds,
+)
 from karat.training_sets.lookups import PinnedLookup
 
 
@@ -123,7 +134,7 @@ def _slots(lookup: PinnedLookup, places: Mapping[str, int], order: Mapping[str, 
     first = some[0].place if some else 0
     whole = [(s.place, s.source) for s in some] == [(first + i, i) for i in range(len(order))]
     return LookupSlots(
-        None if lookup.lookback is None else lookup.lookback // MICROSECOND,
+        lookback_microseconds(lookup.lookback),
         some,
         slice(first, first + len(some)) if whole else None,
         any(s.has_default for s in some),
@@ -134,7 +145,7 @@ def fill(vector: FeatureVector, row: Row, lookups: Sequence[LookupSlots], at: in
     """Put a stored row into the vector: expired rows hold nothing, defaults replace what is missing."""
     values, statuses = vector.values, vector.statuses
     for lookback, some, block, has_defaults in lookups:
-        expired = lookback is not None and row.time is not None and row.time < at - lookback
+        expired = lookback is not None and is_expired(row.time, at, lookback)
         if block is not None and not expired and not has_defaults:
             values[block], statuses[block] = row.values, row.statuses
             continue

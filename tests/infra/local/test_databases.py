@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 
 from infra.local.databases import heads, unsound
 from infra.local.environment import make_folders
-from infra.local.parts import mlflow_database, prefect_database
+from infra.local.platform_parts import mlflow_database, prefect_database
 from karat.settings import Settings
 
 

@@ -6,7 +6,7 @@ import pytest
 from supervisor.options import ServerOptions
 
 from infra.local.environment import make_folders, platform_environment
-from infra.local.parts import parts
+from infra.local.platform_parts import parts
 from infra.local.supervisor import Supervisor
 from karat.settings import Settings
 

@@ -17,7 +17,7 @@ from karat.errors import (
     WrongCall,
 )
 from karat.lifecycle import make_candidate
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 
 NAME = "move_probability_model"
 GOOD = ["doc_access_count_30d", "email_open_rate_30d"]

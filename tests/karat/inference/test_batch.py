@@ -24,7 +24,7 @@ from karat.inference import score_batch, score_model
 from karat.inference.batch import predict
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry, open_registry
 from karat.settings import Settings
 from tests.karat.conftest import write_files

@@ -15,7 +15,7 @@ from karat.inference import score_model
 from karat.inference.combined_predictions import combine_predictions
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry
 
 DAY, LAST = timedelta(days=1), date(2026, 3, 1)

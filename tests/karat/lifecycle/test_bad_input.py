@@ -14,7 +14,7 @@ from karat.features import compute_table
 from karat.inference.predictions import score_model
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry
 
 OVER = {"source": "orders", "horizon": "7d", "default": 0}

@@ -19,7 +19,7 @@ from karat.features import compute_table
 from karat.inference import predict, score_model
 from karat.lake import Lake
 from karat.lifecycle import breaking_changes, candidate, make_candidate, promote, rebuild, valid_champion
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.names import ModelName
 from karat.registry import ModelMetadata, Registry
 from karat.registry.folder import METADATA, read_folder

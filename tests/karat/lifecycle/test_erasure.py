@@ -10,7 +10,7 @@ from karat.errors import RebuildFailed, WrongCall
 from karat.lake import Lake
 from karat.lifecycle import erase, make_candidate, pins_of, retain
 from karat.lifecycle import erasure as module
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.registry import ModelVersion, Registry
 from karat.training_sets.reproduce import ErasedRows, rebuild_training_set
 

@@ -7,7 +7,7 @@ import pytest
 from karat.declare import ModelSpec, Project
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry
 
 OLD = {"source": "members", "expression": "(age > 48)::int"}

@@ -13,7 +13,7 @@ import pytest
 from karat.declare import Project
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.names import ModelName
 from karat.registry import Registry
 from karat.settings import Settings

@@ -7,7 +7,7 @@ import pytest
 from karat.declare import ModelSpec, Project
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry
 
 NETWORK = {"hidden_size": 4, "num_layers": 1, "dropout": 0.0, "epochs": 1, "batch_size": 64}

@@ -13,9 +13,10 @@ from karat.errors import ModelNotFound, NoChampion
 from karat.features import compute_table
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote, valid_champion, void_reason
-from karat.lifecycle.champion_challenger import missed_floors, relative_gain
 from karat.lifecycle.consistency_gate import record_consistency
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
+from karat.lifecycle.promotion_gates import missed_floors
+from karat.lifecycle.version_comparison import relative_gain
 from karat.names import ModelName
 from karat.registry import ModelVersion, Registry
 from ray_jobs.steps.model_work import ModelWork

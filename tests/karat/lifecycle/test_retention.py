@@ -11,7 +11,7 @@ from karat.declare import Project
 from karat.errors import RebuildFailed, WrongCall
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote, retain
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry
 from karat.training_sets.reproduce import rebuild_training_set
 

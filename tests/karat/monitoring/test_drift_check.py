@@ -12,7 +12,7 @@ from karat.declare.models import Gates
 from karat.features import compute_table
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.monitoring.drift_check import DriftCheckResult, check_champion
 from karat.registry import Registry
 from tests.karat.conftest import write_table

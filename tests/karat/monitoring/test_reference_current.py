@@ -14,7 +14,7 @@ from karat.declare import FeatureTable, Project, aggregate, from_event
 from karat.declare.models import Lookup
 from karat.errors import ColumnMissing
 from karat.lake import Lake
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.monitoring.reference_current import Champion
 from karat.training_sets.spine import ROW_NUMBER
 

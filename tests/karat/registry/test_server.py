@@ -18,7 +18,7 @@ from karat.errors import PlatformError, ServiceDown, StoreError
 from karat.inference import score_batch
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.names import ModelName
 from karat.registry import Registry, open_registry
 from karat.registry.connection import is_healthy

@@ -12,7 +12,7 @@ from karat.declare.declared_model import DeclaredModel
 from karat.errors import LabelNotFound
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry
 from karat.training.oracle import oracle_predictions
 from karat.training_sets.labels import label_spine

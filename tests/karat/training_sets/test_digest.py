@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from karat.training_sets.digest import digest
-from karat.training_sets.leakage import report_line
+from karat.training_sets.leakage_report import report_line
 
 FRAME = pl.DataFrame(
     {

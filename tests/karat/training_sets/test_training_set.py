@@ -30,8 +30,8 @@ from karat.errors import (
 from karat.kinds import Model
 from karat.lake import Lake
 from karat.names import TableName
-from karat.training_sets.leakage import leak_messages
 from karat.training_sets.leakage_plot import draw_report, plot_report
+from karat.training_sets.leakage_report import leak_messages
 from karat.training_sets.lookups import PinnedLookup, declared_lookups
 from karat.training_sets.training_set import create_training_set, model_inputs
 

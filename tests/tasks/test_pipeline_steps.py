@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from infra.code import ROOT
+from infra.code_version import ROOT
 from karat.declare import load_project
 from karat.settings import Settings
-from tasks import steps
+from tasks import pipeline_steps
 from tasks.scope import Scope
 
 
@@ -25,9 +25,9 @@ def test_only_a_model_that_is_declared_so_is_taken_out_of_http(
     first, second, *_ = project.models
     models = project.models | {second: project.models[second].model_copy(update={"online": False})}
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(steps, "serves_versions", lambda *_: False)
-    monkeypatch.setattr(steps, "run_job", lambda *told: asked.append(told[3]) or ())
-    steps._serve_champions(Scope(settings, project, models), {second: 3})
+    monkeypatch.setattr(pipeline_steps, "serves_versions", lambda *_: False)
+    monkeypatch.setattr(pipeline_steps, "run_job", lambda *told: asked.append(told[3]) or ())
+    pipeline_steps._serve_champions(Scope(settings, project, models), {second: 3})
     assert asked == [{"champions": {}, "without": [str(project.model_name(second))]}]
-    steps._serve_champions(Scope(settings, project, models), {first: 1, second: 3})
+    pipeline_steps._serve_champions(Scope(settings, project, models), {first: 1, second: 3})
     assert asked[1]["champions"] == {str(project.model_name(first)): 1}

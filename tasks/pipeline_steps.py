@@ -9,7 +9,7 @@ from prefect import task
 
 from infra.job_records import Outcome
 from karat.monitoring import Check
-from tasks.jobs import run_day, run_job
+from tasks.job_task import run_day, run_job
 from tasks.scope import Scope
 from tasks.served_versions import serves_versions
 

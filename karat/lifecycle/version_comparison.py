@@ -11,7 +11,7 @@ from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.errors import KaratError
 from karat.kinds import Model
 from karat.lake import Lake
-from karat.lifecycle.context import ModelContext
+from karat.lifecycle.model_context import ModelContext
 from karat.names import TableName
 from karat.registry.records import LoadedModel, ModelVersion
 from karat.registry.store import Registry
@@ -82,18 +82,6 @@ def relative_gain(metric: str, value: float, than: float) -> float:
     if than == 0:
         return float("inf") if better > 0 else (0.0 if better == 0 else float("-inf"))
     return better / abs(than)
-
-
-def missed_floors(spec: ModelSpec, metrics: Mapping[str, float]) -> list[str]:
-    """Return the floors that these metrics miss, in words; for a metric where less is better they are ceilings."""
-    missed = []
-    for metric, limit in spec.gates.floors.items():
-        value, higher = metrics.get(metric), HIGHER_IS_BETTER[metric]
-        if value is None:
-            missed.append(f"{metric} could not be computed, and has a limit of {limit:g}")
-        elif (value < limit) if higher else (value > limit):
-            missed.append(f"{metric} {value:.4g} is {'under its floor' if higher else 'over its ceiling'} of {limit:g}")
-    return missed
 
 
 @dataclass(frozen=True)

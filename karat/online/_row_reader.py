@@ -12,6 +12,7 @@ import numpy as np
 from karat.clock import EPOCH, EPOCH_ORDINAL, MICROSECOND, microseconds, utc_now
 from karat.errors import FeatureNotFound, StoreUnreachable, WrongCall, did_you_mean
 from karat.features import Status
+from karat.online._expiry import is_expired, lookback_microseconds, oldest_time
 from karat.online._rows import HEADER, NO_TIME, Layout, unpack_rest
 from karat.online._store import KeySpace, OnlineStore, PublishState
 from karat.online._values import KeyValue, Value
@@ -87,7 +88,7 @@ class RowReader:
     ) -> None:
         self.columns = tuple(columns)
         self._store, self._space, self._get = store, space, store.getter(space)
-        self._lookback = None if lookback is None else lookback // MICROSECOND
+        self._lookback = lookback_microseconds(lookback)
         self._pickers: dict[int, _Picker] = {}
         self.state = self._load(state)
         self._all = (Status.PRESENT,) * len(columns)
@@ -152,7 +153,7 @@ class RowReader:
         if start < 0:
             return self._missing
         _, time, version, number = HEADER.unpack_from(record, start)
-        if self._lookback is not None and time != NO_TIME and time < at - self._lookback:
+        if self._lookback is not None and time != NO_TIME and is_expired(time, at, self._lookback):
             return self._expired._replace(time=time, version=version)
         return record, start, time, version, number
 
@@ -253,7 +254,7 @@ class RowReader:
         if isinstance(found, Row):
             return values, mask, found
         record, start, latest, _, _ = found
-        oldest = -(1 << 63) if self._lookback is None else at - self._lookback
+        oldest = oldest_time(at, self._lookback)
         widest = (1 << 63) - 1 if step is None else step // MICROSECOND
         place, last = length, latest
         while place and start < len(record):
