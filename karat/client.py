@@ -186,9 +186,8 @@ class FeatureEngineeringClient:
     def erase(self, name: str, keys: Frame) -> ErasureResult:
         """Erase people from every version of a table and from the training sets of live models.
 
-        Erase gold first, then what was computed from it; the online store follows with the next ``publish_table``. The
-        models
-        are tagged with the number of rows that a rebuilt training set lacks.
+        Erase gold first, then what was computed from it; the online store follows with the next
+        ``publish_table``. The models are tagged with the number of rows that a rebuilt training set lacks.
 
         Args:
             name: The table.

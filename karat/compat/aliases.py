@@ -16,7 +16,15 @@ class MlflowClient:
         self.models = ModelRegistry(client)
 
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion | None:
-        """Return the version with the alias, or None."""
+        """Return the version with the alias, or None.
+
+        Args:
+            name: Name of the model, in any spelling.
+            alias: Alias or stage, in any case.
+
+        Returns:
+            The version; None if the model or the alias does not exist.
+        """
         try:
             return self.models.find(name, _parse_alias(alias))
         except (ModelNotFound, NoChampion):
@@ -25,9 +33,13 @@ class MlflowClient:
     def set_registered_model_alias(self, name: str, alias: str, version: str | int) -> None:
         """Set an alias.
 
-        ``Champion`` needs the gates. ``Archived`` leaves a champion as it is until its successor passes them, so that
-        the model
-        always has a champion.
+        ``Champion`` needs the gates. ``Archived`` leaves a champion as it is until its successor passes them,
+        so that the model always has a champion.
+
+        Args:
+            name: Name of the model, in any spelling.
+            alias: Alias or stage, in any case.
+            version: Number of the version.
 
         Raises:
             PromotionRefused: The version does not pass the gates.

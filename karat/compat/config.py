@@ -81,6 +81,13 @@ class ModelConfig(_ConfigSection):
 def load_model_config(name: str, client: FeatureEngineeringClient | None = None) -> ModelConfig:
     """Load the configuration of a declared model, in any spelling of its name.
 
+    Args:
+        name: Name of the model, in any spelling.
+        client: The client; by default one on ``KARAT_HOME``.
+
+    Returns:
+        The typed configuration.
+
     Raises:
         UnknownModel: No project declares it; the message has the nearest name.
         WrongCall: Several projects declare it.

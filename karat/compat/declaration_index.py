@@ -34,6 +34,9 @@ class DeclarationIndex:
     def projects(self) -> list[Project]:
         """Load the projects; a broken one is skipped unless all are broken.
 
+        Returns:
+            The projects, in the order of their names.
+
         Raises:
             DeclarationError: No project can be read.
             UnknownProject: There is no such project.
@@ -80,6 +83,13 @@ class DeclarationIndex:
     def feature_set(self, name: str, entity_type: str | None = None) -> list[FeatureSelection]:
         """Find a declared feature set, a table (with or without ``_features``) or a single feature.
 
+        Args:
+            name: A feature set, a table with or without ``_features``, or a feature.
+            entity_type: Entity of the table, if several tables have the feature.
+
+        Returns:
+            One selection per table.
+
         Raises:
             TableNotFound: There is none; the message has the nearest name.
             WrongCall: The name has several meanings.
@@ -109,6 +119,12 @@ class DeclarationIndex:
     def model(self, name: str) -> tuple[Project, ModelSpec]:
         """Find a declared model by any spelling, such as ``CHURN``, ``churn_model`` or ``project.model``.
 
+        Args:
+            name: Name of the model, in any spelling.
+
+        Returns:
+            The project and the model's declaration.
+
         Raises:
             UnknownModel: No project declares it; the message has the nearest name.
             WrongCall: Several projects declare it.
@@ -124,7 +140,14 @@ class DeclarationIndex:
         return _single(found, name, [f"{p.name}.{m.name}" for p, m in found])
 
     def models(self, name: str) -> list[tuple[Project, ModelSpec]]:
-        """Return every declared model that ``name`` may mean."""
+        """Return every declared model that ``name`` may mean.
+
+        Args:
+            name: Name of the model, in any spelling.
+
+        Returns:
+            Project and declaration of each.
+        """
         wanted = set(spellings(name))
         return [
             (p, m)

@@ -34,7 +34,11 @@ class DriftReport(dict[str, DriftTest]):
         return bool(self.drifted)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the tests as dicts by column."""
+        """Return the tests as dicts by column.
+
+        Returns:
+            Column -> the fields of its test.
+        """
         return {name: asdict(found) for name, found in self.items()}
 
 
@@ -63,6 +67,13 @@ class DriftDetector:
 
     def detect(self, current: Frame, columns: Sequence[str] | None = None) -> DriftReport:
         """Test every column of the reference, or those named.
+
+        Args:
+            current: The frame to compare with the reference.
+            columns: Columns to check; all by default.
+
+        Returns:
+            One test per column.
 
         Raises:
             ColumnMissing: The current rows lack a column.

@@ -66,6 +66,15 @@ class FeatureEngineer:
 
         None means null or an unknown entity; ``compute_feature_set`` tells these apart.
 
+        Args:
+            feature_name: Name of the feature; ``table:feature`` if several tables have it.
+            entity_id: Value of the only key column, or key column -> value.
+            entity_type: Entity of the table, if several tables have the feature.
+            as_of_date: A time, a day (00:00 UTC) or text of either; now by default.
+
+        Returns:
+            The value; None if it is null or the entity is unknown.
+
         Raises:
             FeatureNotFound: There is no such feature; the message has the nearest name.
             WrongCall: Several tables have it.
@@ -81,7 +90,17 @@ class FeatureEngineer:
         entity_type: str | None = None,
         as_of_date: Day | None = None,
     ) -> FeatureSet:
-        """Return several features of one entity, from any number of tables; a table's name selects all its features."""
+        """Return several features of one entity, from any number of tables; a table's name selects all its features.
+
+        Args:
+            feature_names: Features, ``table:feature`` references or feature tables.
+            entity_id: Value of the only key column, or key column -> value.
+            entity_type: Entity of the table, if several tables have the feature.
+            as_of_date: A time, a day (00:00 UTC) or text of either; now by default.
+
+        Returns:
+            Values by feature, with their statuses.
+        """
         values: dict[str, Any] = {}
         statuses: dict[str, Status] = {}
         at = to_utc(None, "UTC")
@@ -104,9 +123,8 @@ class FeatureEngineer:
     ) -> list[MaterializationResult]:
         """Compute the rows of these days into the feature tables that hold the features.
 
-        Rows are whole: a table's other features come along. Each table is one commit. A repeated call changes nothing
-        and
-        resumes one that was killed.
+        Rows are whole: a table's other features come along. Each table is one commit. A repeated call changes
+        nothing and resumes one that was killed.
 
         Args:
             feature_names: Features or feature sets.
@@ -131,12 +149,27 @@ class FeatureEngineer:
         return results
 
     def validate_features(self, features: Mapping[str, Any]) -> tuple[bool, list[str]]:
-        """Check values against type, range, null rule and table checks; return whether all hold, and every error."""
+        """Check values against type, range, null rule and table checks; return whether all hold, and every error.
+
+        Args:
+            features: Feature name -> value.
+
+        Returns:
+            Whether all rules hold, and one line per broken rule.
+        """
         errors = rule_errors(self.declared, features)
         return not errors, errors
 
     def select(self, names: str | Sequence[str], entity_type: str | None = None) -> list[FeatureSelection]:
-        """Return the tables of these features or feature sets, each once, in order of first mention."""
+        """Return the tables of these features or feature sets, each once, in order of first mention.
+
+        Args:
+            names: Features, ``table:feature`` references or feature tables.
+            entity_type: Entity of the table, if several tables have the feature.
+
+        Returns:
+            One selection per table.
+        """
         tables: dict[tuple[str, str], FeatureSelection] = {}
         for name in _as_list(names):
             for one in self.declared.feature_set(name, entity_type):
@@ -148,7 +181,16 @@ class FeatureEngineer:
         return list(tables.values())
 
     def join(self, found: FeatureSelection, ids: Sequence[Entity], as_of: Day | None) -> tuple[JoinResult, datetime]:
-        """Return one row per entity, and the time that ``as_of`` means in the project."""
+        """Return one row per entity, and the time that ``as_of`` means in the project.
+
+        Args:
+            found: Features of one table.
+            ids: The entities.
+            as_of: A time, a day or text of either; now if None.
+
+        Returns:
+            Values, statuses and ages, one row per entity; and the time in UTC.
+        """
         at = to_utc(as_of, found.project.spec.timezone)
         looked = features_as_of(
             found.project,
@@ -163,6 +205,13 @@ class FeatureEngineer:
 
 def entity_frame(found: FeatureSelection, ids: Sequence[Entity]) -> pl.DataFrame:
     """Return the entities as a frame of the table's key columns.
+
+    Args:
+        found: Features of one table.
+        ids: The entities.
+
+    Returns:
+        One row per entity.
 
     Raises:
         InvalidRequest: An entity does not fit the key.

@@ -26,6 +26,14 @@ def export(df: Frame, path: str | Path, format: str | None = None) -> Path:
 
     A reader sees the old file or the whole new one; a killed call leaves nothing behind. JSON is a list of objects.
 
+    Args:
+        df: A Polars, pandas or Arrow frame.
+        path: The file.
+        format: ``parquet``, ``csv`` or ``json``; by default the path's suffix.
+
+    Returns:
+        The path of the file.
+
     Raises:
         WrongCall: There is no such format.
         DataError: The format can't hold the columns.

@@ -25,9 +25,16 @@ class FeaturePipeline:
     ) -> Frame:
         """Return one row per entity, in order: its key and the features of the sets as known at ``as_of_date``.
 
-        A set is a feature table (``behavioral`` for ``behavioral_features``) or a single feature; all have one key.
-        Unknown
-        entities have nulls.
+        A set is a feature table (``behavioral`` for ``behavioral_features``) or a single feature; all have one
+        key. Unknown entities have nulls.
+
+        Args:
+            entity_ids: The entities, each as in ``compute_feature``.
+            feature_sets: Feature tables or features, all of one key.
+            as_of_date: A time, a day (00:00 UTC) or text of either; now by default.
+
+        Returns:
+            A frame of the client's kind.
 
         Raises:
             EmptyTrainingSet: No entity is known.
@@ -63,6 +70,14 @@ class FeaturePipeline:
     ) -> FeatureSet:
         """Return what a declared model reads of one entity, in the order of its lookups, by default now.
 
+        Args:
+            entity_id: Value of the only key column, or key column -> value.
+            model_type: Name of a declared model, in any spelling.
+            as_of_date: A time, a day (00:00 UTC) or text of either; now by default.
+
+        Returns:
+            Values by feature, with their statuses.
+
         Raises:
             UnknownModel: No project declares the model.
             InvalidRequest: A table has another key than ``entity_id``.
@@ -77,14 +92,30 @@ class FeaturePipeline:
         return self.engineer.compute_feature_set(names, entity_id, None, as_of_date)
 
     def feature_importance(self, model_type: str) -> dict[str, float]:
-        """Return the importance of features in the model's champion, the greatest first."""
+        """Return the importance of features in the model's champion, the greatest first.
+
+        Args:
+            model_type: Name of a declared model, in any spelling.
+
+        Returns:
+            Feature -> importance.
+        """
         project, spec = self.engineer.declared.model(model_type)
         registry = open_registry(self.engineer.client.settings)
         version = registry.resolve(str(project.model_name(spec.name)))
         return dict(registry.metadata(version).importance or {})
 
     def export(self, df: Frame, path: str | Path, format: str | None = None) -> Path:
-        """Write ``df`` as Parquet, CSV or JSON, by the path's suffix unless ``format`` is given."""
+        """Write ``df`` as Parquet, CSV or JSON, by the path's suffix unless ``format`` is given.
+
+        Args:
+            df: A Polars, pandas or Arrow frame.
+            path: The file.
+            format: ``parquet``, ``csv`` or ``json``; by default the path's suffix.
+
+        Returns:
+            The path of the file.
+        """
         return export(df, path, format)
 
 

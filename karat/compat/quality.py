@@ -55,24 +55,57 @@ class DataQualityChecker:
         self.max_null_rate = max_null_rate
 
     def check_nulls(self, df: Frame, columns: Sequence[str] | None = None) -> QualityReport:
-        """Check that every column, or those named, has values."""
+        """Check that every column, or those named, has values.
+
+        Args:
+            df: A Polars, pandas or Arrow frame.
+            columns: Columns to check; all by default.
+
+        Returns:
+            One result per column.
+        """
         frame = to_polars(df)
         names = columns if columns is not None else frame.columns
         return self._run_checks(frame, [not_null(c, at_most=self.max_null_rate) for c in names])
 
     def check_duplicates(self, df: Frame, columns: Sequence[str] | None = None) -> QualityReport:
-        """Check that no two rows are equal in ``columns`` (by default all); rows with a null in one of them pass."""
+        """Check that no two rows are equal in ``columns`` (by default all); rows with a null in one of them pass.
+
+        Args:
+            df: A Polars, pandas or Arrow frame.
+            columns: Columns that identify a row; all by default.
+
+        Returns:
+            One result.
+        """
         frame = to_polars(df)
         return self._run_checks(frame, [unique(*(columns if columns is not None else frame.columns))])
 
     def check_ranges(self, df: Frame, ranges: Mapping[str, Range]) -> QualityReport:
-        """Check that numbers lie between lowest and highest, both included; nulls pass."""
+        """Check that numbers lie between lowest and highest, both included; nulls pass.
+
+        Args:
+            df: A Polars, pandas or Arrow frame.
+            ranges: Column -> (lowest, highest); None is no limit.
+
+        Returns:
+            One result per column.
+        """
         return self._run_checks(to_polars(df), [between(column, low, high) for column, (low, high) in ranges.items()])
 
     def run_all(
         self, df: Frame, *, keys: Sequence[str] | None = None, ranges: Mapping[str, Range] | None = None
     ) -> QualityReport:
-        """Check nulls of every column, duplicates by ``keys``, and ``ranges``."""
+        """Check nulls of every column, duplicates by ``keys``, and ``ranges``.
+
+        Args:
+            df: A Polars, pandas or Arrow frame.
+            keys: Columns that identify a row; all by default.
+            ranges: Column -> (lowest, highest); None is no limit.
+
+        Returns:
+            The results of all checks.
+        """
         reports = [self.check_nulls(df), self.check_duplicates(df, keys), self.check_ranges(df, ranges or {})]
         return QualityReport(tuple(r for report in reports for r in report.results))
 

@@ -44,9 +44,20 @@ class ModelRegistry:
     ) -> ModelVersion:
         """Register a fitted estimator.
 
-        Under a declared name it gets that model's lookups and label, and Karat evaluates it on the declaration's test
-        rows; the
-        given ``metrics`` become tags ``reported.NAME``. Under another name it needs the ``training_set`` of its fit.
+        Under a declared name it gets that model's lookups and label, and Karat evaluates it on the
+        declaration's test rows; the given ``metrics`` become tags ``reported.NAME``. Under another name it
+        needs the ``training_set`` of its fit.
+
+        Args:
+            model: A fitted estimator of scikit-learn, XGBoost or LightGBM.
+            model_name: Name of the model, in any spelling.
+            metrics: Reported metrics, kept as tags.
+            parameters: Parameters of the fit.
+            tags: Tags of the version.
+            training_set: The training set of the fit; not needed for a declared model.
+
+        Returns:
+            The registered version.
 
         Raises:
             WrongCall: The name is not declared and there is no training set.
@@ -77,6 +88,13 @@ class ModelRegistry:
     def load_model(self, model_name: str, version: Version = None) -> ServedModel:
         """Load the champion, or a version by number, alias, stage or ``latest``.
 
+        Args:
+            model_name: Name of the model, in any spelling.
+            version: Number, alias, stage or ``latest``; the champion by default.
+
+        Returns:
+            The loaded version.
+
         Raises:
             ModelNotFound: There is no such model or version.
             NoChampion: The model has no champion.
@@ -88,8 +106,15 @@ class ModelRegistry:
         """Put a version (by default the challenger) into a stage.
 
         ``Production`` (Champion) needs the gates of its declaration. ``Staging`` (Challenger) makes it the next
-        candidate.
-        ``Archived`` is refused for the champion, which its successor archives.
+        candidate. ``Archived`` is refused for the champion, which its successor archives.
+
+        Args:
+            model_name: Name of the model, in any spelling.
+            version: Number or alias; the challenger by default.
+            stage: ``Production``, ``Staging`` or ``Archived``, or the alias that it means.
+
+        Returns:
+            The version as it is afterwards.
 
         Raises:
             PromotionRefused: The version misses a gate; the message says which.
@@ -122,6 +147,13 @@ class ModelRegistry:
     def apply_gates(self, model_name: str, version: ModelVersion) -> Decision:
         """Decide by the gates and carry out the decision.
 
+        Args:
+            model_name: Name of the model, in any spelling.
+            version: The candidate.
+
+        Returns:
+            The decision with its reason.
+
         Raises:
             UnknownModel: No project declares the model.
         """
@@ -135,11 +167,27 @@ class ModelRegistry:
         return promote(ModelContext(*declaration, self.client.lake, self.registry), version)
 
     def archive_model(self, model_name: str, version: Version) -> ModelVersion:
-        """Archive a version that is not the champion."""
+        """Archive a version that is not the champion.
+
+        Args:
+            model_name: Name of the model, in any spelling.
+            version: Number, alias, stage or ``latest``.
+
+        Returns:
+            The version as it is afterwards.
+        """
         return self.promote_model(model_name, version, "Archived")
 
     def get_model_metadata(self, model_name: str, version: Version = None) -> dict[str, Any]:
-        """Return a version's stage, metrics, parameters, tags and times; by default the champion's or newest's."""
+        """Return a version's stage, metrics, parameters, tags and times; by default the champion's or newest's.
+
+        Args:
+            model_name: Name of the model, in any spelling.
+            version: Number, alias, stage or ``latest``; the champion by default, else the newest.
+
+        Returns:
+            The fields by name.
+        """
         found = self.find(model_name, version) if version is not None else self._champion_or_newest(model_name)
         told = self.registry.metadata(found)
         return {
@@ -166,9 +214,17 @@ class ModelRegistry:
     ) -> dict[str, Any]:
         """Return both versions' values by metric, the difference (second less first) and the better version.
 
-        Both are scored on the second's test rows if the model is declared (``rows`` counts them). Otherwise recorded
-        metrics are
-        compared, each of its own rows.
+        Both are scored on the second's test rows if the model is declared (``rows`` counts them). Otherwise
+        recorded metrics are compared, each of its own rows.
+
+        Args:
+            model_name: Name of the model, in any spelling.
+            version1: First version.
+            version2: Second version.
+            metrics: Metrics to compare; all that both have by default.
+
+        Returns:
+            ``version1``, ``version2``, ``rows`` and, by metric, both values, ``difference`` and ``better``.
 
         Raises:
             WrongCall: A version lacks a metric.
@@ -178,6 +234,13 @@ class ModelRegistry:
 
     def find(self, model_name: str, version: Version = None) -> ModelVersion:
         """Return a version by any spelling of the model's name; by default the champion.
+
+        Args:
+            model_name: Name of the model, in any spelling.
+            version: Number, alias, stage or ``latest``; the champion by default.
+
+        Returns:
+            The version.
 
         Raises:
             ModelNotFound: There is no such model or version.

@@ -35,7 +35,15 @@ _TYPE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def rule_errors(declared: DeclarationIndex, features: Mapping[str, Any]) -> list[str]:
-    """Return one line per rule that a value breaks, and per name that no table has."""
+    """Return one line per rule that a value breaks, and per name that no table has.
+
+    Args:
+        declared: Index of the declarations.
+        features: Feature name -> value.
+
+    Returns:
+        The lines; empty if all rules hold.
+    """
     errors: list[str] = []
     sound: dict[tuple[str, str], tuple[FeatureSelection, dict[str, Any]]] = {}
     for name, given in features.items():

@@ -21,10 +21,24 @@ class ServedModel:
     features: tuple[str, ...]
 
     def predict(self, frame: Frame) -> np.ndarray:
-        """Return classes, values or scores as the estimator would, ``(rows,)``."""
+        """Return classes, values or scores as the estimator would, ``(rows,)``.
+
+        Args:
+            frame: The features, one row per prediction.
+
+        Returns:
+            The predictions, ``(rows,)``.
+        """
         return self.outputs(frame)["prediction"]
 
     def outputs(self, frame: Frame) -> dict[str, np.ndarray]:
-        """Return all outputs by name (``prediction``, ``probability``, ...), each ``(rows,)``."""
+        """Return all outputs by name (``prediction``, ``probability``, ...), each ``(rows,)``.
+
+        Args:
+            frame: The features, one row per prediction.
+
+        Returns:
+            Output name -> values, ``(rows,)``.
+        """
         model = self.loaded.model
         return model.outputs(model.predict(to_polars(frame).select(self.features)))

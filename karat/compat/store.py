@@ -62,7 +62,11 @@ class HistoricalFeatures:
         return convert_like(self.data, self.given)
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Return values by column."""
+        """Return values by column.
+
+        Returns:
+            Column -> values, in the order of the entity rows.
+        """
         return self.data.to_dict(as_series=False)
 
     def to_arrow(self) -> pa.Table:
@@ -79,7 +83,11 @@ class OnlineFeatures:
     frames: Any = "polars"
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Return values by column: key columns, then features."""
+        """Return values by column: key columns, then features.
+
+        Returns:
+            Column -> values, in the order of the entity rows.
+        """
         keys = dict.fromkeys(name for row in self.found.keys for name in row)
         out = {name: [row.get(name) for row in self.found.keys] for name in keys}
         return out | {name: [row[j] for row in self.found.values] for j, name in enumerate(self.names)}
@@ -105,9 +113,17 @@ class FeatureStore:
     ) -> HistoricalFeatures:
         """Join each row of ``entity_df`` with the features known at its ``event_timestamp``.
 
-        ``table:*`` selects all features. Tables without time are matched by key alone. A feature name of two tables
-        becomes
-        ``table__feature``; with ``full_feature_names`` every name does. Errors are those of ``create_training_set``.
+        ``table:*`` selects all features. Tables without time are matched by key alone. A feature name of two
+        tables becomes ``table__feature``; with ``full_feature_names`` every name does. Errors are those of
+        ``create_training_set``.
+
+        Args:
+            entity_df: Entity rows: key columns and ``event_timestamp``.
+            features: Feature references: ``table:feature`` or ``table:*``.
+            full_feature_names: Whether every output is named ``table__feature``.
+
+        Returns:
+            The entity rows with their features, in order.
         """
         rows, tables = to_polars(entity_df), self._tables(features)
         outputs = _output_names(
@@ -137,7 +153,16 @@ class FeatureStore:
         *,
         full_feature_names: bool = False,
     ) -> OnlineFeatures:
-        """Return the features of every entity row from the online store; an unknown entity has nulls."""
+        """Return the features of every entity row from the online store; an unknown entity has nulls.
+
+        Args:
+            entity_rows: Entity rows, as a frame or as dicts.
+            features: Feature references: ``table:feature`` or ``table:*``.
+            full_feature_names: Whether every output is named ``table__feature``.
+
+        Returns:
+            The features, in the order of the entity rows.
+        """
         rows = entity_rows if isinstance(entity_rows, list | tuple) else to_polars(entity_rows).to_dicts()
         tables = self._tables(features)
         asked = [FeatureRef(str(info.name), f) for info, names in tables for f in names]

@@ -10,7 +10,15 @@ from karat.errors import WrongCall
 
 
 def to_utc(given: datetime | date | str | None, timezone: str) -> datetime:
-    """Convert to a UTC time: None is now, a day is its 00:00 UTC, a naive time is in ``timezone``."""
+    """Convert to a UTC time: None is now, a day is its 00:00 UTC, a naive time is in ``timezone``.
+
+    Args:
+        given: A time, a day, text of either, or None.
+        timezone: IANA name of the zone of naive times.
+
+    Returns:
+        The time in UTC.
+    """
     if given is None:
         return utc_now()
     value = _parse(given) if isinstance(given, str) else given
