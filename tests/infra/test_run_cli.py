@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from infra.code_version import ROOT
-from infra.local.environment import platform_environment
 from infra.prefect_api import Prefect
 from karat.errors import NotFound, ServiceDown
 from karat.settings import Settings
@@ -29,10 +28,11 @@ def shop_alone(settings: Settings, tmp_path: Path) -> Settings:
 
 
 def karat(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as a shell has it, with no variable but the settings: it finds the platform by them."""
     return warm.run(
         [sys.executable, "-m", "infra.cli.app", *arguments],
         cwd=ROOT,
-        env=os.environ | platform_environment(settings) | {"COLUMNS": "200"},
+        env=os.environ | settings.as_environment() | {"COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
