@@ -123,6 +123,7 @@ def test_from_a_csv_file_to_a_served_champion(reader: Reader) -> None:
     for block in blocks():
         reader.follow(block)
     settings, ran = reader.settings, reader.said["karat run bakery"]
+    assert "features-bakery: Completed" in ran
     for address in (settings.prefect_url, settings.mlflow_url, settings.ray_dashboard_url, settings.serve_url):
         assert address in ran
     example = next(line for line in ran.splitlines() if "curl" in line).removeprefix("try").strip()

@@ -94,12 +94,12 @@ def catalogue_rows(
     figures = {r["feature"]: {f: r[f] for f in STATISTICS} for r in rows}
     fresh = is_fresh(project, table.name, lake)
     version, updated_at = (lake.version(name), lake.changed_at(name)) if there else (None, None)
-    shares = importance or {}
+    shares, definition = importance or {}, table.definition_hash
     return [
         {
             **row,
             "table_version": version,
-            "definition_hash": table.definition_hash,
+            "definition_hash": definition,
             "updated_at": updated_at,
             "fresh": fresh.fresh,
             "stale_because": fresh.reason or None,

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,13 +72,21 @@ def on_server(settings: Settings) -> dict[tuple[str, str], dict]:
     return {(d["entrypoint"], d["name"]): {k: v for k, v in d.items() if k not in polled} for d in found}
 
 
-@pytest.fixture
-def projects(platform: Settings, tmp_path: Path):
-    """Settings of the platform with projects of their own; what the repository's are is put back."""
-    shutil.copytree(ROOT / "projects" / "health_monitor", tmp_path / "projects" / "one")
-    shutil.copytree(ROOT / "projects" / "health_monitor", tmp_path / "projects" / "two")
-    yield platform.model_copy(update={"projects": tmp_path / "projects"})
+@pytest.fixture(scope="module")
+def others(platform: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of the platform with two projects of their own; the repository's deployments are put back."""
+    yield platform.model_copy(update={"projects": tmp_path_factory.mktemp("others") / "projects"})
     register(platform)
+
+
+@pytest.fixture
+def projects(others: Settings) -> Settings:
+    """Each test has the two projects as they were."""
+    shutil.rmtree(others.projects, ignore_errors=True)
+    for name in ("one", "two"):
+        shutil.copytree(ROOT / "projects" / "customers", others.projects / name)
+    register(others)
+    return others
 
 
 @pytest.mark.platform
@@ -110,7 +119,6 @@ def test_registering_twice_changes_nothing_and_a_paused_schedule_stays_paused(pr
 
 @pytest.mark.platform
 def test_a_changed_schedule_is_taken_over_in_the_projects_time_zone(projects: Settings) -> None:
-    register(projects)
     spec = projects.projects / "one" / "project.yaml"
     written = re.sub(r"(?m)^timezone: .*$", "timezone: Europe/Berlin", spec.read_text())
     spec.write_text(written + '\nschedules:\n  master: "15 6 * * *"\n')
@@ -121,7 +129,6 @@ def test_a_changed_schedule_is_taken_over_in_the_projects_time_zone(projects: Se
 
 @pytest.mark.platform
 def test_removed_project_goes_and_a_broken_one_keeps_what_it_has(projects: Settings) -> None:
-    register(projects)
     shutil.rmtree(projects.projects / "two")
     (projects.projects / "one" / "project.yaml").write_text("mode: sometimes\n")
     done = register(projects)
