@@ -58,9 +58,9 @@ format: install  ## ruff's formatter and its safe fixes
 	@$(BIN)/ruff format .
 
 test: install  ## all tests; needs no server started beforehand; ORDER=random SEED=1 shuffles them
-	@$(BIN)/python -m pytest -m "not faults" $(SPREAD)
+	@$(BIN)/python -m pytest -m "not faults and not nightly" $(SPREAD)
 
-test-nightly: install  ## the tests that need no platform, with ten times as many random examples
+test-nightly: install  ## the tests without a platform and their slow cases, with ten times as many random examples
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m "not platform and not faults" $(SPREAD)
 
 coverage: install  ## the tests that need no platform, with coverage; raises the floor in pyproject.toml, never lowers it

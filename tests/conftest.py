@@ -9,6 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from infra.local.environment import runtime_folder, use_platform
 from infra.local.platform import down, up
 from karat.lake import Lake
 from karat.settings import Settings
-from tests.order import DurationsWriter, OnePlatform, sort_tests
+from tests.order import DurationsWriter, OnePlatform, asks_for_platform, sort_tests
 from tests.profiles import load_profile
 from tests.services import redis_server
 
@@ -65,6 +66,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Who does not ask for the platform does not find it by chance: its variables are out of sight meanwhile, for
     fixtures of every scope."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not asks_for_platform(item.path):
+        lower_priority()
     if on_platform(item):
         return (yield)
     hidden = {name: os.environ.get(name) for name in PUT_BY_PLATFORM}
@@ -73,6 +76,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         put(hidden)
+
+
+@cache
+def lower_priority() -> None:
+    """From now on this worker yields to the one with the platform, whose tests take longest and wait for services."""
+    os.nice(10)
 
 
 def put(variables: Mapping[str, str | None]) -> None:

@@ -13,6 +13,9 @@ import pytest
 
 from infra.code_version import ROOT
 
+#: A Ray of its own, of two nodes; the platform's has one.
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
