@@ -13,7 +13,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from infra.job_submission import Jobs
+from infra.jobs import Jobs
 from infra.local.environment import use_platform
 from karat.settings import Settings
 

@@ -21,7 +21,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.utilities.callables import parameter_schema_from_entrypoint
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.local.platform_parts import WORK_POOL
 from infra.local.probes import prefect
 from infra.zombies import register_zombie_automation

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 import karat.errors
-from infra.code_version import CodeVersion
+from infra.code import CodeVersion
 from karat.errors import KaratError
 
 #: Every program that a flow may submit.

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.local.environment import token_file
 from infra.services import require_ray
 from karat.errors import JobFailed, ServiceDown

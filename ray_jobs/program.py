@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from infra.code_version import CodeVersion, check_code
+from infra.code import CodeVersion, check_code
 from infra.job_logs import FORMAT
 from infra.job_records import JobError, JobResult, JobSpec, Outcome
 from karat.declare import Project, load_project

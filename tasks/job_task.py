@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
 from infra.job_records import Outcome, Program, is_transient
-from infra.job_submission import Jobs, spec_of
+from infra.jobs import Jobs, spec_of
 from karat.errors import PartlyFailed
 from karat.settings import Settings
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.local.environment import platform_environment
 from infra.prefect_api import Prefect, Run
 from karat.declare import Project, load_project

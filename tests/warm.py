@@ -28,13 +28,13 @@ from functools import cache
 from importlib import import_module
 from typing import IO, Any
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 #: Read by a library when it is imported: who has other values needs another server.
 READ_AT_IMPORT = ("PREFECT_", "RAY_", "MLFLOW_", "OMP_", "OPENBLAS_", "POLARS_")
 #: Not the command line's own modules: its console reads the width and colours of its environment.
-LIBRARY = ("karat.client", "karat.registry", "karat.inference.predictor", "karat.online.lmdb", "infra.job_submission")
+LIBRARY = ("karat.client", "karat.registry", "karat.inference.predictor", "karat.online.lmdb", "infra.jobs")
 FLOWS = ("flows.master_orchestrator", "flows.monitoring_pipeline", "flows.promotion", "prefect.blocks.webhook")
 #: The longest request in bytes: environment, arguments, code.
 LONGEST = 1 << 20

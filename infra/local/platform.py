@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.local.environment import make_folders, make_token
 from infra.local.platform_parts import log_file, parts
 from infra.local.ports import check_ports

@@ -16,7 +16,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.local.environment import MISLEADING, platform_environment, runtime_folder
 from infra.local.platform_parts import Part, log_file, parts
 from infra.local.processes import PART_MARK, marks

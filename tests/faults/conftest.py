@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.local.probes import call_prefect
 from karat.settings import Settings
 from tests.faults.mart import Mart, same, write_project

@@ -13,7 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from ray.job_submission import JobStatus
 
-from infra.job_submission import Jobs
+from infra.jobs import Jobs
 from karat.features import compute_table
 from karat.lake import Lake
 from karat.quality import write_sample

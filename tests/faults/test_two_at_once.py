@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from karat.features import compute_frame
 from tests import warm
 from tests.faults.conftest import Ground

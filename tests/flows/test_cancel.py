@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ray.job_submission import JobStatus
 
-from infra.job_submission import Jobs
+from infra.jobs import Jobs
 from infra.prefect_api import Prefect
 from tests.shop import Shop
 from tests.waiting import wait_until

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from flows.hooks import BLOCK_NAME
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.local.environment import platform_environment
 from tests import warm
 from tests.shop import Shop

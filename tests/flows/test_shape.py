@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 from prefect import Flow
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.deployments import flows
 from infra.job_records import Program
 from tests import warm

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.prefect_api import Prefect
 from karat.errors import NotFound, ServiceDown
 from karat.settings import Settings

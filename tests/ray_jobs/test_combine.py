@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from karat.declare import Project, load_project
 from karat.features.schema import feature_schema
 from karat.lake import Lake

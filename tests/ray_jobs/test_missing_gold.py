@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from karat.declare import load_project
 from karat.quality import write_sample
 from karat.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from karat.declare import load_project
 from karat.features import compute_table
 from karat.quality import write_sample

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 
 #: A Ray of its own, of two nodes; the platform's has one.
 pytestmark = pytest.mark.nightly

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from infra.job_records import JobError, Outcome, TrainingOutcome
 from karat.declare import load_project
 from karat.errors import TooFewRows

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from karat.declare import load_project
 from karat.settings import Settings
 from tasks import pipeline_steps

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prefect import task
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from karat.declare import load_project
 from karat.settings import Settings
 from tasks.job_task import is_retryable

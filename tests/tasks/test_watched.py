@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from infra.code_version import ROOT
+from infra.code import ROOT
 from karat.declare import load_project
 from karat.lake import Lake
 from karat.monitoring import write_drift

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from infra.cli.app import main
-from infra.code_version import ROOT
+from infra.code import ROOT
 from karat.lake import Lake
 from karat.monitoring import write_drift
 from karat.monitoring.drift_table import POLARS_SCHEMA

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from ray.job_submission import JobStatus
 
-from infra.code_version import CodeVersion
+from infra.code import CodeVersion
 from infra.job_records import JobResult, JobSpec
-from infra.job_submission import Jobs, spec_of
+from infra.jobs import Jobs, spec_of
 from karat.errors import CodeMismatch, JobCancelled, JobFailed, JobTimedOut, ServiceDown, TooFewRows
 from karat.settings import Settings
 from tests.waiting import wait_until

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from infra.code_version import ROOT, code_version
+from infra.code import ROOT, code_version
 from infra.job_logs import Lines, Log
 from infra.job_records import JobError, JobResult, JobSpec, Outcome, Program
 from infra.local.environment import token_file

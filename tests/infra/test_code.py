@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.code_version import ROOT, CodeVersion, check_code, code_version
+from infra.code import ROOT, CodeVersion, check_code, code_version
 from karat.errors import CodeMismatch
 from karat.settings import Settings
 
@@ -32,7 +32,7 @@ def test_the_same_sources_in_another_folder_are_the_same_code(checkout, tmp_path
     check_code(code_version(settings, root), there, where="node b", root=copy)
 
 
-@pytest.mark.parametrize("changed", ["infra/job_submission.py", "projects/p/project.yaml"])
+@pytest.mark.parametrize("changed", ["infra/jobs.py", "projects/p/project.yaml"])
 def test_a_changed_byte_is_another_code(checkout, changed: str):
     root, settings = checkout
     before = code_version(settings, root)
@@ -46,9 +46,9 @@ def test_renaming_and_removing_count_and_compiled_files_do_not(checkout):
     root, settings = checkout
     before = code_version(settings, root)
     (root / "infra" / "__pycache__").mkdir()
-    (root / "infra" / "__pycache__" / "job_submission.py").write_text("x")
+    (root / "infra" / "__pycache__" / "jobs.py").write_text("x")
     assert code_version(settings, root) == before
-    (root / "infra" / "job_submission.py").rename(root / "infra" / "job.py")
+    (root / "infra" / "jobs.py").rename(root / "infra" / "job.py")
     assert code_version(settings, root).digest != before.digest
 
 
