@@ -2,14 +2,16 @@
 
 ``run`` and ``Popen`` take what those of ``subprocess`` take for ``[sys.executable, "-m", MODULE, ...]`` and
 ``[sys.executable, "-c", CODE, ...]``. The program has its own environment, working directory, arguments and standard
-streams, dies alone, and ends as a Python does (atexit, exit status). A test that asks how a program starts (what it
-imports, what a fresh environment does to it) starts a real one instead.
+streams, dies alone, and ends as a Python does (threads, atexit, exit status). A test that asks how a program starts
+(what it imports, what a fresh environment does to it) starts a real one instead.
 
 There is one server for each set of variables that libraries read when they are imported; it ends with this process.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import json
 import os
@@ -20,13 +22,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from infra.code import ROOT
 
@@ -226,7 +229,7 @@ def _serve(number: int) -> dict[str, Any]:
                     continue
                 message, fds, *_ = socket.recv_fds(control, LONGEST, 4)
                 if not message:
-                    sys.exit()
+                    os._exit(0)
                 pid = os.fork()
                 if not pid:
                     signal.set_wakeup_fd(-1)
@@ -278,7 +281,28 @@ def _become(request: dict[str, Any]) -> None:
     exec(compile(what, "<string>", "exec"), vars(main))
 
 
+def _run_to_the_end(request: dict[str, Any]) -> NoReturn:
+    """Ends as a Python does, but for taking down what it has imported: that alone takes half a second."""
+    code = 0
+    try:
+        _become(request)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code & 0xFF)
+
+
 if __name__ == "__main__":
     for name in LIBRARY + (FLOWS if "PREFECT_API_URL" in os.environ else ()):
         import_module(name)
-    _become(_serve(int(sys.argv[1])))
+    gc.freeze()  # a collection in a child would copy all these pages
+    _run_to_the_end(_serve(int(sys.argv[1])))
