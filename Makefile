@@ -19,7 +19,7 @@ QUICK := tests/karat/test_errors.py tests/karat/test_names.py tests/karat/test_s
 # The main job is the cost domain of health_monitor: small enough to watch.
 RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
 
-.PHONY: help install run down check test test-nightly coverage faults docs bench nightly lint format lock changelog clean
+.PHONY: help install run down check test test-nightly coverage faults mutants docs bench nightly lint format lock changelog clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -70,6 +70,9 @@ coverage: install  ## the tests that need no platform, with coverage; raises the
 
 faults: install  ## the whole fault matrix: kill -9 of every part, and at random moments of every write
 	@$(BIN)/python -m pytest -m faults
+
+mutants: install  ## which random changes of features, training_sets and lifecycle no test notices; SAMPLE=150 of each
+	@$(BIN)/python .ci/mutants.py --per-room $(or $(SAMPLE),150)
 
 docs: install  ## the documentation as a site in site/; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -21,6 +21,7 @@ from infra.local.environment import runtime_folder, use_platform
 from infra.local.platform import down, up
 from karat.lake import Lake
 from karat.settings import Settings
+from tests.mutants import tests_of_mutant
 from tests.order import DurationsWriter, OnePlatform, asks_for_platform, sort_tests
 from tests.profiles import load_profile
 from tests.services import redis_server
@@ -55,6 +56,7 @@ def on_platform(item: pytest.Item) -> bool:
 @pytest.hookimpl(trylast=True)  # after those that shuffle
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     sort_tests(items, shuffled=config.getoption("random_order_enabled", False))
+    tests_of_mutant(config, items)
 
 
 @pytest.hookimpl(optionalhook=True)  # `-p no:xdist` runs in one process
