@@ -101,6 +101,19 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def identifier(name: str) -> str:
+    """A column as SQL names it: without quotes where it needs none, so that generated declarations read well."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in _words() else quote(name)
+
+
+@lru_cache(maxsize=1)
+def _words() -> frozenset[str]:
+    """The words of DuckDB's SQL that cannot name a column everywhere."""
+    with duckdb.connect() as connection:
+        asked = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
+        return frozenset(row[0] for row in connection.execute(asked).fetchall())
+
+
 def literal(text: str) -> str:
     """Quote an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -9,6 +9,7 @@ from infra.new.drafts import Draft, File, check_name
 from infra.new.render import call, literal, render
 from karat.declare import Column, GoldTable, Project
 from karat.errors import AlreadyThere, ColumnMissing, TableNotFound, WrongCall, did_you_mean
+from karat.sql import identifier
 
 #: Days of the windows; a week and a month of weeks, so that each weekday counts alike.
 WINDOWS = (7, 28)
@@ -166,7 +167,8 @@ def _counts(source: GoldTable) -> Iterator[str]:
 
 
 def _recency(source: GoldTable) -> Iterator[str]:
-    seen, days = f"floor(epoch({source.event_time}) / 86400)", WINDOWS[-1]
+    assert source.event_time is not None
+    seen, days = f"floor(epoch({identifier(source.event_time)}) / 86400)", WINDOWS[-1]
     yield _line(
         "aggregate",
         "last_seen",
@@ -179,7 +181,7 @@ def _recency(source: GoldTable) -> Iterator[str]:
     yield _line(
         "from_sql",
         "days_since_last",
-        literal(f"epoch({time_of(source)}) / 86400 - last_seen"),
+        literal(f"epoch({identifier(time_of(source) or source.event_time)}) / 86400 - last_seen"),
         description=f"Days since the latest row; null where there is none in {days} days",
     )
 
@@ -188,12 +190,19 @@ def _of_column(source: GoldTable, name: str, column: Column) -> Iterator[str]:
     if column.dtype in _NUMBERS and not name.endswith(IDS):
         for days in WINDOWS:
             told = f"Sum of {name} in the last {days} days"
-            yield _line("aggregate", f"{name}_{days}d", '"sum"', literal(name), f'window="{days}d"', description=told)
+            yield _line(
+                "aggregate",
+                f"{name}_{days}d",
+                '"sum"',
+                literal(identifier(name)),
+                f'window="{days}d"',
+                description=told,
+            )
         week, month = (f"{name}_{days}d" for days in WINDOWS)
         yield _line(
             "from_sql",
             f"{name}_trend",
-            literal(f"{week} / nullif({month}, 0) * 4 - 1"),
+            literal(f"{identifier(week)} / nullif({identifier(month)}, 0) * 4 - 1"),
             description=f"{week} over a usual week of the last 28 days, less 1",
         )
         return
@@ -203,7 +212,7 @@ def _of_column(source: GoldTable, name: str, column: Column) -> Iterator[str]:
         if column.dtype == "bool"
         else ("count_distinct", f"distinct_{name}_{days}d", f"Different values of {name} in {days} days")
     )
-    yield _line("aggregate", made, f'"{function}"', literal(name), f'window="{days}d"', description=told)
+    yield _line("aggregate", made, f'"{function}"', literal(identifier(name)), f'window="{days}d"', description=told)
 
 
 def _static(source: GoldTable, keys: tuple[str, ...]) -> _Lines:
@@ -216,6 +225,6 @@ def _static(source: GoldTable, keys: tuple[str, ...]) -> _Lines:
     for name, column in columns.items():
         dtype = () if column.dtype == "float64" else (f'dtype="{column.dtype}"',)
         told = source.columns[name].description or f"As in {source.name}"
-        lines.append(_line("aggregate", name, '"max"', literal(name), *dtype, description=told))
+        lines.append(_line("aggregate", name, '"max"', literal(identifier(name)), *dtype, description=told))
     check = f'not_null({literal(next(iter(columns)))}, at_most=0.5, on_fail="warn")'
     return lines, check, {"aggregate", "not_null"}, left

@@ -14,7 +14,7 @@ import polars as pl
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.declare.base import format_duration
 from karat.errors import LabelNotFound, WrongCall, did_you_mean
-from karat.sql import columns_read, connect, missing_column, plain_times, quote
+from karat.sql import columns_read, connect, identifier, missing_column, plain_times
 
 #: A forecast's windows ahead, each of a day.
 STEPS = 7
@@ -131,11 +131,11 @@ def _default(rows: Rows, task: str | None) -> str:
     """What comes in the days after, where there are days; else the last column of the table that is fit."""
     numbers, texts = rows.columns("float64", "int64"), rows.columns("string")
     if rows.daily:
-        of_task = {"binary": "count(*) > 0", "multiclass": f"mode({_plain(texts[0])})" if texts else ""}
-        sql = of_task.get(task or "regression", f"sum({_plain(numbers[0])})" if numbers else "count(*)")
+        of_task = {"binary": "count(*) > 0", "multiclass": f"mode({identifier(texts[0])})" if texts else ""}
+        sql = of_task.get(task or "regression", f"sum({identifier(numbers[0])})" if numbers else "count(*)")
     else:
         fit = {"binary": rows.columns("bool"), "regression": rows.columns("float64") or numbers, "multiclass": texts}
-        sql = next((_plain(columns[-1]) for kind, columns in fit.items() if columns and task in (None, kind)), "")
+        sql = next((identifier(columns[-1]) for kind, columns in fit.items() if columns and task in (None, kind)), "")
     if not sql:
         raise WrongCall(
             f"gold table {rows.gold.name!r} has no column that a {task or 'first'} model could foretell",
@@ -144,16 +144,11 @@ def _default(rows: Rows, task: str | None) -> str:
     return sql
 
 
-def _plain(column: str) -> str:
-    """A column as SQL names it; without quotes where it needs none."""
-    return column if re.fullmatch(r"[a-z_][a-z0-9_]*", column) else quote(column)
-
-
 def _name(rows: Rows, sql: str, task: str) -> str | None:
     """The name of the label's column; None where ``label`` has to do."""
     if not rows.daily:
-        return sql if sql in rows.gold.columns else None
-    found = re.fullmatch(r"(?:sum|mode)\((\w+)\)", sql)
+        return sql.strip('"') if sql.strip('"') in rows.gold.columns else None
+    found = re.fullmatch(r"(?:sum|mode)\(\"?(\w+)\"?\)", sql)
     return f"{found[1]}_next_{STEPS if task == 'forecast' else rows.horizon.days}d" if found else None
 
 

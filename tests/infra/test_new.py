@@ -448,3 +448,19 @@ def test_a_mark_before_three_digits_throughout_is_told(values: list[str], dtype:
 def test_names_of_columns_become_names_each_once():
     rows = pl.DataFrame({"Customer no.": ["a"], "customer-no": ["b"], "2nd": ["c"], "%": ["d"]})
     assert [c.name for c in columns_of(rows)] == ["customer_no", "customer_no_2", "column_2nd", "column_4"]
+
+
+WORDS = ("order", "limit", "desc", "at", "left", "values", "interval", "cast", "day")
+
+
+def test_columns_named_as_words_of_sql_make_features_and_labels(karat: Call, tmp_path: Path):
+    """Each name of the templates' SQL is quoted where SQL would read it as a word of its own."""
+    rows = [",".join(("id", "end", "group", *WORDS))]
+    rows += [f"{n},2026-05-{n:02} 10:00,c{n % 3},{','.join([f'{n}.5'] * len(WORDS))}" for n in range(1, 29)]
+    (tmp_path / "visits.csv").write_text("\n".join(rows))
+    assert karat("new", "project", "words", "--from", str(tmp_path / "visits.csv"), "--entity", "group")[0] == 0
+    status, said = karat("new", "features", "visited", "--project", "words", "--entity", "group")
+    assert status == 0, said
+    status, said = karat("new", "model", "spends", "--project", "words")
+    assert status == 0, said
+    assert loaded(tmp_path / "projects" / "words").models["spends"].label.name == "order_next_7d"
