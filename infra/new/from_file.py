@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +13,93 @@ from infra.new.columns import InferredColumn, columns_of
 from infra.new.drafts import File, check_name
 from infra.new.features import IDS
 from infra.new.render import call, literal, render
+from karat.dtypes import KEY_TYPES
 from karat.errors import ColumnMissing, UnreadableInput, WrongCall, did_you_mean
+from karat.quality.dialect import infer_format, looks_like_data
 from karat.quality.maps import Format
-from karat.quality.sources import read_source
+from karat.quality.sources import InputFile, kind_of, read_source
+from karat.sql import quote
 
-ENCODINGS = ("utf-8", "latin-1")
+#: The key of a file in which no column and no pair of columns tells the rows apart.
+SURROGATE = "row_id"
+#: How the time of a series without an entity is called, beside names that hold "date" or "time".
+_MOMENTS = ("day", "month", "week", "hour", "ts", "when")
 
 
-def contract_of(
-    path: Path,
-    project: str,
-    table: str,
-    *,
-    key: Sequence[str] = (),
-    time: str | None = None,
-    entity: str | None = None,
-    owner: str,
-) -> tuple[tuple[File, ...], tuple[str, ...]]:
-    """``gold.py`` and ``maps/TABLE.yaml``, and what was taken where the call left it open.
+@dataclass(frozen=True)
+class Told:
+    """What a user says of a file.
 
-    ``key``, ``time`` and ``entity`` are columns as gold or as the file names them. Raises InputNotFound,
-    UnreadableInput, ColumnMissing with the nearest name, WrongCall where nothing tells the rows apart.
+    Attributes:
+        key: Columns that tell the rows apart, as gold or as the file names them.
+        time: The event time.
+        entity: The column whose features are wanted.
+        format: What is declared of a CSV file.
+        types: Types of columns: ``float64``, ``date:%m/%d/%Y``.
+        nulls: Texts that are a missing value in every column.
+    """
+
+    key: Sequence[str] = ()
+    time: str | None = None
+    entity: str | None = None
+    format: Format = field(default_factory=Format)
+    types: Mapping[str, str] = field(default_factory=dict)
+    nulls: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class FileContract:
+    """A gold contract and a map that are drafted from a file.
+
+    Attributes:
+        files: ``gold.py`` and ``maps/TABLE.yaml``.
+        chosen: What was taken where the user left it open.
+        columns: The inferred columns.
+    """
+
+    files: tuple[File, ...]
+    chosen: tuple[str, ...]
+    columns: tuple[InferredColumn, ...]
+
+
+def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told = Told()) -> FileContract:
+    """Draft ``gold.py`` and ``maps/TABLE.yaml`` from a file.
+
+    Args:
+        path: The file.
+        project: The project's name.
+        table: The gold table's name.
+        owner: Who answers for it.
+        told: What the user says of the file.
+
+    Returns:
+        The draft.
+
+    Raises:
+        InputNotFound: There is no such file.
+        UnreadableInput: It cannot be read, or its format must be declared.
+        ColumnMissing: ``told`` names a column that the file does not have.
+        WrongCall: ``told`` sets a type that does not exist.
     """
     check_name(table, "gold table")
-    rows, encoding = _read(path)
-    found = {column.name: column for column in columns_of(rows)}
-    chosen = [column.told for column in found.values() if column.told]
-    keys = [_named(found, name, path) for name in key]
-    if not keys:
-        keys = [_first_unique(found, path)]
-        chosen.append(f"key {keys[0]}: no two rows are alike in it (--key names others)")
-    whose = _named(found, entity, path) if entity else next((n for n in found if n not in keys and n.endswith(IDS)), "")
-    times = [n for n, column in found.items() if column.dtype in ("date", "timestamp")]
-    when = _named(found, time, path) if time else (times[0] if times and whose else None)
-    if when and not time:
+    source, form = _read(path, told)
+    columns = columns_of(source.rows, texts=source.texts, given=told.types)
+    named = set(told.types)
+    empty = [c for c in columns if c.source in source.unnamed and c.values.is_empty() and not {c.name} & named]
+    columns = [c for c in columns if c not in empty]
+    found = {column.name: column for column in columns}
+    chosen = [*_told_of_format(form, told.format), *_told_of_names(source, empty)]
+    keys, how = _key(found, told, path)
+    chosen += how
+    surrogate = keys == (SURROGATE,) and SURROGATE not in found
+    whose = _named(found, told.entity, path) if told.entity else _entity(found, keys)
+    when = _time(found, keys, whose, told, path)
+    if when and not told.time:
         chosen.append(f"event time {when} (--time names another)")
+    lines = [_line(column, must=column.name in (whose, when)) for column in columns]
+    if surrogate:
+        described = f"description={literal('Fingerprint of the row, counted among equal rows')}"
+        lines.insert(0, call(f"{literal(SURROGATE)}: Column", 'dtype="string"', described, indent=8))
     text = render(
         "contract.py",
         project=project,
@@ -56,24 +109,120 @@ def contract_of(
         owner=owner,
         key=f"({', '.join(literal(k) for k in keys)}{',' if len(keys) == 1 else ''})",
         time=when,
-        columns=[_line(column, must=column.name in (whose, when)) for column in found.values()],
+        columns=lines,
     )
+    mapped = _map(path, table, found, form, _surrogate(source.rows) if surrogate else None)
     files = (
-        File("gold.py", text, f"gold table {table}: the contract of its {len(found)} columns"),
-        File(f"maps/{table}.yaml", _map(path, table, found, encoding), f"how the columns of {path.name} become those"),
+        File("gold.py", text, f"gold table {table}: the contract of its {len(lines)} columns"),
+        File(f"maps/{table}.yaml", mapped, f"how the columns of {path.name} become those"),
     )
-    return files, tuple(chosen)
+    return FileContract(files, tuple(chosen), tuple(columns))
 
 
-def _read(path: Path) -> tuple[pl.DataFrame, str]:
-    """The rows, and the encoding in which they can be read."""
-    for encoding in ENCODINGS[:-1]:
-        try:
-            return read_source(path, Format(encoding=encoding)).rows, encoding
-        except UnreadableInput as error:
-            if "not written in" not in error.what:
-                raise
-    return read_source(path, Format(encoding=ENCODINGS[-1])).rows, ENCODINGS[-1]
+def _read(path: Path, told: Told) -> tuple[InputFile, Format]:
+    """The rows, and the format in which they are read."""
+    form = told.format
+    if kind_of(path) == "csv":
+        form = infer_format(path, form)
+        if form.encoding.startswith(("utf-16", "utf-32")) and "encoding" not in told.format.model_fields_set:
+            raise UnreadableInput(f"{path} is written in {form.encoding}", remedy=f"say so: --encoding {form.encoding}")
+        if "header" not in told.format.model_fields_set and (line := looks_like_data(path, form)):
+            raise UnreadableInput(
+                f"the first line of {path} looks like a row, not like names: {line[:100]}",
+                remedy="say which it is: --header, or --no-header (with --names a,b,c if you like)",
+            )
+    if told.nulls:
+        form = form.model_copy(update={"null_values": ("", *told.nulls)})
+    source = read_source(path, form)
+    if not source.rows.width:
+        raise UnreadableInput(f"{path} has no columns", remedy="give a file with rows")
+    return source, form
+
+
+def _told_of_format(form: Format, declared: Format) -> Iterator[str]:
+    if form.encoding != declared.encoding:
+        yield f"encoding {form.encoding} (--encoding names another)"
+    if form.quote != declared.quote:
+        yield f"quote {form.quote} (--quote names another)"
+    if form.skip != declared.skip:
+        yield f"the first {form.skip} lines are no rows (--skip says how many)"
+
+
+def _told_of_names(source: InputFile, empty: Sequence[InferredColumn]) -> Iterator[str]:
+    if empty:
+        yield f"left out: {', '.join(c.source for c in empty)}, without a name and without values"
+    named = [c for c in source.unnamed if c not in {e.source for e in empty}]
+    if named and len(named) < source.rows.width:
+        yield f"{', '.join(named)}: without a name in the file"
+
+
+def _key(found: dict[str, InferredColumn], told: Told, path: Path) -> tuple[tuple[str, ...], list[str]]:
+    """The key, and what is to be told of it."""
+    if told.key:
+        return tuple(_named(found, name, path) for name in told.key), []
+    fit = [c for c in found.values() if c.dtype in ("string", "int64") and _complete(c, found) and c.unique]
+    ids = [c for c in fit if c.name == "id" or c.name.endswith(IDS)]
+    first = [c for c in fit if c.name == next(iter(found))]
+    others = [c for c in fit if c.dtype == "string" and c.values.cast(pl.String).str.len_chars().max() <= 64]  # type: ignore[operator]
+    times = [c for c in found.values() if c.dtype in ("date", "timestamp")]
+    if best := next(iter((*first, *ids, *others)), None):
+        return (best.name,), [f"key {best.name}: no two rows are alike in it (--key names others)"]
+    series = [c for c in times if _complete(c, found) and c.unique and not told.entity]
+    if series and _is_moment(series[0].name):
+        return (series[0].name,), [f"key {series[0].name}: a single series, a row a time (--key names others)"]
+    entity = _named(found, told.entity, path) if told.entity else None
+    for one in (c for c in found.values() if c.dtype in ("string", "int64") and entity in (None, c.name)):
+        for time in times:
+            if _complete(one, found) and _complete(time, found) and _alike(one, time) == 0:
+                pair = (one.name, time.name)
+                return pair, [f"key {', '.join(pair)}: no two rows are alike in both (--key names others)"]
+    told_of = f"key {SURROGATE}: made from each row's values, as no column tells the rows apart (--key names some)"
+    if SURROGATE in found:
+        raise WrongCall(
+            "no single column tells the rows apart",
+            where=str(path),
+            remedy=f"name those that do together: --key {','.join(list(found)[:2])}",
+        )
+    return (SURROGATE,), [told_of]
+
+
+def _complete(column: InferredColumn, found: dict[str, InferredColumn]) -> bool:
+    """Whether each row has a value."""
+    return len(column.values) == max(len(c.values) for c in found.values())
+
+
+def _alike(one: InferredColumn, other: InferredColumn) -> int:
+    pairs = pl.DataFrame([one.values.alias("one"), other.values.alias("other")])
+    return pairs.height - pairs.n_unique()
+
+
+def _is_moment(name: str) -> bool:
+    return "date" in name or "time" in name or name in _MOMENTS
+
+
+def _entity(found: dict[str, InferredColumn], keys: tuple[str, ...]) -> str:
+    """The first column beside the key that is named an id; of a key with a time its other column."""
+    rest = [k for k in keys if k in found and found[k].dtype not in ("date", "timestamp")]
+    if len(rest) < len(keys) and rest:
+        return rest[0]
+    fit = (n for n, c in found.items() if n not in keys and n.endswith(IDS) and c.dtype in KEY_TYPES)
+    return next(fit, "")
+
+
+def _time(found: dict[str, InferredColumn], keys: tuple[str, ...], whose: str, told: Told, path: Path) -> str | None:
+    """The event time: as told, the key's, else the first time if the rows are of an entity."""
+    if told.time:
+        return _named(found, told.time, path)
+    times = [n for n, c in found.items() if c.dtype in ("date", "timestamp")]
+    of_key = [n for n in times if n in keys]
+    return next(iter(of_key or (times if whose else [])), None)
+
+
+def _surrogate(rows: pl.DataFrame) -> str:
+    """SQL that gives equal rows numbers, and every row the fingerprint of its values."""
+    values = ", ".join(f"CAST({quote(c)} AS VARCHAR)" for c in rows.columns)
+    equal = ", ".join(map(quote, rows.columns))
+    return f"md5(CAST([{values}] AS VARCHAR)) || '-' || row_number() OVER (PARTITION BY {equal})"
 
 
 def _named(found: dict[str, InferredColumn], name: str, path: Path) -> str:
@@ -84,29 +233,20 @@ def _named(found: dict[str, InferredColumn], name: str, path: Path) -> str:
     return names[name]
 
 
-def _first_unique(found: dict[str, InferredColumn], path: Path) -> str:
-    fit = (column for column in found.values() if column.dtype in ("string", "int64") and column.unique)
-    if (first := next(fit, None)) is None:
-        raise WrongCall(
-            "no single column tells the rows apart",
-            where=str(path),
-            remedy=f"name those that do together: --key {','.join(list(found)[:2])}",
-        )
-    return first.name
-
-
 def _line(column: InferredColumn, *, must: bool) -> str:
     must_have = ("nullable=False",) if must else ()
     told = f"description={literal(column.source)}"
     return call(f"{literal(column.name)}: Column", f'dtype="{column.dtype}"', *must_have, told, indent=8)
 
 
-def _map(path: Path, table: str, found: dict[str, InferredColumn], encoding: str) -> str:
-    columns: dict[str, Any] = {n: {"sql": c.sql} if c.sql else c.source for n, c in found.items()}
+def _map(path: Path, table: str, found: dict[str, InferredColumn], form: Format, surrogate: str | None) -> str:
+    columns: dict[str, Any] = {SURROGATE: {"sql": surrogate}} if surrogate else {}
+    columns |= {n: {"sql": c.sql} if c.sql else c.source for n, c in found.items()}
+    plain = Format().model_dump(mode="json")
     return render(
         "map.yaml",
         description=f"Files such as {path.name}",
         table=table,
-        format={} if encoding == ENCODINGS[0] else {"encoding": encoding},
+        format={k: v for k, v in form.model_dump(mode="json").items() if v != plain[k]},
         columns=columns,
     )

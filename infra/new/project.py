@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from infra.new.columns import InferredColumn, names_of
 from infra.new.drafts import LONGEST, Draft, File, check_name, tried
 from infra.new.features import draft_features
-from infra.new.from_file import contract_of
+from infra.new.from_file import Told, contract_of
 from infra.new.model import draft_model
 from infra.new.render import render
-from karat.errors import AlreadyThere
+from karat.errors import AlreadyThere, InvalidName
 from karat.settings import Settings
 
 
@@ -52,23 +51,49 @@ def draft_project(
     return Draft(_with_features(begun, name, settings, table, entity))
 
 
-def draft_project_on(
-    path: Path,
-    name: str,
-    settings: Settings,
-    *,
-    table: str | None = None,
-    about: About = About(),
-    **columns: Any,
-) -> Draft:
-    """A project whose gold table is as the file has it, without a sample; features and models are for the next calls.
+@dataclass(frozen=True)
+class FileDraft(Draft):
+    """The draft of a project on a file; ``columns`` are those that were inferred."""
 
-    ``columns`` as ``contract_of`` has them. Raises what that raises, InvalidName, AlreadyThere.
+    columns: tuple[InferredColumn, ...] = ()
+
+
+def draft_project_on(
+    path: Path, name: str, settings: Settings, *, table: str | None = None, about: About = About(), told: Told = Told()
+) -> FileDraft:
+    """Draft a project whose gold table is as the file has it, without a sample; features and models come later.
+
+    Args:
+        path: The file.
+        name: The project's name.
+        settings: Where the projects are.
+        table: The gold table; as the file is called by default.
+        about: What ``project.yaml`` says.
+        told: What the user says of the file.
+
+    Returns:
+        The draft.
+
+    Raises:
+        InvalidName: A name is none.
+        AlreadyThere: The project exists.
+        KaratError: As ``contract_of``.
     """
     _refuse_taken(name, settings)
-    table = table or re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")
-    files, chosen = contract_of(path, name, table, owner=about.owner, **columns)
-    return Draft((about.file(f"What {path.name} lets one foretell"), *files), chosen)
+    made = contract_of(path, name, table or table_name(path), owner=about.owner, told=told)
+    files = (about.file(f"What {path.name} lets one foretell"), *made.files)
+    return FileDraft(files, made.chosen, made.columns)
+
+
+def table_name(path: Path) -> str:
+    """A gold table's name after a file: ``2024 Sales.csv.gz`` becomes ``t_2024_sales``."""
+    stem = path.name.split(".")[0] or path.stem
+    name = names_of([stem])[0]
+    name = (f"t_{name.removeprefix('column_')}" if stem[:1].isdigit() else name)[:LONGEST].strip("_")
+    try:
+        return check_name(name, "gold table")
+    except InvalidName:  # a word of SQL or Python
+        return check_name(f"{name}_rows", "gold table")
 
 
 def _refuse_taken(name: str, settings: Settings) -> None:

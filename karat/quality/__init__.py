@@ -8,9 +8,11 @@ A **map** says how a file's columns become those of a gold table. It is a YAML f
     table: orders                     # the gold table
     timezone: Europe/Berlin           # the zone of times without one; by default the contract's, else the project's
     format:                           # of a CSV file; these are the defaults, and the delimiter is detected
-      delimiter: ";"
-      encoding: latin-1               # utf-8 by default
+      delimiter: ";"                  # whitespace: any number of blanks
+      encoding: windows-1252          # utf-8 by default; a byte order mark wins
       quote: '"'
+      skip: 0                         # lines before the header
+      header: true                    # without one: names: [a, b], else column_1, column_2
       null_values: ["", "NULL"]       # [""] by default; blanks around numbers, dates and times are ignored
     where: "type <> 'Tax'"            # an SQL condition on the file's rows; other rows are left out and not counted
     columns:                          # target column: the file's column, or an SQL expression over its columns

@@ -13,6 +13,7 @@ from karat.declare import GoldTable
 from karat.errors import ColumnMissing, KaratError, did_you_mean
 from karat.quality.row_checks import REASON, as_json, failure_reason
 from karat.quality.text_parsing import parse
+from karat.sql import unused_name
 
 #: The reason of a row that has the key of a later row.
 DUPLICATE = "duplicate key"
@@ -122,8 +123,9 @@ def resolve_duplicates(parts: Sequence[CheckedRows], table: GoldTable) -> tuple[
     keys = list(table.key)
     rows = pl.concat([p.rows for p in parts])
     reason = pl.concat([p.reason for p in parts])
-    marked = rows.select(keys).with_columns(reason=reason).with_row_index("row")
-    last = marked.filter(pl.col("reason").is_null()).unique(keys, keep="last")["row"]
+    why, place = unused_name(keys, "reason"), unused_name(keys, "row")
+    marked = rows.select(keys).with_columns(reason.alias(why)).with_row_index(place)
+    last = marked.filter(pl.col(why).is_null()).unique(keys, keep="last")[place]
     kept = pl.select(pl.int_range(len(reason), dtype=pl.UInt32).is_in(last.implode())).to_series()
     reason = pl.select(pl.when(reason.is_null() & ~kept).then(pl.lit(DUPLICATE)).otherwise(reason)).to_series()
     starts = accumulate((p.rows.height for p in parts), initial=0)

@@ -19,7 +19,7 @@ from karat.quality.contract_check import CheckedRows, check_rows, count_reasons,
 from karat.quality.gold_writer import write_gold
 from karat.quality.map_selection import choose_map
 from karat.quality.mapping import MappedRows, apply_map, bind_map
-from karat.quality.maps import Format, Map, check_targets, find_map, load_map
+from karat.quality.maps import Map, check_targets, find_map, load_map
 from karat.quality.origin import GOLD_WORK, INGEST, SAMPLE, create_gold, origin
 from karat.quality.quarantine import quarantined_rows
 from karat.quality.sources import digest_of, head_of, read_source
@@ -72,10 +72,11 @@ def ingest(
     lake: Lake,
     *,
     map_path: Path | None = None,
+    own_maps: bool = True,
     timezone: str | None = None,
     progress: Progress = silent,
 ) -> IngestResult:
-    """Ingest CSV files, Parquet files or Delta folders into a gold table, in one commit.
+    """Ingest files (CSV, Parquet, JSON, Excel) or Delta folders into a gold table, in one commit.
 
     Sample rows are replaced; rows ingested before are updated by key. Rows that break the contract go to
     ``TABLE_set_aside``. The same files, map and contract again change nothing. Errors of a whole input are raised
@@ -87,7 +88,8 @@ def ingest(
         table: The gold table.
         paths: The files.
         lake: The lake.
-        map_path: A map; by default the files have the contract's columns, or exactly one map of the project fits them.
+        map_path: A map; by default the one of the project that fits the files, else they have the contract's columns.
+        own_maps: Whether the project's maps are looked at if ``map_path`` names none.
         timezone: IANA zone of naive times; by default the map's, the contract's or the project's.
         progress: Called after each file.
 
@@ -108,7 +110,7 @@ def ingest(
     check_zone(timezone)
     contract = _contract(project, table)
     name = project.gold_name(table)
-    inputs = [_input(project, contract, path, map_path, timezone) for path in paths]
+    inputs = [_input(project, contract, path, map_path, timezone, own=own_maps) for path in paths]
     used = ", ".join(dict.fromkeys(i.map.name for i in inputs if i.map)) or None
     work = Work(GOLD_WORK, _key(inputs, contract))
     done = lake.commit_of(name, work) if lake.exists(name) else None
@@ -140,12 +142,14 @@ def _project_zone(project: Project) -> str | None:
     return project.spec.timezone if "timezone" in project.spec.model_fields_set else None
 
 
-def _input(project: Project, contract: GoldTable, path: Path, given: Path | None, timezone: str | None) -> Input:
+def _input(
+    project: Project, contract: GoldTable, path: Path, given: Path | None, timezone: str | None, *, own: bool
+) -> Input:
     """The file with its map, which is bound to the file's columns before any row is read."""
-    chosen = load_map(find_map(project, given)) if given is not None else None
-    head = head_of(path, chosen.format if chosen else Format())
-    if chosen is None:
-        chosen = choose_map(project, contract, head, path)
+    if given is not None:
+        chosen: Map | None = load_map(find_map(project, given))
+    else:
+        chosen = choose_map(project, contract, path, own=own)
     if chosen is not None:
         check_targets(chosen, contract)
         bind_map(chosen, head_of(path, chosen.format), str(path))

@@ -12,7 +12,7 @@ from karat.declare import GoldTable
 from karat.errors import ColumnMissing, DeclarationError, did_you_mean
 from karat.quality.maps import Expression, Map
 from karat.quality.sources import InputFile
-from karat.sql import column_references, quote
+from karat.sql import column_references, quote, unused_name
 
 ROW, FILE = "_row", "_file"
 
@@ -112,8 +112,13 @@ def _expressions(chosen: Map) -> dict[str, str]:
     return texts | ({"where": f"({chosen.where})"} if chosen.where else {})
 
 
-def _numbered(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    return rows.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW), pl.lit(name).alias(FILE))
+def _numbered(rows: pl.DataFrame, name: str, order: str | None = None) -> pl.DataFrame:
+    """The rows with ``_row`` and ``_file``, unless the file has such a column itself."""
+    numbers = pl.int_range(1, pl.len() + 1)
+    taken = {c.lower() for c in rows.columns}
+    own = {ROW: numbers, FILE: pl.lit(name)}
+    added = [value.alias(column) for column, value in own.items() if column not in taken]
+    return rows.with_columns(*added, *([numbers.alias(order)] if order else []))
 
 
 def apply_map(chosen: Map, source: InputFile, table: GoldTable, timezone: str | None) -> MappedRows:
@@ -133,22 +138,23 @@ def apply_map(chosen: Map, source: InputFile, table: GoldTable, timezone: str | 
     Raises:
         DeclarationError: An expression fails as a whole.
     """
-    rows = _numbered(source.rows, source.path.name)
+    order = unused_name((*source.rows.columns, *table.columns), "__row")
+    rows = _numbered(source.rows, source.path.name, order)
     with isolated_connection(timezone) as connection:
         connection.register("rows", rows.to_arrow())
         kept = _kept(connection, chosen)
         columns, failed = _targets(connection, chosen)
-        selected = ", ".join([f"{ROW} AS __row", *columns, *failed, *kept[0]])
+        selected = ", ".join([order, *columns, *failed, *kept[0]])
         try:
             found = pl.DataFrame(
-                connection.sql(f"SELECT {selected} FROM rows {kept[1]} ORDER BY {ROW}").to_arrow_table()
+                connection.sql(f"SELECT {selected} FROM rows {kept[1]} ORDER BY {order}").to_arrow_table()
             )
         except duckdb.Error as error:
             raise DeclarationError(
                 f"the map {chosen.name!r} failed on {source.path}: {str(error).splitlines()[0]}",
                 remedy="use TRY_CAST where a cast may fail on a row",
             ) from None
-    return MappedRows(_completed(found, table), _problem(found), found["__row"], source)
+    return MappedRows(_completed(found, table), _problem(found), found[order], source)
 
 
 def _kept(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[str], str]:

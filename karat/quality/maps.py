@@ -20,12 +20,19 @@ class Expression(Declaration):
 
 
 class Format(Declaration):
-    """The format of a CSV file; the delimiter is detected in the header if it is not declared."""
+    """The format of a CSV file.
 
-    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    The delimiter is detected in the rows if it is not declared; ``whitespace`` means any number of blanks. ``skip`` are
+    lines before the header. Without a ``header`` the columns are called ``names``, else ``column_1``, ``column_2``.
+    """
+
+    delimiter: str | None = Field(None, min_length=1, pattern="^(.|\\t|whitespace)$")
     encoding: str = "utf-8"
     quote: str = Field('"', max_length=1)
     null_values: tuple[str, ...] = ("",)
+    skip: int = Field(0, ge=0)
+    header: bool = True
+    names: tuple[str, ...] = ()
 
     @field_validator("encoding")
     @classmethod

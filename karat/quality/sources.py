@@ -1,11 +1,12 @@
-"""Input files as frames: CSV with every column as text, Parquet and Delta with their own types."""
+"""Input files as frames: CSV and JSON with every column as text, Parquet, Delta and Excel with their own types."""
 
 from __future__ import annotations
 
 import codecs
 import csv
-import gzip
+import lzma
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +22,33 @@ from polars.exceptions import PolarsError
 
 from karat.errors import DiskFull, InputNotFound, UnreadableInput, is_disk_full
 from karat.fingerprint import fingerprint_bytes, fingerprint_file
+from karat.quality.dialect import (
+    Dialect,
+    dialect_of,
+    encoding_of,
+    infer_format,
+    records,
+    sample_of_start,
+    text,
+)
+from karat.quality.documents import read_excel, read_json
 from karat.quality.maps import Format
 from karat.sql import literal
 
 _BLOCK = 1 << 20
-_DELIMITERS = ",;\t|"
-PARQUET = (".parquet", ".pq")
+#: The kind of a file by its suffix; a suffix of compression does not count.
+KINDS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".xlsx": "excel",
+    ".xls": "excel",
+    ".xlsb": "excel",
+    ".ods": "excel",
+}
+_COMPRESSED = (".gz", ".zst", ".zip", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -36,12 +58,16 @@ class InputFile:
     Attributes:
         path: The file or folder.
         rows: Its rows.
-        unread: The lines of a CSV file that are no rows: ``place``, ``reason`` and ``row`` as text.
+        unread: The lines of a CSV or JSON file that are no rows: ``place``, ``reason`` and ``row`` as text.
+        texts: Columns that the file itself declares as text (strings of JSON).
+        unnamed: Columns that have no name in the file.
     """
 
     path: Path
     rows: pl.DataFrame
     unread: pl.DataFrame
+    texts: frozenset[str] = frozenset()
+    unnamed: tuple[str, ...] = ()
 
 
 def kind_of(path: Path) -> str:
@@ -51,7 +77,7 @@ def kind_of(path: Path) -> str:
         path: The file or folder.
 
     Returns:
-        ``csv``, ``parquet`` or ``delta``.
+        ``csv``, ``parquet``, ``delta``, ``json`` or ``excel``.
 
     Raises:
         InputNotFound: It does not exist.
@@ -69,7 +95,8 @@ def kind_of(path: Path) -> str:
         return "delta"
     if path.stat().st_size == 0:
         raise UnreadableInput(f"{path} is empty", remedy="the first line of a CSV names its columns")
-    return "parquet" if path.suffix.lower() in PARQUET else "csv"
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in _COMPRESSED]
+    return KINDS.get(suffixes[-1] if suffixes else "", "csv")
 
 
 def head_of(path: Path, options: Format) -> pl.DataFrame:
@@ -82,7 +109,9 @@ def head_of(path: Path, options: Format) -> pl.DataFrame:
             return pl.DataFrame(schema=pl.read_parquet_schema(path))
     except (PolarsError, DeltaError, OSError) as error:
         raise _unreadable(path, kind, error) from None
-    return pl.DataFrame(schema=dict.fromkeys(_csv_header(path, options)[0], pl.String))
+    if kind in ("json", "excel"):
+        return read_source(path, options).rows.clear()
+    return pl.DataFrame(schema=dict.fromkeys(_csv_dialect(path, options).names, pl.String))
 
 
 def digest_of(path: Path) -> str:
@@ -114,6 +143,11 @@ def read_source(path: Path, options: Format) -> InputFile:
             return InputFile(path, pl.scan_delta(str(path)).collect(), none)
         if kind == "parquet":
             return InputFile(path, pl.read_parquet(path), none)
+        if kind == "json":
+            found = read_json(path)
+            return InputFile(path, found.rows, found.unread, texts=found.texts)
+        if kind == "excel":
+            return InputFile(path, read_excel(path, skip=options.skip, header=options.header), none)
     except (PolarsError, DeltaError, OSError) as error:
         raise _unreadable(path, kind, error) from None
     return _read_csv(path, options)
@@ -125,80 +159,68 @@ def _unreadable(path: Path, kind: str, error: Exception) -> UnreadableInput:
     )
 
 
-def _open(path: Path, encoding: str) -> IO[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    # A byte order mark is not part of a column's name.
-    chosen = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    return opener(path, "rt", encoding=chosen, newline="")
-
-
-def _csv_header(path: Path, options: Format) -> tuple[list[str], str]:
-    """The column names in the first line, and the delimiter."""
+def _csv_dialect(path: Path, options: Format) -> Dialect:
     try:
-        with _open(path, options.encoding) as file:
-            first = file.read(_BLOCK)
+        return dialect_of(path, options)
     except UnicodeError as error:
-        raise _wrong_encoding(path, options.encoding, str(error)) from None
-    except (OSError, EOFError, zlib.error) as error:
+        raise wrong_encoding(path, options.encoding, str(error)) from None
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error, zipfile.BadZipFile) as error:
         raise _unreadable(path, "CSV", error) from None
-    line = next(iter(first.splitlines()), "")
-    if "\0" in first or not line.strip():
-        raise UnreadableInput(f"{path} is not a CSV file", remedy="its first line must name the columns")
-    delimiter = options.delimiter or max(_DELIMITERS, key=lambda d: _fields(line, d, options.quote))
-    names = next(csv.reader(first.splitlines(keepends=True), delimiter=delimiter, quotechar=options.quote or None))
-    names = [n.strip() for n in names]
-    _check_names(path, names)
-    return names, delimiter
 
 
-def _fields(line: str, delimiter: str, quote: str) -> int:
-    return len(next(csv.reader([line], delimiter=delimiter, quotechar=quote or None)))
-
-
-def _check_names(path: Path, names: list[str]) -> None:
-    lowered = [n.lower() for n in names]
-    doubled = next((n for n in names if lowered.count(n.lower()) > 1), None)
-    if doubled is not None:
-        raise UnreadableInput(
-            f"the header of {path} names the column {doubled!r} twice"
-            if doubled
-            else f"the header of {path} has columns without a name",
-            remedy="rename one of them in the file (case does not count)",
-        )
-
-
-def _wrong_encoding(path: Path, encoding: str, what: str) -> UnreadableInput:
+def wrong_encoding(path: Path, encoding: str, what: str) -> UnreadableInput:
+    """The error of a file in another encoding; it names the likely one."""
+    likely = infer_format(path, Format()).encoding
     return UnreadableInput(
         f"{path} is not written in {encoding}: {what}",
-        remedy="declare its encoding in the map, as in  format: {encoding: latin-1}",
+        remedy=f"declare its encoding in the map, as in  format: {{encoding: {likely}}}",
     )
 
 
 @contextmanager
-def _as_utf8(path: Path, encoding: str) -> Iterator[Path]:
-    """The file in UTF-8, which DuckDB reads: a temporary copy if it has another encoding."""
-    if codecs.lookup(encoding).name in ("utf-8", "ascii"):
-        yield path
-        return
+def _as_utf8(path: Path, encoding: str, dialect: Dialect) -> Iterator[Path]:
+    """The file as DuckDB reads it: a temporary copy in UTF-8 unless it is plain already."""
+    start = sample_of_start(path)
+    plain = dialect.plain and codecs.lookup(encoding_of(start, encoding)).name in ("utf-8", "ascii")
+    with path.open("rb") as file:
+        if plain and file.read(4) == start and not start.startswith(codecs.BOM_UTF8):
+            yield path
+            return
     with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8", newline="") as copy:
         try:
-            with _open(path, encoding) as file:
-                while block := file.read(_BLOCK):
-                    copy.write(block)
+            with text(path, encoding) as file:
+                _copy(file, copy.file, dialect)
             copy.flush()
         except UnicodeError as error:
-            raise _wrong_encoding(path, encoding, str(error)) from None
-        except OSError as error:
-            if is_disk_full(error):
+            raise wrong_encoding(path, encoding, str(error)) from None
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error) as error:
+            if isinstance(error, OSError) and is_disk_full(error):
                 raise DiskFull(f"no space is left for a copy of {path} in UTF-8", where=copy.name) from error
             raise _unreadable(path, "CSV", error) from None
         yield Path(copy.name)
 
 
+def _copy(file: IO[str], copy: IO[str], dialect: Dialect) -> None:
+    """As it is, or record by record where DuckDB would not read the lines."""
+    if dialect.plain:
+        while block := file.read(_BLOCK):
+            copy.write(block)
+        return
+    for _ in range(dialect.skip + dialect.header):
+        file.readline()
+    out = csv.writer(copy, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    width = len(dialect.names)
+    for record in records(file, dialect.delimiter, dialect.quote):
+        if len(record) == width + 1 and record[-1].strip() == "":  # a delimiter at the end of the line
+            record.pop()
+        if record:
+            out.writerow(record)
+
+
 def _read_csv(path: Path, options: Format) -> InputFile:
-    names, delimiter = _csv_header(path, options)
-    with _as_utf8(path, options.encoding) as readable, duckdb.connect() as connection:
-        query = _csv_query(readable, names, delimiter, options)
+    dialect = _csv_dialect(path, options)
+    with _as_utf8(path, options.encoding, dialect) as readable, duckdb.connect() as connection:
+        query = _csv_query(readable, dialect, options)
         try:
             rows = pl.DataFrame(connection.sql(query).to_arrow_table())
             unread = pl.DataFrame(
@@ -210,17 +232,21 @@ def _read_csv(path: Path, options: Format) -> InputFile:
             raise _unreadable(path, "CSV", error) from None
     broken = unread.filter(pl.col("error_type") == "INVALID ENCODING")
     if broken.height:
-        raise _wrong_encoding(path, options.encoding, f"see line {broken['line'][0]}")
-    return InputFile(path, rows, _unread(unread))
+        raise wrong_encoding(path, options.encoding, f"see line {broken['line'][0]}")
+    return InputFile(path, rows, _unread(unread), unnamed=dialect.unnamed)
 
 
-def _csv_query(path: Path, names: list[str], delimiter: str, options: Format) -> str:
-    columns = ", ".join(f"{literal(n)}: 'VARCHAR'" for n in names)
-    nulls = ", ".join(literal(n) for n in options.null_values) or "''"
+def _csv_query(path: Path, dialect: Dialect, options: Format) -> str:
+    columns = ", ".join(f"{literal(n)}: 'VARCHAR'" for n in dialect.names)
+    nulls = ", ".join(literal(n) for n in dict.fromkeys(("", *options.null_values)))
+    mark = dialect.quote if dialect.plain else '"'
+    delimiter = dialect.delimiter if dialect.plain else ","
     return (
-        f"SELECT * FROM read_csv({literal(str(path))}, auto_detect = false, header = true, columns = {{{columns}}}, "
-        f"delim = {literal(delimiter)}, quote = {literal(options.quote)}, escape = {literal(options.quote)}, "
-        f"nullstr = [{nulls}], store_rejects = true, rejects_limit = 0)"
+        f"SELECT * FROM read_csv({literal(str(path))}, auto_detect = false, "
+        f"header = {str(dialect.plain and dialect.header > 0).lower()}, "
+        f"skip = {dialect.skip if dialect.plain else 0}, columns = {{{columns}}}, delim = {literal(delimiter)}, "
+        f"quote = {literal(mark)}, escape = {literal(mark)}, nullstr = [{nulls}], store_rejects = true, "
+        f"rejects_limit = 0)"
     )
 
 

@@ -107,10 +107,12 @@ def _number(column: pl.Series) -> ParsedColumn:
 def _whole(column: pl.Series) -> ParsedColumn:
     if column.dtype.is_integer():
         return _parsed(column.cast(pl.Int64, strict=False), column, "too large a number")
-    exact = _blank_as_null(column).cast(pl.Int64, strict=False) if column.dtype == pl.String else None
+    exact = None
+    if column.dtype == pl.String:  # "12.0" is a whole number, and its digits are read as they are
+        exact = _blank_as_null(column).str.replace(r"^([-+]?\d+)\.0*$", "$1").cast(pl.Int64, strict=False)
     number = _number(column)
-    # "12.0" is a whole number; above 2**53 a float does not identify one.
-    whole = (number.values == number.values.round(0)) & (number.values.abs() <= 2**53)
+    # From 2**53 on a float does not identify a whole number.
+    whole = (number.values == number.values.round(0)) & (number.values.abs() < 2**53)
     rounded = number.values.set(~whole.fill_null(False), None).cast(pl.Int64, strict=False)
     values = rounded if exact is None else pl.select(pl.coalesce(exact, rounded)).to_series()
     fraction = values.is_null() & number.values.is_not_null()

@@ -412,7 +412,8 @@ def test_a_project_on_a_file_has_the_contract_and_the_map_of_its_columns(karat: 
         (["yes", "No", ""], "bool", None),
         (["blue", "12"], "string", None),
         (["", ""], "string", None),
-        (["100"] * 60 + ["?"], "int64", None),  # one row in 61 is set aside
+        (["100"] * 60 + ["x"], "int64", None),  # one row in 61 is set aside
+        (["100"] * 60 + ["?"], "int64", "nullif(trim(\"c\"), '?')"),
         (["100"] * 197 + ["2.5"] * 3, "float64", None),  # no number is
         (["100"] * 99 + ["1,234.5"], "float64", "CAST(replace(\"c\", ',', '') AS DOUBLE)"),
         (["12,5", "1,234", "7"], "float64", "CAST(replace(replace(\"c\", '.', ''), ',', '.') AS DOUBLE)"),

@@ -1,0 +1,148 @@
+"""Formats of dates and times: which of them the texts of a column have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import product
+
+import duckdb
+import polars as pl
+
+from karat.dtypes import Dtype
+from karat.quality.text_parsing import parse
+from karat.sql import literal
+
+_Reading = tuple[str | None, Dtype, str]
+#: The share of the values that must have a format.
+NEARLY = 0.98
+#: Values on which formats are tried first.
+_TRIED = 500
+#: Values whose shape is looked at before any format is tried.
+_SHOWN = 20
+_ORDERS = ("%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%Y{0}%m{0}%d", "%d{0}%m{0}%y", "%m{0}%d{0}%y")
+_NAMED = (
+    "%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%d %b %y", "%d %B %Y", "%d-%B-%Y", "%d. %B %Y", "%b %d, %Y",
+    "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d", "%Y %b %d", "%a, %d %b %Y", "%A, %d %B %Y", "%A, %B %d, %Y",
+)  # fmt: skip
+_DAYS = (*(order.format(mark) for mark, order in product("./-", _ORDERS) if order.format(mark) != "%Y-%m-%d"), *_NAMED)
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M", ", %H:%M", ", %H:%M:%S", " %H.%M.%S")
+_HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p", ", %I:%M %p", ", %I:%M:%S %p", " %I:%M%p")
+#: Without separators, as ISO 8601 has it.
+_BASIC = ("%Y%m%d", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%Y%m%d%H%M%S")
+_OTHERS = ("%a %b %d %H:%M:%S %Y", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %H.%M.%S")
+#: A unit of epochs, and how many of it make a microsecond, as SQL over the number.
+EPOCHS: Mapping[str, str] = {
+    "epoch": "CAST({} AS BIGINT) * 1000000",
+    "epoch_ms": "CAST({} AS BIGINT) * 1000",
+    "epoch_us": "CAST({} AS BIGINT)",
+}
+_EPOCH_DIGITS = {"epoch": 10, "epoch_ms": 13, "epoch_us": 16}
+_TIME_WORDS = re.compile(r"(?i)(^|[^a-z])(time|timestamp|ts|date|epoch|unix|created|updated|at)([^a-z]|$)")
+_SHAPES = {
+    "%Y": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{1,2}", "%d": r"\d{1,2}", "%H": r"\d{1,2}", "%I": r"\d{1,2}",
+    "%M": r"\d{2}", "%S": r"\d{2}", "%f": r"\d{1,6}", "%b": r"[A-Za-z]{3}", "%B": r"[A-Za-z]{3,9}",
+    "%a": r"[A-Za-z]{3}", "%A": r"[A-Za-z]{6,9}", "%p": r"[AaPp][Mm]",
+}  # fmt: skip
+
+
+def date_reading(values: pl.Series, column: str) -> _Reading | None:
+    """The format of dates or times that the values have.
+
+    Args:
+        values: Texts without missing ones.
+        column: The SQL that gives the text.
+
+    Returns:
+        The SQL that converts them (None for ISO 8601, which a contract reads), the type, and what is to be told; None
+        if they are no times.
+    """
+    tried: tuple[Dtype, ...] = ("date", "timestamp")
+    for dtype in tried:
+        if parse(values, dtype, "UTC").problem.null_count() >= NEARLY * len(values):
+            return None, dtype, ""
+    if not values.str.contains(r"^\D{0,12}\d").head(_TRIED).any():
+        return None
+    fitting = _fitting(values)
+    if not fitting:
+        return None
+    chosen, *others = fitting
+    told = [f"{column} is read as {chosen}"]
+    if swapped := next((o for o in others if _swapped(o) == chosen), None):
+        told = [f"{column} is read as {chosen}, and could be {swapped}"]
+    if "%y" in chosen:
+        told.append("years 69 to 99 are 1969 to 1999")
+    dtype = "timestamp" if re.search("%[HI]", chosen) else "date"
+    plain = not swapped and "%y" not in chosen and chosen not in _BASIC
+    return reading_by_format(column, dtype, chosen), dtype, "" if plain else "; ".join(told)
+
+
+def reading_by_format(column: str, dtype: Dtype, form: str) -> str:
+    """The SQL that reads a text as a date or time of a format, or a number as an epoch.
+
+    Args:
+        column: The SQL of the text.
+        dtype: ``date`` or ``timestamp``.
+        form: A format of strptime, or a name of ``EPOCHS``.
+
+    Returns:
+        The SQL.
+    """
+    if form in EPOCHS:  # an epoch is UTC, whatever zone the file's other times have
+        moment = f"make_timestamp({EPOCHS[form].format(column)})"
+        return f"{moment}::date" if dtype == "date" else f"strftime({moment}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+    if form.endswith("Z"):
+        return f"strftime(strptime({column}, {literal(form)}), '%Y-%m-%dT%H:%M:%SZ')"
+    read = f"strptime({column}, {literal(form)})"
+    return f"{read}::date" if dtype == "date" else read
+
+
+def epoch_reading(values: pl.Series, column: str) -> _Reading | None:
+    """Seconds, milliseconds or microseconds since 1970, if the column's name says that it is a time."""
+    for unit, digits in _EPOCH_DIGITS.items():
+        if values.str.contains(rf"^1\d{{{digits - 1}}}(\.0)?$").all() and _TIME_WORDS.search(column.replace("_", " ")):
+            exact = f"CAST({column} AS DOUBLE)" if values.str.ends_with(".0").any() else column
+            told = f"{column} is read as seconds since 1970 (UTC)".replace("seconds", unit.replace("epoch_", ""))
+            return reading_by_format(exact, "timestamp", unit), "timestamp", told.replace("epoch", "seconds")
+    if values.str.contains(r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$").all():
+        read = date_reading(values, column)
+        return None if read is None else (read[0], read[1], f"{read[2]}, and could be a number")
+    return None
+
+
+def _swapped(form: str) -> str:
+    return form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
+
+
+def _fitting(values: pl.Series) -> list[str]:
+    """The formats that nearly all values have, the most usual first."""
+    some = values.head(_TRIED)
+    first = some.head(_SHOWN).to_list()
+    shaped = [f for f, shape in _forms() if sum(bool(shape.match(v)) for v in first) >= len(first) * 0.8]
+    for part in (some, values):
+        shares = _shares(part, shaped)
+        shaped = [f for f in shaped if shares[f] >= (NEARLY if part is values else NEARLY * 0.9)]
+    return shaped
+
+
+@lru_cache(maxsize=1)
+def _forms() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Every format with its shape."""
+    forms = [day + clock for clock in (*_CLOCKS, *_HALF_DAYS) for day in _DAYS] + [*_BASIC, *_OTHERS]
+    return tuple((f, re.compile(_shape(f))) for f in forms)
+
+
+def _shape(form: str) -> str:
+    return "^" + re.sub(r"%[A-Za-z]|[^%]", lambda m: _SHAPES.get(m[0]) or re.escape(m[0]), form) + "$"
+
+
+def _shares(values: pl.Series, forms: Sequence[str]) -> dict[str, float]:
+    """Of each format the share of the values that have it; ``%Y`` has four digits, ``%y`` two."""
+    if not forms:
+        return {}
+    asked = ", ".join("avg((try_strptime(v, ?) IS NOT NULL AND regexp_full_match(v, ?))::int)" for _ in forms)
+    with duckdb.connect() as connection:
+        connection.register("given", values.alias("v").to_frame().to_arrow())
+        row = connection.execute(f"SELECT {asked} FROM given", [x for f in forms for x in (f, _shape(f))]).fetchone()
+    return dict(zip(forms, row or (), strict=True))
