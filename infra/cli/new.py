@@ -89,8 +89,8 @@ def project(
     """
     settings = Settings()
     about = About(owner or _login(), description, timezone)
-    form = {"delimiter": delimiter, "encoding": encoding, "quote": quote, "skip": skip, "header": header}
-    form |= {"names": _listed(names) or None}
+    form: dict[str, object] = {"delimiter": delimiter, "encoding": encoding, "quote": quote, "skip": skip}
+    form |= {"header": header, "names": _listed(names) or None}
     declared = {k: v for k, v in form.items() if v is not None}
     if file is None:
         if key or time or types or nulls or declared or dry_run:

@@ -216,6 +216,8 @@ def _without_markers(column: InferredColumn, sql: str, readers: Sequence[_Reader
         if (reading := reader(kept, term)) is None:
             continue
         made, dtype, told = reading
+        if dtype == "string":
+            return replace(column, told=told)
         if dtype in ("int64", "float64") and made is None and (gone := _sentinel(kept)):
             markers, term = [*markers, gone], _nulled(sql, [*markers, gone])
         told = "; ".join(filter(None, (f"{', '.join(markers)} as null" if markers else "", told)))
@@ -248,12 +250,22 @@ def _number(values: pl.Series, column: str) -> _Reading | None:
     most, sql, dtype, form = max(readings, key=lambda reading: reading[0])
     if most < NEARLY * len(values):
         return None
+    if most < len(values) and (code := _mixed_code(values, dtype, form)):
+        return None, "string", f"{code!r} is no number, so all of them are codes"
     if not form and (epoch := epoch_reading(values, column)):
         return epoch
     told = [_TOLD_OF_FORM.get(form, ""), _ambiguous(values, form, column)]
     if most < len(values):
         told.append(f"{len(values) - most} of {len(values)} values are no such numbers; their rows are set aside")
     return sql, dtype, "; ".join(filter(None, told))
+
+
+def _mixed_code(values: pl.Series, dtype: Dtype, form: str) -> str:
+    """A value with digits that is no number, as C536379 among invoices; empty if there is none."""
+    read = values.str.contains(f"^{NUMBER_FORMS[form][0]}$") if form else parse(values, dtype, "UTC").problem.is_null()
+    others = values.filter(~read)
+    codes = others.filter(others.str.contains(r"\d"))
+    return str(codes[0]) if not codes.is_empty() else ""
 
 
 def _ambiguous(values: pl.Series, form: str, column: str) -> str:

@@ -144,6 +144,8 @@ def _told_of_format(form: Format, declared: Format) -> Iterator[str]:
         yield f"encoding {form.encoding} (--encoding names another)"
     if form.quote != declared.quote:
         yield f"quote {form.quote} (--quote names another)"
+    if form.escape != declared.escape:
+        yield f"{form.escape} stands before a quote within quotes (format: {{escape: ...}} in the map)"
     if form.skip != declared.skip:
         yield f"the first {form.skip} lines are no rows (--skip says how many)"
 
@@ -197,7 +199,8 @@ def _alike(one: InferredColumn, other: InferredColumn) -> int:
 
 
 def _is_moment(name: str) -> bool:
-    return "date" in name or "time" in name or name in _MOMENTS
+    """Whether a column may say when its row was: not when somebody was born."""
+    return "birth" not in name and ("date" in name or "time" in name or "day" in name or name in _MOMENTS)
 
 
 def _entity(found: dict[str, InferredColumn], keys: tuple[str, ...]) -> str:
@@ -215,7 +218,8 @@ def _time(found: dict[str, InferredColumn], keys: tuple[str, ...], whose: str, t
         return _named(found, told.time, path)
     times = [n for n, c in found.items() if c.dtype in ("date", "timestamp")]
     of_key = [n for n in times if n in keys]
-    return next(iter(of_key or (times if whose else [])), None)
+    series = [n for n in times if found[n].unique and _complete(found[n], found) and _is_moment(n)]
+    return next(iter(of_key or (times if whose else series)), None)
 
 
 def _surrogate(rows: pl.DataFrame) -> str:

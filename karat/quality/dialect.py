@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Literal, cast
 
 import pyarrow as pa
 
@@ -41,6 +41,8 @@ _MARKS = (
 )
 #: A first line of Excel's that names the delimiter.
 _EXCEL = re.compile(r"^\"?sep=(.)\"?[\r\n]*$", re.IGNORECASE)
+#: A quote that is doubled within quotes.
+_DOUBLED = re.compile(r'[^\\,;\t|]""[^,;\t|\r\n]')
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)*|[.,]\d+)([eE][-+]?\d+)?\s*%?\s*")
 
 
@@ -52,6 +54,7 @@ class Dialect:
         names: The columns, those without a name as ``column_N``.
         delimiter: One character, or ``whitespace``.
         quote: The quote character; empty for none.
+        escape: What stands before a quote within quotes; empty if it is doubled.
         skip: Lines before the header.
         header: Lines of the header; a name may hold a line's end.
         unnamed: The columns that the file gives no name.
@@ -61,6 +64,7 @@ class Dialect:
     names: tuple[str, ...]
     delimiter: str
     quote: str
+    escape: str
     skip: int
     header: int
     unnamed: tuple[str, ...]
@@ -149,15 +153,24 @@ class _Raw(io.RawIOBase):
         return len(block)
 
 
-def records(lines: Iterable[str], delimiter: str, quote: str) -> _csv.Reader:
+def records(lines: Iterable[str], delimiter: str, quote: str, escape: str = "") -> _csv.Reader:
     """The records of lines, whatever ends each line."""
     csv.field_size_limit(1 << 30)
-    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     if delimiter == WHITESPACE:
         tidy = (line.strip(" \t\r\n").replace("\t", " ") for line in lines)
-        return csv.reader(tidy, delimiter=" ", skipinitialspace=True, quotechar=quote or None, quoting=quoting)
+        return csv.reader(
+            tidy,
+            delimiter=" ",
+            skipinitialspace=True,
+            quotechar=quote or None,
+            quoting=quoting,
+            escapechar=escape or None,
+        )
     delimiter = "\t" if delimiter == "\\t" else delimiter
-    return csv.reader(iter(lines), delimiter=delimiter, quotechar=quote or None, quoting=quoting)
+    return csv.reader(
+        iter(lines), delimiter=delimiter, quotechar=quote or None, quoting=quoting, escapechar=escape or None
+    )
 
 
 def dialect_of(path: Path, options: Format) -> Dialect:
@@ -187,7 +200,7 @@ def dialect_of(path: Path, options: Format) -> Dialect:
         raise UnreadableInput(f"{path} is not a CSV file", remedy="its first line must name the columns")
     delimiter = options.delimiter or named or judged_delimiter(lines, options.quote)
     delimiter = "\t" if delimiter == "\\t" else delimiter
-    reader = records(lines, delimiter, options.quote)
+    reader = records(lines, delimiter, options.quote, options.escape)
     first = next((r for r in reader if any(f.strip() for f in r)), [])
     header = reader.line_num if options.header else 0
     body = [r for _, r in zip(range(_JUDGED), reader, strict=False) if r]
@@ -197,7 +210,7 @@ def dialect_of(path: Path, options: Format) -> Dialect:
     _check_names(path, names)
     unnamed = tuple(n for n, own in zip(names, given, strict=True) if not own)
     plain = delimiter != WHITESPACE and not _mixed(path, options.encoding) and len(given) == len(first)
-    return Dialect(names, delimiter, options.quote, skip, header, unnamed, plain)
+    return Dialect(names, delimiter, options.quote, options.escape, skip, header, unnamed, plain)
 
 
 def _lines(sample: str) -> list[str]:
@@ -319,6 +332,8 @@ def infer_format(path: Path, options: Format) -> Format:
     found = options.model_copy(update=update)
     with text(path, found.encoding) as file:
         lines = _lines(file.read(_SAMPLE))
+    if "escape" not in declared and any('\\"' in x for x in lines) and not any(_DOUBLED.search(x) for x in lines):
+        update["escape"] = "\\"
     if "quote" not in declared and '"' not in "".join(lines) and _single_quoted(lines):
         update["quote"] = "'"
     found = options.model_copy(update=update)

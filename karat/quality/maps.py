@@ -24,11 +24,13 @@ class Format(Declaration):
 
     The delimiter is detected in the rows if it is not declared; ``whitespace`` means any number of blanks. ``skip`` are
     lines before the header. Without a ``header`` the columns are called ``names``, else ``column_1``, ``column_2``.
+    ``escape`` stands before a quote within quotes; by default the quote is doubled.
     """
 
     delimiter: str | None = Field(None, min_length=1, pattern="^(.|\\t|whitespace)$")
     encoding: str = "utf-8"
     quote: str = Field('"', max_length=1)
+    escape: str = Field("", max_length=1)
     null_values: tuple[str, ...] = ("",)
     skip: int = Field(0, ge=0)
     header: bool = True

@@ -210,7 +210,7 @@ def _copy(file: IO[str], copy: IO[str], dialect: Dialect) -> None:
         file.readline()
     out = csv.writer(copy, lineterminator="\n", quoting=csv.QUOTE_ALL)
     width = len(dialect.names)
-    for record in records(file, dialect.delimiter, dialect.quote):
+    for record in records(file, dialect.delimiter, dialect.quote, dialect.escape):
         if len(record) == width + 1 and record[-1].strip() == "":  # a delimiter at the end of the line
             record.pop()
         if record:
@@ -240,12 +240,13 @@ def _csv_query(path: Path, dialect: Dialect, options: Format) -> str:
     columns = ", ".join(f"{literal(n)}: 'VARCHAR'" for n in dialect.names)
     nulls = ", ".join(literal(n) for n in dict.fromkeys(("", *options.null_values)))
     mark = dialect.quote if dialect.plain else '"'
+    escape = dialect.escape if dialect.plain and dialect.escape else mark
     delimiter = dialect.delimiter if dialect.plain else ","
     return (
         f"SELECT * FROM read_csv({literal(str(path))}, auto_detect = false, "
         f"header = {str(dialect.plain and dialect.header > 0).lower()}, "
         f"skip = {dialect.skip if dialect.plain else 0}, columns = {{{columns}}}, delim = {literal(delimiter)}, "
-        f"quote = {literal(mark)}, escape = {literal(mark)}, nullstr = [{nulls}], store_rejects = true, "
+        f"quote = {literal(mark)}, escape = {literal(escape)}, nullstr = [{nulls}], store_rejects = true, "
         f"rejects_limit = 0)"
     )
 

@@ -20,13 +20,19 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from infra.cli.app import main
+from infra.new.drafts import place
 from infra.new.from_file import Told, contract_of
-from karat.declare import Column, GoldTable
+from infra.new.project import draft_project_on
+from karat.declare import Column, GoldTable, load_project
 from karat.errors import KaratError, UnreadableInput, WrongCall
+from karat.lake import Lake
+from karat.quality import ingest
 from karat.quality.contract_check import check_rows
 from karat.quality.mapping import apply_map, bind_map
 from karat.quality.maps import Format, Map
 from karat.quality.sources import head_of, read_source
+from karat.settings import Settings
 from tests.profiles import examples
 
 
@@ -90,7 +96,7 @@ def made(kind: str, rows: int, rng: random.Random) -> list[Any]:
     return values + last.get(kind, {"float": [-1234567.25, 0.5]}.get(kind, [drawn[kind](), drawn[kind]()]))
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     kinds=st.lists(st.sampled_from(MADE), min_size=1, max_size=5),
     dialect=st.fixed_dictionaries(
@@ -143,6 +149,8 @@ def test_values_of_any_dialect_come_in_as_they_were_written(
         (["12345678901234567890", "1"], "string", "more digits"),
         (["9007199254740993.0", "9007199254740992.0"], "int64", ""),
         (["007", "7"], "string", "zeros in front"),
+        ([*map(str, range(536365, 536465)), "C536379"], "string", "'C536379' is no number"),
+        ([*map(str, range(536365, 536465)), "lost"], "int64", "1 of 101 values"),
         (["+491701234567", "12"], "string", "plus sign"),
         (["1E5", "2E7"], "string", "digits around an E"),
         (["12%", "7 %"], "float64", "12% is 12"),
@@ -189,6 +197,7 @@ FILES: dict[str, tuple[str | bytes, str, list[tuple[Any, ...]]]] = {
     "CR": ("nr,a\r1,x\r2,y\r", "rows.csv", [(1, "x"), (2, "y")]),
     "a name on two lines": ('nr,"price\nnet"\n1,2\n2,4\n', "rows.csv", [(1, 2), (2, 4)]),
     "single quotes": ("nr;a\n1;'x;y'\n2;'z'\n", "rows.csv", [(1, "x;y"), (2, "z")]),
+    "backslashes before quotes": ('nr,a\n1,"say \\"x, y\\""\n2,"z"\n', "rows.csv", [(1, 'say "x, y"'), (2, "z")]),
     "commas of decimals": ("nr;a\n1;1,5\n2;2,5\n", "rows.csv", [(1, 1.5), (2, 2.5)]),
     "whitespace": ("nr  a    b\n1   2.5  x\n 2  3.5  y\n", "rows.dat", [(1, 2.5, "x"), (2, 3.5, "y")]),
     "a preamble": ("Source,X\n\nnr,a,b\n1,x,2\n2,y,3\n3,z,4\n", "rows.csv", [(1, "x", 2), (2, "y", 3), (3, "z", 4)]),
@@ -318,7 +327,7 @@ def test_a_key_is_found_or_made(tmp_path: Path):
     assert set(rows["row_id"]) < set(more["row_id"])  # the same rows in a later file are the same rows
 
 
-@settings(max_examples=examples(15), deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(
     names=st.lists(
         st.sampled_from(("_row", "_file", "row", "reason", "_reason", "__row", "order", "file")),
@@ -344,3 +353,34 @@ def test_a_column_of_the_contract_is_declared_as_inferred(tmp_path: Path):
         "strasse": Column(dtype="string", description="Straße"),
     }
     assert chosen.columns["strasse"] == "Straße"
+
+
+def test_the_own_map_is_used_where_the_file_has_the_contracts_names(tmp_path: Path):
+    path = file(tmp_path, "nr;umsatz\n1;1.234\n2;2.500\n3;1.250,75\n")
+    where = Settings(home=tmp_path / "home", projects=tmp_path / "projects")
+    place(draft_project_on(path, "upper", where), "upper", where)
+    project, lake = load_project("upper", where), Lake(where.lake, where.environment)
+    done = ingest(project, "rows", [path], lake)
+    assert (done.map, done.set_aside) == ("rows", 0)
+    assert lake.read(project.gold_name("rows"))["umsatz"].to_list() == [1234.0, 2500.0, 1250.75]
+    assert ingest(project, "rows", [path], lake, own_maps=False).reasons == {"text in a number: umsatz": 1}
+    typed = tmp_path / "rows.parquet"  # the map's SQL is for text: a typed file with the contract's names is as it is
+    pl.DataFrame({"nr": [4], "umsatz": [4.5]}).write_parquet(typed)
+    assert ingest(project, "rows", [typed], lake).map is None
+
+
+def test_the_table_of_columns_fits_80_columns_and_a_dry_run_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("KARAT_PROJECTS", str(tmp_path / "projects"))
+    long = "A very long question of a survey, as people ask them, with all its words"
+    path = file(tmp_path, f"nr,{long},day\n1,{'x' * 90},01-02-2026\n2,{'y' * 90},02-02-2026\n")
+    with pytest.raises(SystemExit) as stop:
+        main(["new", "project", "survey", "--from", str(path), "--dry-run"])
+    said = capsys.readouterr().out
+    assert stop.value.code in (0, None)
+    assert not (tmp_path / "projects").exists()
+    shown, _, taken_lines = said.partition("taken:")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "01-02-2026, 02-02-2026" in " ".join(shown.split())
+    assert "key nr" in taken_lines
