@@ -194,6 +194,7 @@ FILES: dict[str, tuple[str | bytes, str, list[tuple[Any, ...]]]] = {
     "R's names of rows": ('"a","b"\n"r1","x",3\n"r2","y",4\n', "rows.csv", [("r1", "x", 3), ("r2", "y", 4)]),
     "Excel's sep=": ("sep=|\nnr|a\n1|x;y\n2|z\n", "rows.csv", [(1, "x;y"), (2, "z")]),
     "mixed ends": ("nr,a\r\n1,x\n2,y\r\n", "rows.csv", [(1, "x"), (2, "y")]),
+    "words of YAML": ("No,y,null,on,true\n1,a,b,c,d\n2,b,c,d,e\n", "rows.csv", [(1, *"abcd"), (2, *"bcde")]),
     "CR": ("nr,a\r1,x\r2,y\r", "rows.csv", [(1, "x"), (2, "y")]),
     "a name on two lines": ('nr,"price\nnet"\n1,2\n2,4\n', "rows.csv", [(1, 2), (2, 4)]),
     "single quotes": ("nr;a\n1;'x;y'\n2;'z'\n", "rows.csv", [(1, "x;y"), (2, "z")]),
