@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from infra.code import CodeVersion, check_code
 from infra.job_logs import FORMAT
 from infra.job_records import JobError, JobResult, JobSpec, Outcome
+from infra.process_end import end_process
 from karat.declare import Project, load_project
 from karat.errors import KaratError
 from karat.executors import Progress
@@ -51,8 +52,8 @@ Result = TypeVar("Result", bound=Outcome)
 Work = Callable[[Job], Iterable[Outcome]]
 
 
-def main(work: Work) -> None:
-    """Run the program; exit with status 1 if the job or one of its outcomes failed."""
+def main(work: Work) -> NoReturn:
+    """Run the program; end the process, with status 1 if the job or one of its outcomes failed."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="the job's spec.json; result.json comes beside it")
     path: Path = parser.parse_args().spec
@@ -68,7 +69,7 @@ def main(work: Work) -> None:
     result = JobResult(outcomes=outcomes, error=error, seconds=round(time.monotonic() - began, 3))
     result.write(path.parent / "result.json")
     # No ray.shutdown(): on leaving, Ray itself waits for the last lines of the workers before it disconnects.
-    sys.exit(1 if error or any(o.error for o in outcomes) else 0)
+    end_process(1 if error or any(o.error for o in outcomes) else 0)
 
 
 def _begin(spec: JobSpec) -> Job:

@@ -10,7 +10,6 @@ There is one server for each set of variables that libraries read when they are 
 
 from __future__ import annotations
 
-import atexit
 import gc
 import io
 import json
@@ -22,16 +21,16 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from infra.code import ROOT
+from infra.process_end import run_to_the_end
 
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 #: Read by a library when it is imported: who has other values needs another server.
@@ -281,28 +280,9 @@ def _become(request: dict[str, Any]) -> None:
     exec(compile(what, "<string>", "exec"), vars(main))
 
 
-def _run_to_the_end(request: dict[str, Any]) -> NoReturn:
-    """Ends as a Python does, but for taking down what it has imported: that alone takes half a second."""
-    code = 0
-    try:
-        _become(request)
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        if isinstance(ended.code, str):
-            print(ended.code, file=sys.stderr)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-        code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code & 0xFF)
-
-
 if __name__ == "__main__":
     for name in LIBRARY + (FLOWS if "PREFECT_API_URL" in os.environ else ()):
         import_module(name)
     gc.freeze()  # a collection in a child would copy all these pages
-    _run_to_the_end(_serve(int(sys.argv[1])))
+    request = _serve(int(sys.argv[1]))
+    run_to_the_end(lambda: _become(request))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from infra.process_end import run_to_the_end
 from karat.errors import KaratError
 from karat.extras import optional_imports
 
@@ -114,5 +115,10 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
 
 
+def program() -> NoReturn:
+    """The command ``karat``."""
+    run_to_the_end(main)
+
+
 if __name__ == "__main__":
-    main()
+    program()
