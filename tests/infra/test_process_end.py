@@ -39,4 +39,3 @@ def test_it_ends_as_a_python_does(end: str, code: int, error: str) -> None:
         assert (done.returncode, done.stdout) == (code, "said\nthread\nhandler\n")
         assert done.stderr.endswith(error)
         assert bool(done.stderr) == bool(error)
-
