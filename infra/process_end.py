@@ -38,6 +38,6 @@ def run_to_the_end(program: Callable[[], object]) -> NoReturn:
         if isinstance(ended.code, str):
             print(ended.code, file=sys.stderr)
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         code = 1
     end_process(code & 0xFF)
