@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command("infra.cli.run:run", "Run a project from gold to served champions, and follow it."),
     "runs": Command("infra.cli.run:runs", "List the latest runs."),
     "new": Command("infra.cli.new:new", "Begin a project, a feature table or a model from a template that runs."),
+    "try": Command("infra.cli.trial:try_model_command", "Try a model on a sample: in process, within seconds."),
     "check": Command("infra.cli.catalog:check", "Show all errors of a project's declarations at once."),
     "features": Command("infra.cli.catalog:features", "List features with type, source, window and statistics."),
     "sql": Command("infra.cli.sql:sql", "Ask the lake in SQL: every table, and the ml_ views."),

@@ -43,7 +43,7 @@ def sample(
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
     last = end.date() if end else None
-    with _progress() as tell:
+    with task_progress() as tell:
         done = write_sample(load_project(project, settings), lake, scale=scale, seed=seed, end=last, progress=tell)
     if as_json:
         print_json([_as_json(d) for d in done])
@@ -79,7 +79,7 @@ def ingest(
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
     loaded = load_project(project, settings)
-    with _progress() as tell:
+    with task_progress() as tell:
         done = bring_in(
             loaded, table, paths, lake, map_path=map_path, own_maps=not no_map, timezone=timezone, progress=tell
         )
@@ -142,7 +142,7 @@ def _described(lake: Lake, name: TableName) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
+def task_progress() -> Iterator[Callable[[int, int, str], None]]:
     """A bar on standard error, gone when the work is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True) as bar:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from karat.declare.declared_model import DeclaredModel
 from karat.executors import Progress, silent
+from karat.lake import Lake
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.provenance import provenance
 from karat.lifecycle.records import Candidate, TrainingRun
@@ -20,6 +22,7 @@ from karat.training.train import train_declared
 from karat.training_sets.declared_training_set import declared_training_set
 from karat.training_sets.labels import label_spine
 from karat.training_sets.leakage_report import leak_messages
+from karat.training_sets.training_set import TrainingSet
 
 _STEPS = 5
 
@@ -52,12 +55,9 @@ def make_candidate(
         registry.settle(existing)
         return Candidate(offer(registry, existing), False, existing.metrics, existing.baseline)
     progress(2, _STEPS, "training")
-    split = split_rows(training_set.data, context.spec, time=context.spine.time, entity=context.spine.entity)
-    trained = train_declared(context, training_set, with_oracle(context, lake, training_set.data), split)
-    trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(context, lake)])
-    gain = gain_significance(trained, entity=context.spine.entity, time=context.spine.time)
+    run = training_run(context, lake, training_set)
+    trained, gain = run.result, run.gain
     progress(3, _STEPS, "registration")
-    run = TrainingRun(training_set, split, trained, gain, provenance(context, lake))
     version = registry.log(version_entry(context, run, definition=definition, commit=commit))
     if not force:
         version = _first(registry, version)
@@ -65,6 +65,24 @@ def make_candidate(
     progress(_STEPS, _STEPS, "done")
     warnings = (*leak_messages(training_set.report), *trained.warnings, *(gain.shortfall if gain else ()))
     return Candidate(version, True, trained.metrics, trained.baseline, warnings)
+
+
+def training_run(model: DeclaredModel, lake: Lake, training_set: TrainingSet) -> TrainingRun:
+    """Split a training set, fit and evaluate the declared model on it, and measure its gain; nothing is registered.
+
+    Args:
+        model: The declared model.
+        lake: Holds the gold tables.
+        training_set: The declared training set.
+
+    Raises:
+        TrainingError: what ``train`` raises.
+    """
+    split = split_rows(training_set.data, model.spec, time=model.spine.time, entity=model.spine.entity)
+    trained = train_declared(model, training_set, with_oracle(model, lake, training_set.data), split)
+    trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
+    gain = gain_significance(trained, entity=model.spine.entity, time=model.spine.time)
+    return TrainingRun(training_set, split, trained, gain, provenance(model, lake))
 
 
 def _first(registry: Registry, version: ModelVersion) -> ModelVersion:

@@ -1,0 +1,123 @@
+"""``karat try``: a model on a sample, in process."""
+
+from __future__ import annotations
+
+import time
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from infra.cli.app import console, print_json
+from infra.cli.gold import task_progress
+from karat.declare import load_project
+from karat.lake import Lake
+from karat.lifecycle.trial import TRIAL_ROWS, Trial, try_model
+from karat.settings import Settings
+from karat.training.evaluation import beats_baseline, primary_metric
+
+_SHOWN = 8
+
+
+def try_model_command(
+    project: Annotated[str, typer.Argument(help="a folder under projects/")],
+    model: Annotated[str, typer.Argument(help="one of the project's models")],
+    *,
+    rows: Annotated[int, typer.Option(min=1, help="the most gold rows to read; see --all")] = TRIAL_ROWS,
+    whole: Annotated[bool, typer.Option("--all", help="read every gold row")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder of card and plots; KARAT_HOME/trials by default")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,
+) -> None:
+    """Try a model on a sample of its gold rows: seconds, no server, nothing registered.
+
+    Features, label and training set are computed from the declarations as they are now, then the model is fitted and
+    compared with its baseline. Of more than `--rows` gold rows whole entities are drawn, or of a few entities the
+    latest rows; what was drawn is printed. The lake stays as it is. Once the figures are good, `karat run` trains on
+    everything and registers a version.
+
+    Example:  `karat try shop comes_back --rows 20000`
+    """
+    settings = Settings()
+    loaded, began = load_project(project, settings), time.monotonic()
+    with task_progress() as tell:
+        lake = Lake(settings.lake, settings.environment)
+        trial = try_model(loaded, model, lake, rows=None if whole else rows, progress=tell)
+    took = time.monotonic() - began
+    folder = out or settings.home / "trials" / project / model
+    files = trial.write(folder)
+    if as_json:
+        print_json(_as_json(trial, folder, files))
+        return
+    result = trial.run.result
+    console.print(f"[bold]{escape(model)}[/] on a sample, in {took:.1f} s:", highlight=False)
+    for line in trial.sample:
+        console.print(f"  {line}", markup=False, highlight=False)
+    console.print(_metrics(trial))
+    for line in _verdict(trial):
+        console.print(line, markup=False, highlight=False)
+    important = [(n, share) for n, share in result.importance.items() if share > 0][:_SHOWN]
+    if important:
+        shown = ", ".join(f"{name} {share:.0%}" for name, share in important)
+        console.print(f"Importance: {shown}.", markup=False, highlight=False)
+    for warning in trial.warnings:
+        console.print(f"[yellow]Warning[/] {escape(warning)}.", highlight=False)
+    console.print(f"Card and plots: {folder}", markup=False, highlight=False, soft_wrap=True)
+    for file in files:
+        console.print(f"  {file.name}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _metrics(trial: Trial) -> Table:
+    result, gain = trial.run.result, trial.run.gain
+    chief = primary_metric(result.spec, result.metrics)
+    shown = Table(box=None, header_style="bold")
+    shown.add_column("metric")
+    for heading in ("test", "95 % interval", f"baseline {result.baseline_name}", "train"):
+        shown.add_column(heading, justify="right")
+    for metric, value in result.metrics.items():
+        interval = gain.intervals.get(metric) if gain else None
+        shown.add_row(
+            f"[bold]{metric}[/]" if metric == chief else metric,
+            _number(value),
+            f"{interval.low:.4g} to {interval.high:.4g}" if interval and isfinite(interval.low) else "",
+            _number(result.baseline.get(metric)),
+            _number(result.train_metrics.get(metric)),
+        )
+    return shown
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _verdict(trial: Trial) -> list[str]:
+    """The gain in a sentence, and why it is not larger."""
+    result, gain = trial.run.result, trial.run.gain
+    chief = primary_metric(result.spec, result.metrics)
+    rows = f"{result.rows['train']:,} training and {result.rows['test']:,} test rows"
+    if gain is None:
+        beats = "better than" if beats_baseline(result.spec, result.metrics, result.baseline) else "no better than"
+        return [f"{rows}: {beats} the baseline in {chief}; these rows allow no interval."]
+    surely = "better than the baseline" if gain.gain.is_positive else "not clearly better than the baseline"
+    span = f"a gain of {gain.gain.value:.4g} ({gain.gain.low:.4g} to {gain.gain.high:.4g}) in {chief}"
+    return [f"{rows}: {surely}, {span}.", *(f"Why not more: {reason}." for reason in gain.shortfall)]
+
+
+def _as_json(trial: Trial, folder: Path, files: list[Path]) -> dict[str, Any]:
+    result, gain = trial.run.result, trial.run.gain
+    return {
+        "model": result.spec.name,
+        "sample": list(trial.sample),
+        "rows": result.rows,
+        "metrics": result.metrics,
+        "baseline": result.baseline,
+        "baseline_name": result.baseline_name,
+        "train_metrics": result.train_metrics,
+        "gain": gain.as_metrics() if gain else {},
+        "importance": result.importance,
+        "warnings": list(trial.warnings),
+        "folder": str(folder),
+        "files": [f.name for f in files],
+    }
