@@ -17,6 +17,7 @@ from karat.declare import load_project
 from karat.lake import Lake
 from karat.lifecycle.trial import TRIAL_ROWS, Trial, try_model
 from karat.settings import Settings
+from karat.training.cross_validation import fold_statistics
 from karat.training.evaluation import beats_baseline, primary_metric
 
 _SHOWN = 8
@@ -58,6 +59,10 @@ def try_model_command(
     console.print(_metrics(trial))
     for line in _verdict(trial):
         console.print(line, markup=False, highlight=False)
+    for metric, (mean, deviation) in fold_statistics(result.folds).items():
+        if metric == primary_metric(result.spec, result.metrics):
+            told = f"Cross-validation in {len(result.folds)} folds: {metric} {mean:.4g}, standard deviation"
+            console.print(f"{told} {deviation:.2g}.", markup=False, highlight=False)
     important = [(n, share) for n, share in result.importance.items() if share > 0][:_SHOWN]
     if important:
         shown = ", ".join(f"{name} {share:.0%}" for name, share in important)
@@ -116,6 +121,7 @@ def _as_json(trial: Trial, folder: Path, files: list[Path]) -> dict[str, Any]:
         "baseline_name": result.baseline_name,
         "train_metrics": result.train_metrics,
         "gain": gain.as_metrics() if gain else {},
+        "folds": result.folds,
         "importance": result.importance,
         "warnings": list(trial.warnings),
         "folder": str(folder),

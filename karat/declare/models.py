@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -81,6 +81,9 @@ class Label(Declaration):
     Of a row of an event at t the windows are (t + offset, t + offset + horizon] and so on, so that with an offset of 0
     the event itself is in none of them; a label with a horizon but no steps is of the first window, and one without a
     horizon is an expression over the event's own gold row.
+
+    With ``transform`` a regression or a forecast learns log(1 + label) (``log1p``) or the label's logarithm (``log``).
+    Predictions and metrics are in the label's own unit.
     """
 
     name: str = "label"
@@ -92,6 +95,7 @@ class Label(Declaration):
     horizon: Duration | None = None
     offset: Duration = DAY
     default: float | str | None = None
+    transform: Literal["log1p", "log"] | None = None
     columns: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -172,17 +176,24 @@ class FunctionUse(Declaration):
 class Split(Declaration):
     """How test rows are chosen: the last share of the time, or a hash of the entity.
 
-    ``gap``: so many whole days before the first test day are in neither part, for their labels were not known by then.
+    ``test_from`` is a fixed first test day, in place of the share ``test``. ``gap``: so many whole days before the
+    first test day are in neither part, for their labels were not known by then. ``folds``: the model is also fitted and
+    measured so many times over all rows. By entity, each fold's entities are predicted by a model of the others; by
+    time, each of ``folds`` consecutive stretches of days by a model of the days before it.
     """
 
     by: Literal["time", "entity"] | None = None
     test: float = Field(0.2, gt=0, lt=1)
+    test_from: date | None = None
     gap: Duration = timedelta(0)
+    folds: int | None = Field(None, ge=2, le=20)
 
     @model_validator(mode="after")
     def _whole_days(self) -> Split:
         if self.gap % DAY:
             raise ValueError("gap is a number of whole days, as in '7d'")
+        if self.test_from is not None and (self.by == "entity" or "test" in self.model_fields_set):
+            raise ValueError("test_from is the first test day of a split by time: leave out 'test' and 'by: entity'")
         return self
 
 
@@ -299,6 +310,8 @@ class ModelSpec(Declaration):
             )
 
     def _problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.split.folds is not None and self.task in UNSUPERVISED:
+            yield ("split", "folds"), f"a {self.task} model learns no label, so it is not cross-validated"
         if self.class_weight and self.task not in ("binary", "multiclass"):
             yield ("class_weight",), f"class_weight is for classes, and a {self.task} model has none"
         for name in self.search:
@@ -318,6 +331,9 @@ class ModelSpec(Declaration):
         if (self.task == "multilabel") != bool(label.expressions):
             text = "label.expressions are for a multilabel model, and it has no single expression"
             yield ("label", "expressions" if label.expressions else "expression"), text
+        if label.transform is not None and self.task not in ("regression", "forecast"):
+            text = f"label.transform is for numbers, and a {self.task} model predicts none"
+            yield ("label", "transform"), text
         if (self.task == "forecast") != (label.steps is not None):
             yield ("label", "steps"), "label.steps are for a forecast, and it needs them: 1 for the next window alone"
 

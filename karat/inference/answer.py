@@ -107,7 +107,7 @@ def explained(model: Servable, values: Sequence[Value], prediction: np.ndarray) 
     """
     found = None
     if isinstance(model, Model):
-        found = model.kind.contributions(model.encoder.encode_row(values))
+        found = model.contributions(model.encoder.encode_row(values))
     if found is None:
         return unexplained(_TOO_SLOW)
     shares, unit = found

@@ -14,6 +14,7 @@ from karat.errors import SignatureError, UntrustedModel, UnusableLabel
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import load_kind, names
 from karat.kinds._kind import Kind, Parameters, Report, read_json
+from karat.kinds._label_transform import restore_label, transform_label
 
 CLASSIFICATION = ("binary", "multiclass")
 UNSUPERVISED = ("anomaly", "clustering")
@@ -31,6 +32,7 @@ class Model:
             detector calls a row anomalous from this score on. A kind that learns a threshold replaces it.
         classes: The label's values in ascending order. The second class of a binary model is the positive one.
         parts: The names of the label's parts (multi-label and forecast); else empty.
+        transform: The transform of the label that the kind learns; None if it learns the label itself.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Model:
         seed: int = 0,
         class_weight: str | None = None,
         threshold: float = 0.5,
+        transform: str | None = None,
     ) -> None:
         """Make an unfitted model.
 
@@ -52,11 +55,12 @@ class Model:
             seed: Seed of every random draw.
             class_weight: ``"balanced"`` to weigh classes by their inverse frequency.
             threshold: Decision threshold; see the class.
+            transform: Transform of a number label (``log1p``, ``log``); predictions are in the label's own unit.
 
         Raises:
             DeclarationError: There is no such kind, it cannot learn the task, or it takes no such parameter.
         """
-        self.kind_name, self.task, self.threshold = kind, task, threshold
+        self.kind_name, self.task, self.threshold, self.transform = kind, task, threshold, transform
         self.kind: Kind = load_kind(kind)(task, parameters, seed=seed, class_weight=class_weight)
         self.encoder = Encoder(())
         self.classes: list[Any] = []
@@ -88,6 +92,8 @@ class Model:
         """
         self.encoder = Encoder.fit(frame, sequences=self.kind.sequences)
         target = None if y is None or self.task in UNSUPERVISED else self._target(y)
+        if target is not None and self.transform is not None:
+            target = transform_label(self.transform, target)
         self.kind.fit(
             self.encoder.encode(frame),
             target,
@@ -171,7 +177,22 @@ class Model:
         if not len(X):
             several = self.parts or (self.classes if self.task == "multiclass" else [])
             return np.empty((0, len(several)) if several else 0)
-        return self.kind.predict(X)
+        return self.predict_encoded(X)
+
+    def predict_encoded(self, X: np.ndarray) -> np.ndarray:
+        """Predict encoded rows, ``(rows, features)``, in the label's own unit; see ``predict``."""
+        raw = self.kind.predict(X)
+        return raw if self.transform is None else restore_label(self.transform, raw)
+
+    def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str] | None:
+        """Contributions to one prediction and their unit, as ``Kind.contributions`` gives them.
+
+        With a transform they add up to the transformed prediction, and the unit is ``log1p(value)`` or ``log(value)``.
+        """
+        found = self.kind.contributions(X)
+        if found is None or self.transform is None:
+            return found
+        return found[0], f"{self.transform}({found[1]})"
 
     def predict_row(self, values: Sequence[Any]) -> np.ndarray:
         """Predict one row; equal to ``predict`` on a frame of this row, to the bit, without making a frame.
@@ -182,7 +203,7 @@ class Model:
         Returns:
             The prediction, with one row.
         """
-        return self.kind.predict(self.encoder.encode_row(values))
+        return self.predict_encoded(self.encoder.encode_row(values))
 
     def space(self, frame: pl.DataFrame) -> np.ndarray | None:
         """The space in which a clustering measures its distances, ``(rows, dimensions)``; None for other tasks."""
@@ -242,6 +263,7 @@ class Model:
             "threshold": self.threshold,
             "classes": self.classes,
             "parts": self.parts,
+            "transform": self.transform,
             "columns": self.encoder.to_json(),
         }
         (folder / "model.json").write_text(json.dumps(described, indent=1))
@@ -261,7 +283,7 @@ class Model:
             model = cls.__new__(cls)
             model.kind_name, model.task = name, described["task"]
             model.threshold, model.classes = described["threshold"], described["classes"]
-            model.parts = described["parts"]
+            model.parts, model.transform = described["parts"], described.get("transform")
             model.encoder = Encoder.from_json(described["columns"])
         except (KeyError, TypeError) as error:
             raise UntrustedModel(f"model.json is incomplete: {error!r}", where=str(folder)) from error

@@ -12,6 +12,7 @@ from karat.declare.base import format_duration
 from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import Label, ModelSpec
 from karat.lifecycle.records import TrainingRun
+from karat.training.cross_validation import fold_statistics
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import ConfidenceInterval, GainReport
 from karat.training.split import GAP, TEST, TRAIN
@@ -44,6 +45,7 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         "## Data\n\n" + "\n".join(_data(spec, training_set, run.provenance.origins)),
         "## Split\n\n" + _split(model, training_set.data, run.split),
         f"## Metrics on {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
+        *_cross_validation(model, trained),
         *_gains(trained, judged),
         *_why(spec, judged),
         *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.meets_targets) else []),
@@ -85,6 +87,8 @@ def _label(label: Label) -> str:
     text = f"`{' '.join(written.split())}` over gold table `{label.source}`"
     if label.where:
         text += f" where `{label.where}`"
+    if label.transform is not None:
+        text += f", learned as its {label.transform}"
     if label.horizon is not None:
         steps = f"{label.steps} windows of " if label.steps else ""
         text += f", {steps}{format_duration(label.horizon)} from {format_duration(label.offset)} after the row on"
@@ -119,6 +123,17 @@ def _figures(trained: TrainingResult, judged: GainReport | None) -> Iterator[str
         cells = [metric, f"{value:.4g}", _ends(intervals.get(metric)), _number(trained.baseline.get(metric))]
         cells += [_number(metrics.get(metric)) for _, metrics in references]
         yield f"| {' | '.join([*cells, *([_number(truth.get(metric))] if truth else [])])} |"
+
+
+def _cross_validation(model: DeclaredModel, trained: TrainingResult) -> Iterator[str]:
+    if trained.folds:
+        statistics = fold_statistics(trained.folds).items()
+        rows = "\n".join(f"| {metric} | {mean:.4g} | {deviation:.3g} |" for metric, (mean, deviation) in statistics)
+        by = model.spec.split.by or ("time" if model.spine.time else "entity")
+        yield (
+            f"## Cross-validation in {len(trained.folds)} folds by {by}\n\n"
+            f"| metric | mean | standard deviation |\n|---|---|---|\n{rows}"
+        )
 
 
 def _number(value: float | None) -> str:

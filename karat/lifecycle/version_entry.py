@@ -16,6 +16,7 @@ from karat.registry.metadata import ModelMetadata
 from karat.registry.records import Servable
 from karat.registry.signature import sign
 from karat.registry.tags import VersionTags
+from karat.training.cross_validation import fold_statistics
 from karat.training.evaluation import primary_metric
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.split import SPLIT
@@ -153,13 +154,18 @@ def _draw(trained: TrainingResult, folder: Path) -> list[Path]:
 
 
 def _gain_metrics(run: TrainingRun) -> dict[str, float]:
-    """The gain report as metrics, and the metrics of the reference models on the same rows."""
+    """The gain report as metrics, those of the reference models on the same rows, and the cross-validation's."""
     references = {
         f"{name}_{metric}": value
         for name, reference in run.result.reference_models.items()
         for metric, value in reference.metrics.items()
     }
-    return references | (run.gain.as_metrics() if run.gain else {})
+    folds = {
+        f"{metric}_cv_{name}": value
+        for metric, both in fold_statistics(run.result.folds).items()
+        for name, value in zip(("mean", "std"), both, strict=True)
+    }
+    return references | folds | (run.gain.as_metrics() if run.gain else {})
 
 
 def predicted_outputs(model: Servable, frame: pl.DataFrame) -> dict[str, Any]:

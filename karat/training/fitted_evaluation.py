@@ -49,6 +49,7 @@ class TrainingResult:
         learned_labels: Labels of the training rows.
         warnings: Messages about the data and the model.
         reference_models: Predictions of the reference models, by name; only for kinds that read sequences.
+        folds: Metrics of each fold of the cross-validation; empty without one.
     """
 
     spec: ModelSpec
@@ -71,6 +72,7 @@ class TrainingResult:
     learned_labels: pl.Series | None = field(repr=False)
     warnings: list[str]
     reference_models: dict[str, BaselinePrediction] = field(default_factory=dict, repr=False)
+    folds: list[dict[str, float]] = field(default_factory=list)
 
 
 class FittedModel(Protocol):

@@ -57,7 +57,7 @@ def _metric_score(model: Model, spec: ModelSpec, X: np.ndarray, y: pl.Series) ->
     found = evaluate(
         spec.task,
         y,
-        model.kind.predict(X),
+        model.predict_encoded(X),
         threshold=model.threshold,
         classes=model.classes or None,
         only=metric,

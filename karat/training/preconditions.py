@@ -241,13 +241,14 @@ def _check_rows(spec: ModelSpec, split: pl.Series) -> None:
         raise EmptyTrainingSet(
             f"the split of {spec.name!r} leaves no training rows: {_split_counts(split, spec)}",
             where=f"model {spec.name!r}, split",
-            remedy="shorten the label's horizon, set a smaller 'split.test', or collect more days",
+            remedy="shorten the label's horizon, set a smaller 'split.test' or a later 'split.test_from', or collect "
+            "more days",
         )
     if not (split == TEST).any():
         raise TooFewRows(
             f"the split of {spec.name!r} leaves no test rows: {_split_counts(split, spec)}",
             where=f"model {spec.name!r}, split",
-            remedy="set a larger 'split.test', or collect more rows",
+            remedy="set a larger 'split.test' or an earlier 'split.test_from', or collect more rows",
         )
     usable = int(split.is_in([TRAIN, TEST]).sum())
     if usable < spec.minimum_rows:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
+from itertools import pairwise
 
 import polars as pl
 
@@ -21,10 +22,10 @@ SPLIT = "karat_split"
 def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity: Sequence[str]) -> pl.Series:
     """Assign "train", "gap" or "test" to each row of ``frame``.
 
-    By time (the default if there is one): the last ``spec.split.test`` of the days are test days, at least one. Earlier
-    days whose label is incomplete when the test begins are the gap, and so are the last ``spec.split.gap``. By entity:
-    a
-    hash of the key decides, so that all rows of an entity fall on one side in every run.
+    By time (the default if there is one): the last ``spec.split.test`` of the days are test days, at least one, or
+    those from ``spec.split.test_from`` on. Earlier days whose label is incomplete when the test begins are the gap, and
+    so are the last ``spec.split.gap``. By entity: a hash of the key decides, so that all rows of an entity fall on one
+    side in every run.
 
     Args:
         frame: Rows, ``(rows, columns)``.
@@ -50,20 +51,78 @@ def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity
         if column not in frame.columns:
             raise ColumnMissing(f"the rows to split have no column {column!r}. {did_you_mean(column, frame.columns)}")
     if by == "time" and time:
-        return _split_by_time(frame[time], spec.split.test, _minimum_gap(spec), spec.horizon_end)
+        first = _first_test_day(spec, frame[time])
+        return _split_by_time(frame[time], first, None, _minimum_gap(spec), spec.horizon_end)
     return _split_by_entity(frame.select(needed), spec.split.test, spec.seed)
 
 
-def _split_by_time(times: pl.Series, share: float, horizon: timedelta, after: timedelta) -> pl.Series:
-    """Split by days; ``horizon`` counts from a row's day, ``after`` from its time."""
-    days = times.cast(pl.Date)
-    distinct = days.unique().drop_nulls().sort()
-    if not len(distinct):
+def fold_splits(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity: Sequence[str]) -> list[pl.Series]:
+    """Split the rows once for each fold of the declared cross-validation.
+
+    By entity, a hash of the key puts each entity into one fold; the fold is the test. By time, the days fall into
+    ``folds + 1`` stretches of as many days each (scikit-learn's TimeSeriesSplit): each but the first is tested by a
+    model of the days before it, less the gap; later days are in neither part.
+
+    Args:
+        frame: Rows, ``(rows, columns)``.
+        spec: The model's declaration; ``split.folds`` is set.
+        time: The time column.
+        entity: The entity's columns.
+
+    Returns:
+        For each fold the part of each row, ``(rows,)``.
+
+    Raises:
+        TrainingError: There are fewer days than stretches.
+    """
+    folds = spec.split.folds or 0
+    if (spec.split.by or ("time" if time else "entity")) == "entity" or time is None:
+        keys = frame.select(entity)
+        bounds = [(k / folds, (k + 1) / folds) for k in range(folds)]
+        return [_split_by_entity(keys, high, spec.seed, least=low) for low, high in bounds]
+    days = _distinct_days(frame[time])
+    if len(days) <= folds:
+        raise TrainingError(
+            f"model {spec.name!r} is cross-validated in {folds} stretches of time, and its rows have {len(days)} days",
+            where=f"model {spec.name!r}, split.folds",
+            remedy="declare fewer folds, or 'by: entity'",
+        )
+    ends = [len(days) * k // (folds + 1) for k in range(1, folds + 2)]
+    after = [days[end] if end < len(days) else None for end in ends]
+    gap = _minimum_gap(spec)
+    stretches = pairwise(after)
+    return [_split_by_time(frame[time], first, last, gap, spec.horizon_end) for first, last in stretches if first]
+
+
+def _distinct_days(times: pl.Series) -> pl.Series:
+    return times.cast(pl.Date).unique().drop_nulls().sort()
+
+
+def _first_test_day(spec: ModelSpec, times: pl.Series) -> date | None:
+    """Return the declared first test day, or the one that leaves the share ``test`` of the days; None without days."""
+    if spec.split.test_from is not None:
+        return spec.split.test_from
+    days = _distinct_days(times)
+    tested = min(max(round(len(days) * spec.split.test), 1), len(days))
+    first: date | None = days[len(days) - tested] if len(days) else None
+    return first
+
+
+def _split_by_time(
+    times: pl.Series, first: date | None, end: date | None, horizon: timedelta, after: timedelta
+) -> pl.Series:
+    """Split at the day ``first``; rows from the day ``end`` on are in no part.
+
+    ``horizon`` counts from a row's day, ``after`` from its time.
+    """
+    if first is None:
         return pl.Series("split", [], dtype=SPLIT_TYPE)
-    first = distinct[len(distinct) - min(max(round(len(distinct) * share), 1), len(distinct))]
+    days = times.cast(pl.Date)
     # A training label that covers test days would leak them.
     overlaps = (pl.col("day").cast(pl.Datetime("us")) + horizon > first) | (pl.col("time") + after > first)
-    part = pl.when(pl.col("day") >= first).then(pl.lit(TEST)).when(overlaps).then(pl.lit(GAP)).otherwise(pl.lit(TRAIN))
+    late = pl.lit(False) if end is None else pl.col("day") >= end
+    part = pl.when(late).then(pl.lit(GAP)).when(pl.col("day") >= first).then(pl.lit(TEST))
+    part = part.when(overlaps).then(pl.lit(GAP)).otherwise(pl.lit(TRAIN))
     rows = pl.DataFrame({"day": days, "time": times.cast(pl.Datetime("us"))})
     return rows.select(part.cast(SPLIT_TYPE).alias("split")).to_series()
 
@@ -73,10 +132,11 @@ def _minimum_gap(spec: ModelSpec) -> timedelta:
     return max(spec.horizon_end, spec.split.gap + DAY if spec.split.gap else timedelta(0))
 
 
-def _split_by_entity(keys: pl.DataFrame, share: float, seed: int) -> pl.Series:
+def _split_by_entity(keys: pl.DataFrame, share: float, seed: int, *, least: float = 0.0) -> pl.Series:
+    """Test the entities whose hash, as a share of all hashes, lies in [``least``, ``share``)."""
     distinct = keys.unique(maintain_order=True)
-    limit = int(share * 2**64)
-    parts = [TEST if _hash_key(row, seed) < limit else TRAIN for row in distinct.iter_rows()]
+    low, limit = int(least * 2**64), int(share * 2**64)
+    parts = [TEST if low <= _hash_key(row, seed) < limit else TRAIN for row in distinct.iter_rows()]
     known = distinct.with_columns(pl.Series("split", parts, dtype=SPLIT_TYPE))
     return keys.join(known, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")["split"]
 

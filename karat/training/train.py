@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model, Report
+from karat.training.cross_validation import cross_validate, unfitted_model
 from karat.training.data_warnings import data_warnings, unseen_value_warnings
 from karat.training.fitted_evaluation import TrainingResult, evaluate_model
 from karat.training.leakage_guard import refuse_perfect_score
 from karat.training.preconditions import prepare_rows
+from karat.training.split import fold_splits
 from karat.training_sets.training_set import TrainingSet
 
 
@@ -21,7 +24,8 @@ def train_declared(
 ) -> TrainingResult:
     """Fit and evaluate the declared kind on its training set.
 
-    An unsupervised model is evaluated by its label where some labels are known.
+    An unsupervised model is evaluated by its label where some labels are known. With ``split.folds`` the model is also
+    cross-validated.
 
     Args:
         model: The declared model.
@@ -38,15 +42,21 @@ def train_declared(
     spec, target = model.spec, model.spec.target
     unsupervised = spec.task in UNSUPERVISED
     labelled = target is not None and training_set.data[target].null_count() < training_set.data.height
-    return train(
+    time = model.spine.time
+    trained = train(
         spec,
         rows,
         features=training_set.features,
         label=None if unsupervised else target,
         split=split,
         evaluation_label=target if unsupervised and labelled else None,
-        time=model.spine.time,
+        time=time,
     )
+    if spec.split.folds is None or target is None:
+        return trained
+    splits = fold_splits(rows, spec, time=time, entity=model.spine.entity)
+    folds = cross_validate(spec, rows, splits, features=training_set.features, label=target, time=time)
+    return replace(trained, folds=folds)
 
 
 def train(
@@ -89,14 +99,7 @@ def train(
         DeclarationError: The kind does not do the task, or has no such parameter.
         PerfectScore: The model is perfect on the test rows, which means leakage.
     """
-    model = Model(
-        spec.kind,
-        spec.task,
-        spec.parameters,
-        seed=spec.seed,
-        class_weight=spec.class_weight,
-        threshold=spec.threshold,
-    )
+    model = unfitted_model(spec)
     unsupervised = spec.task in UNSUPERVISED
     known = (unsupervised and evaluation_label) or label
     rows = prepare_rows(spec, frame, features, known, split)

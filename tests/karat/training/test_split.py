@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from karat.declare import ModelSpec
 from karat.errors import ColumnMissing, TrainingError
-from karat.training.split import split_rows
+from karat.training.split import fold_splits, split_rows
 from tests.profiles import examples
 
 DAY = timedelta(days=1)
@@ -120,3 +120,39 @@ def test_a_gap_of_its_own_leaves_that_many_days_out():
     assert parts.to_list() == ["train"] * 7 + ["gap"] * 7 + ["test"] * 7
     with pytest.raises(ValueError, match="whole days"):
         spec_of(split={"gap": "36h"})
+
+
+def test_a_fixed_first_test_day_has_its_gap_before_it():
+    split = split_rows(days(*range(30)), spec_of(split={"test_from": "2026-01-21"}), time="day", entity=["id"])
+    assert split.to_list() == ["train"] * 13 + ["gap"] * 7 + ["test"] * 10
+
+
+@pytest.mark.parametrize(
+    "split", [{"test_from": "2026-01-21", "test": 0.3}, {"test_from": "2026-01-21", "by": "entity"}]
+)
+def test_a_fixed_first_test_day_leaves_no_share_and_no_entities(split: dict[str, object]):
+    with pytest.raises(ValueError, match="test_from is the first test day of a split by time"):
+        spec_of(split=split)
+
+
+@settings(max_examples=examples(20))
+@given(folds=st.integers(2, 6), numbers=st.lists(st.integers(0, 60), min_size=1, max_size=80), seed=st.integers(0, 9))
+def test_every_row_is_tested_by_one_fold_of_entities(folds: int, numbers: list[int], seed: int):
+    frame = pl.DataFrame({"id": numbers})
+    found = fold_splits(frame, spec_of(split={"folds": folds, "by": "entity"}, seed=seed), time=None, entity=["id"])
+    tested = pl.DataFrame([(s == "test").alias(str(k)) for k, s in enumerate(found)])
+    assert len(found) == folds
+    assert tested.sum_horizontal().to_list() == [1] * len(numbers)
+    assert all(frame.filter(s == "test").join(frame.filter(s == "train"), on="id").is_empty() for s in found)
+
+
+def test_each_stretch_of_time_is_tested_by_the_days_before_it():
+    spec = spec_of(split={"folds": 4}, label={"horizon": "2d"})
+    found = fold_splits(days(*range(50)), spec, time="day", entity=["id"])
+    shown = [[s.to_list().index("test"), s.to_list().count("test"), s.to_list().count("train")] for s in found]
+    assert shown == [[10, 10, 8], [20, 10, 18], [30, 10, 28], [40, 10, 38]]
+
+
+def test_more_stretches_than_days_are_refused():
+    with pytest.raises(TrainingError, match="declare fewer folds"):
+        fold_splits(days(0, 1, 2), spec_of(split={"folds": 4}), time="day", entity=["id"])

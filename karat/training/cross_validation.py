@@ -1,0 +1,70 @@
+"""Cross-validation: metrics of a declared model on every fold of its rows, beside those of its one test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from karat.declare.models import ModelSpec
+from karat.kinds import Model
+from karat.training.evaluation import evaluate
+from karat.training.preconditions import prepare_rows
+
+
+def unfitted_model(spec: ModelSpec) -> Model:
+    """Make the declared estimator."""
+    return Model(
+        spec.kind,
+        spec.task,
+        spec.parameters,
+        seed=spec.seed,
+        class_weight=spec.class_weight,
+        threshold=spec.threshold,
+        transform=spec.label.transform if spec.label else None,
+    )
+
+
+def cross_validate(
+    spec: ModelSpec,
+    frame: pl.DataFrame,
+    splits: Sequence[pl.Series],
+    *,
+    features: Sequence[str],
+    label: str,
+    time: str | None = None,
+) -> list[dict[str, float]]:
+    """Fit the declared kind once for each fold and measure it on the fold's test rows.
+
+    Args:
+        spec: The model's declaration.
+        frame: The training set, ``(rows, columns)``.
+        splits: For each fold "train", "gap" or "test" for each row, ``(rows,)``.
+        features: Columns that the model reads, in order.
+        label: Column that the model learns.
+        time: Column that orders the rows.
+
+    Returns:
+        The metrics of each fold.
+
+    Raises:
+        TrainingError: A fold's rows cannot be trained or tested on.
+    """
+    few = spec.model_copy(update={"minimum_rows": 1})  # the number of all rows is checked by the one test
+    found = []
+    for split in splits:
+        rows = prepare_rows(few, frame, features, label, split)
+        model = unfitted_model(spec)
+        model.fit(*rows.learned, order=rows.learned_rows[time] if time else None)
+        X, y = rows.test
+        metrics = evaluate(spec.task, y, model.predict(X), threshold=model.threshold, classes=model.classes or None)
+        found.append(metrics)
+    return found
+
+
+def fold_statistics(folds: Sequence[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation over the folds of each metric that every fold has."""
+    shared = [name for name in folds[0] if all(name in fold for fold in folds)] if folds else []
+    values = {name: [fold[name] for fold in folds] for name in shared}
+    return {name: (float(np.mean(v)), float(np.std(v, ddof=1))) for name, v in values.items()}
