@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import sys
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
+import click
 import typer
 from pydantic import ValidationError
 from rich.markup import escape
@@ -14,13 +18,15 @@ from rich.table import Table
 from infra.cli.app import console
 from infra.new.columns import names_of
 from infra.new.drafts import Draft, place
-from infra.new.features import draft_features
+from infra.new.features import Grain, TableOptions, draft_features, source_of
 from infra.new.from_file import Told
-from infra.new.model import draft_model
+from infra.new.model import ModelOptions, draft_model
 from infra.new.project import About, FileDraft, draft_project, draft_project_on
-from karat.declare import load_project
+from karat.declare import Project, load_project
 from karat.errors import WrongCall
+from karat.lake import Lake
 from karat.quality.maps import Format
+from karat.quality.origin import SAMPLE, origin
 from karat.settings import Settings
 
 Task = Literal["regression", "binary", "multiclass", "multilabel", "anomaly", "clustering", "forecast"]
@@ -130,15 +136,29 @@ def features(
     *,
     gold: Gold = None,
     entity: Annotated[str | None, typer.Option(help="whose features: a column of gold, or several: A,B")] = None,
+    grain: Annotated[Grain | None, typer.Option(help="what a row stands for; day where gold has a time")] = None,
+    columns: Annotated[str | None, typer.Option(help="gold columns that become features: A,B; all by default")] = None,
+    windows: Annotated[
+        str | None, typer.Option(help="how far back they look: 7d,28d; with --grain event 1h,24h")
+    ] = None,
     owner: Owner = None,
 ) -> None:
     """Begin a feature table: what a gold table's contract lets one compute, a line a feature.
 
-    From a table with an event time counts, sums and shares over the last 7 and 28 days, a row a day; from one without
-    the columns as they are. Example:  `karat new features basket --project shop --gold orders --entity customer_id`
+    `--grain day`: a row for each entity and day, with counts, sums and shares of past days.
+    `--grain event`: a row for each row of gold (a payment, an hourly reading), with its own columns and what its entity
+    did in the windows before it, hours too. `--grain entity`: a row for each entity without time, its columns as they
+    are. Every column that can be a feature becomes one; what is left out is told, with the reason. On a terminal the
+    grain and the columns are asked for. Examples:
+
+    `karat new features basket --project shop --gold orders --entity customer_id`
+
+    `karat new features readings --project plant --grain event --windows 1h,24h`
     """
     settings = Settings()
-    draft = draft_features(load_project(project, settings), name, gold=gold, entity=_listed(entity), owner=owner)
+    loaded = load_project(project, settings)
+    options = TableOptions(gold, _listed(entity), grain, _listed(columns), _listed(windows), owner)
+    draft = draft_features(loaded, name, _asked(loaded, options))
     _place(draft, project, settings)
     _next(
         f"karat new model NAME --project {project} --features {name}",
@@ -160,35 +180,50 @@ def model(
     task: Annotated[Task | None, typer.Option(help="by the label's type if it is not named")] = None,
     kind: Annotated[str | None, typer.Option(help="a file in karat/kinds; by the task if it is not named")] = None,
     gold: Gold = None,
-    horizon: Annotated[str, typer.Option(help="how far ahead the label looks, as in 7d")] = "7d",
+    horizon: Annotated[
+        str | None, typer.Option(help="how far ahead the label looks: 7d (over days the default), 1h (of events)")
+    ] = None,
+    transform: Annotated[Literal["log1p", "log"] | None, typer.Option(help="learn a number as its logarithm")] = None,
+    test_from: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="the first test day; the last fifth by default")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(min=2, max=20, help="also cross-validate in so many folds")] = None,
     domain: Annotated[str, typer.Option(help="the folder under models/ that it is filed in")] = "",
     description: Annotated[str | None, typer.Option(help="one line; what the label says by default")] = None,
     owner: Owner = None,
 ) -> None:
     """Begin a model on feature tables of a project.
 
-    The label of a day is an aggregate over the gold rows of the days after it: `sum(amount)`, `count(*) > 0`; where
-    gold has no time, one of its columns. Without `--label` it is the first sum, or the last column, that is fit; what
-    was taken is said. Example:  `karat new model big_spender --project shop --label "sum(amount) > 100" --horizon 14d`
+    The label of a day is an aggregate over the gold rows of the days after it: `sum(amount)`, `count(*) > 0`. The label
+    of an event is a column of its own row (`is_fraud`), or with `--horizon` an aggregate over what comes after it.
+    Where gold has no time, it is a column. Without `--label` it is the first sum, or the last column, that is fit; what
+    was taken is said, and settings for a small file are written where the lake has few rows. Examples:
+
+    `karat new model big_spender --project shop --label "sum(amount) > 100" --horizon 14d`
+
+    `karat new model next_hour --project plant --label "avg(load)" --horizon 1h --features readings`
     """
     settings = Settings()
     loaded = load_project(project, settings)
-    draft = draft_model(
-        loaded,
-        name,
+    options = ModelOptions(
         task=task,
         kind=kind,
         labels=label or (),
         features=_listed(features),
         gold=gold,
         horizon=horizon,
+        transform=transform,
+        test_from=test_from.date() if test_from else None,
+        folds=folds,
         domain=domain,
         description=description,
         owner=owner,
+        rows=_gold_rows(loaded, settings, _listed(features), gold),
     )
+    draft = draft_model(loaded, name, options)
     _place(draft, project, settings)
     _next(
-        f"karat check {project}   # after each edit",
+        f"karat try {project} {name}   # what it is worth, on a sample and without a server",
         f"karat run {project} --models {name}   # features, training, predictions, serving",
         f"karat models {project}   # what it is worth beside a naive baseline",
     )
@@ -230,8 +265,38 @@ def _show_columns(draft: FileDraft, file: Path) -> None:
     console.print(shown, highlight=False)
 
 
+#: More columns than this are asked for on a terminal.
+_MANY = 12
+
+
+def _asked(project: Project, options: TableOptions) -> TableOptions:
+    """The options, with grain and columns asked for on a terminal where the call leaves them open."""
+    if not (sys.stdin.isatty() and console.is_terminal):
+        return options
+    source, _ = source_of(project, options.gold)
+    if options.grain is None and source.event_time is not None:
+        console.print(f"A row of the table stands for: day, event (a row of {source.name}), or entity", highlight=False)
+        answer = typer.prompt("grain", default="day", type=click.Choice(get_args(Grain)))
+        options = replace(options, grain=answer)
+    if not options.columns and len(source.columns) > _MANY:
+        console.print(f"Columns of {source.name}: {', '.join(source.columns)}", markup=False, highlight=False)
+        answer = typer.prompt("columns that become features, as A,B", default="all")
+        options = options if answer == "all" else replace(options, columns=_listed(answer))
+    return options
+
+
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _gold_rows(project: Project, settings: Settings, features: tuple[str, ...], gold: str | None) -> int | None:
+    """The rows of the gold table that the model will read; None where the lake has none, or holds the sample's."""
+    tables = [project.tables[t] for t in features if t in project.tables] or list(project.tables.values())
+    table = gold or (tables[0].source if tables else None)
+    if table not in project.gold:
+        return None
+    lake, name = Lake(settings.lake, settings.environment), project.gold_name(table)
+    return lake.count(name) if lake.exists(name) and origin(lake, name) != SAMPLE else None
 
 
 def _login() -> str:

@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, get_args
 
 from infra.new.drafts import Draft, File, check_name
-from infra.new.render import call, literal, render
+from infra.new.feature_lines import IDS, Choice, FeatureLines, daily_lines, entity_lines, event_lines
+from infra.new.render import literal, render
+from karat.clock import DAY
 from karat.declare import Column, GoldTable, Project
+from karat.declare.base import format_duration, parse_duration
+from karat.dtypes import KEY_TYPES
 from karat.errors import AlreadyThere, ColumnMissing, TableNotFound, WrongCall, did_you_mean
-from karat.sql import identifier
 
-#: Days of the windows; a week and a month of weeks, so that each weekday counts alike.
-WINDOWS = (7, 28)
-#: Columns that a first table takes; more are a line each.
-MOST = 8
-#: How columns end that name somebody or something.
-IDS = ("_id", "_key", "_no", "_nr", "_number")
-_NUMBERS = ("int64", "float64")
+#: What a row of a feature table stands for.
+Grain = Literal["day", "event", "entity"]
+#: The windows where none are named: whole weeks, so that each weekday counts alike.
+WINDOWS: dict[Grain, tuple[timedelta, ...]] = {
+    "day": (7 * DAY, 28 * DAY),
+    "event": (DAY, 7 * DAY, 28 * DAY),
+    "entity": (),
+}
 
 
-def draft_features(
-    project: Project, name: str, *, gold: str | None = None, entity: Sequence[str] = (), owner: str | None = None
-) -> Draft:
+@dataclass(frozen=True)
+class TableOptions:
+    """What a call says of the table; each field left out is chosen from the gold table's contract.
+
+    Attributes:
+        gold: The gold table to read.
+        entity: The entity columns.
+        grain: What a row stands for.
+        columns: The gold columns that become features.
+        windows: The lengths of the windows, as in ``1h``.
+        owner: Who answers for the table.
+    """
+
+    gold: str | None = None
+    entity: Sequence[str] = ()
+    grain: Grain | None = None
+    columns: Sequence[str] = ()
+    windows: Sequence[str] = ()
+    owner: str | None = None
+
+
+def draft_features(project: Project, name: str, options: TableOptions = TableOptions()) -> Draft:
     """Draft ``features/NAME.py``.
 
-    With an event time the table has counts, sums and shares of the last 7 and 28 days per entity, one row a day.
-    Without one it has the gold columns as they are.
+    A row stands for an entity on a day (counts, sums and shares of past days), for an event (its own columns, and what
+    its entity did before it), or for an entity (its gold columns as they are). Every gold column that can be a feature
+    becomes one; each that is left out is named with the reason.
 
     Args:
         project: The project that gets the table.
         name: The table's name.
-        gold: The gold table to read; by default the one that fits.
-        entity: The entity columns; by default the gold table's.
-        owner: Who answers for the table.
+        options: What the call says of it.
 
     Returns:
         The draft.
@@ -42,54 +66,58 @@ def draft_features(
         InvalidName: The name is no name of a table.
         AlreadyThere: The project has such a table.
         TableNotFound: There is no such gold table.
-        ColumnMissing: There is no such entity column.
-        WrongCall: No gold table or entity can be chosen.
+        ColumnMissing: There is no such column.
+        WrongCall: No gold table, entity or event id can be chosen, or an option does not fit the grain.
     """
     check_name(name, "feature table")
     if name in project.tables:
         raise AlreadyThere(
             f"project {project.name!r} has a feature table {name!r} already", remedy="take another name, or edit that"
         )
-    source, chosen = _source(project, gold)
-    keys, how = _entity(project, source, entity)
-    lines, check, used, left = _static(source, keys) if source.event_time is None else _timed(source, keys)
-    if left:
-        how = (*how, f"left out: {', '.join(left)}; a line each")
-    answers = owner or source.owner or project.spec.owner
-    text = _text(source, name, keys, owner=answers, features=lines, check=check, imports=used)
-    about = f"feature table {name}: {_shown(lines)} of each {' and '.join(keys)}"
-    return Draft((File(f"features/{name}.py", text, about),), (*chosen, *how))
+    source, chosen = source_of(project, options.gold)
+    grain, of_grain = _grain(source, options.grain)
+    keys, how = _entity(project, source, options.entity, grain)
+    columns, left = _columns(source, keys, options.columns, grain)
+    windows = _windows(grain, options.windows)
+    event_id = _event_id(source, keys) if grain == "event" else None
+    choice = Choice(source, keys, columns, windows, _time(source, grain))
+    made = {"day": daily_lines, "event": event_lines, "entity": entity_lines}[grain](choice)
+    answers = options.owner or source.owner or project.spec.owner
+    text = _text(choice, name, made, grain=grain, event_id=event_id, owner=answers)
+    number = f"{made.stored} feature{'s' if made.stored != 1 else ''}"
+    of = f"each row of {source.name}" if grain == "event" else f"each {' and '.join(keys)}"
+    file = File(f"features/{name}.py", text, f"feature table {name}: {number} of {of}")
+    return Draft((file,), (*chosen, *of_grain, *how, *left))
 
 
-def _text(source: GoldTable, name: str, keys: tuple[str, ...], *, imports: set[str], **lines: Any) -> str:
+def _text(choice: Choice, name: str, made: FeatureLines, **more: Any) -> str:
+    source, keys = choice.source, choice.entity
     described = f"What {source.name} tell of each {' and '.join(keys)}"
     described = described if len(described) < 90 else f"Features from {source.name}"
     return render(
         "features.py",
         title=described,
-        imports=sorted({"FeatureTable", *imports}, key=lambda n: (not n[0].isupper(), n)),
+        imports=sorted({"FeatureTable", *made.imports}, key=lambda n: (not n[0].isupper(), n)),
         name=name,
         description=described,
         source=source.name,
         entity=f"({', '.join(literal(k) for k in keys)}{',' if len(keys) == 1 else ''})",
-        time=time_of(source),
-        **lines,
+        time=choice.time,
+        features=made.features,
+        check=made.check,
+        **more,
     )
 
 
-def _shown(lines: list[str]) -> str:
-    number = sum("intermediate=True" not in line for line in lines)
-    return f"{number} feature{'s' if number != 1 else ''}"
-
-
-def time_of(source: GoldTable) -> str | None:
-    """What the days are called: as in gold, or ``day`` where gold has times of the day."""
-    if source.event_time is None:
+def _time(source: GoldTable, grain: Grain) -> str | None:
+    """The name of the time column: gold's of an event, or of a date; ``day`` where gold has times of the day."""
+    if grain == "entity" or source.event_time is None:
         return None
-    return source.event_time if source.columns[source.event_time].dtype == "date" else "day"
+    own = grain == "event" or source.columns[source.event_time].dtype == "date"
+    return source.event_time if own else "day"
 
 
-def _source(project: Project, gold: str | None) -> tuple[GoldTable, tuple[str, ...]]:
+def source_of(project: Project, gold: str | None) -> tuple[GoldTable, tuple[str, ...]]:
     """The named gold table, or the first from which no features are made yet, or simply the first."""
     tables = {n: t for n, t in project.gold.items() if not t.truth}
     if gold is not None:
@@ -107,17 +135,68 @@ def _source(project: Project, gold: str | None) -> tuple[GoldTable, tuple[str, .
     return first, () if len(tables) == 1 else (f"gold table {first.name} (--gold names another)",)
 
 
-def _entity(project: Project, source: GoldTable, given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Whose features they are: as named, as other tables on that gold have it, else by the look of its columns."""
-    for column in given:
+def _grain(source: GoldTable, given: Grain | None) -> tuple[Grain, tuple[str, ...]]:
+    """What a row stands for: as said, else a day where gold has a time."""
+    if given is not None and given not in get_args(Grain):
+        raise WrongCall(f"there is no grain {given!r}", remedy=did_you_mean(given, get_args(Grain)))
+    if source.event_time is None:
+        if given in ("day", "event"):
+            raise WrongCall(
+                f"a row per {given} needs a time, and gold table {source.name!r} declares no event_time",
+                remedy="declare event_time in gold.py, or take --grain entity",
+            )
+        return "entity", ()
+    if given == "event" and source.columns[source.event_time].dtype != "timestamp":
+        raise WrongCall(
+            f"a row per event needs a time of the day, and {source.event_time!r} of {source.name!r} is a date",
+            remedy="take --grain day",
+        )
+    if given is not None:
+        return given, ()
+    others = "event: a row per row of gold, also hourly; entity: a row per entity, without time"
+    return "day", (f"a row per day (--grain {others})",)
+
+
+def _windows(grain: Grain, given: Sequence[str]) -> tuple[timedelta, ...]:
+    if given and grain == "entity":
+        raise WrongCall("a table without time has no windows", remedy="leave out --windows, or take --grain day")
+    found = []
+    for text in given:
+        try:
+            window = parse_duration(text)
+        except ValueError as error:
+            raise WrongCall(f"the window {error}") from None
+        assert isinstance(window, timedelta)
+        if not window:
+            raise WrongCall(f"the window {text!r} is empty", remedy="write it as in 7d")
+        if grain == "day" and window % DAY:
+            raise WrongCall(
+                f"a row per day has windows of whole days, and {text!r} is none",
+                remedy=f"take --grain event for windows of hours, or write {format_duration(-(-window // DAY) * DAY)}",
+            )
+        found.append(window)
+    return tuple(sorted(set(found))) or WINDOWS[grain]
+
+
+def _check_named(source: GoldTable, names: Sequence[str]) -> None:
+    for column in names:
         if column not in source.columns:
             raise ColumnMissing(
                 f"gold table {source.name!r} has no column {column!r}", remedy=did_you_mean(column, source.columns)
             )
+
+
+def _entity(
+    project: Project, source: GoldTable, given: Sequence[str], grain: Grain
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Whose features they are: as named, as other tables on that gold have it, else by the look of its columns."""
+    _check_named(source, given)
     if given:
         return tuple(given), ()
+    if grain == "entity" and source.event_time not in source.key:
+        return source.key, ()
     found = next((t.entity for t in project.tables.values() if t.source == source.name), None) or _guessed(source)
-    return found, (f"a row for each {' and '.join(found)} (--entity names another)",)
+    return found, (f"features of each {' and '.join(found)} (--entity names another)",)
 
 
 def _guessed(source: GoldTable) -> tuple[str, ...]:
@@ -127,104 +206,63 @@ def _guessed(source: GoldTable) -> tuple[str, ...]:
         return rest
     could = [n for n, c in source.columns.items() if n not in source.key and c.dtype in ("string", "int64")]
     named = [n for n in could if n.endswith(IDS)]
-    if not named:
+    if named:
+        return (named[0],)
+    known = ", ".join(could) or ", ".join(c for c in source.key if c != source.event_time)
+    raise WrongCall(
+        f"nothing in gold table {source.name!r} says whose features are wanted",
+        remedy=(f"name a column with --entity: {known}. " if known else "")
+        + "Of a single series declare a constant column: "
+        '"series": Column(dtype="string", nullable=False) in gold.py, and series: {sql: "\'all\'"} in the map; then '
+        "--entity series",
+    )
+
+
+def _event_id(source: GoldTable, keys: tuple[str, ...]) -> str:
+    """The column that tells events of one entity and time apart."""
+    own = {*keys, source.event_time}
+    rest = [c for c in source.key if c not in own]
+    could = rest or [n for n, c in source.columns.items() if n not in own and c.dtype in KEY_TYPES and not c.nullable]
+    if len(rest) > 1 or not could:
+        several = f"its key has {', '.join(rest)} beside entity and time" if rest else "no column is fit"
         raise WrongCall(
-            f"nothing in gold table {source.name!r} says whose features are wanted",
-            remedy=f"name a column with --entity: {', '.join(could) or ', '.join(source.key)}",
+            f"a row per event needs one column that tells events of one {' and '.join(keys)} and time apart: {several}",
+            remedy='declare one in gold.py, as in "row_id": Column(dtype="int64", nullable=False), and in the map, as '
+            'in row_id: {sql: "_row"}',
         )
-    return (named[0],)
+    return could[0]
 
 
-def _line(function: str, name: str, *rest: str, description: str) -> str:
-    return call(function, literal(name), *rest, f"description={literal(description)}", indent=8)
-
-
-def _columns(source: GoldTable, keys: tuple[str, ...]) -> tuple[dict[str, Column], list[str]]:
-    """Those that become features, and those that are left out."""
+def _columns(
+    source: GoldTable, keys: tuple[str, ...], given: Sequence[str], grain: Grain
+) -> tuple[dict[str, Column], tuple[str, ...]]:
+    """The columns that become features, and what is left out, with the reason."""
+    _check_named(source, given)
     own = {*keys, *source.key, source.event_time}
-    could = {n: c for n, c in source.columns.items() if n not in own and c.dtype not in ("date", "timestamp")}
-    taken = dict(list(could.items())[:MOST])
-    return taken, [n for n in could if n not in taken]
-
-
-_Lines = tuple[list[str], str, set[str], list[str]]
-
-
-def _timed(source: GoldTable, keys: tuple[str, ...]) -> _Lines:
-    """Feature lines, a check, the functions that both use, and the columns left out."""
-    columns, left = _columns(source, keys)
-    lines = [*_counts(source), *_recency(source)]
-    for name, column in columns.items():
-        lines += _of_column(source, name, column)
-    return lines, 'volume(fall=0.8, on_fail="warn")', {"aggregate", "from_sql", "volume"}, left
-
-
-def _counts(source: GoldTable) -> Iterator[str]:
-    name = "rows" if source.name in source.columns else source.name
-    for days in WINDOWS:
-        told = f"Rows of {source.name} in the last {days} days"
-        yield _line("aggregate", f"{name}_{days}d", '"count"', f'window="{days}d"', description=told)
-
-
-def _recency(source: GoldTable) -> Iterator[str]:
-    assert source.event_time is not None
-    seen, days = f"floor(epoch({identifier(source.event_time)}) / 86400)", WINDOWS[-1]
-    yield _line(
-        "aggregate",
-        "last_seen",
-        '"max"',
-        literal(seen),
-        f'window="{days}d"',
-        "intermediate=True",
-        description="Day of the latest row, counted from 1970",
-    )
-    yield _line(
-        "from_sql",
-        "days_since_last",
-        literal(f"epoch({identifier(time_of(source) or source.event_time)}) / 86400 - last_seen"),
-        description=f"Days since the latest row; null where there is none in {days} days",
-    )
-
-
-def _of_column(source: GoldTable, name: str, column: Column) -> Iterator[str]:
-    if column.dtype in _NUMBERS and not name.endswith(IDS):
-        for days in WINDOWS:
-            told = f"Sum of {name} in the last {days} days"
-            yield _line(
-                "aggregate",
-                f"{name}_{days}d",
-                '"sum"',
-                literal(identifier(name)),
-                f'window="{days}d"',
-                description=told,
-            )
-        week, month = (f"{name}_{days}d" for days in WINDOWS)
-        yield _line(
-            "from_sql",
-            f"{name}_trend",
-            literal(f"{identifier(week)} / nullif({identifier(month)}, 0) * 4 - 1"),
-            description=f"{week} over a usual week of the last 28 days, less 1",
-        )
-        return
-    days = WINDOWS[-1]
-    function, made, told = (
-        ("share", f"{name}_share_{days}d", f"Share of the rows with {name}, last {days} days")
-        if column.dtype == "bool"
-        else ("count_distinct", f"distinct_{name}_{days}d", f"Different values of {name} in {days} days")
-    )
-    yield _line("aggregate", made, f'"{function}"', literal(identifier(name)), f'window="{days}d"', description=told)
-
-
-def _static(source: GoldTable, keys: tuple[str, ...]) -> _Lines:
-    columns, left = _columns(source, keys)
-    if not columns:
+    left: dict[str, list[str]] = {}
+    taken = {}
+    for name, column in source.columns.items():
+        if name in own:
+            continue
+        reason = _unfit(name, column, grain)
+        if given and name not in given:
+            left.setdefault("not among --columns", []).append(name)
+        elif reason and not (given and column.dtype not in ("date", "timestamp")):
+            left.setdefault(reason, []).append(name)
+        else:
+            taken[name] = column
+    if not taken and not source.event_time:
         raise WrongCall(
             f"gold table {source.name!r} has no column besides its key and times", remedy="take another with --gold"
         )
-    lines = []
-    for name, column in columns.items():
-        dtype = () if column.dtype == "float64" else (f'dtype="{column.dtype}"',)
-        told = source.columns[name].description or f"As in {source.name}"
-        lines.append(_line("aggregate", name, '"max"', literal(identifier(name)), *dtype, description=told))
-    check = f'not_null({literal(next(iter(columns)))}, at_most=0.5, on_fail="warn")'
-    return lines, check, {"aggregate", "not_null"}, left
+    told = tuple(f"left out: {', '.join(names)} ({reason})" for reason, names in left.items())
+    return taken, told
+
+
+def _unfit(name: str, column: Column, grain: Grain) -> str:
+    """Why a column becomes no feature by itself; "" where it does."""
+    if column.dtype in ("date", "timestamp"):
+        return "no model reads a time: write a line that derives a number, as in year(COLUMN)"
+    if grain != "day" and column.dtype == "int64" and name.endswith(IDS):
+        return "the number of a name means nothing: --columns takes it all the same"
+    return ""

@@ -11,7 +11,7 @@ import polars as pl
 
 from infra.new.columns import InferredColumn, columns_of
 from infra.new.drafts import File, check_name
-from infra.new.features import IDS
+from infra.new.feature_lines import IDS
 from infra.new.render import call, literal, render
 from karat.dtypes import KEY_TYPES
 from karat.errors import ColumnMissing, UnreadableInput, WrongCall, did_you_mean

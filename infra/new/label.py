@@ -11,12 +11,13 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from karat.clock import DAY
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.declare.base import format_duration
 from karat.errors import LabelNotFound, WrongCall, did_you_mean
 from karat.sql import columns_read, connect, identifier, missing_column, plain_times
 
-#: A forecast's windows ahead, each of a day.
+#: A forecast's windows ahead: of days, or of the horizon that an event table is asked for.
 STEPS = 7
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT")
 
@@ -47,11 +48,24 @@ class LabelChoice:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that the label is for: rows of ``spine``, labelled from ``gold`` within ``horizon``."""
+    """The rows that the label is for.
+
+    Attributes:
+        spine: The feature table whose rows are labelled.
+        gold: The gold table that the label comes from.
+        horizon: How far ahead the label looks; None for a label of the row's own gold row.
+        transform: The transform under which a number is learned.
+    """
 
     spine: FeatureTable
     gold: GoldTable
-    horizon: timedelta
+    horizon: timedelta | None
+    transform: str | None = None
+
+    @property
+    def windowed(self) -> bool:
+        """Whether the label is computed from the gold rows of a window after the row."""
+        return self.horizon is not None
 
     @property
     def daily(self) -> bool:
@@ -93,24 +107,50 @@ def wanted(rows: Rows, task: str | None, given: Sequence[str]) -> LabelChoice:
 
 
 def _one(rows: Rows, task: str | None, sql: str) -> LabelChoice:
-    dtype, nothing = _bound(rows.gold, sql)
+    dtype, nothing, aggregate = _bound(rows.gold, sql)
     task = task or {"BOOLEAN": "binary", "VARCHAR": "multiclass"}.get(dtype, "regression")
     name = _name(rows, sql, task)
     fields: dict[str, Any] = {"name": name} if name else {}
     fields |= {"source": rows.gold.name, "expression": f"({sql})::int" if dtype == "BOOLEAN" else sql}
-    if rows.daily:
-        fields |= {"horizon": "1d", "steps": STEPS} if task == "forecast" else _horizon(rows)
+    if rows.transform is not None:
+        if task not in ("regression", "forecast"):
+            raise WrongCall(f"--transform is for numbers, and the label {sql!r} makes a {task} model")
+        fields["transform"] = rows.transform
+    _check_aggregate(rows, sql, aggregate)
+    if rows.windowed:
+        fields |= _horizon(rows, task)
         if nothing is not None or re.match(r"sum\s*\(", sql, re.I):
             fields["default"] = nothing if isinstance(nothing, str) else float(nothing) if nothing else 0
     return LabelChoice(task, fields, _told(rows, sql, task), rows.read_by([sql]))
 
 
-def _horizon(rows: Rows) -> dict[str, Any]:
-    return {"horizon": format_duration(rows.horizon)}
+def _check_aggregate(rows: Rows, sql: str, aggregate: bool) -> None:
+    """Refuse an aggregate of one event's own row, and a plain column of all the rows of a window."""
+    if rows.daily or rows.spine.time is None or rows.windowed == aggregate:
+        return
+    if aggregate:
+        raise WrongCall(
+            f"the label {sql!r} is an aggregate over rows, and without a horizon it is of each event's own row",
+            remedy="say how far ahead it looks, as in --horizon 1h, or write a column of the row",
+        )
+    raise WrongCall(
+        f"the label {sql!r} is a column of one row, and a horizon may hold several rows",
+        remedy=f"write an aggregate, as in max({sql}), or leave out --horizon to foretell the row's own {sql}",
+    )
 
 
-def _bound(gold: GoldTable, sql: str) -> tuple[str, Any]:
-    """The type of an expression over gold's columns, and what an aggregate makes of no rows (None for any other)."""
+def _horizon(rows: Rows, task: str | None = None) -> dict[str, Any]:
+    """The label's window: of days it begins after the features' day, of an event right after it."""
+    assert rows.horizon is not None
+    horizon = DAY if task == "forecast" and rows.daily else rows.horizon
+    found: dict[str, Any] = {"horizon": format_duration(horizon)}
+    if not rows.daily:
+        found["offset"] = "0d"
+    return found | ({"steps": STEPS} if task == "forecast" else {})
+
+
+def _bound(gold: GoldTable, sql: str) -> tuple[str, Any, bool]:
+    """The type of an expression over gold's columns, what it makes of no rows, and whether it is an aggregate."""
     empty = pl.from_arrow(gold.schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
     with connect() as connection:
@@ -118,7 +158,7 @@ def _bound(gold: GoldTable, sql: str) -> tuple[str, Any]:
         try:
             found = connection.sql(f"SELECT ({sql}\n) AS v FROM gold")
             rows = found.fetchall()
-            return str(found.types[0]), rows[0][0] if rows else None
+            return str(found.types[0]), rows[0][0] if rows else None, bool(rows)
         except duckdb.Error as error:
             missing = missing_column(error)
             raise LabelNotFound(
@@ -130,7 +170,7 @@ def _bound(gold: GoldTable, sql: str) -> tuple[str, Any]:
 def _default(rows: Rows, task: str | None) -> str:
     """What comes in the days after, where there are days; else the last column of the table that is fit."""
     numbers, texts = rows.columns("float64", "int64"), rows.columns("string")
-    if rows.daily:
+    if rows.windowed:
         of_task = {"binary": "count(*) > 0", "multiclass": f"mode({identifier(texts[0])})" if texts else ""}
         sql = of_task.get(task or "regression", f"sum({identifier(numbers[0])})" if numbers else "count(*)")
     else:
@@ -146,23 +186,31 @@ def _default(rows: Rows, task: str | None) -> str:
 
 def _name(rows: Rows, sql: str, task: str) -> str | None:
     """The name of the label's column; None where ``label`` has to do."""
-    if not rows.daily:
+    if rows.horizon is None:
         return sql.strip('"') if sql.strip('"') in rows.gold.columns else None
     found = re.fullmatch(r"(?:sum|mode)\(\"?(\w+)\"?\)", sql)
-    return f"{found[1]}_next_{STEPS if task == 'forecast' else rows.horizon.days}d" if found else None
+    return f"{found[1]}_next_{_ahead(rows, task)}" if found else None
 
 
 def _told(rows: Rows, sql: str, task: str) -> str:
-    what = {"binary": f"The probability of {sql}", "forecast": f"Day by day, {sql}"}.get(task, sql)
-    if not rows.daily:
+    step = "Day by day" if rows.daily else "Step by step"
+    what = {"binary": f"The probability of {sql}", "forecast": f"{step}, {sql}"}.get(task, sql)
+    if not rows.windowed:
         return f"{what}, of {rows.gold.name}"
-    days = STEPS if task == "forecast" else rows.horizon.days
-    return f"{what}, of the {rows.gold.name} of each {rows.whose} in the {days} days after"
+    return f"{what}, of the {rows.gold.name} of each {rows.whose} in the {_ahead(rows, task)} after"
+
+
+def _ahead(rows: Rows, task: str) -> str:
+    """How far ahead the label looks, as in ``7d``."""
+    assert rows.horizon is not None
+    if task == "forecast":
+        return format_duration((DAY if rows.daily else rows.horizon) * STEPS)
+    return format_duration(rows.horizon)
 
 
 def _unmarked(rows: Rows) -> LabelChoice:
     fields: dict[str, Any] = {"source": rows.gold.name, "expression": "NULL::int"}
-    if rows.daily:
+    if rows.daily:  # an event without a horizon has the label of its own row
         fields |= {"horizon": "1d", "offset": "0d"}
     told = f"Rows of {rows.spine.name} that are not as the others"
     return LabelChoice(
@@ -182,14 +230,14 @@ def _several(rows: Rows, task: str | None, given: Sequence[str]) -> LabelChoice:
         )
     expressions = {m[1]: _condition(rows.gold, m[1], m[2]) for m in named if m is not None}
     fields: dict[str, Any] = {"source": rows.gold.name, "expressions": expressions}
-    if rows.daily:
+    if rows.windowed:
         fields |= _horizon(rows) | {"default": 0}
     columns = rows.read_by(expressions.values())
     return LabelChoice("multilabel", fields, f"The probabilities of {', '.join(expressions)}", columns)
 
 
 def _condition(gold: GoldTable, name: str, sql: str) -> str:
-    dtype, _ = _bound(gold, sql)
+    dtype, _, _ = _bound(gold, sql)
     if dtype != "BOOLEAN" and dtype not in _WHOLE:
         raise LabelNotFound(f"the label {name!r} is no condition: {sql!r} is {dtype}", remedy="compare it with a value")
     return f"({sql})::int" if dtype == "BOOLEAN" else sql

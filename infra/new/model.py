@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from infra.new.drafts import Draft, File, check_name
@@ -13,7 +14,7 @@ from infra.new.render import render
 from karat.clock import DAY
 from karat.declare import FeatureTable, GoldTable, Project
 from karat.declare.base import parse_duration
-from karat.declare.models import BASELINES, DEFAULT_METRIC
+from karat.declare.models import BASELINES, DEFAULT_METRIC, UNSUPERVISED, ModelSpec
 from karat.errors import AlreadyThere, TableNotFound, WrongCall, did_you_mean
 from karat.kinds import facts
 
@@ -31,79 +32,200 @@ KINDS = {
 PARAMETERS: dict[str, dict[str, Any]] = {
     "gradient_boosting": {"learning_rate": 0.05, "max_iter": 100, "max_leaf_nodes": 8, "min_samples_leaf": 50},
     "gru": {"hidden_size": 16, "num_layers": 1, "epochs": 10},
+    "lstm": {"hidden_size": 16, "num_layers": 1, "epochs": 10},
 }
-#: Days that a sequence goes back.
+#: The parameter of each kind of trees that says how many rows a leaf needs.
+LEAVES = {
+    "gradient_boosting": "min_samples_leaf",
+    "random_forest": "min_samples_leaf",
+    "lightgbm": "min_data_in_leaf",
+}
+_USUAL_MINIMUM = ModelSpec.model_fields["minimum_rows"].default
+#: Rows that a sequence goes back: days, or events.
 SEQUENCE = 28
+#: The horizon over days where none is named.
+HORIZON = "7d"
+#: A file of fewer rows is cross-validated: one test of a few rows says little.
+FEW_ROWS = 5000
 
 
-def draft_model(
-    project: Project,
-    name: str,
-    *,
-    task: str | None = None,
-    kind: str | None = None,
-    labels: Sequence[str] = (),
-    features: Sequence[str] = (),
-    gold: str | None = None,
-    horizon: str = "7d",
-    domain: str = "",
-    owner: str | None = None,
-    description: str | None = None,
-    truth: Mapping[str, str] | None = None,
-) -> Draft:
-    """``models/DOMAIN/NAME.yaml``, a model on the feature tables that are named, or on the project's first.
+@dataclass(frozen=True)
+class ModelOptions:
+    """What a call says of the model; each field left out is chosen from the project.
 
-    ``labels`` is SQL over ``gold`` (where the features come from, by default); a multi-label model has several, each
-    ``name=SQL``. Raises InvalidName, AlreadyThere, TableNotFound, LabelNotFound, DeclarationError (an unknown kind),
-    WrongCall.
+    Attributes:
+        task: The task; by the label's type.
+        kind: The estimator kind; by the task.
+        labels: SQL over ``gold``; a multi-label model has several, each ``name=SQL``.
+        features: Feature tables; the project's first.
+        gold: The gold table of the label; that of the first feature table.
+        horizon: How far ahead the label looks, as in ``7d`` or ``1h``; without one, a row per event is labelled by its
+            own gold row.
+        transform: The transform under which a number is learned.
+        test_from: The first test day.
+        folds: Folds of a cross-validation.
+        domain: The folder under ``models/``.
+        owner: Who answers for it.
+        description: One line.
+        truth: What the planted truth of a sample would answer.
+        rows: Rows of the label's gold table, from which small-data settings follow; None if unknown.
+    """
+
+    task: str | None = None
+    kind: str | None = None
+    labels: Sequence[str] = ()
+    features: Sequence[str] = ()
+    gold: str | None = None
+    horizon: str | None = None
+    transform: str | None = None
+    test_from: date | None = None
+    folds: int | None = None
+    domain: str = ""
+    owner: str | None = None
+    description: str | None = None
+    truth: Mapping[str, str] | None = None
+    rows: int | None = None
+
+
+def draft_model(project: Project, name: str, options: ModelOptions = ModelOptions()) -> Draft:
+    """Draft ``models/DOMAIN/NAME.yaml``, a model on the feature tables that are named, or on the project's first.
+
+    Args:
+        project: The project that gets the model.
+        name: The model's name.
+        options: What the call says of it.
+
+    Raises:
+        InvalidName: The name is no name of a model.
+        AlreadyThere: The project has such a model.
+        TableNotFound: There is no such table.
+        LabelNotFound: The label does not bind to the gold table.
+        DeclarationError: There is no such kind.
+        WrongCall: An option fits neither the rows nor the label.
     """
     check_name(name, "model")
-    if domain:
-        check_name(domain, "domain")
+    if options.domain:
+        check_name(options.domain, "domain")
     if name in project.models:
         raise AlreadyThere(
             f"project {project.name!r} has a model {name!r} already", remedy="take another name, or edit that"
         )
-    tables, how = _tables(project, features)
-    rows = Rows(tables[0], _gold(project, tables[0], gold), _days(horizon))
-    label = wanted(rows, task, labels)
-    kind = kind or KINDS[label.task]
-    answers = owner or tables[0].owner or project.spec.owner
-    about = {"owner": answers, "description": description or label.told}
-    text = _text(label, kind, rows, tables, truth=dict(truth) if truth else None, **about)
-    path = "/".join(filter(None, ("models", domain, f"{name}.yaml")))
+    tables, how = _tables(project, options.features)
+    spine = tables[0]
+    horizon = _horizon(spine, options.horizon, options.task)
+    rows = Rows(spine, _gold(project, spine, options.gold), horizon, options.transform)
+    label = wanted(rows, options.task, options.labels)
+    kind = options.kind or KINDS[label.task]
+    text = _text(label, kind, rows, tables, options, owner=options.owner or spine.owner or project.spec.owner)
+    path = "/".join(filter(None, ("models", options.domain, f"{name}.yaml")))
     file = File(path, text, f"model {name}: {label.task} by {kind}")
-    return Draft((file,), (*how, *label.chosen))
+    return Draft((file,), (*how, *label.chosen, *_small_data(spine, options.rows), *_unlearned(rows, label, tables)))
 
 
-def _text(label: LabelChoice, kind: str, rows: Rows, tables: Sequence[FeatureTable], **more: Any) -> str:
+def _small_data(spine: FeatureTable, rows: int | None) -> tuple[str, ...]:
+    if rows is None or spine.row_span is not None or rows >= FEW_ROWS:
+        return ()
+    return (f"settings for {rows:,} rows: small leaves, minimum_rows, folds of a cross-validation",)
+
+
+def _unlearned(rows: Rows, label: LabelChoice, tables: Sequence[FeatureTable]) -> list[str]:
+    """Features of earlier events that read the label: known in time only where a label is known at once."""
+    if label.ahead or rows.spine.time is None or rows.spine.row_span is not None:
+        return []
+    late = [
+        f.name
+        for table in tables
+        for f in table.stored
+        if f.window and not f.delay and not table.delay and rows.read_by([f.column, f.where]) == label.columns
+    ]
+    if not late or not label.columns:
+        return []
+    what = (
+        f"{', '.join(late)}: the label of earlier rows. If it is known later than the row, give such a feature a delay"
+    )
+    return [what + ' (delay="7d")']
+
+
+def _split(rows: Rows, label: LabelChoice, options: ModelOptions) -> dict[str, Any]:
+    timed = rows.spine.time is not None
+    if options.test_from is not None and not timed:
+        raise WrongCall(
+            f"--test-from is a day, and {rows.spine.name!r} has no time", remedy="leave it out: entities are split"
+        )
+    found: dict[str, Any] = {"by": "time" if timed else "entity"}
+    found |= {"test": 0.2} if options.test_from is None else {"test_from": options.test_from}
+    folds = options.folds
+    few = options.rows is not None and options.rows < FEW_ROWS and rows.spine.row_span is None
+    if folds is None and few and label.task not in UNSUPERVISED:
+        folds = 5
+    return found | ({"folds": folds} if folds else {})
+
+
+def _parameters(kind: str, spine: FeatureTable, rows: int | None) -> dict[str, Any]:
+    """The parameters that fit so many rows: a leaf of a twentieth of a small file leaves a tree nothing to split."""
+    found = dict(PARAMETERS.get(kind, {}))
+    if rows is None or spine.row_span is not None or rows >= FEW_ROWS or kind not in LEAVES:
+        return found
+    return found | {LEAVES[kind]: max(3, min(50, rows // 100))}
+
+
+def _text(
+    label: LabelChoice, kind: str, rows: Rows, tables: Sequence[FeatureTable], options: ModelOptions, *, owner: str
+) -> str:
     spine, task = rows.spine, label.task
     return render(
         "model.yaml",
         task=task,
         kind=kind,
         label=label.fields,
-        parameters=PARAMETERS.get(kind, {}),
+        parameters=_parameters(kind, spine, options.rows),
         label_comment=_comment(label),
         lookups=[_lookup(table, label, kind) for table in tables],
-        split={"by": "time" if spine.time else "entity", "test": 0.2},
+        split=_split(rows, label, options),
+        minimum_rows=_minimum_rows(spine, options.rows),
         metric="silhouette" if label.fields is None else DEFAULT_METRIC[task],
         baseline=_baseline(rows, label),
         risk_levels={"low": 0.0, "medium": 0.3, "high": 0.7} if task == "binary" else None,
         scope={"last": "7d"} if spine.time else None,
-        **more,
+        truth=dict(options.truth) if options.truth else None,
+        owner=owner,
+        description=options.description or label.told,
     )
 
 
-def _days(horizon: str) -> timedelta:
+def _minimum_rows(spine: FeatureTable, rows: int | None) -> int | None:
+    """Half of a small file; None where the usual minimum fits."""
+    if rows is None or spine.row_span is not None or rows >= 2 * _USUAL_MINIMUM:
+        return None
+    return max(20, rows // 2)
+
+
+def _horizon(spine: FeatureTable, given: str | None, task: str | None) -> timedelta | None:
+    """How far ahead the label looks: over days a week where nobody says, of an event its own row."""
+    if spine.time is None:
+        if given is not None:
+            raise WrongCall(
+                f"--horizon {given} looks ahead in time, and {spine.name!r} has none",
+                remedy="leave it out, or make features with a time: karat new features NAME --grain day",
+            )
+        return None
+    if given is None and spine.row_span is None and task != "forecast":
+        return None
+    text = given or (HORIZON if spine.row_span is not None else "1h")
     try:
-        days = parse_duration(horizon)
+        horizon = parse_duration(text)
     except ValueError as error:
         raise WrongCall(f"the horizon {error}") from None
-    assert isinstance(days, timedelta)
-    if not days or days % DAY:
-        raise WrongCall(f"the horizon {horizon!r} is no whole number of days", remedy="write it as in 7d")
-    return days
+    assert isinstance(horizon, timedelta)
+    if not horizon:
+        raise WrongCall(f"the horizon {text!r} is empty", remedy="write it as in 7d")
+    if spine.row_span is not None and horizon < spine.row_span:
+        raise WrongCall(
+            f"the horizon {text} is shorter than a day, and {spine.name!r} has a row per day",
+            remedy="make features with a row per event, which look ahead by hours: "
+            f"karat new features {spine.name}_rows --gold {spine.source} --grain event",
+        )
+    return horizon
 
 
 def _tables(project: Project, named: Sequence[str]) -> tuple[tuple[FeatureTable, ...], tuple[str, ...]]:
@@ -141,9 +263,11 @@ def _comment(label: LabelChoice) -> list[str]:
         return ["Nobody has marked anomalies: the detector is judged by some that are planted into the test rows."]
     if not label.ahead:
         return [f"SQL over the row of {gold} that a row of features is of."]
-    lines = [f"SQL over the rows of {gold} that come in the horizon, which begins the day after the features."]
+    begins = "right after the row" if "offset" in label.fields else "the day after the features"
+    lines = [f"SQL over the rows of {gold} that come in the horizon, which begins {begins}."]
     if "steps" in label.fields:
-        lines = [f"SQL over the rows of {gold} of each of the next {label.fields['steps']} days."]
+        steps, each = label.fields["steps"], label.fields["horizon"]
+        lines = [f"SQL over the rows of {gold} of each of the next {steps} windows of {each}."]
     return [*lines, "default: where there are none."] if "default" in label.fields else lines
 
 
@@ -159,8 +283,15 @@ def _lookup(table: FeatureTable, label: LabelChoice, kind: str) -> dict[str, Any
 
 def _baseline(rows: Rows, label: LabelChoice) -> dict[str, Any]:
     """Persistence if a feature sums the label's column over past days (the longest); else mean, prior or chance."""
-    summed = re.fullmatch(r"sum\((\w+)\)", label.fields.get("expression", "")) if label.fields else None
-    if label.task not in ("regression", "forecast") or summed is None:
+    expression = label.fields.get("expression", "") if label.fields else ""
+    summed = re.fullmatch(r"sum\(\"?(\w+)\"?\)", expression)
+    own = re.fullmatch(r"(?:sum|avg|mean|max|min|first|last|any_value)\(\"?(\w+)\"?\)", expression)
+    if label.task in ("regression", "forecast") and label.ahead and own and not rows.daily:
+        # The next readings are as the latest is.
+        stored = [f.name for f in rows.spine.stored if f.event in (own[1], f'"{own[1]}"')]
+        if stored:
+            return {"strategy": "feature", "feature": stored[0]}
+    if label.task not in ("regression", "forecast") or summed is None or not rows.daily:
         return {"strategy": "mean" if label.task == "forecast" else BASELINES[label.task][0]}
     past = [f for f in rows.spine.stored if f.function == "sum" and f.column == summed[1] and f.window and not f.where]
     if not past:
@@ -168,5 +299,6 @@ def _baseline(rows: Rows, label: LabelChoice) -> dict[str, Any]:
     longest = max(past, key=lambda f: f.window or DAY)
     ahead = DAY if label.task == "forecast" else rows.horizon
     assert longest.window is not None
+    assert ahead is not None
     scale = ahead / longest.window
     return {"strategy": "feature", "feature": longest.name} | ({} if scale == 1 else {"scale": round(scale, 6)})

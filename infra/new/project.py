@@ -7,9 +7,9 @@ from pathlib import Path
 
 from infra.new.columns import InferredColumn, names_of
 from infra.new.drafts import LONGEST, Draft, File, check_name, tried
-from infra.new.features import draft_features
+from infra.new.features import TableOptions, draft_features
 from infra.new.from_file import Told, contract_of
-from infra.new.model import draft_model
+from infra.new.model import ModelOptions, draft_model
 from infra.new.render import render
 from karat.errors import AlreadyThere, InvalidName
 from karat.settings import Settings
@@ -132,10 +132,10 @@ def _with_features(begun: tuple[File, ...], name: str, settings: Settings, table
     features = f"{_who(entity).replace(' ', '_')}_{table}"
     features = features if len(features) <= LONGEST else f"{table[: LONGEST - 9]}_features"
     project = tried(Draft(begun), name, settings)
-    drafted = draft_features(project, features, gold=table, entity=[entity])
+    drafted = draft_features(project, features, TableOptions(gold=table, entity=[entity]))
     begun = (*begun, *drafted.files)
     project = tried(Draft(begun), name, settings)
     truth = {"source": f"{table}_truth", "expression": "chance"}
     told = f"The probability that a {_who(entity)} has any of {table} in the next 7 days"
-    drafted = draft_model(project, "comes_back", labels=["count(*) > 0"], truth=truth, description=told)
+    drafted = draft_model(project, "comes_back", ModelOptions(labels=["count(*) > 0"], truth=truth, description=told))
     return (*begun, *drafted.files)
