@@ -60,6 +60,11 @@ class Choice:
         """What counts of rows are named after."""
         return "rows" if self.source.name in self.source.columns else self.source.name
 
+    def free(self, name: str) -> str:
+        """``name``, or with ``_of_row`` where the gold table or the key has such a column."""
+        taken = {*self.source.columns, *self.entity, self.time}
+        return f"{name}_of_row" if name in taken else name
+
 
 def _line(function: str, name: str, *rest: str, description: str) -> str:
     return call(function, literal(name), *rest, f"description={literal(description)}", indent=8)
@@ -99,10 +104,11 @@ def _counts(choice: Choice) -> Iterator[str]:
 def _recency(choice: Choice) -> Iterator[str]:
     assert choice.source.event_time is not None
     assert choice.time is not None
+    last, since = choice.free("last_seen"), choice.free("days_since_last")
     seen, longest = f"floor(epoch({identifier(choice.source.event_time)}) / 86400)", choice.windows[-1]
     yield _line(
         "aggregate",
-        "last_seen",
+        last,
         '"max"',
         literal(seen),
         f'window="{format_duration(longest)}"',
@@ -111,8 +117,8 @@ def _recency(choice: Choice) -> Iterator[str]:
     )
     yield _line(
         "from_sql",
-        "days_since_last",
-        literal(f"epoch({identifier(choice.time)}) / 86400 - last_seen"),
+        since,
+        literal(f"epoch({identifier(choice.time)}) / 86400 - {last}"),
         description=f"Days since the latest row; null where there is none in {longest // DAY} days",
     )
 
@@ -150,11 +156,11 @@ def event_lines(choice: Choice) -> FeatureLines:
     """The event's own columns, and what its entity did in the windows before it."""
     assert choice.time is not None
     at = identifier(choice.time)
+    hour, weekday = choice.free("hour"), choice.free("weekday")
     lines = [
-        _line("from_event", "hour", literal(f"hour({at})"), 'dtype="int64"', description="Hour of the day, UTC"),
-        _line("from_event", "weekday", literal(f"isodow({at})"), 'dtype="int64"', description="1 is Monday, UTC"),
+        _line("from_event", hour, literal(f"hour({at})"), 'dtype="int64"', description="Hour of the day, UTC"),
+        _line("from_event", weekday, literal(f"isodow({at})"), 'dtype="int64"', description="1 is Monday, UTC"),
     ]
-    lines = [line for line in lines if line.split('"')[1] not in choice.columns]
     for name, column in choice.columns.items():
         told = column.description or f"As in {choice.source.name}"
         own = () if identifier(name) == name else (literal(identifier(name)),)
@@ -163,10 +169,8 @@ def event_lines(choice: Choice) -> FeatureLines:
         lines.append(_line("aggregate", f"{choice.rows_name}_{text}", '"count"', window, description=told))
     for name, column in choice.columns.items():
         lines += _before_event(choice, name, column)
-    check = 'matches("hour BETWEEN 0 AND 23", on_fail="warn")'
-    if "hour" in choice.columns:
-        check = 'volume(fall=0.8, on_fail="warn")'
-    return FeatureLines(lines, check, frozenset({"aggregate", "from_event", check.partition("(")[0]}))
+    check = f'between("{hour}", 0, 23, on_fail="warn")'
+    return FeatureLines(lines, check, frozenset({"aggregate", "between", "from_event"}))
 
 
 def _before_event(choice: Choice, name: str, column: Column) -> Iterator[str]:

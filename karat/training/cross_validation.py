@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -13,24 +13,12 @@ from karat.training.evaluation import evaluate
 from karat.training.preconditions import prepare_rows
 
 
-def unfitted_model(spec: ModelSpec) -> Model:
-    """Make the declared estimator."""
-    return Model(
-        spec.kind,
-        spec.task,
-        spec.parameters,
-        seed=spec.seed,
-        class_weight=spec.class_weight,
-        threshold=spec.threshold,
-        transform=spec.label.transform if spec.label else None,
-    )
-
-
 def cross_validate(
     spec: ModelSpec,
     frame: pl.DataFrame,
     splits: Sequence[pl.Series],
     *,
+    unfitted: Callable[[], Model],
     features: Sequence[str],
     label: str,
     time: str | None = None,
@@ -41,6 +29,7 @@ def cross_validate(
         spec: The model's declaration.
         frame: The training set, ``(rows, columns)``.
         splits: For each fold "train", "gap" or "test" for each row, ``(rows,)``.
+        unfitted: Makes the declared estimator.
         features: Columns that the model reads, in order.
         label: Column that the model learns.
         time: Column that orders the rows.
@@ -55,7 +44,7 @@ def cross_validate(
     found = []
     for split in splits:
         rows = prepare_rows(few, frame, features, label, split)
-        model = unfitted_model(spec)
+        model = unfitted()
         model.fit(*rows.learned, order=rows.learned_rows[time] if time else None)
         X, y = rows.test
         metrics = evaluate(spec.task, y, model.predict(X), threshold=model.threshold, classes=model.classes or None)

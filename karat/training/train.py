@@ -10,7 +10,7 @@ import polars as pl
 from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model, Report
-from karat.training.cross_validation import cross_validate, unfitted_model
+from karat.training.cross_validation import cross_validate
 from karat.training.data_warnings import data_warnings, unseen_value_warnings
 from karat.training.fitted_evaluation import TrainingResult, evaluate_model
 from karat.training.leakage_guard import refuse_perfect_score
@@ -55,7 +55,15 @@ def train_declared(
     if spec.split.folds is None or target is None:
         return trained
     splits = fold_splits(rows, spec, time=time, entity=model.spine.entity)
-    folds = cross_validate(spec, rows, splits, features=training_set.features, label=target, time=time)
+    folds = cross_validate(
+        spec,
+        rows,
+        splits,
+        unfitted=lambda: unfitted_model(spec),
+        features=training_set.features,
+        label=target,
+        time=time,
+    )
     return replace(trained, folds=folds)
 
 
@@ -110,6 +118,19 @@ def train(
     trained = evaluate_model(spec, model, rows, warnings=warnings)
     refuse_perfect_score(spec, trained.metrics, rows.learned, rows.test)
     return trained
+
+
+def unfitted_model(spec: ModelSpec) -> Model:
+    """Make the declared estimator."""
+    return Model(
+        spec.kind,
+        spec.task,
+        spec.parameters,
+        seed=spec.seed,
+        class_weight=spec.class_weight,
+        threshold=spec.threshold,
+        transform=spec.label.transform if spec.label else None,
+    )
 
 
 def _class_warnings(model: Model) -> list[str]:

@@ -334,7 +334,9 @@ def test_a_regression_must_beat_the_longest_past_at_the_pace_of_a_day(karat: Cal
         (("model", "m", "-p", "shop", "--label", "sum(amont)"), "LabelNotFound", "Did you mean 'amount'?"),
         (("model", "m", "-p", "shop", "--label", "amount"), "DeclarationError", "write an aggregate"),
         (("model", "m", "-p", "shop", "--features", "customer_order"), "TableNotFound", "'customer_orders'"),
-        (("model", "m", "-p", "shop", "--horizon", "36h"), "WrongCall", "whole number of days"),
+        (("model", "m", "-p", "shop", "--horizon", "1h"), "WrongCall", "--gold orders --grain event"),
+        (("features", "f", "-p", "shop", "--windows", "36h"), "WrongCall", "--grain event for windows of hours"),
+        (("features", "f", "-p", "shop", "--columns", "amont"), "ColumnMissing", "'amount'"),
         (("model", "m", "-p", "shop", "--horizon", "soon"), "WrongCall", "is not a duration"),
         (("model", "m", "-p", "shop", "--task", "multilabel"), "WrongCall", "each with its name"),
         (

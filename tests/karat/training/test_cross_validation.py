@@ -13,7 +13,7 @@ from karat.errors import UnusableLabel
 from karat.kinds import Model
 from karat.training.cross_validation import cross_validate, fold_statistics
 from karat.training.split import fold_splits
-from karat.training.train import train
+from karat.training.train import train, unfitted_model
 
 
 def spec_of(**more: object) -> ModelSpec:
@@ -82,7 +82,7 @@ def test_a_transform_is_for_numbers():
 def test_each_fold_is_measured_on_rows_that_its_model_has_not_seen():
     frame, spec = prices(), spec_of(split={"folds": 4}, label={"transform": "log1p"})
     splits = fold_splits(frame, spec, time=None, entity=["id"])
-    folds = cross_validate(spec, frame, splits, features=["rooms"], label="y")
+    folds = cross_validate(spec, frame, splits, unfitted=lambda: unfitted_model(spec), features=["rooms"], label="y")
     alone = train(spec, frame, features=["rooms"], label="y", split=splits[2])
     assert len(folds) == 4
     assert folds[2] == pytest.approx(alone.metrics)
