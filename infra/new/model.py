@@ -136,7 +136,10 @@ def _unlearned(rows: Rows, label: LabelChoice, tables: Sequence[FeatureTable]) -
         f.name
         for table in tables
         for f in table.stored
-        if f.window and not f.delay and not table.delay and rows.read_by([f.column, f.where]) == label.columns
+        if f.window
+        and not f.delay
+        and not table.delay
+        and rows.read_by([sql for sql in (f.column, f.where) if sql]) == label.columns
     ]
     if not late or not label.columns:
         return []

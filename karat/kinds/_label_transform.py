@@ -32,10 +32,10 @@ def transform_label(name: str, y: np.ndarray) -> np.ndarray:
             remedy="leave label.transform out, keep such rows out by label.where, or shift the label's expression"
             + (" (log1p takes 0)" if name == "log" else ""),
         )
-    return np.log1p(y) if name == "log1p" else np.log(y)
+    return np.asarray(np.log1p(y) if name == "log1p" else np.log(y))
 
 
 def restore_label(name: str, prediction: np.ndarray) -> np.ndarray:
     """Return predictions of the transformed label in the label's own unit."""
     bounded = np.minimum(prediction, _MAX_EXPONENT)
-    return np.expm1(bounded) if name == "log1p" else np.exp(bounded)
+    return np.asarray(np.expm1(bounded) if name == "log1p" else np.exp(bounded))

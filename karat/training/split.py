@@ -121,8 +121,8 @@ def _split_by_time(
     # A training label that covers test days would leak them.
     overlaps = (pl.col("day").cast(pl.Datetime("us")) + horizon > first) | (pl.col("time") + after > first)
     late = pl.lit(False) if end is None else pl.col("day") >= end
-    part = pl.when(late).then(pl.lit(GAP)).when(pl.col("day") >= first).then(pl.lit(TEST))
-    part = part.when(overlaps).then(pl.lit(GAP)).otherwise(pl.lit(TRAIN))
+    early = pl.when(overlaps).then(pl.lit(GAP)).otherwise(pl.lit(TRAIN))
+    part = pl.when(late).then(pl.lit(GAP)).when(pl.col("day") >= first).then(pl.lit(TEST)).otherwise(early)
     rows = pl.DataFrame({"day": days, "time": times.cast(pl.Datetime("us"))})
     return rows.select(part.cast(SPLIT_TYPE).alias("split")).to_series()
 
