@@ -18,8 +18,8 @@ from karat.executors import Progress, silent
 from karat.inference import score_batch
 from karat.inference.batch import Missing
 from karat.inference.consistency import Consistency, check_consistency
-from karat.lake import DAY_COLUMN, EVENT, Commit, Lake, TableInfo
-from karat.lake.conform import conform
+from karat.lake import EVENT, Commit, Lake, TableInfo
+from karat.lake.conform import check_zone, conform, localize
 from karat.lake.schema import define
 from karat.lifecycle import ErasureResult, erase, log_external_model, rebuild
 from karat.names import ModelName, TableName
@@ -112,8 +112,8 @@ class FeatureEngineeringClient:
             )
         if len(times) > 1:
             raise WrongCall(f"{name!r} would have {len(times)} timeseries columns", remedy="name one of them")
-        rows = None if df is None else _localize(to_polars(df), timezone)
-        columns = _with_descriptions(rows.to_arrow().schema if rows is not None else schema, descriptions or {})
+        rows = None if df is None else _localize(to_polars(df), timezone, full)
+        columns = _with_descriptions(schema if rows is None else _arrow_schema(rows), descriptions or {})
         definition: dict[str, Any] = {
             "primary_key": _as_list(primary_keys),
             "timeseries": times[0] if times else None,
@@ -373,12 +373,13 @@ def _as_list(given: str | Sequence[str] | None) -> list[str]:
     return [given] if isinstance(given, str) else list(given or ())
 
 
-def _localize(rows: pl.DataFrame, timezone: str | None) -> pl.DataFrame:
+def _localize(rows: pl.DataFrame, timezone: str | None, name: TableName) -> pl.DataFrame:
     """Convert naive timestamps of the named zone to UTC; without a zone the lake refuses them."""
+    check_zone(timezone)
     if timezone is None:
         return rows
     naive = [n for n, t in rows.schema.items() if isinstance(t, pl.Datetime) and t.time_zone is None]
-    return rows.with_columns(pl.col(naive).dt.replace_time_zone(timezone).dt.convert_time_zone("UTC"))
+    return rows.with_columns(localize(rows[n], timezone, str(name)).dt.convert_time_zone("UTC") for n in naive)
 
 
 def _with_descriptions(schema: pa.Schema, descriptions: Mapping[str, str]) -> pa.Schema:
@@ -401,7 +402,7 @@ def _check_rows(name: TableName, schema: pa.Schema, rows: pl.DataFrame, **defini
     info = TableInfo(
         name=name,
         version=-1,
-        schema=pa.schema(field for field in wanted.schema if field.name != DAY_COLUMN),
+        schema=wanted.visible,
         primary_key=wanted.primary_key,
         timeseries=wanted.timeseries,
         grain=None,
@@ -414,3 +415,9 @@ def _check_rows(name: TableName, schema: pa.Schema, rows: pl.DataFrame, **defini
         path=Path(),
     )
     conform(rows, info)
+
+
+def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
+    """The columns' Arrow types. Arrow has no 128-bit integers: the lake stores those that fit 64 bits."""
+    wide = [name for name, dtype in rows.schema.items() if dtype in (pl.Int128, pl.UInt128)]
+    return rows.clear().with_columns(pl.col(wide).cast(pl.Int64)).to_arrow().schema

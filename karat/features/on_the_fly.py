@@ -18,7 +18,7 @@ from karat.features.engine import between, compute_frame
 from karat.features.keys import aligned
 from karat.features.point_in_time import JoinResult, point_in_time_join
 from karat.features.projection import narrowed
-from karat.lake import DAY_COLUMN, Lake
+from karat.lake import Lake
 from karat.names import TableName
 from karat.quality.gold_check import valid_rows
 from karat.quality.row_checks import quarantine_rules, split_rows
@@ -70,7 +70,7 @@ class _GoldSnapshot:
     def __init__(self, lake: Lake, name: TableName, version: int, source: GoldTable, time: str | None) -> None:
         info = lake.info(name, version)
         rows = lake.scan(name, version, hidden=True)
-        counts = valid_rows(source)
+        self.hidden, counts = info.hidden, valid_rows(source)
         self.rows = rows if counts is None else rows.filter(counts)
         self.source, self.time = source, time
         # The days are partitions where the event time is the table's own: other files are not opened then.
@@ -82,7 +82,7 @@ class _GoldSnapshot:
         if days is not None and self.time is not None:
             times = between(self.time, self.rows.collect_schema()[self.time], *days)
             rows = rows.filter(pl.col(self.day).is_between(*days) if self.day else times)
-        return rows.drop(DAY_COLUMN, strict=False)
+        return rows.drop(self.hidden)
 
 
 def _extent(rows: pl.LazyFrame, time: str) -> tuple[date | None, date | None]:

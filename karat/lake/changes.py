@@ -87,7 +87,7 @@ def merge_plan(table: DeltaTable, info: TableInfo, frame: pl.DataFrame, work: Wo
     """
     keys, by = list(info.primary_key), list(info.partition_by)
     stored = scan_version(table)
-    if by and set(by) <= set(keys):
+    if by and {info.tokens.get(c, c) for c in by} <= set(keys):
         stored = filter_partitions(stored, by, frame.select(by).unique())
     matched = stored.join(frame.lazy().select(keys), on=keys, how="semi").collect()
     changed = _changed_rows(frame, matched)

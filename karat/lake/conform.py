@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from zoneinfo import available_timezones
 
 import polars as pl
 import pyarrow as pa
 
+from karat.clock import DAY_MICROSECONDS, days, microseconds
 from karat.dtypes import polars_type
 from karat.errors import (
     ColumnMissing,
@@ -18,9 +20,15 @@ from karat.errors import (
     WrongCall,
     did_you_mean,
 )
+from karat.lake.partitions import add_tokens, check_visible_partitions
 from karat.lake.records import DAY_COLUMN, TableInfo
 from karat.lake.sort_order import is_strictly_increasing
 
+#: First and last day, and microsecond, of the years 1 to 9999.
+_RANGES = {
+    pl.Date: (days(date.min), days(date.max)),
+    pl.Datetime: (microseconds(date.min), microseconds(date.max) + DAY_MICROSECONDS - 1),
+}
 _EXACT_FLOAT = 2**53  # the greatest integer up to which every integer is exact as a double
 
 
@@ -71,6 +79,8 @@ def conform(frame: pl.DataFrame | pa.Table, info: TableInfo, timezone: str | Non
     frame = frame.select(_cast(frame[f.name], f, info, timezone) for f in info.schema)
     _check_nulls(frame, info)
     _check_duplicates(frame, info)
+    check_visible_partitions(frame, info)
+    frame = add_tokens(frame, info.tokens)
     if DAY_COLUMN in info.partition_by and info.timeseries:
         frame = frame.with_columns(pl.col(info.timeseries).dt.date().alias(DAY_COLUMN))
     return frame
@@ -96,8 +106,13 @@ def _check_columns(frame: pl.DataFrame, info: TableInfo) -> None:
 
 def _cast(column: pl.Series, field: pa.Field, info: TableInfo, timezone: str | None) -> pl.Series:
     wanted = polars_type(field.type)
-    if column.dtype == wanted:
-        return column
+    cast = column if column.dtype == wanted else _cast_type(column, wanted, info, timezone)
+    if wanted.is_temporal():
+        _check_range(cast, info)
+    return cast
+
+
+def _cast_type(column: pl.Series, wanted: pl.DataType, info: TableInfo, timezone: str | None) -> pl.Series:
     if isinstance(column.dtype, pl.Datetime) and isinstance(wanted, pl.Datetime):
         return _to_utc(column, info, timezone)
     cast = column.cast(wanted, strict=False) if _may_cast(column.dtype, wanted) else None
@@ -112,31 +127,61 @@ def _cast(column: pl.Series, field: pa.Field, info: TableInfo, timezone: str | N
 
 def _may_cast(given: pl.DataType, wanted: pl.DataType) -> bool:
     """Whether a cast keeps the meaning: text is never cast to a number, nor a number to text."""
-    if given == pl.Null:
+    if given in (pl.Null, wanted):
         return True
+    if isinstance(wanted, pl.List):
+        return isinstance(given, pl.List | pl.Array) and _may_cast(given.inner, wanted.inner)  # type: ignore[arg-type]
+    if isinstance(wanted, pl.Struct):
+        parts = {f.name: f.dtype for f in wanted.fields}
+        own = {f.name: f.dtype for f in given.fields} if isinstance(given, pl.Struct) else {}
+        return list(own) == list(parts) and all(_may_cast(own[k], parts[k]) for k in parts)  # type: ignore[arg-type]
     if wanted == pl.String:
         return isinstance(given, pl.Categorical | pl.Enum)
     if wanted == pl.Date:
         return isinstance(given, pl.Datetime)
-    if wanted in (pl.Int64, pl.Float64):
-        return given.is_numeric()
-    return wanted.is_nested() and given.is_nested()
+    if isinstance(wanted, pl.Datetime):
+        return isinstance(given, pl.Datetime) and given.time_zone is not None
+    return wanted.is_numeric() and given.is_numeric()
 
 
 def _is_lossless(given: pl.Series, cast: pl.Series) -> bool:
     if cast.null_count() != given.null_count():
         return False
-    if given.dtype.is_decimal() or given.dtype in (pl.Float32, pl.Null):
-        return True  # DECIMAL is stored as double; the column's metadata keep the original type
+    if given.dtype.is_nested():
+        return cast.cast(_plain(given.dtype), strict=False).equals(given.cast(_plain(given.dtype)))
+    if given.dtype in (pl.Float32, pl.Float16, pl.Null):
+        return True
     if given.dtype.is_integer() and cast.dtype == pl.Float64:
         return bool(given.is_between(-_EXACT_FLOAT, _EXACT_FLOAT).all())
-    if given.dtype.is_numeric() or given.dtype.is_temporal():
+    if given.dtype.is_numeric() or given.dtype.is_temporal():  # a DECIMAL is kept as the nearest double
         return bool((cast.cast(given.dtype, strict=False) == given).all())
     return True
 
 
+def _plain(dtype: pl.DataType) -> pl.DataType:
+    """A nested type that has lists for arrays and texts for categories, so that values can be compared."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return pl.List(_plain(dtype.inner))  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct([pl.Field(f.name, _plain(f.dtype)) for f in dtype.fields])  # type: ignore[arg-type]
+    return pl.String() if isinstance(dtype, pl.Categorical | pl.Enum) else dtype
+
+
+def _check_range(column: pl.Series, info: TableInfo) -> None:
+    """Refuse times that Python has no value for, in a date or timestamp column."""
+    first, last = _RANGES[pl.Date if column.dtype == pl.Date else pl.Datetime]
+    physical = column.to_physical()
+    outside = physical.filter((physical < first) | (physical > last))
+    if len(outside):
+        raise SchemaMismatch(
+            f"{len(outside)} values of column {column.name!r} are outside the years 1 to 9999",
+            where=str(info.name),
+            remedy="set them to null or correct them: Python and other readers have no such times",
+        )
+
+
 def _example(given: pl.Series, cast: pl.Series | None) -> str:
-    if cast is None:
+    if cast is None or given.dtype.is_nested():
         return ""
     back = cast.cast(given.dtype, strict=False)
     lost = given.filter(given.is_not_null() & (back.is_null() | (back != given)))
@@ -151,7 +196,7 @@ def _to_utc(column: pl.Series, info: TableInfo, timezone: str | None) -> pl.Seri
                 where=str(info.name),
                 remedy="give the zone: timezone='Europe/Berlin' in the call, or timezone in the gold contract",
             )
-        column = localize(column, timezone, info)
+        column = localize(column, timezone, str(info.name))
     utc = column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     if column.dtype.time_unit == "ns" and not (utc.dt.cast_time_unit("ns") == column.dt.convert_time_zone("UTC")).all():  # type: ignore[attr-defined]
         raise SchemaMismatch(
@@ -162,27 +207,29 @@ def _to_utc(column: pl.Series, info: TableInfo, timezone: str | None) -> pl.Seri
     return utc
 
 
-def localize(column: pl.Series, timezone: str, info: TableInfo) -> pl.Series:
+def localize(column: pl.Series, timezone: str, where: str) -> pl.Series:
     """Read naive times as times of a zone. Of an hour that occurs twice, the first is taken.
 
     Args:
         column: Naive timestamps.
         timezone: The IANA zone.
-        info: The table's contract, for the error.
+        where: The table or call, for the error.
 
     Returns:
         Timestamps of that zone.
 
     Raises:
         NaiveTimestamp: A time does not exist in the zone.
+        WrongCall: There is no such zone.
     """
+    check_zone(timezone)
     zoned = column.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
     if zoned.null_count() > column.null_count():
         lost = column.filter(zoned.is_null() & column.is_not_null())
         raise NaiveTimestamp(
             f"{len(lost)} times of column {column.name!r} do not exist in {timezone}, because the clocks go forward: "
             f"{', '.join(str(v) for v in lost.head(3))}",
-            where=str(info.name),
+            where=where,
             remedy="correct them, or give the time zone in which they were recorded",
         )
     return zoned

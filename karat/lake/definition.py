@@ -13,7 +13,7 @@ from deltalake.table import TableAlterer
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
 
 from karat.errors import CommitConflict
-from karat.lake.schema import TABLE_PROPERTIES, Definition, info_of, new_columns
+from karat.lake.schema import TABLE_PROPERTIES, Definition, info_of, new_columns, new_properties
 from karat.lake.transaction import ATTEMPTS, CommitLost, commit_properties, store_errors
 from karat.names import TableName
 
@@ -77,7 +77,7 @@ def _evolve(name: TableName, path: Path, table: DeltaTable, wanted: Definition) 
     added = [Field.from_arrow(f) for f in new_columns(info, wanted)]
     if added:
         steps.append(lambda alter, commit: alter.add_columns(added, commit_properties=commit))
-    differing = {k: v for k, v in wanted.properties.items() if info.properties.get(k) != v}
+    differing = new_properties(info, wanted)
     if differing:
         steps.append(
             lambda alter, commit: alter.set_table_properties(
@@ -86,7 +86,7 @@ def _evolve(name: TableName, path: Path, table: DeltaTable, wanted: Definition) 
         )
     if wanted.description != info.description:
         steps.append(lambda alter, commit: alter.set_table_description(wanted.description, commit_properties=commit))
-    for field in wanted.schema:
+    for field in wanted.visible:
         comment = (field.metadata or {}).get(b"comment", b"").decode()
         if comment != info.comments.get(field.name, comment):
             steps.append(_describe(field.name, comment))

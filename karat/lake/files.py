@@ -172,5 +172,5 @@ def _range(column: pl.Series, place: str) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
 
 def _json_value(value: object) -> object:
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     return value.isoformat() if isinstance(value, date) else value

@@ -135,7 +135,7 @@ class LakeReader:
             name: The table.
             version: A version; the newest by default.
             days: First and last UTC day, both included. If the table is partitioned by day, no other file is read.
-            hidden: Whether to keep the hidden column ``_day``.
+            hidden: Whether to keep the hidden partition columns.
 
         Returns:
             The rows.
@@ -148,7 +148,7 @@ class LakeReader:
         rows = scan_version(table)
         if days is not None:
             rows = rows.filter(self._day(info).is_between(*days))
-        return rows if hidden or DAY_COLUMN not in info.partition_by else rows.drop(DAY_COLUMN)
+        return rows if hidden else rows.drop(info.hidden)
 
     def read(
         self,

@@ -81,7 +81,7 @@ class TableInfo:
     Attributes:
         name: The table.
         version: The version.
-        schema: Its columns, without the hidden ``_day``.
+        schema: Its columns, without the hidden ones.
         primary_key: Its key columns.
         timeseries: Its time column.
         grain: The time between two rows of an entity; None if undeclared, and for a row per event.
@@ -90,10 +90,11 @@ class TableInfo:
         description: What it holds.
         properties: Its properties, without Delta's own.
         comments: Column -> description.
-        partition_by: Its partition columns, with the hidden ``_day``.
+        partition_by: Its partition columns, with the hidden ones.
         path: Its folder.
         id: Delta's id: a table that was dropped and created again has another.
         event_id: The column that tells rows of one entity and time apart, in a table with a row per event.
+        tokens: Hidden partition column -> the column of whose values it holds tokens.
     """
 
     name: TableName
@@ -111,6 +112,12 @@ class TableInfo:
     path: Path
     id: str = ""
     event_id: str | None = None
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The partition columns that ``schema`` leaves out: the day of a timestamp, and tokens."""
+        return tuple(c for c in self.partition_by if c == DAY_COLUMN or c in self.tokens)
 
     @property
     def features(self) -> tuple[str, ...]:

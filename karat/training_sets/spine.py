@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 
 import polars as pl
-import pyarrow as pa
 
 from karat.fingerprint import fingerprint_bytes
 from karat.lake import Lake, Work
@@ -73,7 +72,7 @@ def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame, digest: str) 
     name = TableName(model.catalog, "models", f"spine__{model.name}__{meaning}")
     lake.create(
         name,
-        pa.schema([pa.field(f.name, _delta_type(f.type)) for f in rows.to_arrow().schema]),
+        rows.clear().to_arrow().schema,
         primary_key=[ROW_NUMBER],
         description=f"Keys and labels of the training sets of {model}, one version each",
         properties={"karat.model": str(model), "karat.spine": "true"},
@@ -110,15 +109,6 @@ def _to_stored_type(column: pl.Series) -> pl.Series:
     if dtype.is_integer():
         return column.cast(pl.Int64)
     return column.cast(pl.Float64) if dtype.is_float() else column
-
-
-def _delta_type(kind: pa.DataType) -> pa.DataType:
-    """Return lists as Delta gives them back, so that an existing table's schema equals the wanted one."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return pa.list_(pa.field("element", _delta_type(kind.value_type)))
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(f.name, _delta_type(f.type)) for f in kind])
-    return pa.string() if pa.types.is_large_string(kind) else kind
 
 
 def _from_stored_type(column: pl.Series, dtype: pl.DataType) -> pl.Series:
