@@ -17,6 +17,8 @@ def aligned(column: pl.Series, wanted: pl.DataType, *, of: str) -> pl.Series:
     if given in (wanted, pl.Null):
         return column.cast(wanted)
     if isinstance(given, pl.Datetime):
+        if wanted == pl.Date and names_days(column):
+            return column.cast(pl.Date)
         refuse_naive(column)
         if isinstance(wanted, pl.Datetime):
             # A time finer than a microsecond is no key of the table, so it must match none: it becomes null below.
@@ -34,6 +36,13 @@ def aligned(column: pl.Series, wanted: pl.DataType, *, of: str) -> pl.Series:
         return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     cast = column.cast(wanted, strict=False)
     return cast if wanted == pl.String else _exactly(column, cast, cast.cast(given, strict=False))
+
+
+def names_days(column: pl.Series) -> bool:
+    """Whether a column of times without a zone has midnights alone: pandas has no other column of days."""
+    if not isinstance(column.dtype, pl.Datetime) or column.dtype.time_zone is not None:
+        return False
+    return bool((column == column.dt.truncate("1d")).all())
 
 
 def _may_become(given: pl.DataType, wanted: pl.DataType) -> bool:
@@ -62,6 +71,11 @@ def refuse_naive(column: pl.Series) -> None:
             where="the spine",
             remedy="say which one is meant: frame.with_columns(pl.col(...).dt.replace_time_zone('UTC'))",
         )
+
+
+def spine_microseconds(column: pl.Series, table: pl.DataType) -> pl.Series:
+    """Convert a spine's times as ``microseconds`` does; if the table's time is a date, naive midnights are days."""
+    return microseconds(column.cast(pl.Date) if table == pl.Date and names_days(column) else column)
 
 
 def microseconds(column: pl.Series) -> pl.Series:

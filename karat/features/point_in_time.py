@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,7 @@ import polars as pl
 
 from karat.clock import MICROSECOND
 from karat.errors import ColumnMissing, DuplicateKeys, FeatureNotFound, SchemaMismatch, did_you_mean
-from karat.features.keys import aligned, microseconds
+from karat.features.keys import aligned, microseconds, spine_microseconds
 
 
 class Status(StrEnum):
@@ -76,7 +77,8 @@ def point_in_time_join(
     if time is None:
         row, age = _exact(left, right, list(keys)), None
     else:
-        row, age = _as_of(left, right, microseconds(spine[time[0]]), microseconds(features[time[1]]), lag)
+        moments = spine_microseconds(spine[time[0]], features.schema[time[1]]), microseconds(features[time[1]])
+        row, age = _as_of(left, right, *moments, lag)
     state = np.where(row < 0, _CODE[Status.NOT_FOUND], _CODE[Status.PRESENT])
     if age is not None and lookback is not None:
         state[(row >= 0) & (age > _microseconds(lookback))] = _CODE[Status.EXPIRED]
@@ -156,13 +158,19 @@ def _default(column: pl.Series, default: object) -> pl.Series:
     except (pl.exceptions.PolarsError, TypeError):
         value = None
     same_kind = isinstance(default, bool) == (column.dtype == pl.Boolean) or default is None
-    if value is None or not same_kind or value.to_list() != [default]:
+    if value is None or not same_kind or not _is_same(value.item(), default):
         raise SchemaMismatch(
             f"the default {default!r} of {column.name!r} is not {column.dtype}",
             where="default_values of the lookup",
             remedy="give a value of the feature's own type",
         )
     return value
+
+
+def _is_same(value: object, default: object) -> bool:
+    if isinstance(value, float) and isinstance(default, float) and math.isnan(default):
+        return math.isnan(value)
+    return value == default
 
 
 def _status(column: pl.Series, state: np.ndarray, used: np.ndarray, defaulted: bool) -> pl.Series:

@@ -12,7 +12,7 @@ import polars as pl
 
 from karat.clock import MICROSECOND
 from karat.errors import SchemaMismatch, SequenceTooShort, WrongCall
-from karat.features.keys import aligned, microseconds
+from karat.features.keys import aligned, microseconds, spine_microseconds
 from karat.features.point_in_time import STATUS, Status, check_columns
 
 Short = Literal["pad", "refuse"]
@@ -63,7 +63,7 @@ def sequence_join(
     check_columns(spine, features, [*keys.items(), time], columns, {})
     numbers = [_numeric(features[c]) for c in columns]
     stored = _sorted(features, keys, time[1], event_id)
-    asked = _asked(spine, features.schema, keys, time[0])
+    asked = _asked(spine, features.schema, keys, time)
     newest = _newest(asked, stored, lag)
     at = stored["t"].to_numpy()
     moments = asked["t"].fill_null(0).to_numpy()
@@ -118,13 +118,13 @@ def _sorted(features: pl.DataFrame, keys: Mapping[str, str], time: str, event_id
     return rows.drop_nulls([*names, "t"]).sort(order, maintain_order=True)
 
 
-def _asked(spine: pl.DataFrame, schema: pl.Schema, keys: Mapping[str, str], time: str) -> pl.DataFrame:
+def _asked(spine: pl.DataFrame, schema: pl.Schema, keys: Mapping[str, str], time: tuple[str, str]) -> pl.DataFrame:
     """The spine's keys k0.. in the types of the table, and its time ``t`` (microseconds)."""
     aligned_keys = [
         aligned(spine[s], schema[f], of=f"the feature table's {f!r}").alias(f"k{i}")
         for i, (s, f) in enumerate(keys.items())
     ]
-    return pl.DataFrame([*aligned_keys, microseconds(spine[time]).alias("t")])
+    return pl.DataFrame([*aligned_keys, spine_microseconds(spine[time[0]], schema[time[1]]).alias("t")])
 
 
 def _newest(asked: pl.DataFrame, stored: pl.DataFrame, lag: timedelta) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -111,6 +111,7 @@ def predict(
     model = loaded.model
     prediction = model.predict(inputs)
     outputs = pl.DataFrame(model.outputs(prediction))
+    _check_added(outputs.columns, frame)
     if loaded.risk_levels:
         outputs = outputs.with_columns(pl.Series("risk_level", risk_of(loaded, prediction), dtype=pl.String))
     if unknown.any():
@@ -173,10 +174,17 @@ def _check_columns(loaded: LoadedModel, needs: FeatureNeeds, frame: pl.DataFrame
                     remedy=did_you_mean(column, frame.columns) or f"give {', '.join(lookup.spine_columns)}",
                 )
     levels = ["risk_level"] if loaded.risk_levels else []
-    for name in ("prediction", *levels, "model_name", "model_version", "run_id", "scored_at"):
+    _check_added(("prediction", *levels, "model_name", "model_version", "run_id", "scored_at"), frame)
+
+
+def _check_added(names: Iterable[str], frame: pl.DataFrame) -> None:
+    """Refuse to overwrite a column of the frame."""
+    for name in names:
         if name in frame.columns:
             raise SchemaMismatch(
-                f"the frame has a column {name!r} already, which scoring adds", where=shown, remedy="rename or drop it"
+                f"the frame has a column {name!r} already, which scoring adds",
+                where=f"columns: {', '.join(frame.columns)}",
+                remedy="rename or drop it",
             )
 
 

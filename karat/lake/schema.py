@@ -189,11 +189,10 @@ def _delta_type(name: TableName, column: str, kind: pa.DataType) -> pa.DataType:
     if is_.is_struct(kind) and kind.num_fields:
         _check_distinct(name, [f.name for f in kind], f"the parts of column {column!r}")
         return pa.struct([pa.field(f.name, _delta_type(name, column, f.type)) for f in kind])
-    raise SchemaMismatch(
-        f"column {column!r} is of type {kind}, which the lake cannot hold",
-        where=str(name),
-        remedy=_remedy(kind, column),
-    )
+    what = f"column {column!r} is of type {kind}, which the lake cannot hold"
+    if is_.is_null(kind):
+        what = f"no table can be created with column {column!r}: it has no value, so its type is unknown"
+    raise SchemaMismatch(what, where=str(name), remedy=_remedy(kind, column))
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -207,8 +206,8 @@ def _remedy(kind: pa.DataType, column: str) -> str:
     is_ = pa.types
     if is_.is_null(kind):
         return (
-            f"it has no value, so its type is unknown: cast it, as in pl.col({column!r}).cast(pl.Float64) or pandas' "
-            "astype('float64'), or create the table with schema=; no table was created"
+            f"give it a type, as in pl.col({column!r}).cast(pl.Float64) or df[{column!r}].astype('float64') of pandas, "
+            "or create the table with schema= and write the rows after"
         )
     if is_.is_duration(kind):
         return f"store a number: pl.col({column!r}).dt.total_seconds(), or pandas' .dt.total_seconds()"

@@ -93,6 +93,8 @@ class Estimator:
             scores ``(rows,)``.
         """
         X = self._inputs(frame)
+        if frame.is_empty():  # libraries refuse to predict no rows
+            return np.empty((0, len(self.classes)) if self.task == "multiclass" else (0,))
         if self.flavor == "xgboost" and type(self.estimator).__name__ == "Booster":
             return np.asarray(self.estimator.inplace_predict(X), dtype=np.float64)
         if self.task == "anomaly":

@@ -194,6 +194,7 @@ def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str 
         SchemaMismatch: A sequence's feature is not a number.
     """
     info = lake.info(TableName.parse(lookup.table_name, catalog=catalog))
+    _check_spans(lookup)
     _check_sequence(lookup)
     features = _select_features(lookup, info)
     keys, time = _match_keys(lookup, info)
@@ -238,6 +239,16 @@ def _mask_name(info: TableInfo) -> str:
 def _sequence_step(lookup: FeatureLookup, info: TableInfo) -> timedelta | None:
     step = info.grain if lookup.step is None else lookup.step
     return None if step == timedelta.max else step
+
+
+def _check_spans(lookup: FeatureLookup) -> None:
+    """A negative lag would let the future in; a negative lookback finds nothing."""
+    for name in ("lag", "lookback_window", "step"):
+        span: timedelta | None = getattr(lookup, name)
+        if span is not None and span < timedelta(0):
+            raise WrongCall(
+                f"{name}={span} is negative", where=f"FeatureLookup({lookup.table_name!r})", remedy="give 0 or more"
+            )
 
 
 def _check_sequence(lookup: FeatureLookup) -> None:

@@ -119,7 +119,7 @@ def test_the_code_of_document_000(cost: FeatureEngineeringClient) -> None:
 
 @pytest.mark.parametrize("kind", ["polars", "pandas", "arrow"])
 def test_tables_come_and_go_in_any_kind_of_frame(fe: FeatureEngineeringClient, kind: str) -> None:
-    given = {"polars": FRAME, "pandas": FRAME.to_pandas(), "arrow": FRAME.to_arrow()}[kind]
+    given = {"polars": FRAME, "pandas": FRAME.to_pandas(date_as_object=True), "arrow": FRAME.to_arrow()}[kind]
     info = fe.create_table(
         "t", KEYS, given, timeseries_columns=["usage_date"], owner="me", descriptions={"daily_dbu": "DBU"}
     )

@@ -233,7 +233,7 @@ def test_text_is_never_compared_with_numbers():
 
 
 def test_a_naive_time_is_refused():
-    spine = pl.DataFrame({"user": ["a"], "t": [datetime(2024, 3, 1)]})
+    spine = pl.DataFrame({"user": ["a"], "t": [datetime(2024, 3, 1, 12)]})
     with pytest.raises(NaiveTimestamp, match="'t'"):
         point_in_time_join(spine, features_of(), keys={"user": "user"}, time=("t", "day"), columns=["x"])
 

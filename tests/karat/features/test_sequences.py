@@ -154,4 +154,4 @@ def test_wrong_calls_say_what_is_wrong():
     with pytest.raises(LookupKeyMismatch, match="never compared"):
         of(SPINE.with_columns(user=pl.Series([1, 2, 3])))
     with pytest.raises(NaiveTimestamp):
-        of(SPINE.with_columns(pl.col("t").cast(pl.Datetime("us"))))
+        of(SPINE.with_columns(pl.col("t").cast(pl.Datetime("us")).dt.offset_by("1h")))
