@@ -75,12 +75,13 @@ class InferredColumn:
     @property
     def unique(self) -> bool:
         """Whether no value stands twice."""
-        return self.values.is_unique().all() and not self.values.is_empty()
+        flat = not self.values.dtype.is_nested() and not self.values.is_empty()
+        return flat and self.values.n_unique() == len(self.values)
 
     @property
     def evidence(self) -> tuple[str, ...]:
         """The first three different values of the file."""
-        return tuple(str(v) for v in self.values.head(1000).unique(maintain_order=True).head(3).to_list())
+        return tuple(dict.fromkeys(str(v) for v in self.values.head(1000).to_list()))[:3]
 
 
 def columns_of(

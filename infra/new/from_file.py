@@ -136,6 +136,13 @@ def _read(path: Path, told: Told) -> tuple[InputFile, Format]:
     source = read_source(path, form)
     if not source.rows.width:
         raise UnreadableInput(f"{path} has no columns", remedy="give a file with rows")
+    if not source.rows.height and source.unread.height:
+        line = source.unread.row(0, named=True)
+        raise UnreadableInput(
+            f"none of the {source.unread.height} rows of {path} fits its header of {source.rows.width} columns: "
+            f"{line['place']}: {line['reason']}",
+            remedy="say the format: --delimiter, --quote, --skip, --no-header; or correct the file",
+        )
     return source, form
 
 
@@ -147,10 +154,13 @@ def _told_of_format(form: Format, declared: Format) -> Iterator[str]:
     if form.escape != declared.escape:
         yield f"{form.escape} stands before a quote within quotes (format: {{escape: ...}} in the map)"
     if form.skip != declared.skip:
-        yield f"the first {form.skip} lines are no rows (--skip says how many)"
+        yield f"lines before the header: {form.skip} (--skip says how many)"
 
 
 def _told_of_names(source: InputFile, empty: Sequence[InferredColumn]) -> Iterator[str]:
+    if source.unread.height:
+        shown = source.unread.row(0, named=True)
+        yield f"{source.unread.height} lines are no rows, and will be set aside: {shown['place']}: {shown['reason']}"
     if empty:
         yield f"left out: {', '.join(c.source for c in empty)}, without a name and without values"
     named = [c for c in source.unnamed if c not in {e.source for e in empty}]
@@ -165,7 +175,7 @@ def _key(found: dict[str, InferredColumn], told: Told, path: Path) -> tuple[tupl
     fit = [c for c in found.values() if c.dtype in ("string", "int64") and _complete(c, found) and c.unique]
     ids = [c for c in fit if c.name == "id" or c.name.endswith(IDS)]
     first = [c for c in fit if c.name == next(iter(found))]
-    others = [c for c in fit if c.dtype == "string" and c.values.cast(pl.String).str.len_chars().max() <= 64]  # type: ignore[operator]
+    others = [c for c in fit if c.values.dtype == pl.String and all(len(v) <= 64 for v in c.values)]
     times = [c for c in found.values() if c.dtype in ("date", "timestamp")]
     if best := next(iter((*first, *ids, *others)), None):
         return (best.name,), [f"key {best.name}: no two rows are alike in it (--key names others)"]

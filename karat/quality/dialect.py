@@ -10,6 +10,7 @@ import io
 import lzma
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Literal, cast
 
 import pyarrow as pa
 
-from karat.errors import UnreadableInput
+from karat.errors import UnreadableInput, is_disk_full
 from karat.quality.maps import Format
 
 if TYPE_CHECKING:
@@ -75,8 +76,21 @@ class Dialect:
 def binary(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, decompressed if its first bytes say gzip, zstd, bzip2, xz or zip.
 
-    Raises UnreadableInput if a zip archive does not hold exactly one file.
+    Raises UnreadableInput if it is damaged, or if a zip archive does not hold exactly one file.
     """
+    try:
+        with _unpacked(path) as file:
+            yield file
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError) as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise
+        raise UnreadableInput(
+            f"{path} cannot be read: {error}", remedy="check that it is complete, and what its suffix says"
+        ) from None
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     with path.open("rb") as file:
         first = file.read(6)
     if first.startswith(b"\x1f\x8b"):
@@ -207,7 +221,7 @@ def dialect_of(path: Path, options: Format) -> Dialect:
     width = Counter(map(len, body)).most_common(1)[0][0] if body else len(first)
     given = _given(first, body, width, options)
     names = tuple(n or f"column_{place}" for place, n in enumerate(given, 1))
-    _check_names(path, names)
+    check_names(path, names)
     unnamed = tuple(n for n, own in zip(names, given, strict=True) if not own)
     plain = delimiter != WHITESPACE and not _mixed(path, options.encoding) and len(given) == len(first)
     return Dialect(names, delimiter, options.quote, options.escape, skip, header, unnamed, plain)
@@ -231,7 +245,8 @@ def _given(first: list[str], body: list[list[str]], width: int, options: Format)
     return given
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse columns whose names differ by case alone: SQL takes them for one. Raises UnreadableInput."""
     counts = Counter(n.lower() for n in names)
     doubled = next((n for n in names if counts[n.lower()] > 1), None)
     if doubled is not None:
@@ -379,4 +394,4 @@ def _preamble(lines: Sequence[str], options: Format) -> int:
         return 0
     if widths[0] == usual - 1 and widths[1] == usual:  # R's names of rows have no header
         return 0
-    return next((n for n, w in enumerate(widths[:_PREAMBLE]) if w == usual), 0)
+    return next((n for n, w in enumerate(widths[:_PREAMBLE]) if w >= usual), 0)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-import lzma
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from karat.errors import DiskFull, InputNotFound, UnreadableInput, is_disk_full
 from karat.fingerprint import fingerprint_bytes, fingerprint_file
 from karat.quality.dialect import (
     Dialect,
+    check_names,
     dialect_of,
     encoding_of,
     infer_format,
@@ -59,7 +57,7 @@ class InputFile:
         path: The file or folder.
         rows: Its rows.
         unread: The lines of a CSV or JSON file that are no rows: ``place``, ``reason`` and ``row`` as text.
-        texts: Columns that the file itself declares as text (strings of JSON).
+        texts: Columns that the file itself declares as text: strings of JSON, Parquet, Delta and Excel.
         unnamed: Columns that have no name in the file.
     """
 
@@ -136,21 +134,32 @@ def read_source(path: Path, options: Format) -> InputFile:
         InputNotFound: It does not exist.
         UnreadableInput: It cannot be read.
     """
+    found = _read(path, options)
+    check_names(path, found.rows.columns)
+    return found
+
+
+def _read(path: Path, options: Format) -> InputFile:
     kind = kind_of(path)
     none = pl.DataFrame(schema={"place": pl.String, "reason": pl.String, "row": pl.String})
     try:
         if kind == "delta":
-            return InputFile(path, pl.scan_delta(str(path)).collect(), none)
+            return _typed(path, pl.scan_delta(str(path)).collect(), none)
         if kind == "parquet":
-            return InputFile(path, pl.read_parquet(path), none)
+            return _typed(path, pl.read_parquet(path), none)
         if kind == "json":
-            found = read_json(path)
-            return InputFile(path, found.rows, found.unread, texts=found.texts)
+            documents = read_json(path)
+            return InputFile(path, documents.rows, documents.unread, texts=documents.texts)
         if kind == "excel":
-            return InputFile(path, read_excel(path, skip=options.skip, header=options.header), none)
+            return _typed(path, read_excel(path, skip=options.skip, header=options.header), none)
     except (PolarsError, DeltaError, OSError) as error:
         raise _unreadable(path, kind, error) from None
     return _read_csv(path, options)
+
+
+def _typed(path: Path, rows: pl.DataFrame, unread: pl.DataFrame) -> InputFile:
+    """Rows with types of their own: what is text there is declared as text."""
+    return InputFile(path, rows, unread, texts=frozenset(n for n, t in rows.schema.items() if t == pl.String))
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> UnreadableInput:
@@ -164,7 +173,7 @@ def _csv_dialect(path: Path, options: Format) -> Dialect:
         return dialect_of(path, options)
     except UnicodeError as error:
         raise wrong_encoding(path, options.encoding, str(error)) from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error, zipfile.BadZipFile) as error:
+    except csv.Error as error:
         raise _unreadable(path, "CSV", error) from None
 
 
@@ -193,7 +202,7 @@ def _as_utf8(path: Path, encoding: str, dialect: Dialect) -> Iterator[Path]:
             copy.flush()
         except UnicodeError as error:
             raise wrong_encoding(path, encoding, str(error)) from None
-        except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error) as error:
+        except (OSError, csv.Error) as error:
             if isinstance(error, OSError) and is_disk_full(error):
                 raise DiskFull(f"no space is left for a copy of {path} in UTF-8", where=copy.name) from error
             raise _unreadable(path, "CSV", error) from None

@@ -202,6 +202,7 @@ FILES: dict[str, tuple[str | bytes, str, list[tuple[Any, ...]]]] = {
     "commas of decimals": ("nr;a\n1;1,5\n2;2,5\n", "rows.csv", [(1, 1.5), (2, 2.5)]),
     "whitespace": ("nr  a    b\n1   2.5  x\n 2  3.5  y\n", "rows.dat", [(1, 2.5, "x"), (2, 3.5, "y")]),
     "a preamble": ("Source,X\n\nnr,a,b\n1,x,2\n2,y,3\n3,z,4\n", "rows.csv", [(1, "x", 2), (2, "y", 3), (3, "z", 4)]),
+    "a header wider than most rows": ("nr,a,b,c\n1,x,y,z\n2,x\n3,x\n4,x\n5,y,y,z\n", "r.csv", [(1, *"xyz"), (5, *"yyz")]),  # noqa: E501
     "JSON lines": ('{"nr": 1, "c": {"a": "1"}}\n{"nr": 2, "c": {"a": null}}\n', "rows.jsonl", [(1, "1"), (2, None)]),
     "an array": (json.dumps([{"nr": 1, "a": True}, {"nr": 2, "a": False}]), "rows.json", [(1, True), (2, False)]),
     "zstd": (pa.compress(b"nr,a\n1,x\n2,y\n", codec="zstd", asbytes=True), "rows.csv.zst", [(1, "x"), (2, "y")]),
@@ -255,6 +256,21 @@ def sheet(path: Path, rows: tuple[list[Any], ...]) -> None:
             archive.writestr(name, text)
 
 
+def test_a_typed_file_keeps_its_types(tmp_path: Path):
+    """Text is declared as text there; a struct becomes a column for each field."""
+    frame = pl.DataFrame(
+        {"id": [1, 2], "code": ["1", "2"], "c": [{"a": 1, "b": {"d": "x"}}, None], "l": [[1, 2], []]},
+    ).with_columns(big=pl.Series([2**64 - 1, 1], dtype=pl.UInt64))
+    frame.write_parquet(tmp_path / "rows.parquet")
+    rows, reason = brought_in(tmp_path / "rows.parquet")
+    assert reason.null_count() == 2
+    right = [(1, "1", 1, "x", "[1,2]", "18446744073709551615"), (2, "2", None, None, "[]", "1")]
+    assert rows.rows() == right
+    frame.select(pl.col("id"), ID=pl.col("id") + 5).write_parquet(tmp_path / "twice.parquet")
+    with pytest.raises(UnreadableInput, match="twice"):
+        taken(tmp_path / "twice.parquet")
+
+
 def test_excel_comes_in_with_its_types(tmp_path: Path):
     pytest.importorskip("fastexcel", reason="the extra excel")
     sheet(tmp_path / "rows.xlsx", (["nr", "a", "b"], [1, "007", 2.5], [2, "x", 3]))
@@ -267,6 +283,10 @@ def test_excel_comes_in_with_its_types(tmp_path: Path):
         ("5.1,3.5,setosa\n4.9,3.0,setosa\n", {}, UnreadableInput, "--no-header"),
         ("nr,a\n1,x\n".encode("utf-16"), {}, UnreadableInput, "--encoding utf-16"),
         ("nr,A,a\n1,2,3\n", {}, UnreadableInput, "twice"),
+        ("nr,a,b\n1,x\n2,y\n3,z\n4,z\n", {}, UnreadableInput, "none of the 4 rows"),
+        (gzip.compress(b"nr,a\n1,x\n")[:20], {}, UnreadableInput, "complete"),
+        (b"PK\x03\x04garbage", {}, UnreadableInput, "complete"),
+        (b"\x28\xb5\x2f\xfdgarbage", {}, UnreadableInput, "complete"),
         ("nr,a\n1,x\n", {"types": {"a": "strin"}}, WrongCall, "no such type"),
         ("nr,a\n1,x\n", {"types": {"b": "string"}}, KaratError, "'b'"),
         ("nr,a\n1,x\n", {"types": {"a": "float64:coma"}}, WrongCall, "comma"),
@@ -374,7 +394,7 @@ def test_the_table_of_columns_fits_80_columns_and_a_dry_run_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("KARAT_PROJECTS", str(tmp_path / "projects"))
-    long = "A very long question of a survey, as people ask them, with all its words"
+    long = "A very long question of a survey, as people ask them and with all its words"
     path = file(tmp_path, f"nr,{long},day\n1,{'x' * 90},01-02-2026\n2,{'y' * 90},02-02-2026\n")
     with pytest.raises(SystemExit) as stop:
         main(["new", "project", "survey", "--from", str(path), "--dry-run"])
