@@ -260,7 +260,7 @@ def _show_columns(draft: FileDraft, file: Path) -> None:
     shown.add_column("note", overflow="fold", ratio=4)
     for column in draft.columns:
         named = column.source if names_of([column.source]) == [column.source] else f"{column.source} → {column.name}"
-        values = ", ".join(v if len(v) <= 20 else f"{v[:19]}…" for v in column.evidence)
+        values = " · ".join(v if len(v) <= 20 else f"{v[:19]}…" for v in column.evidence)
         shown.add_row(*map(escape, (named, column.dtype, values, column.told)))
     console.print(shown, highlight=False)
 

@@ -46,6 +46,8 @@ NUMBER_FORMS: Mapping[str, tuple[str, str]] = {
     ),
 }
 _TOLD_OF_FORM = {
+    "comma": "decimal comma",
+    "spaces": "thousands set apart",
     "percent": "the number before the % sign is kept: 12% is 12",
     "money": "the currency sign is dropped",
     "money_comma": "the currency sign is dropped",
@@ -196,7 +198,7 @@ def _truth(column: InferredColumn) -> InferredColumn | None:
     if words == {"0", "1"} and len(column.values) > 2:
         return replace(column, dtype="bool", told=f"0 and 1 as false and true (--set {column.name}=int64 for numbers)")
     if words <= {"t", "f"} or words <= {"y", "n"} or words <= {"true", "false"} or words <= {"yes", "no"}:
-        return replace(column, told=f"could be bool: --set {column.name}=bool")
+        return replace(column, told=f"{column.name} could be bool: --set {column.name}=bool")
     return None
 
 
@@ -221,6 +223,7 @@ def _without_markers(column: InferredColumn, sql: str, readers: Sequence[_Reader
             return replace(column, told=told)
         if dtype in ("int64", "float64") and made is None and (gone := _sentinel(kept)):
             markers, term = [*markers, gone], _nulled(sql, [*markers, gone])
+        told = told.replace(term, sql)
         told = "; ".join(filter(None, (f"{', '.join(markers)} as null" if markers else "", told)))
         made = made or (term if term != sql else column.sql)
         return InferredColumn(column.source, column.name, dtype, kept, made, told)

@@ -75,7 +75,7 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
         told.append("years 69 to 99 are 1969 to 1999")
     dtype = "timestamp" if re.search("%[HI]", chosen) else "date"
     plain = not swapped and "%y" not in chosen and chosen not in _BASIC
-    return reading_by_format(column, dtype, chosen), dtype, "" if plain else "; ".join(told)
+    return reading_by_format(column, dtype, chosen), dtype, f"as {chosen}" if plain else "; ".join(told)
 
 
 def reading_by_format(column: str, dtype: Dtype, form: str) -> str:

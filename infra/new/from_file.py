@@ -93,6 +93,7 @@ def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told 
     chosen += how
     surrogate = keys == (SURROGATE,) and SURROGATE not in found
     whose = _named(found, told.entity, path) if told.entity else _entity(found, keys)
+    chosen += [column.told for column in columns if "could be" in column.told]
     when = _time(found, keys, whose, told, path)
     if when and not told.time:
         chosen.append(f"event time {when} (--time names another)")
@@ -137,10 +138,10 @@ def _read(path: Path, told: Told) -> tuple[InputFile, Format]:
     if not source.rows.width:
         raise UnreadableInput(f"{path} has no columns", remedy="give a file with rows")
     if not source.rows.height and source.unread.height:
-        line = source.unread.row(0, named=True)
+        first = source.unread.row(0, named=True)
         raise UnreadableInput(
             f"none of the {source.unread.height} rows of {path} fits its header of {source.rows.width} columns: "
-            f"{line['place']}: {line['reason']}",
+            f"{first['place']}: {first['reason']}",
             remedy="say the format: --delimiter, --quote, --skip, --no-header; or correct the file",
         )
     return source, form

@@ -59,7 +59,7 @@ class Dialect:
         skip: Lines before the header.
         header: Lines of the header; a name may hold a line's end.
         unnamed: The columns that the file gives no name.
-        plain: Whether DuckDB reads the lines as they are; other files are rewritten first.
+        plain: Whether DuckDB reads the lines as they are if all end alike; other files are rewritten first.
     """
 
     names: tuple[str, ...]
@@ -223,7 +223,7 @@ def dialect_of(path: Path, options: Format) -> Dialect:
     names = tuple(n or f"column_{place}" for place, n in enumerate(given, 1))
     check_names(path, names)
     unnamed = tuple(n for n, own in zip(names, given, strict=True) if not own)
-    plain = delimiter != WHITESPACE and not _mixed(path, options.encoding) and len(given) == len(first)
+    plain = delimiter != WHITESPACE and len(given) == len(first)
     return Dialect(names, delimiter, options.quote, options.escape, skip, header, unnamed, plain)
 
 
@@ -256,17 +256,18 @@ def check_names(path: Path, names: Sequence[str]) -> None:
         )
 
 
-def _mixed(path: Path, encoding: str) -> bool:
-    """Whether the lines end in several ways; ends within quotes count too, and do no harm."""
-    ends = Counter[str]()
-    carry = ""
-    with text(path, encoding) as file:
+def mixed_ends(path: Path, encoding: str) -> bool:
+    """Whether the lines of a file end in several ways; ends within quotes count too, and do no harm."""
+    wide = codecs.lookup(encoding_of(sample_of_start(path), encoding)).name.startswith(("utf-16", "utf-32"))
+    with text(path, encoding) if wide else binary(path) as file:
+        ends, last = Counter[str](), ""
         while block := file.read(_SAMPLE):
-            block = carry + block
-            carry, block = ("\r", block[:-1]) if block.endswith("\r") else ("", block)
-            both = block.count("\r\n")
-            ends.update({"\r\n": both, "\n": block.count("\n") - both, "\r": block.count("\r") - both})
-    ends.update({"\r": len(carry)})
+            shown = last + (block if isinstance(block, str) else block.decode("latin-1"))
+            last = "\r" if shown.endswith("\r") else ""
+            shown = shown.removesuffix("\r") if last else shown
+            both = shown.count("\r\n")
+            ends.update({"\r\n": both, "\n": shown.count("\n") - both, "\r": shown.count("\r") - both})
+    ends["\r"] += len(last)
     return sum(n > 0 for n in ends.values()) > 1
 
 

@@ -7,7 +7,7 @@ import csv
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +25,7 @@ from karat.quality.dialect import (
     dialect_of,
     encoding_of,
     infer_format,
+    mixed_ends,
     records,
     sample_of_start,
     text,
@@ -228,6 +229,8 @@ def _copy(file: IO[str], copy: IO[str], dialect: Dialect) -> None:
 
 def _read_csv(path: Path, options: Format) -> InputFile:
     dialect = _csv_dialect(path, options)
+    if dialect.plain and mixed_ends(path, options.encoding):
+        dialect = replace(dialect, plain=False)
     with _as_utf8(path, options.encoding, dialect) as readable, duckdb.connect() as connection:
         query = _csv_query(readable, dialect, options)
         try:
