@@ -152,11 +152,12 @@ def _inferred(column: pl.Series, name: str, sql: str, texts: frozenset[str]) -> 
         return found
     padded = column.drop_nulls()
     if (padded.str.starts_with(" ") | (padded == "")).all():
-        return replace(found, sql=f"trim({sql})", told="blanks around the text are dropped")
+        found = replace(found, sql=f"trim({sql})", told="blanks around the text are dropped")
     marked = values.filter(values.is_in(["?", "NULL", "null", "#N/A", "N/A", "NaN", "nan"]))
-    if not found.told and not marked.is_empty():
-        return replace(found, told=f"{marked[0]!r} stays text (--null {literal(marked[0])} makes it null)")
-    return found
+    if marked.is_empty():
+        return found
+    told = f"{marked[0]!r} stays text (--null {literal(marked[0])} makes it null)"
+    return replace(found, told="; ".join(filter(None, (found.told, told))))
 
 
 def _typed(column: pl.Series, name: str, sql: str) -> InferredColumn:

@@ -60,8 +60,8 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
     """
     tried: tuple[Dtype, ...] = ("date", "timestamp")
     for dtype in tried:
-        if parse(values, dtype, "UTC").problem.null_count() >= NEARLY * len(values):
-            return None, dtype, ""
+        if (read := parse(values, dtype, "UTC").problem.null_count()) >= NEARLY * len(values):
+            return None, dtype, _unread(len(values) - read, len(values))
     if not values.str.contains(r"^\D{0,12}\d").head(_TRIED).any():
         return None
     fitting = _fitting(values)
@@ -75,7 +75,13 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
         told.append("years 69 to 99 are 1969 to 1999")
     dtype = "timestamp" if re.search("%[HI]", chosen) else "date"
     plain = not swapped and "%y" not in chosen and chosen not in _BASIC
-    return reading_by_format(column, dtype, chosen), dtype, f"as {chosen}" if plain else "; ".join(told)
+    unread = _unread(round((1 - _shares(values, [chosen])[chosen]) * len(values)), len(values))
+    told = [f"as {chosen}" if plain else "; ".join(told), unread]
+    return reading_by_format(column, dtype, chosen), dtype, "; ".join(filter(None, told))
+
+
+def _unread(number: int, of: int) -> str:
+    return f"{number} of {of} values are no such times; their rows are set aside" if number else ""
 
 
 def reading_by_format(column: str, dtype: Dtype, form: str) -> str:

@@ -133,7 +133,8 @@ def _read(path: Path, told: Told) -> tuple[InputFile, Format]:
                 remedy="say which it is: --header, or --no-header (with --names a,b,c if you like)",
             )
     if told.nulls:
-        form = form.model_copy(update={"null_values": ("", *told.nulls)})
+        padded = (f" {text}" for text in told.nulls)  # as in files that have a blank after each delimiter
+        form = form.model_copy(update={"null_values": ("", *told.nulls, *padded)})
     source = read_source(path, form)
     if not source.rows.width:
         raise UnreadableInput(f"{path} has no columns", remedy="give a file with rows")

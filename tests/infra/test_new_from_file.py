@@ -162,6 +162,9 @@ def test_values_of_any_dialect_come_in_as_they_were_written(
         (["-999", "5", "-3"], "int64", ""),
         (["State", "?"], "string", "stays text"),
         (["20141013", "20141014"], "date", "could be a number"),
+        ([*["13.01.2026"] * 99, "00.00.0000"], "date", "1 of 100 values are no such times"),
+        ([*["2026-01-13"] * 99, "0000-00-00"], "date", "1 of 100 values are no such times"),
+        (["01/02/2026", "NA", "13/02/2026"], "date", "NA as null; as %d/%m/%Y"),
         (["20141013T000000", "20141013T101500"], "timestamp", ""),
         (["01-01-2026", "02-01-2026"], "date", "could be %m-%d-%Y"),
         (["5-Oct-14", "12-Dec-15"], "date", "1969"),
@@ -325,6 +328,12 @@ def test_null_markers_are_null_and_a_country_stays(tmp_path: Path):
     path = file(tmp_path, "nr,age,land\n1,5,NA\n2,NA,SE\n3,?,NO\n")
     assert brought_in(path)[0].rows() == [(1, 5, "NA"), (2, None, "SE"), (3, None, "NO")]
     assert brought_in(path, nulls=("NA",))[0]["land"].to_list() == [None, "SE", "NO"]
+
+
+def test_blanks_after_each_delimiter(tmp_path: Path):
+    path = file(tmp_path, "nr, land, age\n1, SE, 5\n2, ?, ?\n")
+    assert brought_in(path)[0].rows() == [(1, "SE", 5), (2, "?", None)]
+    assert brought_in(path, nulls=("?",))[0].rows() == [(1, "SE", 5), (2, None, None)]
 
 
 def test_epochs_are_utc_by_their_name(tmp_path: Path):
