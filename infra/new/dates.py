@@ -26,12 +26,12 @@ _NAMED = (
     "%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%d %b %y", "%d %B %Y", "%d-%B-%Y", "%d. %B %Y", "%b %d, %Y",
     "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d", "%Y %b %d", "%a, %d %b %Y", "%A, %d %B %Y", "%A, %B %d, %Y",
 )  # fmt: skip
-_DAYS = (*(order.format(mark) for mark, order in product("./-", _ORDERS) if order.format(mark) != "%Y-%m-%d"), *_NAMED)
+_DAYS = (*(order.format(mark) for mark, order in product("./-", _ORDERS)), *_NAMED, "%Y%m%d")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M", ", %H:%M", ", %H:%M:%S", " %H.%M.%S")
 _HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p", ", %I:%M %p", ", %I:%M:%S %p", " %I:%M%p")
 #: Without separators, as ISO 8601 has it.
-_BASIC = ("%Y%m%d", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%Y%m%d%H%M%S")
-_OTHERS = ("%a %b %d %H:%M:%S %Y", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %H.%M.%S")
+_BASIC = ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M", "%Y%m%d %H%M%S", "%Y%m%d %H%M", "%Y%m%d%H%M%S")
+_OTHERS = ("%a %b %d %H:%M:%S %Y",)
 #: A unit of epochs, and how many of it make a microsecond, as SQL over the number.
 EPOCHS: Mapping[str, str] = {
     "epoch": "CAST({} AS BIGINT) * 1000000",
@@ -74,7 +74,7 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
     if "%y" in chosen:
         told.append("years 69 to 99 are 1969 to 1999")
     dtype = "timestamp" if re.search("%[HI]", chosen) else "date"
-    plain = not swapped and "%y" not in chosen and chosen not in _BASIC
+    plain = not swapped and "%y" not in chosen and not chosen.startswith("%Y%m%d")
     unread = _unread(round((1 - _shares(values, [chosen])[chosen]) * len(values)), len(values))
     told = [f"as {chosen}" if plain else "; ".join(told), unread]
     return reading_by_format(column, dtype, chosen), dtype, "; ".join(filter(None, told))
@@ -111,7 +111,7 @@ def epoch_reading(values: pl.Series, column: str) -> _Reading | None:
             exact = f"CAST({column} AS DOUBLE)" if values.str.ends_with(".0").any() else column
             told = f"{column} is read as seconds since 1970 (UTC)".replace("seconds", unit.replace("epoch_", ""))
             return reading_by_format(exact, "timestamp", unit), "timestamp", told.replace("epoch", "seconds")
-    if values.str.contains(r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$").all():
+    if values.str.contains(r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])([0-5]\d){2})?$").all():
         read = date_reading(values, column)
         return None if read is None else (read[0], read[1], f"{read[2]}, and could be a number")
     return None
