@@ -130,7 +130,8 @@ def statistics_of(part: pl.DataFrame, measured: Mapping[str, ColumnStatistics]) 
     Returns:
         JSON: rows, and per column nulls, the smallest and the greatest value.
     """
-    columns = part.get_columns()[:_STATISTICS_COLUMNS]
+    columns = [c for c in part.get_columns() if not isinstance(c.dtype, pl.Struct)]  # Delta's are one per part
+    columns = columns[:_STATISTICS_COLUMNS]
     nulls = {c.name: c.null_count() for c in columns}
     asked = [c for c in columns if nulls[c.name] < len(c) and _has_range(c.dtype)]
     known = {c.name: measured[c.name] for c in asked if _gives_range(measured.get(c.name), c)}
