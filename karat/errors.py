@@ -19,6 +19,7 @@
     │   ├── NaiveTimestamp
     │   ├── DefinitionChanged        rows of two feature definitions would be mixed in one table
     │   ├── SequenceTooShort         fewer rows than sequence_length, and the lookup does not pad
+    │   ├── FeaturesMissing          a prediction would stand on too few features, and its model refuses that
     │   ├── UnreadableInput          another encoding, header or format than expected
     │   ├── NoRowsLeft               every row of an input broke its contract
     │   └── QualityBlocked           a blocking check failed: nothing was committed
@@ -190,6 +191,10 @@ class DefinitionChanged(DataError):
 
 class SequenceTooShort(DataError):
     """An entity has fewer rows than ``sequence_length``, and the lookup does not pad."""
+
+
+class FeaturesMissing(DataError):
+    """More of a prediction's features are missing than its model accepts."""
 
 
 class UnreadableInput(DataError):

@@ -14,6 +14,7 @@ from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, FunctionUse, Lookup, ModelSpec
 from karat.declare.project import ProjectSpec
 from karat.declare.yaml_source import display_path, position
+from karat.dtypes import Dtype
 from karat.errors import did_you_mean
 
 
@@ -119,6 +120,8 @@ def _check_model(
                 if name not in known:
                     near = did_you_mean(name, known)
                     yield f"{at('lookups', index, kind)}: {lookup.table!r} has no feature {name!r}. {near}"
+        for loc, problem in _default_problems(lookup, table):
+            yield f"{at('lookups', index, *loc)}: {problem}"
     spine = tables.get(model.spine_table)
     if model.spine and tables.lacks(model.spine):
         yield f"{at('spine')}: there is no feature table {model.spine!r}. {did_you_mean(model.spine, tables)}"
@@ -135,6 +138,25 @@ def _check_model(
         if model.baseline.feature not in known:
             near = did_you_mean(model.baseline.feature, known)
             yield f"{at('baseline', 'feature')}: the lookups bring no feature {model.baseline.feature!r}. {near}"
+
+
+def _default_problems(lookup: Lookup, table: FeatureTable) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What a lookup can't keep of its lookback_window and default_values: (place, text)."""
+    if lookup.lookback_window is not None and table.time is None:
+        yield ("lookback_window",), f"{lookup.table!r} has no time, so its rows have no age"
+    taken = {f.name: f.dtype for f in table.stored if f.name in _looked_up_names(lookup, table)}
+    for name, value in lookup.default_values.items():
+        place = ("default_values", name)
+        if name not in taken:
+            yield place, f"the lookup takes no feature {name!r} of {lookup.table!r}. {did_you_mean(name, taken)}"
+        elif not _fits(value, taken[name]):
+            yield place, f"the feature {name!r} is {taken[name]}, and {value!r} is not; give a value of its type"
+
+
+def _fits(value: bool | int | float | str, dtype: Dtype) -> bool:
+    """Whether a default is a value of the type."""
+    kinds: dict[Dtype, tuple[type, ...]] = {"float64": (int, float), "int64": (int,), "bool": (bool,), "string": (str,)}
+    return isinstance(value, kinds.get(dtype, ())) and isinstance(value, bool) == (dtype == "bool")
 
 
 def _check_truth(model: ModelSpec, gold: Declarations[GoldTable], at: Callable[..., str]) -> Iterator[str]:

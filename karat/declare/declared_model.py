@@ -12,7 +12,7 @@ from karat.names import ModelName, TableName
 
 #: Fields of a declaration that leave the trained model as it is.
 _NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates", "protected", "risk_levels"}
-_NOT_LEARNED |= {"explain", "tags", "experiment", "limits", "notes", "search"}
+_NOT_LEARNED |= {"explain", "tags", "experiment", "limits", "notes", "search", "missing_features"}
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,9 @@ class Lookup(Declaration):
     ``features: "*"`` takes all of them, less ``exclude``. ``TABLE:*`` and ``TABLE:FEATURE`` are short for it. With
     ``sequence_length`` each feature is the sequence of the latest rows that were known, for kinds that read sequences.
     A gap wider than ``step`` (the table's grain by default) ends it; a short one is padded in front (``short: pad``),
-    or its row is an error (``short: refuse``).
+    or its row is an error (``short: refuse``). A row older than ``lookback_window`` is EXPIRED: its values are not
+    used, in training, in batch and online. ``default_values`` (feature -> value) stand in for what is not found or
+    expired, never for a stored null.
     """
 
     table: str
@@ -137,11 +139,15 @@ class Lookup(Declaration):
     sequence_length: int | None = Field(None, ge=1, le=10_000)
     step: Duration | None = None
     short: Literal["pad", "refuse"] = "pad"
+    lookback_window: Duration | None = None
+    default_values: dict[str, bool | int | float | str] = {}
 
     @model_validator(mode="after")
     def _of_a_sequence(self) -> Lookup:
         if self.sequence_length is None and (self.step is not None or self.short != "pad"):
             raise ValueError("step and short are of a sequence: give sequence_length")
+        if self.sequence_length is not None and self.default_values:
+            raise ValueError("a sequence takes no default_values: missing rows are padded and masked")
         return self
 
     @model_validator(mode="before")
@@ -243,6 +249,17 @@ class Scope(Declaration):
     write: Literal["replace", "append"] = "replace"
 
 
+class MissingFeatures(Declaration):
+    """What becomes of a prediction whose features are mostly missing.
+
+    A feature is missing where its status is NULL, NOT_FOUND or EXPIRED. A prediction in which more than ``share`` of
+    them are is answered with ``degraded: true`` and their names (``action: mark``), or refused (``action: refuse``).
+    """
+
+    share: float = Field(0.5, ge=0, le=1)
+    action: Literal["mark", "refuse"] = "mark"
+
+
 #: The tasks whose prediction is a number between 0 and 1 that can be cut into levels.
 _LEVELLED = ("binary", "multilabel", "anomaly")
 
@@ -254,8 +271,8 @@ class ModelSpec(Declaration):
     columns by whose groups its fairness is measured, whether it reads them or not; ``risk_levels`` names each level
     with the least prediction that belongs to it; ``explain`` whether a prediction says which features made it;
     ``tags`` go to its runs and versions, ``experiment`` names the experiment in MLflow (by default
-    CATALOG/DOMAIN/NAME), and ``limits`` (why it is worth no more) and ``notes`` stand in its card. ``docs/models.md``
-    explains every field.
+    CATALOG/DOMAIN/NAME), ``missing_features`` says from which share on a prediction is degraded, and ``limits`` (why
+    it is worth no more) and ``notes`` stand in its card. ``docs/models.md`` explains every field.
     """
 
     name: str = ""
@@ -287,6 +304,7 @@ class ModelSpec(Declaration):
     notes: str = ""
     scope: Scope = Scope()
     online: bool = True
+    missing_features: MissingFeatures = MissingFeatures()
     seed: int = 0
 
     @model_validator(mode="after")

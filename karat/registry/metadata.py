@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from karat.declare.models import MissingFeatures
+from karat.dtypes import Dtype
 from karat.training.gain_report import GainReport
 from karat.training_sets.functions import PinnedFunction
 from karat.training_sets.lookups import PinnedLookup
@@ -113,6 +115,25 @@ class ModelMetadata:
     def explains(self) -> bool:
         """Whether an answer names the features that made it, unless the request declines."""
         return bool((self.declaration or {}).get("explain", True))
+
+    @property
+    def missing_features(self) -> MissingFeatures:
+        """From which share of missing features on a prediction is degraded, as declared for this version."""
+        return MissingFeatures.model_validate((self.declaration or {}).get("missing_features", {}))
+
+    @property
+    def spine_table(self) -> str:
+        """The feature table whose rows the model predicts for; empty for a model without a declaration."""
+        declared = self.declaration or {}
+        lookups = declared.get("lookups") or [{}]
+        return str(declared.get("spine") or lookups[0].get("table", ""))
+
+    @property
+    def spine_types(self) -> dict[str, Dtype]:
+        """Time column of the training set's spine -> "date" or "timestamp"."""
+        kinds: dict[str, Dtype] = {"Date": "date", "Datetime": "timestamp"}
+        schema = self.pins["spine"]["schema"]
+        return {c: kind for c, text in schema.items() if (kind := kinds.get(text.partition("(")[0])) is not None}
 
     def to_json(self) -> dict[str, object]:
         """Return the content of ``karat.json``; fields without a value are left out."""

@@ -378,7 +378,7 @@ def _resolve_lookup(model: DeclaredModel, lookup: Lookup, spine_key: tuple[str, 
                 remedy="set label.offset to at least one grain",
             )
         if lookup.sequence_length is None or table.time is None:
-            return FeatureLookup(name, taken, lookup_key=list(table.primary_key))
+            return _with_missing(FeatureLookup(name, taken, lookup_key=list(table.primary_key)), lookup)
         # As an exact match does, the sequence ends with the row of the spine's own day.
         known = FeatureLookup(name, taken, lookup_key=list(table.entity), timestamp_lookup_key=spine_time)
         return replace(_with_sequence(known, lookup), lag=timedelta(0))
@@ -394,4 +394,10 @@ def _resolve_lookup(model: DeclaredModel, lookup: Lookup, spine_key: tuple[str, 
 
 
 def _with_sequence(lookup: FeatureLookup, declared: Lookup) -> FeatureLookup:
-    return replace(lookup, sequence_length=declared.sequence_length, step=declared.step, short=declared.short)
+    lookup = replace(lookup, sequence_length=declared.sequence_length, step=declared.step, short=declared.short)
+    return _with_missing(lookup, declared)
+
+
+def _with_missing(lookup: FeatureLookup, declared: Lookup) -> FeatureLookup:
+    """The lookup with the greatest age of its rows, and what stands in for values that are not found."""
+    return replace(lookup, lookback_window=declared.lookback_window, default_values=declared.default_values)

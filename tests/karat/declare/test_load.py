@@ -1,9 +1,12 @@
 """A project is loaded by path; all its errors are told at once, with file, line and the nearest name."""
 
+from datetime import timedelta
+
 import pytest
 
-from karat.declare import load_project, project_names
+from karat.declare import DeclaredModel, load_project, project_names
 from karat.errors import DeclarationError, UnknownModel, UnknownProject
+from karat.training_sets.lookups import declared_lookups
 from tests.karat.declare.conftest import FEATURES, GOLD, MODEL
 
 
@@ -93,6 +96,11 @@ YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_foreca
         (YAML, MODEL + "gates:\n  floors:\n    auc: 0.5\n", f"{AT}:14: gates.floors.auc: 'auc' is not a metric"),
         (YAML, MODEL + "minimum_rows: 0\n", f"{AT}:12: minimum_rows"),
         (YAML, MODEL.replace(LOOKUP, "spent:*"), "Did you mean 'spend'"),
+        (YAML, MODEL + "    default_values: {amount_9d: 0}\n", f"{AT}:12: the lookup takes no feature 'amount_9d'"),
+        (YAML, MODEL + "    default_values: {amount_1d: none}\n", "'amount_1d' is float64, and 'none' is not"),
+        (YAML, MODEL + "    lookback_window: a while\n", "not a duration"),
+        (YAML, MODEL + "    sequence_length: 3\n    default_values: {amount_1d: 0}\n", "takes no default_values"),
+        (YAML, MODEL + "missing_features: {share: 2}\n", "missing_features.share"),
         (
             YAML,
             MODEL.replace("- table: spend\n    features: [amount_1d, amount_7d]", "- spend:amount_8d"),
@@ -155,6 +163,14 @@ def test_references_are_short_for_lookups(shop):
     first, second = load_project("shop", shop.settings).models["spend_forecaster"].lookups
     assert (first.table, first.features) == ("spend", ("amount_1d",))
     assert (second.table, second.features) == ("spend", "*")
+
+
+def test_a_lookup_says_how_old_its_rows_may_be_and_what_stands_in(shop):
+    shop.write(YAML, MODEL + "    lookback_window: 2d\n    default_values: {amount_1d: 0}\n")
+    project = load_project("shop", shop.settings)
+    (lookup,) = declared_lookups(DeclaredModel(project, project.models["spend_forecaster"]))
+    assert lookup.lookback_window == timedelta(days=2)
+    assert lookup.default_values == {"amount_1d": 0}
 
 
 def test_errors_of_one_file_come_at_once_whatever_their_sort(shop):
