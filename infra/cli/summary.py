@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 from rich.markup import escape
@@ -66,7 +67,10 @@ def addresses(settings: Settings, api: Prefect, run: Run, project: Project, mode
 
 
 def _example(settings: Settings, project: Project, models: tuple[str, ...]) -> str:
-    """A prediction for an entity that there is; where rows are events, for one like its last."""
+    """A prediction for the newest row that there is: by its key alone, an event by its time.
+
+    It gives the value that batch scoring has for that row.
+    """
     lake = Lake(settings.lake, settings.environment)
     online = [m for m in models if project.models[m].online and lake.exists(_spine(project, m))]
     if not online:
@@ -74,16 +78,16 @@ def _example(settings: Settings, project: Project, models: tuple[str, ...]) -> s
     spec = project.models[online[0]]
     model = DeclaredModel(project, spec)
     table = model.spine
-    keys = [c for c in model.spine_columns if c not in (table.time, table.event_id)]
-    brought = [f.name for f in table.stored if f.event and f.name not in keys]
-    rows = lake.scan(_spine(project, spec.name)).select(*keys, *brought).head(1).collect().to_dicts()
+    order = [c for c in (table.time, table.event_id) if c]
+    left_out = [table.event_id] if table.event_id else order  # the time alone names the last event of that time
+    keys = [c for c in model.spine_columns if c not in left_out]
+    scan = lake.scan(_spine(project, spec.name)).select(list(dict.fromkeys([*keys, *order])))
+    rows = (scan.top_k(1, by=order) if order else scan.head(1)).collect().to_dicts()
     if not rows:
         return ""
     address = f"{settings.serve_url}/v1/predict/{project.name}.{spec.name}"
-    request = {"keys": {k: rows[0][k] for k in keys}} | (
-        {"features": {b: rows[0][b] for b in brought}} if brought else {}
-    )
-    body = json.dumps(request, default=str)
+    request = {"keys": {k: rows[0][k] for k in keys}}
+    body = json.dumps(request, default=lambda v: v.isoformat() if isinstance(v, date) else str(v))
     return f"curl -s {address} -H 'content-type: application/json' -d '{body}'"
 
 

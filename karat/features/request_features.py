@@ -22,10 +22,14 @@ from karat.features.request_plan import RequestPlan, TableIdentity, columns_of, 
 
 
 def tail_columns(table: EventFeatureTable) -> tuple[str, ...]:
-    """The gold columns that a tail of ``table`` holds: time, event id, and what its aggregations read."""
+    """The gold columns that a tail of ``table`` holds: time, event id, and what its features read of gold."""
+    own = [n for f in table.features if f.event for n in columns_of(f.event)]
+    return tuple(dict.fromkeys([table.time, table.event_id, *_aggregated_columns(table), *own]))
+
+
+def _aggregated_columns(table: EventFeatureTable) -> list[str]:
     texts = [t for f in table.features if f.function for t in (f.column, f.where)]
-    names = [n for t in (table.where, *texts) if t for n in columns_of(t)]
-    return tuple(dict.fromkeys([table.time, table.event_id, *names]))
+    return [n for t in (table.where, *texts) if t for n in columns_of(t)]
 
 
 def event_columns(table: EventFeatureTable) -> tuple[str, ...]:
@@ -35,7 +39,22 @@ def event_columns(table: EventFeatureTable) -> tuple[str, ...]:
     """
     own = [n for f in table.features if f.event for n in columns_of(f.event)]
     counts = any(f.function and table.closed_of(f) == "right" and not table.delay_of(f) for f in table.features)
-    return tuple(dict.fromkeys([*(tail_columns(table) if counts else ()), *own]))
+    counted = [table.time, table.event_id, *_aggregated_columns(table)] if counts else []
+    return tuple(dict.fromkeys([*counted, *own]))
+
+
+def raw_columns(table: EventFeatureTable, features: Sequence[str]) -> tuple[str, ...]:
+    """The gold columns of a new event without which ``features`` can't be computed; its key is left out.
+
+    These are the columns of ``from_event``, and what is aggregated in a window that holds the event itself.
+    """
+    plan = plan_of(TableIdentity(table), tuple(features))
+    texts = [str(f.event) for f in plan.own]
+    for feature, (delay, _, closed) in plan.aggregated:
+        if closed == "right" and not delay:
+            texts += [t for t in (feature.column, feature.where, table.where) if t]
+    names = dict.fromkeys(n for text in texts for n in columns_of(text))
+    return tuple(n for n in names if n not in table.primary_key)
 
 
 def tail_span(table: EventFeatureTable) -> timedelta:

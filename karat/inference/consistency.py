@@ -6,9 +6,9 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -25,11 +25,13 @@ from karat.lake import Lake
 from karat.lifecycle.consistency_gate import record_consistency
 from karat.names import ModelName, prediction_log_name
 from karat.online import KeyValue, Value, coerce_key
-from karat.registry import Registry
+from karat.registry import LoadedModel, Registry
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.lookups import PinnedLookup
 
 _AT = "__served_at__"
+#: The time of the model's row, as a moment and as a key column of the table's own type.
+_ROW_AT, _ROW_DAY = "__row_at__", "__row_day__"
 _EXAMPLES = 3
 #: One row of the prediction log, its JSON parsed.
 LoggedRow = dict[str, Any]
@@ -100,11 +102,11 @@ def check_consistency(
     groups: dict[tuple[int, tuple[str, ...]], list[LoggedRow]] = {}
     for row in served:
         groups.setdefault((row["model_version"], tuple(row["keys"])), []).append(row)
-    lookups = {version: registry.load(registry.version(model, version)).lookups for version, _ in groups}
+    loaded = {version: registry.load(registry.version(model, version)) for version, _ in groups}
     compared, wrong = Counter[str](), Counter[str]()
     examples: list[Mismatch] = []
     for (version, _), rows in groups.items():
-        for name, mismatch in _compare(lake, lookups[version], rows, tolerance, projects or ProjectCatalog()):
+        for name, mismatch in _compare(lake, loaded[version], rows, tolerance, projects or ProjectCatalog()):
             compared[name] += 1
             if mismatch is not None:
                 wrong[name] += 1
@@ -134,6 +136,7 @@ def _sampled(rows: Sequence[LoggedRow], share: float) -> list[LoggedRow]:
         digest = hashlib.blake2b(row["entity_keys"].encode(), digest_size=8).digest()
         if int.from_bytes(digest, "big") < share * 2**64:
             parsed = {n: json.loads(row[n]) for n in ("features", "statuses", "looked_up", "given")}
+            parsed["times"] = json.loads(row["feature_times"])
             keys = json.loads(row["entity_keys"])
             if parsed["looked_up"]:
                 out.append(row | parsed | {"keys": keys, "at": row["as_of"] or row["predicted_at"]})
@@ -142,24 +145,28 @@ def _sampled(rows: Sequence[LoggedRow], share: float) -> list[LoggedRow]:
 
 def _compare(
     lake: Lake,
-    lookups: Sequence[PinnedLookup],
+    loaded: LoadedModel,
     rows: list[LoggedRow],
     tolerance: float,
     projects: ProjectCatalog,
 ) -> list[tuple[str, Mismatch | None]]:
     """(feature, mismatch or None) of every value that was looked up; the rows name the same keys."""
-    finished = [lk for lk in lookups if lk.event_id and not lk.sequence_length and projects.event_table(lk.table)]
-    names = [out for lk in finished for out in lk.columns.values()]
-    again = FeatureReader(finished, names, None, lake, projects) if finished else None
-    asked = [_as_served(lake, lk, rows[0]["keys"]) for lk in lookups if lk not in finished]
-    filled = join_features(lake, _spine(asked, rows), asked)
+    again = None
+    names = [out for lk in loaded.lookups for out in lk.outputs]
+    if any(lk.event_id and not lk.sequence_length and projects.event_table(lk.table) for lk in loaded.lookups):
+        metadata = loaded.metadata
+        again = FeatureReader(
+            loaded.lookups, names, None, lake, projects, row_of=metadata.spine_table, row_types=metadata.spine_types
+        )
+    asked = [] if again is not None else _as_served(lake, loaded, rows)
+    filled = join_features(lake, _spine(asked, rows), asked) if asked else None
     out: list[tuple[str, Mismatch | None]] = []
     for i, row in enumerate(rows):
-        values = filled.values.row(i, named=True) if filled.values.width else {}
-        statuses = filled.statuses.row(i, named=True) if filled.statuses.width else {}
+        values = filled.values.row(i, named=True) if filled is not None else {}
+        statuses = filled.statuses.row(i, named=True) if filled is not None else {}
         if again is not None:
             made = _finished(again, names, row)
-            values, statuses = values | made[0], statuses | made[1]
+            values, statuses = made
         for name in row["looked_up"]:
             online = (row["features"][name], row["statuses"][name])
             offline = (json.loads(as_json(values[name])), statuses[name])
@@ -173,20 +180,55 @@ def _finished(reads: FeatureReader, names: list[str], row: LoggedRow) -> tuple[d
     """Values and statuses of tables of events, as a request at that moment is finished from gold."""
     own = reads.own_types
     given = typed_values({n: v for n, v in row["given"].items() if n in own}, own, "given")
+    given |= {n: v for n, v in row["given"].items() if n not in own}
     keys = {c: coerce_key(v, reads.key_types[c], c) for c, v in row["keys"].items() if c in reads.key_types}
     vector = reads.read(keys, row["at"], given)
     return dict(zip(names, vector.values, strict=True)), dict(zip(names, vector.statuses, strict=True))
 
 
-def _as_served(lake: Lake, lookup: PinnedLookup, named: Collection[str]) -> PinnedLookup:
-    """An exact lookup whose time the request left out was served the latest known row: as of the moment, then."""
+def _as_served(lake: Lake, loaded: LoadedModel, rows: list[LoggedRow]) -> list[PinnedLookup]:
+    """The lookups as the rows were served: the model's row as of the moment, all other tables as of that row's time.
+
+    Puts the time of its row into each of ``rows``, under ``_ROW_AT``.
+    """
+    named, spine = rows[0]["keys"], loaded.metadata.spine_table
+    times = [_time_column(lake, lookup) for lookup in loaded.lookups]
+    of_row = [time is not None and time not in named for time in times]
+    anchors = [lk for lk, unnamed in zip(loaded.lookups, of_row, strict=True) if unnamed]
+    anchors = [lk for lk in anchors if lk.table.table == spine] or anchors
+    columns = {*filter(None, times), *(lk.time[0] for lk in loaded.lookups if lk.time)} & named.keys()
+    for row in rows:
+        served = [time for lk in anchors if (time := row["times"].get(str(lk.table)))]
+        row[_ROW_AT] = max(map(_moment, [*(row["keys"][c] for c in columns), *served]), default=None)
+    return [
+        _joined_as_served(lake, lookup, time if unnamed else None, alone=anchors == [lookup])
+        for lookup, time, unnamed in zip(loaded.lookups, times, of_row, strict=True)
+    ]
+
+
+def _moment(text: str) -> datetime:
+    """A day or a time as the log has it; a day begins at midnight UTC."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _time_column(lake: Lake, lookup: PinnedLookup) -> str | None:
+    """The request's column of the table's time, of an exact lookup."""
+    time = lake.info(lookup.table).timeseries if lookup.time is None else None
+    return next((column for column, key in lookup.keys.items() if key == time), None)
+
+
+def _joined_as_served(lake: Lake, lookup: PinnedLookup, unnamed: str | None, *, alone: bool) -> PinnedLookup:
+    """The lookup that gives what was served; ``unnamed`` is the column of its time, which the request left out."""
     if lookup.time is not None:
-        return replace(lookup, time=(_AT, lookup.time[1]))
-    unnamed = [key for column, key in lookup.keys.items() if column not in named]
-    if not unnamed:
+        return replace(lookup, time=(_ROW_AT, lookup.time[1]))
+    if unnamed is None:
         return lookup
-    keys = {column: key for column, key in lookup.keys.items() if column in named}
-    return replace(lookup, keys=keys, time=(_AT, unnamed[0]), lag=lake.info(lookup.table).lag)
+    keys = {column: key for column, key in lookup.keys.items() if column != unnamed}
+    time = lookup.keys[unnamed]
+    if alone:  # the newest row known at the moment is the model's row
+        return replace(lookup, keys=keys, time=(_AT, time), lag=lake.info(lookup.table).lag)
+    return replace(lookup, keys=keys | {_ROW_DAY: time})
 
 
 def _spine(lookups: Sequence[PinnedLookup], rows: list[LoggedRow]) -> pl.DataFrame:
@@ -194,9 +236,15 @@ def _spine(lookups: Sequence[PinnedLookup], rows: list[LoggedRow]) -> pl.DataFra
     columns = [
         pl.Series(c, [_typed(row["keys"].get(c), dtype, c) for row in rows], dtype=POLARS[dtype])
         for c, dtype in types.items()
+        if c != _ROW_DAY
     ]
     at = pl.Series(_AT, [row["at"] for row in rows], dtype=pl.Datetime("us", "UTC"))
-    return pl.DataFrame([*columns, at])
+    of_row = pl.Series(_ROW_AT, [row[_ROW_AT] or row["at"] for row in rows], dtype=pl.Datetime("us", "UTC"))
+    if _ROW_DAY in types:
+        columns.append(
+            pl.Series(_ROW_DAY, [row[_ROW_AT] for row in rows], dtype=of_row.dtype).cast(POLARS[types[_ROW_DAY]])
+        )
+    return pl.DataFrame([*columns, at, of_row])
 
 
 def _typed(value: object, dtype: str, column: str) -> KeyValue | None:

@@ -20,6 +20,7 @@ from karat.errors import (
 from karat.features import Status
 from karat.inference.feature_reader import FeatureReader
 from karat.inference.request import typed_values
+from karat.inference.value_rules import ValueRules
 from karat.lake import Lake
 from karat.names import FeatureRef, TableName
 from karat.online import KeySpace, KeyValue, OnlineStore, Value, Values, coerce_key
@@ -107,6 +108,9 @@ def online_features(
     reader = FeatureReader(lookups, unique, store, lake, projects)
     try:
         keys, events = _typed(rows, reader)
+        rules = ValueRules(lookups, projects or ProjectCatalog())
+        for i, event in enumerate(events):
+            rules.check(event, f"entities.{i}")
         vectors = reader.read_many(keys, as_of, events)
     except FeatureLookupFailed as error:
         if isinstance(error.__cause__, StoreUnreachable):

@@ -73,6 +73,8 @@ class PredictionAnswer(Outcome, Explanation):
     risk_level: str | None
     feature_statuses: dict[str, Status]
     feature_times: dict[str, Value]
+    degraded: bool
+    missing_features: list[str]
     model_version: int
     run_id: str
     prediction_date: str

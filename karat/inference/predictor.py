@@ -12,7 +12,7 @@ import numpy as np
 
 from karat.clock import utc_now
 from karat.declare.project_catalog import ProjectCatalog
-from karat.errors import EntityNotFound
+from karat.errors import EntityNotFound, FeaturesMissing, InvalidRequest
 from karat.features import Status
 from karat.inference.answer import Explanation, explained, outcome, unexplained
 from karat.inference.feature_reader import FeatureReader, FeatureVector
@@ -20,11 +20,17 @@ from karat.inference.on_demand_features import OnDemandFeatures
 from karat.inference.prediction_log import LoggedPrediction, PredictionAnswer, PredictionLog
 from karat.inference.request import PredictionRequest
 from karat.inference.risk import risk_of
+from karat.inference.value_rules import ValueRules
 from karat.lake import Lake
 from karat.names import project_of
 from karat.online import KeyValue, OnlineStore, Value, Values
 from karat.registry import LoadedModel
 from karat.training_sets.functions import FunctionLibrary
+
+#: The entity types that document 002 gives to whatever a prediction is of.
+_ANY_ENTITY = ("user", "entity")
+#: The statuses of a feature that brings no value to a prediction.
+_MISSING = frozenset({Status.NULL, Status.NOT_FOUND, Status.EXPIRED})
 
 
 class Predictor:
@@ -60,9 +66,19 @@ class Predictor:
         self._computed = OnDemandFeatures(loaded, library)
         self.types = {**self._computed.types, **self.model.feature_types}
         read = list(dict.fromkeys([*self.features, *self._computed.inputs]))
-        self._reader = FeatureReader(loaded.lookups, read, store, lake, projects)
+        self._reader = FeatureReader(
+            loaded.lookups,
+            read,
+            store,
+            lake,
+            projects,
+            row_of=loaded.metadata.spine_table,
+            row_types=loaded.metadata.spine_types,
+        )
         self.types = {**self._reader.own_types, **self.types}
         self._place = {name: i for i, name in enumerate(read)}
+        self._rules = ValueRules(loaded.lookups, projects or ProjectCatalog())
+        self._declared_missing = loaded.metadata.missing_features
         self._log = log
 
     def predict(self, request: PredictionRequest) -> PredictionAnswer:
@@ -76,11 +92,16 @@ class Predictor:
             EntityNotFound: No table knows the key, and the request brings no features.
             FeatureLookupFailed: A store can't be read.
             FeatureFunctionFailed: A feature function raised.
+            FeaturesMissing: More features are missing than the model accepts, and it is declared to refuse that.
         """
         began = time.perf_counter()
         given = request.feature_values(self.types)
+        self._rules.check(given)
+        self._check_entity_type(request)
         keys, vector = self._vector(request, given)
         values, statuses = vector.values[: len(self.features)], vector.statuses[: len(self.features)]
+        missing = [name for name, status in zip(self.features, statuses, strict=True) if status in _MISSING]
+        degraded = self._is_degraded(keys, missing)
         prediction = self.model.predict_row(values)
         answer: PredictionAnswer = {
             "prediction_id": f"pred_{uuid.uuid4().hex}",
@@ -93,6 +114,8 @@ class Predictor:
             **self._explained(request, values, prediction),
             "feature_statuses": dict(zip(self.features, statuses, strict=True)),
             "feature_times": {table: _plain(at) for table, at in vector.times.items()},
+            "degraded": degraded,
+            "missing_features": missing,
             "model_version": self.loaded.version,
             "run_id": self.loaded.run_id,
             "prediction_date": utc_now().isoformat(timespec="milliseconds"),
@@ -110,6 +133,11 @@ class Predictor:
         return list(self._reader.key_types)
 
     @property
+    def reads_events(self) -> bool:
+        """Whether a table has a row per event: its older events are read from the lake."""
+        return self._reader.reads_events
+
+    @property
     def time_columns(self) -> frozenset[str]:
         """Those of them that name a time: with one of them the answer comes from the offline store."""
         return self._reader.time_columns
@@ -118,6 +146,34 @@ class Predictor:
         """Predict without a lookup, with every feature missing; used to time the model."""
         nothing = [None] * len(self.features)
         self._explained(PredictionRequest(), nothing, self.model.predict_row(nothing))
+
+    def _check_entity_type(self, request: PredictionRequest) -> None:
+        """Raises InvalidRequest for an entity_type that the model has no key of."""
+        kind = request.entity_type
+        known = [c for c in self.key_columns if c not in self.time_columns]
+        if kind is None or not known or kind.lower() in _ANY_ENTITY:
+            return
+        if not any(c.lower() in (kind.lower(), f"{kind.lower()}_id") for c in known):
+            raise InvalidRequest(
+                f"the model has no entity {kind!r}; its rows are by {', '.join(known)}",
+                where="entity_type",
+                remedy=f"leave it out, or write {known[0].removesuffix('_id')}",
+            )
+
+    def _is_degraded(self, keys: Values, missing: list[str]) -> bool:
+        """Whether more features are missing than declared. Raises FeaturesMissing where that is to be refused."""
+        declared = self._declared_missing
+        if len(missing) <= declared.share * len(self.features):
+            return False
+        if declared.action == "refuse":
+            shown = ", ".join(f"{name}={value!r}" for name, value in keys.items())
+            raise FeaturesMissing(
+                f"{len(missing)} of the model's {len(self.features)} features have no value: {', '.join(missing)}",
+                where=f"{self.loaded.name}{f', keys {shown}' if shown else ''}",
+                remedy=f"give them under 'features'; the model refuses more than {declared.share:.0%} missing "
+                "(missing_features in its YAML)",
+            )
+        return True
 
     def _explained(self, request: PredictionRequest, values: Sequence[Value], prediction: np.ndarray) -> Explanation:
         if not request.explain:
@@ -140,7 +196,7 @@ class Predictor:
             if name in self._place:
                 self._put(vector, name, value)
         if self._computed.functions:
-            self._compute(vector, request, {**keys, **given})
+            self._compute(vector, request, {**keys, **vector.row, **given})
         return keys, vector
 
     def _put(self, vector: FeatureVector, name: str, value: Value) -> None:

@@ -22,6 +22,7 @@ class PredictionRequest:
         features: Feature -> value, in place of what would be looked up.
         as_of_date: The moment to predict as of, with its time zone; None is now.
         explain: Whether the answer lists contributions.
+        entity_type: What the entity is, as ``customer`` for ``customer_id``; None is whatever the model's rows are.
     """
 
     entity_id: str | int | None = None
@@ -29,6 +30,7 @@ class PredictionRequest:
     features: Mapping[str, object] = field(default_factory=dict)
     as_of_date: datetime | None = None
     explain: bool = True
+    entity_type: str | None = None
 
     def moment(self) -> datetime | None:
         """``as_of_date`` in UTC. Raises InvalidRequest for one without a time zone."""

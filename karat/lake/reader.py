@@ -115,6 +115,16 @@ class LakeReader:
         days = found[f"partition.{column}"].to_list() if column else [None] * found.height
         return {unquote(path): day for path, day in zip(found["path"], days, strict=True)}
 
+    def version_at(self, name: TableName, moment: datetime) -> int | None:
+        """The version that was the newest at a moment; None if there was none yet.
+
+        Args:
+            name: The table.
+            moment: The moment, in UTC.
+        """
+        asked = moment.timestamp() * 1000
+        return next((int(c["version"]) for c in self._open(name).history() if c["timestamp"] <= asked), None)
+
     def changed_at(self, name: TableName) -> datetime:
         """When the newest version was committed, in UTC."""
         return datetime.fromtimestamp(self._open(name).history(1)[0]["timestamp"] / 1000, UTC)

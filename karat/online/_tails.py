@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -39,6 +39,19 @@ class Tail(NamedTuple):
         """The time of the latest event that is known at ``at``; None where there is none."""
         known = int(np.searchsorted(self.times, at, "right"))
         return int(self.times[known - 1]) if known else None
+
+    def last(self, at: int, named: Mapping[str, Value]) -> int | None:
+        """The place of the latest event up to ``at`` whose columns are as ``named``; None if there is none."""
+        known = range(int(np.searchsorted(self.times, at, "right")) - 1, -1, -1)
+        return next((i for i in known if all(self.columns[c][i] == v for c, v in named.items())), None)
+
+    def place(self, at: int, id_column: str, event_id: Value) -> int | None:
+        """The place of the event at ``at`` with this id; without an id that of the last of that time."""
+        first, end = (int(np.searchsorted(self.times, at, side)) for side in ("left", "right"))
+        if event_id is None:
+            return end - 1 if first < end else None
+        ids = self.columns[id_column][first:end].tolist()
+        return first + ids.index(event_id) if event_id in ids else None
 
 
 @dataclass(frozen=True)

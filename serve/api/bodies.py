@@ -21,7 +21,9 @@ class PredictBody(BaseModel):
     )
 
     entity_id: StrictStr | StrictInt | None = Field(None, description="the value of a model's only key column")
-    entity_type: str | None = Field(None, description="taken and not used")
+    entity_type: str | None = Field(
+        None, description="if given, must be what the model's key names: customer for customer_id"
+    )
     prediction_type: str | None = Field(None, description="if given, must mean the model of the address")
     keys: dict[str, JsonField] | None = Field(None, description="key column -> value")
     features: dict[str, JsonField] | None = Field(None, description="feature -> value, in place of what is looked up")
@@ -36,6 +38,7 @@ class PredictBody(BaseModel):
             "features": self.features or {},
             "as_of_date": self.as_of_date,
             "explain": self.explain,
+            "entity_type": self.entity_type,
         }
 
 
@@ -98,7 +101,10 @@ class TopFeature(BaseModel):
 
 
 class Answer(BaseModel):
-    """A prediction. ``explanation`` has the contributions' unit, base, rest and total, or the reason for none."""
+    """A prediction. ``missing_features`` have no value; ``degraded`` says that they are more than the model declares.
+
+    ``explanation`` has the contributions' unit, base, rest and total, or the reason for none.
+    """
 
     prediction_id: str
     entity_id: JsonField
@@ -114,6 +120,8 @@ class Answer(BaseModel):
     explanation: dict[str, JsonField]
     feature_statuses: dict[str, str]
     feature_times: dict[str, str | None]
+    degraded: bool
+    missing_features: list[str]
     model_version: int
     run_id: str
     prediction_date: str

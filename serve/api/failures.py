@@ -13,7 +13,15 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from karat.errors import InvalidRequest, KaratError, NotFound, SequenceTooShort, UnknownModel, WrongCall
+from karat.errors import (
+    FeaturesMissing,
+    InvalidRequest,
+    KaratError,
+    NotFound,
+    SequenceTooShort,
+    UnknownModel,
+    WrongCall,
+)
 
 log = logging.getLogger("karat.serve")
 #: Bytes of a body: a thousand predictions with all their features.
@@ -42,7 +50,7 @@ def failure(error: Exception) -> Response:
             404
             if isinstance(error, NotFound | UnknownModel)
             else 422
-            if isinstance(error, WrongCall | SequenceTooShort)
+            if isinstance(error, WrongCall | SequenceTooShort | FeaturesMissing)
             else 503
         )
         if status == 503:

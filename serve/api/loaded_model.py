@@ -58,7 +58,9 @@ class LoadedVersion:
     def at_once(self, fields: Mapping[str, Any]) -> bool:
         """Whether the answer takes so little that nobody need mind waiting for it: no past date, no slow model."""
         named = fields["keys"].keys()
-        return self.quick and fields["as_of_date"] is None and self.predictor.time_columns.isdisjoint(named)
+        past = fields["as_of_date"] is not None or not self.predictor.time_columns.isdisjoint(named)
+        stored_event = self.predictor.reads_events and not fields["features"]
+        return self.quick and not past and not stored_event
 
     def answer(self, fields: Mapping[str, Any]) -> PredictionAnswer:
         """``fields`` as PredictionRequest has them -> the prediction. Raises as ``Predictor.predict`` does."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from typing import cast
 
+import numpy as np
 import polars as pl
 
-from karat.clock import EPOCH, MICROSECOND, microseconds, utc_now
+from karat.clock import EPOCH, MICROSECOND, from_microseconds, microseconds, utc_now
 from karat.declare import EventFeatureTable, Project
-from karat.errors import FeatureLookupFailed, FeatureNotFound, StoreUnreachable, did_you_mean
+from karat.errors import FeatureLookupFailed, FeatureNotFound, InvalidRequest, StoreUnreachable, did_you_mean
 from karat.features import Status
-from karat.features.request_features import event_columns, finish
+from karat.features.request_features import event_columns, finish, raw_columns
 from karat.inference.feature_reader.table_read import TableRead, fill, slots
 from karat.inference.feature_reader.vector import EntityRow
 from karat.lake import Lake
-from karat.online import MARGIN, EventSource, Keys, KeySpace, OnlineStore, Row, Tail, TailReader, Value
+from karat.names import TableName
+from karat.online import MARGIN, EventSource, Keys, KeySpace, KeyValue, OnlineStore, Row, Tail, TailReader, Value
 from karat.training_sets.lookups import PinnedLookup
 
 
@@ -47,6 +51,8 @@ class EventRead(TableRead):
         gold = project.gold[table.source].columns
         self._own = {c for c in event_columns(table) if c not in (table.time, table.event_id)}
         self.own_types = {c: gold[c].dtype for c in (*event_columns(table), str(table.event_id)) if c != table.time}
+        self._own_features = frozenset(f.name for f in table.features if f.event)
+        self._outputs = {c: [lk.columns[c] for lk in lookups if c in lk.columns] for c in self.columns}
         self._check_columns()
         self._slots = slots(lookups, places, self.columns)
         # A point-in-time lookup names neither: "" is no column.
@@ -94,22 +100,168 @@ class EventRead(TableRead):
         """Fill vectors from online events."""
         self._check_definition()
         for row, record in zip(rows, records, strict=True):
-            self._fill(row, self.reader.tail_of(record), at)
+            self._fill(row, self.reader.tail_of(record), self._moment(row.keys, at))
 
     def offline(self, rows: Sequence[EntityRow], at: int) -> None:
         """Fill vectors from the gold table; a past event that is named whole, from the feature table."""
         self._check_definition()
         for row in rows:
-            stored = self._stored(row.keys)
+            moment, stored = self._moment(row.keys, at), self._stored(row.keys)
             if stored is not None:
-                self._put(row, stored, self._moment(row.keys, at))
+                self._put(row, stored, moment)
             else:
-                key, moment = self.key(row.keys), self._moment(row.keys, at)
-                self._fill(row, None if None in key else self._source.offline(self._lake, key, moment), at)
+                self._fill(row, self._offline_tail(row.keys, moment), moment)
 
-    def _fill(self, row: EntityRow, tail: Tail | None, at: int) -> None:
+    @property
+    def is_of_row(self) -> bool:
+        """Whether the keys of the lookup hold the event's time."""
+        return bool(self._time)
+
+    @property
+    def gold(self) -> TableName:
+        """The gold table of the events."""
+        return self._source.gold
+
+    def is_new(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> bool:
+        """Whether the request is of an event that is not stored.
+
+        It is if it brings the event's own columns, if it names a time at which no event is stored, and if it overrides
+        what only an event has without naming one.
+        """
+        if not self.is_of_row:
+            return False
+        if any(name in row.event for name in self._own):
+            return True
+        if row.keys.get(self._time) is None:
+            if row.keys.get(self._event_id) is not None:
+                return True
+            return any(out in row.event for name in self._own_features for out in self._outputs.get(name, ()))
+        if self._stored(row.keys) is not None:
+            return False
+        tail = self._tail(row.keys, at, record, online=online)
+        return tail is None or self._place(tail, row.keys, at) is None
+
+    def named_by_id(self, keys: Keys) -> datetime | None:
+        """The time of the event that the keys name by its id alone; None if they don't, or if it is not stored."""
+        event_id, entity = keys.get(self._event_id), self.key(keys)
+        if event_id is None or keys.get(self._time) is not None or None in entity:
+            return None
+        named = dict(zip(self._declared.entity, entity, strict=True)) | {self._declared.event_id: event_id}
+        rows = self._source.rows(self._lake.scan(self.gold)).filter([pl.col(n) == v for n, v in named.items()])
+        return cast(datetime | None, rows.select(pl.col(self._declared.time).max()).collect().item())
+
+    def read_known(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> Keys | None:
+        """Fill the vector from the newest event known at ``at``; gives its time and id, if the lookup names them."""
+        self._check_definition()
+        recent = microseconds(utc_now() - MARGIN)
+        tail = self.reader.tail_of(record) if online else None
+        of_event = self._named_columns(row.keys)
+        place = None if tail is None else tail.last(at, of_event)
+        if tail is not None and place is not None and (newest := int(tail.times[place])) > recent:
+            self._put_event(row, tail, place, expires=at)
+            return self._named(newest, _plain(tail.columns[self._declared.event_id][place]))
+        # The windows of an older event begin before what is online.
+        stored = None if record is None and online else self._newest_stored(row.keys, at)
+        if stored is None:
+            count = len(self.columns)
+            self._put(row, Row((None,) * count, (Status.NOT_FOUND,) * count, None, None), at)
+            return None
+        found, event_id = stored
+        self._put(row, found, at)
+        assert found.time is not None
+        return self._named(found.time, event_id)
+
+    def _named_columns(self, keys: Keys) -> dict[str, KeyValue]:
+        """The event's own columns that the keys name beside its entity, as a payment's terminal."""
+        own = [f.name for f in self._declared.stored if f.event == f.name] if self.is_of_row else []
+        return {c: v for c in own if c not in self.pairs and (v := keys.get(c)) is not None}
+
+    def _named(self, time: int, event_id: KeyValue | None) -> Keys | None:
+        named = {self._time: from_microseconds(time), self._event_id: event_id}
+        return named if self.is_of_row else None
+
+    def read_row(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> None:
+        """Fill the vector from the event that the keys name, a new event, or the newest one up to ``at``."""
+        self._check_definition()
+        if row.gold == self.gold:
+            self._finish_new(row, at, record, online=online)
+            return
+        if not self.is_of_row:
+            self.read_known(row, at, record, online=online)
+            return
+        stored = None if online else self._stored(row.keys)
+        tail = None if stored is not None else self._tail(row.keys, at, record, online=online)
+        place = None if tail is None else self._place(tail, row.keys, at)
+        if stored is not None:
+            self._put(row, stored, at)
+        elif tail is not None and place is not None:
+            self._put_event(row, tail, place, expires=at)
+        else:
+            self._finish_new(row, at, record, online=online)
+
+    def _finish_new(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> None:
+        """Finish the features of an event that is not stored.
+
+        Raises:
+            InvalidRequest: The request lacks columns of the event without which they can't be computed.
+        """
+        stored = None if online else self._stored(row.keys)
+        if stored is not None:
+            self._put(row, stored, at)
+            return
+        asked = tuple(c for c in self.columns if any(out not in row.event for out in self._outputs[c]))
+        raw = raw_columns(self._declared, asked) if asked else ()
+        missing = [c for c in raw if c not in row.event and c not in row.keys]
+        if missing:
+            raise InvalidRequest(
+                f"no event of {self.gold} is stored at {from_microseconds(at).isoformat()}, and the features of a new "
+                f"one can't be computed without its {', '.join(missing)}",
+                where="features",
+                remedy=f"give {', '.join(missing)} under 'features', null where it is not known; or leave the event's "
+                "own features out, which gives the newest event that is stored",
+            )
+        self._fill(row, self._tail(row.keys, at, record, online=online), at)
+
+    def _place(self, tail: Tail, keys: Keys, at: int) -> int | None:
+        return tail.place(at, self._declared.event_id, keys.get(self._event_id))
+
+    def _tail(self, keys: Keys, at: int, record: bytes | None, *, online: bool) -> Tail | None:
+        """The entity's events up to ``at``: online where they reach back far enough."""
+        if online and from_microseconds(at) > utc_now() - MARGIN:
+            return self.reader.tail_of(record)
+        return self._offline_tail(keys, at)
+
+    def _offline_tail(self, keys: Keys, at: int) -> Tail | None:
+        key = self.key(keys)
+        return None if None in key else self._source.offline(self._lake, key, at)
+
+    def _newest_stored(self, keys: Keys, at: int) -> tuple[Row, KeyValue] | None:
+        """The feature table's row of the newest event up to ``at``, and the event's id."""
+        key, time, event_id = self.key(keys), self._declared.time, self._declared.event_id
+        if None in key:
+            return None
+        rows = self._lake.scan(self.table).filter(
+            [pl.col(e) == v for e, v in zip(self._declared.entity, key, strict=True)]
+            + [pl.col(c) == v for c, v in self._named_columns(keys).items()],
+            pl.col(time) <= from_microseconds(at),
+        )
+        found = rows.select(list(dict.fromkeys([time, event_id, *self.columns]))).collect().sort(time, event_id).tail(1)
+        if not found.height:
+            return None
+        values = tuple(found.select(self.columns).row(0))
+        return Row(values, _statuses(values), microseconds(found[time][0]), None), found[event_id][0]
+
+    def _put_event(self, row: EntityRow, tail: Tail, place: int, *, expires: int) -> None:
+        """Fill the vector with the features of a stored event of the tail; its age is that at ``expires``."""
+        at = int(tail.times[place])
+        event: dict[str, Value] = {name: _plain(values[place]) for name, values in tail.columns.items()}
+        event |= dict(zip(self._declared.entity, self.key(row.keys), strict=True))
+        values = tuple(finish(self._declared, tail.columns, at, event, self.columns))
+        self._put(row, Row(values, _statuses(values), at, None), expires)
+
+    def _fill(self, row: EntityRow, tail: Tail | None, moment: int) -> None:
         """Finish the features; an entity without an event is NOT_FOUND unless the request brings one itself."""
-        moment, key, event = self._moment(row.keys, at), self.key(row.keys), self._event(row)
+        key, event = self.key(row.keys), self._event(row)
         newest = None if tail is None else tail.newest(moment)
         if tail is None or None in key or (newest is None and event is None):
             count = len(self.columns)
@@ -117,7 +269,11 @@ class EventRead(TableRead):
             return
         current = None if event is None else event | dict(zip(self._declared.entity, key, strict=True))
         values = tuple(finish(self._declared, tail.columns, moment, current, self.columns))
-        self._put(row, Row(values, _statuses(values), newest, None), moment)
+        statuses = _statuses(values)
+        if current is None:  # what is the event's own is not null: nothing says it
+            own = self._own_features
+            statuses = tuple(Status.NOT_FOUND if c in own else s for c, s in zip(self.columns, statuses, strict=True))
+        self._put(row, Row(values, statuses, newest if current is None else moment, None), moment)
 
     def _put(self, row: EntityRow, stored: Row, at: int) -> None:
         row.vector.record(self.table, stored)
@@ -156,6 +312,14 @@ class EventRead(TableRead):
                 where=f"definition {current}, in the model {self._definition}",
                 remedy="train the model again; a new meaning needs a new name",
             )
+
+
+def _plain(value: object) -> KeyValue | None:
+    """A value of an event as Python has it; NaN and NaT are None."""
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else pl.Series([value]).dt.replace_time_zone("UTC")[0]
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and math.isnan(plain) else cast(KeyValue, plain)
 
 
 def _statuses(values: Sequence[Value]) -> tuple[Status, ...]:

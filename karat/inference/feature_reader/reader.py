@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import cached_property
 from itertools import compress
 from operator import not_
 from types import TracebackType
 
 import polars as pl
 
-from karat.clock import microseconds, utc_now
+from karat.clock import from_microseconds, microseconds, utc_now
 from karat.declare.project_catalog import ProjectCatalog
-from karat.errors import FeatureLookupFailed, KaratError, SequenceTooShort
+from karat.dtypes import Dtype
+from karat.errors import FeatureLookupFailed, InvalidRequest, KaratError, SequenceTooShort
 from karat.inference.feature_reader.event_rows import EventRead
 from karat.inference.feature_reader.stored_rows import RowRead, SequenceRead
 from karat.inference.feature_reader.table_read import TableRead
 from karat.inference.feature_reader.vector import EntityRow, FeatureVector
 from karat.lake import Lake
 from karat.names import TableName
-from karat.online import Keys, OnlineStore, Values
+from karat.online import MARGIN, Keys, KeyValue, OnlineStore, Values
 from karat.training_sets.lookups import PinnedLookup
 
 
@@ -36,6 +38,11 @@ class FeatureReader:
         store: The online store; None if everything is read as of a past time.
         lake: The offline store.
         projects: The declarations, for tables with a row per event: their features are finished at the request.
+        row_of: The feature table whose rows a model predicts for. All tables are then read as batch scoring reads them
+            for one row of it: the newest row known, or the one that the keys name. "" is any table whose keys hold a
+            time. None reads each table by itself.
+        row_types: Column of the model's rows -> declared type. The time of point-in-time lookups, if it is among them,
+            may be a key.
 
     Attributes:
         looked_up: The outputs that a lookup brings.
@@ -49,7 +56,11 @@ class FeatureReader:
         store: OnlineStore | None,
         lake: Lake,
         projects: ProjectCatalog | None = None,
+        *,
+        row_of: str | None = None,
+        row_types: Mapping[str, Dtype] | None = None,
     ) -> None:
+        self._row_of = row_of
         self._store, self._lake, self._count = store, lake, len(outputs)
         self._places = {name: i for i, name in enumerate(outputs)}
         self._projects = projects or ProjectCatalog()
@@ -57,6 +68,11 @@ class FeatureReader:
         self._reads = [self._read_of(some) for some in _by_key(needed)]
         self.looked_up = frozenset(out for lookup in needed for out in lookup.outputs if out in self._places)
         self.key_types = {c: dtype for read in self._reads for c, dtype in read.key_types.items()}
+        times = [lookup.time[0] for lookup in needed if lookup.time]
+        self._spine_times: dict[str, Dtype] = {
+            c: t for c in times if c not in self.key_types and (t := (row_types or {}).get(c))
+        }
+        self.key_types |= self._spine_times
 
     def _read_of(self, lookups: list[PinnedLookup]) -> TableRead:
         first = lookups[0]
@@ -66,6 +82,20 @@ class FeatureReader:
         if declared is not None:
             return EventRead(lookups, self._places, self._store, self._lake, declared)
         return RowRead(lookups, self._places, self._store, self._lake)
+
+    @cached_property
+    def _row_times(self) -> list[str]:
+        """The request's columns that name the time of the model's row."""
+        found: list[str] = []
+        for read in self._reads:
+            with _LookupErrors(read.table, {}):
+                found += [c for c in read.optional if self.key_types[c] in ("date", "timestamp")]
+        return list(dict.fromkeys([*found, *self._spine_times]))
+
+    @property
+    def reads_events(self) -> bool:
+        """Whether a table has a row per event: its older events are read from the lake."""
+        return any(isinstance(read, EventRead) for read in self._reads)
 
     @property
     def time_columns(self) -> frozenset[str]:
@@ -83,7 +113,7 @@ class FeatureReader:
         Raises:
             FeatureLookupFailed: A table's state can't be read.
         """
-        found: set[str] = set()
+        found: set[str] = {*self._spine_times}
         for read in self._reads:
             with _LookupErrors(read.table, {}):
                 found |= read.optional
@@ -104,10 +134,12 @@ class FeatureReader:
             FeatureLookupFailed: A store can't be read; names table and keys.
             SequenceTooShort: Fewer rows are known than the lookup demands.
         """
-        if len(self._reads) > 1 and self._is_remote:
-            return self.read_many([keys], at, [event or {}])[0]
         now = utc_now()
         moment, past = microseconds(at or now), at is not None and at < now
+        if self._row_of is not None:
+            return self._read_row(keys, moment, event or {}, past=past)
+        if len(self._reads) > 1 and self._is_remote:
+            return self.read_many([keys], at, [event or {}])[0]
         row = EntityRow(keys, event or {}, FeatureVector.empty(self._count))
         for read in self._reads:
             with _LookupErrors(read.table, keys):
@@ -121,6 +153,8 @@ class FeatureReader:
         self, keys: Sequence[Keys], at: datetime | None = None, events: Sequence[Values] | None = None
     ) -> list[FeatureVector]:
         """Read the features of many keys, as ``read`` does; the answer is in their order."""
+        if self._row_of is not None:
+            return [self.read(k, at, e) for k, e in zip(keys, events or [{}] * len(keys), strict=True)]
         now = utc_now()
         moment, past = microseconds(at or now), at is not None and at < now
         rows = [
@@ -138,6 +172,85 @@ class FeatureReader:
                 if offline:
                     read.offline(offline, moment)
         return [row.vector for row in rows]
+
+    def _read_row(self, keys: Keys, at: int, event: Values, *, past: bool) -> FeatureVector:
+        """Read every table for one row of the model, as batch scoring does.
+
+        Keys that name a time name the row, and every table is read as of that time. Other keys mean the newest row
+        known at ``at``; every other table is read as of that row's time. A new event is a row at ``at``.
+        """
+        row = EntityRow(keys, event, FeatureVector.empty(self._count))
+        named = self._named_time(keys)
+        moment = at if named is None else microseconds(named)
+        online = not past and (named is None or named > utc_now() - MARGIN)
+        records = self._records(row) if online else {}
+        if named is not None:  # by the event's id, perhaps
+            row = row._replace(keys={**dict.fromkeys(self._row_times, named), **keys})
+        row = self._new_event(row, moment, records, online=online)
+        left = self._reads
+        if named is None and row.gold is None:
+            found, left = self._read_newest(row, at, records, online=online)
+            named = _time_in(found) if found else None
+        else:
+            found = {c: from_microseconds(moment) for c in self._row_times if c not in keys}
+        row.vector.row.update({c: v for c, v in found.items() if v is not None})
+        row = row._replace(keys={**keys, **found})
+        row_at = microseconds(named) if named is not None else None if row.gold is None else moment
+        for read in left:
+            with _LookupErrors(read.table, keys):
+                if read.is_timed and row_at is not None:
+                    read.read_row(row, row_at, records.get(read), online=online)
+                else:
+                    read.read_known(row, at, records.get(read), online=bool(records))
+        return row.vector
+
+    def _named_time(self, keys: Keys) -> datetime | None:
+        """The time of the model's row that the keys name, by itself or by the event's id."""
+        value = next((v for c in self._row_times if isinstance(v := keys.get(c), date)), None)
+        if value is not None:
+            return from_microseconds(microseconds(value))
+        for read in self._reads:
+            if isinstance(read, EventRead):
+                with _LookupErrors(read.table, keys):
+                    if (time := read.named_by_id(keys)) is not None:
+                        return time
+        return None
+
+    def _new_event(
+        self, row: EntityRow, at: int, records: Mapping[TableRead, bytes | None], *, online: bool
+    ) -> EntityRow:
+        """The row, with the gold table of which the request is a new event."""
+        for read in self._reads:
+            if isinstance(read, EventRead):
+                with _LookupErrors(read.table, row.keys):
+                    if read.is_new(row, at, records.get(read), online=online):
+                        return row._replace(gold=read.gold)
+        return row
+
+    def _read_newest(
+        self, row: EntityRow, at: int, records: Mapping[TableRead, bytes | None], *, online: bool
+    ) -> tuple[dict[str, KeyValue | None], list[TableRead]]:
+        """Read the model's newest row: the columns that name it, and the tables that are still to be read as of it."""
+        with _LookupErrors(", ".join(str(read.table) for read in self._reads), row.keys):
+            timed = [read for read in self._reads if read.is_of_row]
+        of_spine = [read for read in self._reads if read.table.table == self._row_of and read.is_timed]
+        anchors = of_spine or timed
+        named: dict[TableRead, Keys] = {}
+        for read in anchors:
+            with _LookupErrors(read.table, row.keys):
+                named[read] = read.read_known(row, at, records.get(read), online=online) or {}
+        newest = max(named.values(), key=_time_in, default={})
+        return dict(newest), [read for read in self._reads if read not in named or named[read] != newest]
+
+    def _records(self, row: EntityRow) -> dict[TableRead, bytes | None]:
+        """The online record of every table, in one round trip where the store is another process."""
+        if self._is_remote and len(self._reads) > 1:
+            return {read: records[0] for read, records in self._fetch({read: [row] for read in self._reads}).items()}
+        found: dict[TableRead, bytes | None] = {}
+        for read in self._reads:
+            with _LookupErrors(read.table, row.keys):
+                found[read] = read.fetch(row.keys)
+        return found
 
     def _split(self, read: TableRead, rows: list[EntityRow]) -> tuple[list[EntityRow], list[EntityRow]]:
         """The rows that a read takes from the online store, and those that it takes from the offline one."""
@@ -173,6 +286,12 @@ def _by_key(lookups: Sequence[PinnedLookup]) -> list[list[PinnedLookup]]:
     return list(grouped.values())
 
 
+def _time_in(named: Keys) -> datetime:
+    """The time among the columns that name a row."""
+    times = [from_microseconds(microseconds(v)) for v in named.values() if isinstance(v, date)]
+    return max(times, default=datetime.min.replace(tzinfo=UTC))
+
+
 class _LookupErrors:
     """Turns what fails in reading into FeatureLookupFailed. A generator would cost half a read."""
 
@@ -184,7 +303,7 @@ class _LookupErrors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, SequenceTooShort):
+        if error is None or isinstance(error, SequenceTooShort | InvalidRequest):
             return
         if not isinstance(error, KaratError | OSError | pl.exceptions.PolarsError):
             return

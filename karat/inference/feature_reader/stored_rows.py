@@ -8,11 +8,12 @@ from datetime import timedelta
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 
-from karat.clock import from_microseconds
+from karat.clock import MICROSECOND, from_microseconds
 from karat.dtypes import POLARS, arrow_type, dtype_of
-from karat.errors import SequenceTooShort, StoreUnreachable
+from karat.errors import InvalidRequest, SequenceTooShort, StoreUnreachable
 from karat.features import Status, point_in_time_join, sequence_join
 from karat.inference.feature_reader.table_read import TableRead, fill, slots, time_of
 from karat.inference.feature_reader.vector import EntityRow
@@ -78,13 +79,32 @@ class StoredRead(TableRead):
         event_id = self._request_column.get(str(self._lookup.event_id))
         return frozenset(c for c in (self._time_column, event_id) if c is not None)
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether the table's rows have a time."""
+        return self._time is not None
+
+    @property
+    def is_of_row(self) -> bool:
+        """Whether the keys of the lookup hold the table's time."""
+        return self._time_column is not None
+
+    @property
+    def _lag(self) -> timedelta:
+        """The table's own lag: when a row is known to somebody who asks now."""
+        if self._state is not None:
+            return timedelta(microseconds=self._state.lag)
+        return self._lake.info(self.table).lag
+
     def is_online(self, keys: Keys) -> bool:
         """Whether the keys name no time: the online store has the rows known now."""
         return self._time_column is None or keys.get(self._time_column) is None
 
-    def _stored(self, rows: Sequence[EntityRow], columns: Sequence[str], at: int, *, as_of: bool) -> pl.DataFrame:
+    def _stored(
+        self, rows: Sequence[EntityRow], columns: Sequence[str], at: int, *, as_of: bool, version: int | None = None
+    ) -> pl.DataFrame:
         """The lake's rows of these keys; of a point-in-time join those up to ``at``."""
-        found = self._lake.scan(self.table)
+        found = self._lake.scan(self.table, version)
         for column in columns:
             key, values = pl.col(self.pairs[column]), list({row.keys.get(column) for row in rows} - {None})
             asked = pl.Series(values, dtype=POLARS[self.key_types[column]])
@@ -116,6 +136,7 @@ class RowRead(StoredRead):
     ) -> None:
         super().__init__(lookups, places, store, lake)
         self._slots = slots(lookups, places, self.columns)
+        self._given = {out for lookup in lookups for out in lookup.columns.values() if out in places}
 
     def online(self, rows: Sequence[EntityRow], records: Sequence[bytes | None], at: int) -> None:
         """Fill vectors from online records."""
@@ -127,24 +148,89 @@ class RowRead(StoredRead):
         """Fill vectors from the lake: the row of the named time, else the latest known at ``at``."""
         named = [row for row in rows if not self.is_online(row.keys)]
         known = [row for row in rows if self.is_online(row.keys)]
+        version = self._version_at(at) if self._time is None else None
         for some, as_of in ((named, False), (known, self._time is not None)):
             if some:
-                for row, stored in zip(some, self._joined(some, at, as_of=as_of), strict=True):
+                for row, stored in zip(some, self._joined(some, at, as_of=as_of, version=version), strict=True):
                     self._fill(row, stored, at)
+
+    def read_known(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> Keys | None:
+        """Fill the vector from the newest row known at ``at``; gives the row's time, if the lookup names it."""
+        if online:
+            stored = self.reader.row_of(record, at)
+        elif self._time is None:
+            if self._given <= row.event.keys():
+                return None
+            stored = self._joined([row], at, as_of=False, version=self._version_at(at))[0]
+        else:
+            stored = self._joined([row], at, as_of=True)[0]
+        self._fill(row, stored, at)
+        if self._time_column is None or stored.time is None:
+            return None
+        moment = from_microseconds(stored.time)
+        return {self._time_column: moment.date() if self.key_types[self._time_column] == "date" else moment}
+
+    def read_row(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> None:
+        """Fill the vector with the row that the join of batch scoring takes for a row of the time ``at``."""
+        if self._time is None:
+            stored = self.reader.row_of(record, at) if online else self._joined([row], at, as_of=False)[0]
+        elif (found := self._online_row(record, at) if online else None) is not None:
+            stored = found
+        else:
+            as_of = not self.is_of_row
+            (stored,) = self._joined([row], at, as_of=as_of, lag=self._lookup.lag)
+            if not as_of and Status.NOT_FOUND not in stored.statuses:
+                stored = stored._replace(time=at)
+        self._fill(row, stored, at)
+
+    def _online_row(self, record: bytes | None, at: int) -> Row | None:
+        """The online row for a row of the time ``at``; None where the record does not reach back so far."""
+        lag = timedelta(0) if self.is_of_row else self._lookup.lag
+        stored = self.reader.row_of(record, at + (self._lag - lag) // MICROSECOND)
+        if stored.time is None:
+            return stored if record is None else None
+        if self.is_of_row and stored.time != at:  # rows are stored newest first, without gaps
+            return self.reader.row_of(None, at)
+        return stored
+
+    def _version_at(self, at: int) -> int:
+        """The version of a table without time that was current at a past moment.
+
+        Raises:
+            InvalidRequest: The table did not exist then.
+        """
+        moment = from_microseconds(at)
+        version = self._lake.version_at(self.table, moment)
+        if version is None:
+            raise InvalidRequest(
+                f"{self.table} has no time and is younger than {moment:%Y-%m-%d %H:%M} UTC, so that its values of then "
+                "are not known",
+                where="as_of_date",
+                remedy="leave as_of_date out, or give that table's features in the request",
+            )
+        return version
 
     def _fill(self, row: EntityRow, stored: Row, at: int) -> None:
         row.vector.record(self.table, stored)
         fill(row.vector, stored, self._slots, at)
 
-    def _joined(self, rows: Sequence[EntityRow], at: int, *, as_of: bool) -> list[Row]:
-        """The lake's rows by the join of training and batch scoring."""
+    def _joined(
+        self,
+        rows: Sequence[EntityRow],
+        at: int,
+        *,
+        as_of: bool,
+        lag: timedelta | None = None,
+        version: int | None = None,
+    ) -> list[Row]:
+        """The lake's rows by the join of training and batch scoring; ``lag`` is the table's own by default."""
         columns = [c for c in self.pairs if not (as_of and c in self.optional)]
         joined = point_in_time_join(
             self._spine(rows, columns, at),
-            self._stored(rows, columns, at, as_of=as_of),
+            self._stored(rows, columns, at, as_of=as_of, version=version),
             keys={c: self.pairs[c] for c in columns},
             time=(_AS_OF, self._time) if as_of and self._time is not None else None,
-            lag=self._lake.info(self.table).lag,
+            lag=self._lake.info(self.table).lag if lag is None else lag,
             event_id=self._lookup.event_id,
             columns=list(self.columns),
         )
@@ -176,11 +262,36 @@ class SequenceRead(StoredRead):
         """Fill vectors from online records."""
         for row, record in zip(rows, records, strict=True):
             values, mask, newest = self.reader.sequence_of(record, at, self._length, step=self._lookup.step)
-            columns = [[None if math.isnan(v) else v for v in column] for column in values.T.tolist()]
-            self._fill(row, columns, mask.tolist(), newest)
+            self._put(row, values, mask, newest)
+
+    def _put(self, row: EntityRow, values: np.ndarray, mask: np.ndarray, newest: Row) -> None:
+        columns = [[None if math.isnan(v) else v for v in column] for column in values.T.tolist()]
+        self._fill(row, columns, mask.tolist(), newest)
+
+    def read_known(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> Keys | None:
+        """Fill the vector from the last rows known at ``at``; gives the newest one's time under the spine's column."""
+        if online:
+            self.online([row], [record], at)
+        else:
+            self.offline([row], at)
+        newest, time = row.vector.times.get(str(self.table)), self._lookup.time
+        return None if newest is None or time is None else {time[0]: newest}
+
+    def read_row(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> None:
+        """Fill the vector with the sequence that batch scoring joins to a row of the time ``at``."""
+        shift = (self._lag - self._lookup.lag) // MICROSECOND
+        if online and not (shift and self._lookback):
+            values, mask, newest = self.reader.sequence_of(record, at + shift, self._length, step=self._lookup.step)
+            if record is None or mask.all():  # a shorter one may be cut off by what the store holds
+                self._put(row, values, mask, newest)
+                return
+        self._offline([row], at, self._lookup.lag)
 
     def offline(self, rows: Sequence[EntityRow], at: int) -> None:
         """Fill vectors from the lake, by the sequence join of training and batch scoring."""
+        self._offline(rows, at, self._lake.info(self.table).lag)
+
+    def _offline(self, rows: Sequence[EntityRow], at: int, lag: timedelta) -> None:
         lookup, columns = self._lookup, list(self.pairs)
         assert lookup.time is not None
         joined = sequence_join(
@@ -190,7 +301,7 @@ class SequenceRead(StoredRead):
             time=(_AS_OF, lookup.time[1]),
             length=self._length,
             step=lookup.step,
-            lag=self._lake.info(self.table).lag,
+            lag=lag,
             lookback=lookup.lookback,
             event_id=lookup.event_id,
             columns=list(self.columns),

@@ -104,6 +104,41 @@ class TableRead(ABC):
     def offline(self, rows: Sequence[EntityRow], at: int) -> None:
         """Fill vectors from the lake, as of ``at`` (microseconds UTC) or of the time that the keys name."""
 
+    @property
+    def is_of_row(self) -> bool:
+        """Whether the lookup names the time of the model's row: the row that its keys mean is found here."""
+        return False
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the table's rows have a time."""
+        return True
+
+    @abstractmethod
+    def read_known(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> Keys | None:
+        """Fill the vector from the newest row known at ``at``.
+
+        Args:
+            row: The key, which names no time.
+            at: The moment of asking, microseconds UTC.
+            record: The online record.
+            online: Whether the record may be used; False reads the lake.
+
+        Returns:
+            The request's columns that name the row, if ``is_of_row`` and there is one; else None.
+        """
+
+    @abstractmethod
+    def read_row(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> None:
+        """Fill the vector as training and batch scoring do for a row of the time ``at``.
+
+        Args:
+            row: The key, which names the row where it has one.
+            at: The time of the model's row, microseconds UTC.
+            record: The online record.
+            online: Whether the record may be used, where it reaches back that far.
+        """
+
     def key(self, keys: Keys) -> list[KeyValue | None]:
         """The values of the online key."""
         return [keys.get(column) for column in self.key_columns]

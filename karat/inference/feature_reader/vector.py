@@ -8,7 +8,7 @@ from typing import NamedTuple
 from karat.clock import EPOCH, MICROSECOND
 from karat.features import Status
 from karat.names import TableName
-from karat.online import Keys, Row, Value, Values
+from karat.online import Keys, KeyValue, Row, Value, Values
 
 
 class FeatureVector(NamedTuple):
@@ -19,17 +19,19 @@ class FeatureVector(NamedTuple):
         statuses: One status per feature.
         times: Table -> time of the (newest) row used; None if there is none or if the table has no time.
         found: Table -> whether it has a row of the key at all.
+        row: The time, and the event id, of the model's row that was found for keys that do not name it.
     """
 
     values: list[Value]
     statuses: list[Status]
     times: dict[str, datetime | None]
     found: dict[str, bool]
+    row: dict[str, KeyValue]
 
     @classmethod
     def empty(cls, count: int) -> FeatureVector:
         """Make a vector of ``count`` features, none of them found."""
-        return cls([None] * count, [Status.NOT_FOUND] * count, {}, {})
+        return cls([None] * count, [Status.NOT_FOUND] * count, {}, {}, {})
 
     def record(self, table: TableName, row: Row) -> None:
         """Keep the time of the row that was read from ``table``, and whether there was one."""
@@ -44,8 +46,10 @@ class EntityRow(NamedTuple):
         keys: Key column of the request -> value.
         event: Columns of the request's own event, for tables with a row per event.
         vector: Where values and statuses go.
+        gold: The gold table of which the request is a new event; None where it is of none.
     """
 
     keys: Keys
     event: Values
     vector: FeatureVector
+    gold: TableName | None = None

@@ -85,7 +85,7 @@ def test_training_batch_and_online_agree(loaded, tables: Lake, store: OnlineStor
     ask = online(model, library, store, tables)
     for row in range(0, 300, 60):
         customer, at, amount = keys.row(row)
-        past = ask(keys={"customer": customer}, features={"amount": amount}, as_of_date=at)
+        past = ask(keys={"customer": customer, "at": at.isoformat()}, features={"amount": amount})
         now = ask(keys={"customer": customer}, features={"amount": amount})
         assert past["predicted_value"] == pytest.approx(trained[row], abs=0)
         assert (now["predicted_value"] == past["predicted_value"]) or datetime.now(UTC).date() != at.date()

@@ -6,11 +6,13 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from time import sleep
 
+import polars as pl
 import pytest
 from scipy.special import expit
 
-from karat.errors import EntityNotFound, FeatureLookupFailed, InvalidRequest
+from karat.errors import EntityNotFound, FeatureLookupFailed, FeaturesMissing, InvalidRequest
 from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.lake import Lake
@@ -59,11 +61,25 @@ def test_an_exact_lookup_without_its_day_takes_the_latest_known_row(predictor) -
 def test_a_past_date_reads_the_offline_store(predictor) -> None:
     churn = predictor()
     at = datetime.combine(ago(1), time(12), UTC)  # the row of two days ago is the newest known at noon yesterday
-    answer = ask(churn, entity_id="c7", as_of_date=at)
+    with pytest.raises(InvalidRequest, match="plans has no time and is younger than") as caught:
+        ask(churn, entity_id="c7", as_of_date=at)
+    assert caught.value.where == "as_of_date"
+    answer = ask(churn, entity_id="c7", as_of_date=at, features={"plan": "tin"})
     assert answer["predicted_value"] == churn.model.predict_row([9, 3.5, "tin"])[0]
     assert answer["feature_times"][str(USAGE)] == datetime.combine(ago(2), time(), UTC).isoformat()
-    with pytest.raises(EntityNotFound):
-        ask(churn, entity_id="c45", as_of_date=at - timedelta(days=30))
+    stored = ask(churn, entity_id="c45", as_of_date=at - timedelta(days=30), features={"plan": None})
+    assert stored["feature_statuses"] == {"calls": "NOT_FOUND", "spent": "NOT_FOUND", "plan": "NULL"}
+
+
+def test_a_past_date_reads_the_version_that_a_table_without_time_had_then(predictor, tables: Lake) -> None:
+    churn = predictor()
+    before = datetime.now(UTC)
+    sleep(0.01)
+    tables.merge(PLANS, pl.DataFrame({"customer": ["c7"], "plan": ["gold"]}))
+    answer = ask(churn, entity_id="c7", as_of_date=before)
+    assert answer["predicted_value"] == churn.model.predict_row([8, 3.5, "tin"])[0]
+    answer = ask(churn, entity_id="c7", as_of_date=datetime.now(UTC))
+    assert answer["predicted_value"] == churn.model.predict_row([8, 3.5, "gold"])[0]
 
 
 def test_online_and_offline_say_the_same(predictor) -> None:
@@ -226,3 +242,20 @@ def test_what_each_task_answers(predictor) -> None:
     assert several["explanation"]["of_class"] == several["predicted_class"]
     strange = ask(predictor("isolation_forest", "anomaly"), entity_id="c7", features={"calls": 10**6})
     assert strange["predicted_class"] == "anomaly"
+
+
+def test_a_prediction_from_too_few_features_is_marked_or_refused(predictor, store: OnlineStore, tables: Lake) -> None:
+    churn = predictor()
+    whole, most = ask(churn, entity_id="c7"), ask(churn, entity_id="c40")
+    assert (whole["degraded"], whole["missing_features"]) == (False, [])
+    assert (most["degraded"], most["missing_features"]) == (True, ["spent", "plan"])  # two of three
+    for declared, degraded in (({"share": 0.7}, False), ({"share": 0.0}, True)):
+        metadata = replace(churn.loaded.metadata, declaration={"missing_features": declared})
+        again = Predictor(replace(churn.loaded, metadata=metadata), store, tables)
+        assert ask(again, entity_id="c40")["degraded"] is degraded
+    metadata = replace(churn.loaded.metadata, declaration={"missing_features": {"action": "refuse"}})
+    strict = Predictor(replace(churn.loaded, metadata=metadata), store, tables)
+    assert ask(strict, entity_id="c7")["predicted_value"] == whole["predicted_value"]
+    with pytest.raises(FeaturesMissing, match="2 of the model's 3 features have no value: spent, plan"):
+        ask(strict, entity_id="c40")
+    assert ask(strict, entity_id="c40", features={"plan": "tin"})["missing_features"] == ["spent"]

@@ -1,0 +1,101 @@
+"""Value rules: what the gold contract says of the values that a request may bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from karat.declare import EventFeatureTable, Feature
+from karat.declare.checks import Between, IsIn
+from karat.declare.project_catalog import ProjectCatalog
+from karat.errors import InvalidRequest
+from karat.features.request_features import event_columns
+from karat.online import Value
+from karat.sql import is_column_name
+from karat.training_sets.lookups import PinnedLookup
+
+Rule = Between | IsIn
+#: Aggregates whose value is one of the column's, and those whose value lies between its least and its greatest.
+_ONE_OF, _WITHIN = ("min", "max", "first", "last"), ("mean",)
+#: The range of aggregates that have one, whatever they aggregate.
+_RANGES: dict[str, tuple[float, float | None]] = {
+    "count": (0, None),
+    "count_distinct": (0, None),
+    "std": (0, None),
+    "variance": (0, None),
+    "share": (0, 1),
+}
+
+
+class ValueRules:
+    """The rules of a model's features and of its events' own columns.
+
+    A feature that takes a gold column over (``from_event``, ``min``, ``max``, ``first``, ``last`` of it) has that
+    column's rules; a mean lies within its range. Checks of the feature table that block or set aside count too.
+    """
+
+    def __init__(self, lookups: Sequence[PinnedLookup], projects: ProjectCatalog) -> None:
+        self._rules: dict[str, list[Rule]] = {}
+        for lookup in lookups:
+            for name, rule in _rules(lookup, projects):
+                self._rules.setdefault(name, []).append(rule)
+
+    def check(self, given: Mapping[str, Value], where: str = "features") -> None:
+        """Check the values that a request brings.
+
+        Raises:
+            InvalidRequest: A value breaks a rule; names the field and the rule.
+        """
+        for name, value in given.items():
+            for rule in self._rules.get(name, ()):
+                if value is not None and not _keeps(value, rule):
+                    raise InvalidRequest(
+                        f"{value!r} is no value of {name!r}: {rule.rule}",
+                        where=f"{where}.{name}",
+                        remedy="give a value that the project's contract allows, or null where it is not known",
+                    )
+
+
+def _rules(lookup: PinnedLookup, projects: ProjectCatalog) -> Iterator[tuple[str, Rule]]:
+    project = projects.of(lookup.table)
+    if project is None or lookup.sequence_length is not None:
+        return
+    table = project.tables[lookup.table.table]
+    source = project.gold.get(table.source)
+    gold = [r for r in source.aside_rules if isinstance(r, Rule)] if source is not None else []
+    features = {f.name: f for f in table.stored}
+    for name, output in lookup.columns.items():
+        for rule in _feature_rules(features[name], gold) if name in features else ():
+            yield output, rule
+        for check in table.declared_checks:
+            if isinstance(check, Rule) and check.column == name and check.on_fail != "warn":
+                yield output, check
+    if isinstance(table, EventFeatureTable):
+        for rule in gold:
+            if rule.column in event_columns(table):
+                yield rule.column, rule
+
+
+def _feature_rules(feature: Feature, gold: Sequence[Rule]) -> Iterator[Rule]:
+    column = feature.event or feature.column
+    if feature.function in _RANGES:
+        low, high = _RANGES[feature.function]
+        yield Between(column=feature.name, low=low, high=high)
+    if column is None or not is_column_name(column):
+        return
+    kept: Literal["all", "range"] | None = None
+    if feature.event or feature.function in _ONE_OF:
+        kept = "all"
+    elif feature.function in _WITHIN:
+        kept = "range"
+    for rule in gold:
+        if rule.column == column and (kept == "all" or (kept == "range" and isinstance(rule, Between))):
+            yield rule
+
+
+def _keeps(value: Value, rule: Rule) -> bool:
+    if isinstance(rule, IsIn):
+        return str(value) in rule.values
+    if not isinstance(value, int | float):
+        return True
+    return (rule.low is None or value >= rule.low) and (rule.high is None or value <= rule.high)
