@@ -7,9 +7,8 @@ import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import click
 import typer
 from pydantic import ValidationError
 from rich.markup import escape
@@ -276,7 +275,7 @@ def _asked(project: Project, options: TableOptions) -> TableOptions:
     source, _ = source_of(project, options.gold)
     if options.grain is None and source.event_time is not None:
         console.print(f"A row of the table stands for: day, event (a row of {source.name}), or entity", highlight=False)
-        answer = typer.prompt("grain", default="day", type=click.Choice(get_args(Grain)))
+        answer = typer.prompt("grain", default="day")  # a wrong one is refused with the nearest
         options = replace(options, grain=answer)
     if not options.columns and len(source.columns) > _MANY:
         console.print(f"Columns of {source.name}: {', '.join(source.columns)}", markup=False, highlight=False)

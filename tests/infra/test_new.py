@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from infra.cli.app import main
 from infra.cli.new import Task
@@ -467,3 +469,14 @@ def test_columns_named_as_words_of_sql_make_features_and_labels(karat: Call, tmp
     status, said = karat("new", "model", "spends", "--project", "words")
     assert status == 0, said
     assert loaded(tmp_path / "projects" / "words").models["spends"].label.name == "order_next_7d"
+
+
+def test_on_a_terminal_the_grain_is_asked_for(karat: Call, shop: Path, monkeypatch: pytest.MonkeyPatch):
+    answers = io.StringIO("event\n")
+    monkeypatch.setattr(answers, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", answers)
+    monkeypatch.setattr("infra.cli.new.console", Console(force_terminal=True, width=200))
+    status, said = karat("new", "features", "single", "-p", "shop", "--gold", "orders")
+    assert status == 0, said
+    assert "event (a row of orders)" in said
+    assert loaded(shop).tables["single"].grain == "event"
