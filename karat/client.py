@@ -12,6 +12,7 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow as pa
 
+from karat.boundary import public_verbs
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import WrongCall, did_you_mean
 from karat.executors import Progress, silent
@@ -32,6 +33,7 @@ from karat.training_sets.lookups import FeatureLookup
 from karat.training_sets.training_set import TrainingSet, create_training_set
 
 
+@public_verbs
 class FeatureEngineeringClient:
     """Feature tables, training sets, models and scoring on the lake in ``KARAT_HOME``.
 

@@ -47,6 +47,7 @@
     ├── FeatureFunctionFailed        it raised an error, or did not return one value per row
     ├── FunctionChanged              its source is not the one the model was trained with
     ├── FeatureLookupFailed          at inference: which table, which keys
+    ├── LibraryFailed                a library's error that Karat has no rule for; it is the cause
     ├── MissingExtra                 a library of an optional extra is not installed
     ├── StaleFeatures                inference before the day's features were computed
     ├── StoreError
@@ -308,6 +309,10 @@ class FunctionChanged(KaratError):
 
 class FeatureLookupFailed(KaratError):
     """A feature lookup failed at inference; the message names table and keys."""
+
+
+class LibraryFailed(KaratError):
+    """A library raised an error that Karat has no rule for; it is the ``__cause__``."""
 
 
 class MissingExtra(KaratError):

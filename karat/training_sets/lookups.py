@@ -12,6 +12,7 @@ from typing import cast, get_args
 import polars as pl
 import pyarrow as pa
 
+from karat.boundary import check_types
 from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import UNSUPERVISED, Lookup
 from karat.errors import (
@@ -194,6 +195,7 @@ def pin(lookup: FeatureLookup, lake: Lake, spine: pl.DataFrame, *, catalog: str 
         SchemaMismatch: A sequence's feature is not a number.
     """
     info = lake.info(TableName.parse(lookup.table_name, catalog=catalog))
+    check_types(FeatureLookup, vars(lookup), "FeatureLookup")
     _check_spans(lookup)
     _check_sequence(lookup)
     features = _select_features(lookup, info)
