@@ -14,7 +14,7 @@ import numpy as np
 
 FUTURES, AHEAD, WEEK = 48, 14, 7
 #: Mean days that a regime and a stream's tags last; least and most days of a state of idle clusters.
-REGIME_DAYS, TAG_DAYS, IDLE = 38.5, 60.0, (14, 28)
+REGIME_DAYS, TAG_DAYS, IDLE = 38.5, 60.0, (7, 14)
 #: What idling through the nights adds to a working day of development, as a multiple of an idle weekend day.
 NIGHTS = 1.1
 #: Of the noise of a whole day and of its streams together; of an AR(1) that reverts within a week.

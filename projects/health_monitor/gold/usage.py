@@ -9,7 +9,7 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
   AR(1)-like wander that reverts within a week; ``regime`` a level that jumps every three to eight weeks (projects).
 - ``week``: weekends are quieter. Development falls to a tenth where clusters are stopped. While the hidden state
   ``autostop_off`` holds, they idle through the nights of the week, and six weekends in seven they are left running;
-  without it, one in thirty. Policies are reviewed on a Monday, every two to four weeks, so the week's nights tell of
+  without it, one in thirty. Policies are reviewed on a Monday, every one to two weeks, so the week's nights tell of
   the weekend after them and the weekend before does not.
 - ``close``: month-end closing brings two and a half times the work on a month's last two working days and on the first
   of the next.
@@ -164,7 +164,8 @@ ENVIRONMENTS = ("prod", "dev")
 PRICE = np.array([sku[3] for sku in SKUS])
 COMPUTE = np.array([sku[2] == "Compute" for sku in SKUS])
 
-SLOTS, HISTORY = 28, 98
+#: So many workspaces that an interval over whole workspaces does not depend on the day: see decision 0129.
+SLOTS, HISTORY = 56, 98
 #: Spread of the workspaces' sizes and of their mixes of SKUs, as standard deviations of a logarithm. With wider
 #: ones, one large workspace decides whether a model is better than its baseline.
 SIZES, MIXES = 0.2, 0.2
@@ -172,7 +173,7 @@ SIZES, MIXES = 0.2, 0.2
 BEGINS, STRENGTH = 0.026, (0.6, 2.0)
 #: Share of workspaces that buy commitments, and days that a contract runs. What they buy, as a logarithm over what they
 #: need: how far less than that, its spread over workspaces, and its spread over the contracts of one of them.
-BUYS, CONTRACT, CAUTION, SPREAD, JUMP = 0.85, (40, 70), 0.35, 0.15, 0.06
+BUYS, CONTRACT, CAUTION, SPREAD, JUMP = 0.85, (40, 70), 0.45, 0.15, 0.06
 #: A workspace winds down over so many days before its end.
 NOTICE = 5
 
@@ -546,7 +547,7 @@ def _lately(alive: np.ndarray) -> np.ndarray:
 def sample(scale: float = 1.0, seed: int = 0, end: date | None = None) -> dict[str, pl.DataFrame]:
     """``fact_usage`` and ``cost_truth`` of the ``HISTORY`` days up to ``end`` (yesterday, UTC, by default).
 
-    ``scale`` is the number of workspaces alive, 28 at 1, where cost_features has about 2,820 rows.
+    ``scale`` is the number of workspaces alive, 56 at 1, where cost_features has about 5,650 rows.
     """
     end = end or datetime.now(UTC).date() - timedelta(days=1)
     last = (end - EPOCH).days
