@@ -18,9 +18,9 @@ that came late, and changes no other row. Consumption of workspace i, day t, SKU
 - ``incident``: on about 1 workspace-day in 20 a ``runaway`` job multiplies one SKU, a ``serving_surge`` brings a SKU
   that was hardly used, or an ``outage`` takes most of a day: for one to three days, of any strength, some too mild
   to be seen.
-- Commitments: six workspaces in seven have bought a daily amount of compute at a quarter off, renewed every 40 to 70
-  days. Most buy less than they need, so that they use it but at weekends and in quiet times. What is above it is bought
-  at list price, what is not used is paid all the same.
+- Commitments: nineteen workspaces in twenty have bought a daily amount of compute at a quarter off, renewed every 40 to
+  70 days. Most buy less than they need, so that they use it but at weekends and in quiet times. What is above it is
+  bought at list price, what is not used is paid all the same.
 - Tags: a workspace's discipline wanders slowly; each stream of cost (SKU and environment) keeps its tags for one to
   three months, then may lose or gain a cost centre, an owner, a project; one stream in thirty lacks its environment.
 - Rows that real systems have: credits (negative), corrections that take back a line (negative, days late), rows that
@@ -173,7 +173,7 @@ SIZES, MIXES = 0.2, 0.2
 BEGINS, STRENGTH = 0.026, (0.6, 2.0)
 #: Share of workspaces that buy commitments, and days that a contract runs. What they buy, as a logarithm over what they
 #: need: how far less than that, its spread over workspaces, and its spread over the contracts of one of them.
-BUYS, CONTRACT, CAUTION, SPREAD, JUMP = 0.85, (40, 70), 0.45, 0.15, 0.06
+BUYS, CONTRACT, CAUTION, SPREAD, JUMP = 0.95, (40, 70), 0.45, 0.2, 0.06
 #: A workspace winds down over so many days before its end.
 NOTICE = 5
 
