@@ -196,8 +196,8 @@ def _truth(column: InferredColumn) -> InferredColumn | None:
         return None
     if words in ({"true", "false"}, {"yes", "no"}):
         return replace(column, dtype="bool")
-    if words == {"0", "1"} and len(column.values) > 2:
-        return replace(column, dtype="bool", told=f"0 and 1 as false and true (--set {column.name}=int64 for numbers)")
+    if words == {"0", "1"}:  # the next file may have a 2
+        return replace(column, dtype="int64", told=f"0 and 1 stay numbers: --set {column.name}=bool")
     if words <= {"t", "f"} or words <= {"y", "n"} or words <= {"true", "false"} or words <= {"yes", "no"}:
         return replace(column, told=f"{column.name} could be bool: --set {column.name}=bool")
     return None

@@ -406,7 +406,7 @@ def test_a_project_on_a_file_has_the_contract_and_the_map_of_its_columns(karat: 
     ("values", "dtype", "sql"),
     [
         (["1", "20", "-3"], "int64", None),
-        (["1", "0", "1"], "bool", None),
+        (["1", "0", "1"], "int64", None),
         (["1.5", "2", "1e3"], "float64", None),
         (["1,234.50", "12", "7.5"], "float64", "CAST(replace(\"c\", ',', '') AS DOUBLE)"),
         (["2026-01-31", "2026-02-01"], "date", None),
