@@ -19,7 +19,7 @@ from infra.code import ROOT, code_version
 from infra.job_logs import Lines, Log
 from infra.job_records import JobError, JobResult, JobSpec, Outcome, Program
 from infra.local.environment import token_file
-from karat.errors import JobCancelled, JobFailed, JobTimedOut, ServiceDown
+from karat.errors import JobCancelled, JobFailed, JobPending, JobTimedOut, ServiceDown
 from karat.settings import Settings
 
 __all__ = ["JobError", "JobResult", "JobSpec", "Jobs", "Outcome", "Program", "spec_of"]
@@ -27,6 +27,8 @@ __all__ = ["JobError", "JobResult", "JobSpec", "Jobs", "Outcome", "Program", "sp
 POLL_SECONDS = 0.25
 #: How long Ray may be out of reach before a step gives up; its supervisor restarts a head within this time.
 PATIENCE_SECONDS = 60.0
+#: Marks the folder of a job that was given up while it was pending.
+GIVEN_UP = "given-up"
 
 
 def spec_of(settings: Settings, entrypoint: str, project: str, **parameters: object) -> JobSpec:
@@ -65,6 +67,7 @@ class Jobs:
             JobFailed: the job died without a result.
             JobCancelled: somebody stopped the job.
             JobTimedOut: the job was stopped at ``deadline``.
+            JobPending: Ray did not start the job within ``job_pending_seconds``.
             ServiceDown: Ray does not answer.
         """
         job, under_way = self.claim(key)
@@ -82,10 +85,13 @@ class Jobs:
     def claim(self, key: str) -> tuple[str, bool]:
         """Return the attempt to go on with, and whether it is under way.
 
-        A running attempt comes first, then a succeeded one, then a new number.
+        A running attempt comes first, then a succeeded one, then a new number. An attempt that was given up while it
+        was pending does not count: Ray may show it as pending for ever.
         """
         for attempt in itertools.count(1):
             job = f"{key}-{attempt}"
+            if (self.folder(job) / GIVEN_UP).exists():
+                continue
             status = self.status(job)
             if status in (JobStatus.PENDING, JobStatus.RUNNING):
                 return job, True
@@ -161,6 +167,7 @@ class Jobs:
         """Passes the job's lines on as they come, until it ends."""
         lines = Lines(log)
         reader = asyncio.create_task(self._read(job, lines))
+        pending_since = time.monotonic()
         try:
             # The log's stream ends some 4 s after its job: the status says it at once.
             while not (status := await self._patiently(lambda: self.status(job), job)).is_terminal():
@@ -171,6 +178,10 @@ class Jobs:
                         where=self.address(job),
                         remedy="raise feature_timeout_seconds in project.yaml, or give the cluster more CPUs",
                     )
+                if status != JobStatus.PENDING:
+                    pending_since = time.monotonic()
+                elif time.monotonic() - pending_since > self.settings.job_pending_seconds:
+                    raise self._given_up(job)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             reader.cancel()
@@ -180,6 +191,19 @@ class Jobs:
             lines.feed(self._client.get_job_logs(job)[lines.seen :])
         lines.close()
         return status
+
+    def _given_up(self, job: str) -> JobPending:
+        """Stops a job that never started, marks it so that no later try attaches to it, and returns the error."""
+        with contextlib.suppress(RuntimeError, ConnectionError):
+            self._client.stop_job(job)
+        self.folder(job).mkdir(parents=True, exist_ok=True)
+        (self.folder(job) / GIVEN_UP).touch()
+        return JobPending(
+            f"Ray has not started {job} within {self.settings.job_pending_seconds:g} s: it was given up",
+            where=self.address(job),
+            remedy="look at karat status and at the cluster's nodes in Ray's dashboard; where nodes are slow to start, "
+            "raise KARAT_JOB_PENDING_SECONDS; restart a stuck head with: karat down, karat up; then run again",
+        )
 
     async def _read(self, job: str, lines: Lines) -> None:
         """The stream of chunks; begun again where it breaks, past what has been seen."""

@@ -59,6 +59,7 @@
         ├── ServiceDown
         ├── JobFailed
         │   ├── JobTimedOut          stopped at the project's time limit
+        │   ├── JobPending           never started: Ray left it pending for longer than the setting allows
         │   └── PartlyFailed         some tables or models failed; the others are done
         ├── JobCancelled
         ├── CodeMismatch             nodes run different commits
@@ -357,6 +358,10 @@ class JobFailed(PlatformError):
 
 class JobTimedOut(JobFailed):
     """A job exceeded the project's time limit and was stopped."""
+
+
+class JobPending(JobFailed):
+    """A job that Ray never started was given up; another try submits it anew."""
 
 
 class PartlyFailed(JobFailed):

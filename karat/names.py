@@ -19,7 +19,12 @@ STAGE_ALIASES = {
     "challenger": CHALLENGER,
     "archived": ARCHIVED,
 }
+#: Schemas of tables that no model is registered in. ``features`` is a second spelling of ``models``, as documents of
+#: Databricks register a model beside its features.
+_NO_MODELS = frozenset(SCHEMAS) - {"features", "models"}
 _PART = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+#: A version: MLflow keeps it as a 32-bit integer. ``str.isdigit`` would let an exponent pass.
+_NUMBER = re.compile(r"^[0-9]{1,9}$")
 
 
 @dataclass(frozen=True, order=True)
@@ -92,32 +97,51 @@ def project_of(catalog: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class ModelName:
-    """The name of a registered model: ``catalog.models.NAME``."""
+    """The name of a registered model: ``catalog.schema.NAME``; declared models are in the schema ``models``."""
 
     catalog: str
     name: str
+    schema: str = "models"
 
     def __str__(self) -> str:
-        return f"{self.catalog}.models.{self.name}"
+        return f"{self.catalog}.{self.schema}.{self.name}"
+
+    @property
+    def short(self) -> str:
+        """The name within its catalog: ``churn``, or ``team_a.churn`` in a schema of its own."""
+        return self.name if self.schema == "models" else f"{self.schema}.{self.name}"
+
+    @classmethod
+    def of_short(cls, catalog: str, short: str) -> ModelName:
+        """Return the model of that catalog and ``short`` name."""
+        schema, _, name = short.rpartition(".")
+        return cls(catalog, name, schema or "models")
 
     @classmethod
     def parse(cls, text: str | ModelName, *, catalog: str | None = None) -> ModelName:
         """Parse the name of a registered model.
 
         Args:
-            text: ``name``, ``schema.name`` or ``catalog.schema.name``; the schema does not count.
+            text: ``name``, ``schema.name`` or ``catalog.schema.name``. Two schemas are two models, except that
+                ``features`` means ``models``.
             catalog: The catalog of a name that has none.
 
         Returns:
             The full name.
 
         Raises:
-            WrongCall: The catalog is missing, or a part is empty or no identifier.
+            WrongCall: The catalog is missing, a part is empty or no identifier, or the schema holds tables alone.
         """
         if isinstance(text, ModelName):
             return text
         table = TableName.parse(text, catalog=catalog, schema="models")
-        return cls(table.catalog, table.table)
+        if table.schema in _NO_MODELS:
+            raise WrongCall(
+                f"the schema {table.schema!r} holds tables, no models",
+                where=str(text),
+                remedy=f"write {table.catalog}.models.{table.table}, or a schema of your own",
+            )
+        return cls(table.catalog, table.table, "models" if table.schema == "features" else table.schema)
 
 
 @dataclass(frozen=True)
@@ -150,7 +174,7 @@ class ModelRef:
             name, slash, alias = body.partition("/")
             alias = alias if slash else CHAMPION
         model = ModelName.parse(name, catalog=catalog)
-        if alias.isdigit():
+        if _NUMBER.match(alias):
             return cls(model, version=int(alias))
         if alias == "latest":
             return cls(model, alias="latest")

@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     ray_client_port: int = Field(0, description="Ray client server; 0 leaves it off")
     ray_cpus: int | None = Field(None, description="CPUs of the local Ray; all by default")
 
+    job_pending_seconds: float = Field(
+        25.0, gt=0, description="a Ray job that has not started after this time is stopped and given up"
+    )
+
     retry_attempts: int | None = Field(None, description="overrides a project's retries of a task")
     retry_delay_seconds: float | None = Field(None, description="overrides a project's delay between retries")
 

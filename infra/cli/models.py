@@ -72,7 +72,7 @@ def _row(name: ModelName, spec: ModelSpec | None, standing: ModelStatus | None) 
     shown = champion or challenger or (standing.newest if standing else None)
     tags = shown.own_tags if shown else VersionTags()
     return {
-        "name": name.name,
+        "name": name.short,
         "project": project_of(name.catalog),
         "domain": spec.domain if spec else tags.domain or "",
         "task": spec.task if spec else tags.task,

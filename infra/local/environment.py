@@ -10,6 +10,7 @@ from infra.local.haproxy import haproxy_program, write_haproxy_program
 from infra.local.ports import ray_port
 from karat.errors import PlatformError
 from karat.fingerprint import fingerprint_bytes
+from karat.home import home_token
 from karat.settings import Settings
 
 
@@ -31,6 +32,7 @@ def make_folders(settings: Settings) -> None:
     """Makes the home's folders and the runtime folder, which nobody else may enter."""
     for name in ("supervisor", "logs", "mlflow/artifacts", "prefect", "ray", "serve", "jobs", "lake"):
         (settings.home / name).mkdir(parents=True, exist_ok=True)
+    home_token(settings.home / "mlflow" / "artifacts")
     write_haproxy_program(settings)
     runtime = runtime_folder(settings)
     runtime.mkdir(mode=0o700, exist_ok=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from infra.local.environment import token_file
 from infra.local.platform_parts import WORK_POOL
+from karat.home import server_of_home
 from karat.settings import Settings
 
 SECONDS = 3.0
@@ -57,13 +59,13 @@ def call_ray(settings: Settings, path: str, seconds: float = SECONDS) -> Any:
 
 
 def mlflow(settings: Settings) -> str:
-    """Empty if the MLflow server answers, else the reason."""
-    return _missing(lambda: call(f"{settings.mlflow_url}/health"))
+    """Empty if this home's MLflow server answers, else the reason."""
+    return _missing(lambda: _mlflow(settings))
 
 
 def prefect(settings: Settings) -> str:
-    """Empty if the Prefect server answers, else the reason."""
-    return _missing(lambda: call_prefect(settings, "/ready"))
+    """Empty if this home's Prefect server answers, else the reason."""
+    return _missing(lambda: _prefect(settings))
 
 
 def worker(settings: Settings) -> str:
@@ -90,6 +92,23 @@ def _missing(ask: Callable[[], Any]) -> str:
     except NoAnswer as silence:
         return str(silence)
     return ""
+
+
+def _mlflow(settings: Settings) -> None:
+    call(f"{settings.mlflow_url}/health")
+    if settings.loopback and not server_of_home(settings.mlflow_url, settings.home / "mlflow" / "artifacts"):
+        raise NoAnswer(_foreign("MLflow", settings.mlflow_url, "KARAT_MLFLOW_PORT"))
+
+
+def _prefect(settings: Settings) -> None:
+    call_prefect(settings, "/ready")
+    whose = call_prefect(settings, "/admin/settings").get("home") if settings.loopback else None
+    if whose and Path(whose).resolve() != (settings.home / "prefect").resolve():
+        raise NoAnswer(_foreign("Prefect", settings.prefect_url, "KARAT_PREFECT_PORT"))
+
+
+def _foreign(server: str, url: str, setting: str) -> str:
+    return f"the {server} at {url} belongs to another home: set {setting} to a free port, or stop the other platform"
 
 
 def _worker(settings: Settings) -> None:

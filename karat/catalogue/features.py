@@ -126,5 +126,5 @@ def champion_importance(registry: Registry, catalogs: Sequence[str]) -> Importan
             table = str(lookup.table)
             for feature, output in lookup.columns.items():
                 if output in shares:
-                    found.setdefault((table, feature), {})[standing.model.name] = shares[output]
+                    found.setdefault((table, feature), {})[standing.model.short] = shares[output]
     return found

@@ -245,7 +245,7 @@ def _champions(project: Project, registry: Registry) -> dict[str, ChampionRecord
             "tables": dict(s.champion.own_tags.pins or {}),
         }
         for s in registry.statuses(project.catalog)
-        if s.champion
+        if s.champion and s.model.schema == "models"
     }
 
 

@@ -166,11 +166,11 @@ class Views:
         rows = []
         for version in self._versions():
             name = version.name
-            usual = "/".join(filter(None, (name.catalog, version.own_tags.domain, name.name)))
+            usual = "/".join(filter(None, (name.catalog, version.own_tags.domain, name.short)))
             experiment = version.tags.get("experiment_name", usual)
             parameters = self._registry.parameters(version) if self._registry else {}
             known = json.dumps(parameters), json.dumps(version.metrics)
-            rows.append((experiment, version.run_id, name.name, version.version, *known, version.created))
+            rows.append((experiment, version.run_id, name.short, version.version, *known, version.created))
         return pl.LazyFrame(rows, schema=_EXPERIMENTS, orient="row")
 
     def ml_predictions(self) -> pl.LazyFrame:
@@ -272,7 +272,7 @@ def _model_row(version: ModelVersion) -> tuple[object, ...]:
     tags = version.own_tags
     return (
         str(version.name),
-        version.name.name,
+        version.name.short,
         tags.project,
         version.version,
         ", ".join(version.aliases) or "candidate",

@@ -175,7 +175,7 @@ def spellings(name: str) -> Iterator[str]:
     plain = name.removeprefix("models:/").lower().replace("-", "_")
     catalog, _, rest = plain.partition(".")
     if rest.count(".") == 1:
-        plain = f"{catalog}.models.{rest.rpartition('.')[2]}"
+        plain = f"{catalog}.models.{rest.removeprefix('features.')}" if rest.startswith("features.") else plain
     yield from (plain, plain.removesuffix("_model"))
 
 

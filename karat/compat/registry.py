@@ -256,7 +256,7 @@ class ModelRegistry:
         """Return the registered or declared model of that spelling."""
         wanted = set(spellings(text))
         known = self.registry.models(self.client.catalog)
-        found = [n for n in known if wanted & {n.name, str(n).lower()}]
+        found = [n for n in known if wanted & {n.short.lower(), str(n).lower()}]
         declared = [p.model_name(m.name) for p, m in self.declared.models(text)]
         choices = sorted({*found, *declared})
         if len(choices) > 1:
@@ -265,7 +265,7 @@ class ModelRegistry:
             raise ModelNotFound(
                 f"there is no model {text!r}",
                 where=self.registry.tracking_uri,
-                remedy=did_you_mean(text, {n.name for n in known}) or "register one first",
+                remedy=did_you_mean(text, {n.short for n in known}) or "register one first",
             )
         return choices[0]
 

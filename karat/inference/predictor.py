@@ -107,7 +107,7 @@ class Predictor:
             "prediction_id": f"pred_{uuid.uuid4().hex}",
             "entity_id": request.entity_id if request.entity_id is not None else _entity(keys),
             "keys": {name: _plain(value) for name, value in keys.items()},
-            "model": f"{self.project}.{self.loaded.name.name}",
+            "model": f"{self.project}.{self.loaded.name.short}",
             "prediction_type": self.loaded.name.name.upper(),
             **outcome(self.model, prediction),
             "risk_level": risk_of(self.loaded, prediction)[0],

@@ -158,18 +158,18 @@ def log_external_model(
     return registry.log(
         VersionEntry(
             name=name,
-            experiment=f"{name.catalog}/{name.name}",
+            experiment=f"{name.catalog}/{name.short}",
             model=servable,
             signature=sign(servable.feature_types, outputs),
             example=example_frame(servable, rows),
             spine=training_set.spine.with_row_index(ROW_NUMBER),
-            metadata=model_metadata(training_set, servable, pins, kind=kind, catalog=name.catalog, model=name.name),
+            metadata=model_metadata(training_set, servable, pins, kind=kind, catalog=name.catalog, model=name.short),
             own_tags=own_tags,
             tags=tags or {},
             artifact=artifact_path,
             parameters=parameters or _parameters(model),
             metrics=metrics or {},
-            draw=lambda folder: [training_set.draw_report(folder, title=name.name)],
+            draw=lambda folder: [training_set.draw_report(folder, title=name.short)],
         )
     )
 

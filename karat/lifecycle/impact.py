@@ -35,7 +35,7 @@ class BrokenFeature:
     def __str__(self) -> str:
         how = "has another meaning now" if self.changed else "is no longer declared"
         served = f", served at {self.endpoint}" if self.endpoint else ""
-        return f"{self.model.name} version {self.version}{served}: {self.what} {how}"
+        return f"{self.model.short} version {self.version}{served}: {self.what} {how}"
 
 
 def breaking_changes(
@@ -87,7 +87,7 @@ def refuse_breaking_changes(found: Sequence[BrokenFeature], project: Project) ->
 
 
 def _endpoint(project: Project, name: ModelName) -> str:
-    spec = project.models.get(name.name)
+    spec = project.models.get(name.short)
     return f"/v1/predict/{project.name}.{name.name}" if spec is not None and spec.online else ""
 
 

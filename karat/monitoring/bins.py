@@ -37,8 +37,7 @@ class Bins:
         if reference.dtype.is_numeric():
             known = _float_values(reference)
             known = known[~np.isnan(known)]
-            edges = np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]) if len(known) else known
-            return cls(np.unique(edges), {})
+            return cls(_quantile_edges(known, bins), {})
         counted = reference.cast(pl.String).drop_nulls().alias("v").value_counts(name="n")
         kept = counted.sort(pl.col("n"), "v", descending=[True, False])["v"].head(MAX_CATEGORIES)
         return cls(None, {value: i for i, value in enumerate(kept)})
@@ -66,6 +65,18 @@ class Bins:
     def counts(self, codes: np.ndarray) -> np.ndarray:
         """Count ``codes`` per bin, ``(number,)``."""
         return np.bincount(codes, minlength=self.number)
+
+
+def _quantile_edges(known: np.ndarray, bins: int) -> np.ndarray:
+    """Return the distinct inner quantiles; a value of the sample where interpolation meets an infinite end."""
+    if not len(known):
+        return known
+    shares = np.linspace(0, 1, bins + 1)[1:-1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        edges = np.quantile(known, shares)
+    edges = np.where(np.isfinite(edges), edges, np.quantile(known, shares, method="lower"))
+    distinct: np.ndarray = np.unique(edges)
+    return distinct
 
 
 def stability_index(before: np.ndarray, now: np.ndarray) -> float:

@@ -9,6 +9,7 @@ import polars as pl
 from scipy import stats
 
 from karat.errors import TooFewRows
+from karat.monitoring.bins import Bins
 
 #: Share of a bin without rows, so that the index stays finite.
 _MIN_SHARE = 1e-4
@@ -89,9 +90,9 @@ def chi_square(reference: pl.Series, current: pl.Series, threshold: float = 0.05
 def population_stability(reference: pl.Series, current: pl.Series, threshold: float = 0.2, bins: int = 10) -> DriftTest:
     """Compute the population stability index: the sum over bins of (q - p) ln(q / p).
 
-    Numbers are binned by the quantiles of the reference, other types by value; nulls are a bin of their own. By the
-    usual
-    reading less than 0.1 is stable and more than 0.2 a shift.
+    Numbers are binned by the quantiles of the reference, other types by value; nulls are a bin of their own. A value
+    that equals a quantile has a bin of its own, so that a move away from a frequent value counts. By the usual reading
+    less than 0.1 is stable and more than 0.2 a shift.
 
     Args:
         reference: Reference values, ``(rows,)``.
@@ -108,9 +109,8 @@ def population_stability(reference: pl.Series, current: pl.Series, threshold: fl
     _check_not_empty(reference.name, len(reference), len(current))
     reference_bins, current_bins = reference, current
     if reference.dtype.is_numeric():
-        known = _float_values(reference)
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else known
-        reference_bins, current_bins = _bin_codes(reference, edges), _bin_codes(current, edges)
+        quantiles = Bins.fit(reference, bins)
+        reference_bins, current_bins = (pl.Series(quantiles.codes(side)) for side in (reference, current))
     counts = _contingency_table(reference_bins, current_bins)
     p, q = (np.clip(row / row.sum(), _MIN_SHARE, None) for row in counts)
     index = float(((q - p) * np.log(q / p)).sum())
@@ -122,13 +122,6 @@ def _float_values(column: pl.Series) -> np.ndarray:
     values = column.drop_nulls().cast(pl.Float64).to_numpy()
     made: np.ndarray = values[~np.isnan(values)]
     return made
-
-
-def _bin_codes(column: pl.Series, edges: np.ndarray) -> pl.Series:
-    """Return the bin of each value; null for nulls and NaN."""
-    values = column.cast(pl.Float64).fill_nan(None)
-    found = pl.Series(np.searchsorted(edges, values.fill_null(0).to_numpy(), side="left"), dtype=pl.Int64)
-    return found.set(values.is_null(), None)
 
 
 def _contingency_table(before: pl.Series, now: pl.Series) -> np.ndarray:

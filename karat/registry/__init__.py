@@ -8,7 +8,7 @@ import os
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from karat.registry.metadata import ModelMetadata
-from karat.registry.open import open_registry
+from karat.registry.open import open_registry, open_server
 from karat.registry.records import LoadedModel, ModelStatus, ModelVersion, Servable
 from karat.registry.store import Registry
 from karat.registry.tags import DecisionStatus, DecisionTag, VersionTags
@@ -24,4 +24,5 @@ __all__ = [
     "Servable",
     "VersionTags",
     "open_registry",
+    "open_server",
 ]

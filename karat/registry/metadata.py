@@ -8,6 +8,7 @@ from typing import Any
 
 from karat.declare.models import MissingFeatures
 from karat.dtypes import Dtype
+from karat.names import ModelName
 from karat.training.gain_report import GainReport
 from karat.training_sets.functions import PinnedFunction
 from karat.training_sets.lookups import PinnedLookup
@@ -99,7 +100,7 @@ class ModelMetadata:
     def training_set(self) -> TrainingSetRecord:
         """What the model keeps of its training set."""
         return TrainingSetRecord(
-            model=f"{self.catalog}.models.{self.model}",
+            model=str(ModelName.of_short(self.catalog, self.model)),
             features=self.features,
             label=self.label,
             digest=self.digest,

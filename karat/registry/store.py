@@ -1,4 +1,4 @@
-"""The registry: versions of ``catalog.models.NAME``, their aliases, and how they are found and loaded."""
+"""The registry: versions of ``catalog.schema.NAME``, their aliases, and how they are found and loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mlflow.store.entities.paged_list import PagedList
 
 from karat.clock import utc_now
 from karat.errors import ModelNotFound, NoChampion, did_you_mean
-from karat.names import ARCHIVED, CHALLENGER, CHAMPION, ModelName, ModelRef
+from karat.names import ARCHIVED, CHALLENGER, CHAMPION, SCHEMAS, ModelName, ModelRef
 from karat.registry.connection import Connection, karat_errors
 from karat.registry.entry import CARD, TAG_LIMIT, VersionEntry, is_orphan, write_entry
 from karat.registry.folder import DATA, METADATA, SPINE, read_folder
@@ -34,7 +34,8 @@ from karat.training.gain_report import is_gain_metric
 
 _PAGE = 500
 Found = TypeVar("Found")
-_OURS = re.compile(r"^\w+\.models\.\w+$")
+_OURS = re.compile(r"^[A-Za-z_]\w*\.[A-Za-z_]\w*\.[A-Za-z_]\w*$", re.ASCII)
+_TABLE_SCHEMAS = frozenset(SCHEMAS) - {"models"}
 
 
 class Registry:
@@ -323,7 +324,7 @@ class Registry:
         if self.connection.empty:
             return []
         with karat_errors(self.tracking_uri):
-            return [m for m in _pages(self.client.search_registered_models) if _OURS.match(m.name)]
+            return [m for m in _pages(self.client.search_registered_models) if _is_ours(m.name)]
 
     def _search(self, model: ModelName) -> list[MlflowVersion]:
         """All versions, the newest first."""
@@ -381,6 +382,10 @@ class Registry:
             return ModelNotFound(f"{model} has no {what}", where=self.tracking_uri, remedy=f"versions: {numbers}")
         near = did_you_mean(str(model), map(str, known)) or "no model is registered yet: karat run PROJECT trains them"
         return ModelNotFound(f"there is no model {model}", where=self.tracking_uri, remedy=near)
+
+
+def _is_ours(name: str) -> bool:
+    return bool(_OURS.match(name)) and name.split(".")[1] not in _TABLE_SCHEMAS
 
 
 def _made_of(tags: Mapping[str, str]) -> tuple[str | None, str | None]:

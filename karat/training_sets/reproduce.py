@@ -73,7 +73,7 @@ class TrainingSetRecord:
     def from_metadata(cls, metadata: Mapping[str, Any]) -> TrainingSetRecord:
         """Read a model's ``karat.json``."""
         return cls(
-            model=f"{metadata.get('catalog', '')}.models.{metadata.get('model', '')}",
+            model=str(ModelName.of_short(metadata.get("catalog", ""), metadata.get("model", ""))),
             features=tuple(metadata["features"]),
             label=metadata["label"],
             digest=metadata["digest"],

@@ -69,7 +69,7 @@ def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame, digest: str) 
     rows = rows.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
     schema = base64.b64encode(spine.clear().write_ipc(None).getvalue()).decode()
     meaning = fingerprint_bytes(repr([(c, str(t)) for c, t in spine.schema.items()]).encode(), size=4)
-    name = TableName(model.catalog, "models", f"spine__{model.name}__{meaning}")
+    name = TableName(model.catalog, "models", f"spine__{model.short.replace('.', '__')}__{meaning}")
     lake.create(
         name,
         rows.clear().to_arrow().schema,

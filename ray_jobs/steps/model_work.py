@@ -9,7 +9,7 @@ from typing import Any
 from karat.declare import Project, load_project
 from karat.lake import Lake
 from karat.lifecycle import ModelContext
-from karat.registry import Registry
+from karat.registry import Registry, open_server
 from karat.settings import Settings
 from ray_jobs.models import ModelItem
 
@@ -38,4 +38,4 @@ def open_model(item: ModelItem) -> ModelWork:
 @cache  # A worker works for one job alone, and a job is of one version of the code.
 def _opened(project: str) -> tuple[Project, Lake, Registry]:
     settings = Settings()
-    return load_project(project, settings), Lake(settings.lake, settings.environment), Registry(settings.mlflow_url)
+    return load_project(project, settings), Lake(settings.lake, settings.environment), open_server(settings)

@@ -105,7 +105,7 @@ class Champions:
         return {
             "name": _short(name),
             "project": project_of(name.catalog),
-            "model": name.name,
+            "model": name.short,
             "registered_name": str(name),
             "prediction_type": name.name.upper(),
             "version": version,
@@ -158,7 +158,7 @@ def normalised(text: str) -> str:
 
 
 def _short(name: ModelName) -> str:
-    return f"{project_of(name.catalog)}.{name.name}"
+    return f"{project_of(name.catalog)}.{name.short}"
 
 
 def _spellings(models: Mapping[ModelName, int]) -> dict[str, tuple[ModelName, ...]]:

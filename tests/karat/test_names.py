@@ -58,3 +58,30 @@ def test_model_uris_of_all_documents(uri, version, alias):
 def test_an_unknown_stage_is_refused():
     with pytest.raises(WrongCall, match="neither a version nor an alias"):
         ModelRef.parse("models:/c.models.m/Prodution")
+
+
+@pytest.mark.parametrize(
+    ("text", "full", "short"),
+    [
+        ("churn", "c.models.churn", "churn"),
+        ("features.churn", "c.models.churn", "churn"),  # as documents of Databricks write it
+        ("team_a.churn", "c.team_a.churn", "team_a.churn"),
+        ("other.team_b.churn", "other.team_b.churn", "team_b.churn"),
+    ],
+)
+def test_models_keep_their_schema_apart(text, full, short):
+    name = ModelName.parse(text, catalog="c")
+    assert (str(name), name.short) == (full, short)
+    assert ModelName.parse(str(name)) == name == ModelName.of_short(name.catalog, name.short)
+
+
+@pytest.mark.parametrize("schema", ["gold", "predictions", "monitoring"])
+def test_no_model_is_registered_among_tables(schema):
+    with pytest.raises(WrongCall, match="holds tables"):
+        ModelName.parse(f"{schema}.churn", catalog="c")
+
+
+@pytest.mark.parametrize("version", ["\u00b2", "\u0663", "1e3", "-1", "99999999999999999999"])
+def test_what_is_no_version_is_refused(version):
+    with pytest.raises(WrongCall, match="neither a version nor an alias"):
+        ModelRef.parse(f"models:/c.models.m/{version}")

@@ -15,6 +15,7 @@ from karat.errors import ColumnMissing, TooFewRows, UnknownModel, WrongCall
 from karat.settings import Settings
 
 RANDOM = np.random.default_rng(0)
+INF = float("inf")
 BEFORE = pl.DataFrame(
     {
         "age": RANDOM.normal(55, 10, 2000),
@@ -57,6 +58,22 @@ def test_psi_is_the_sum_over_the_references_deciles():
     assert report["age"].drifted
     assert report["plan"].drifted
     assert DriftDetector(BEFORE, methods={"age": "psi"}, psi=100).detect(AFTER)["age"].drifted is False
+
+
+@pytest.mark.parametrize(
+    ("reference", "current"),
+    [
+        ([5.0] * 1000, [3.0] * 200),
+        ([5.0] * 1000, [7.0] * 200),
+        ([5.0] * 950 + [4.0, 6.0] * 25, [4.9] * 200),
+        ([-INF, INF] * 500, [0.0] * 200),
+        ([1.0, 2.0, INF, INF] * 250, [1.5] * 200),
+    ],
+)
+def test_psi_sees_a_frequent_or_infinite_value_that_moves(reference: list[float], current: list[float]):
+    frames = [pl.DataFrame({"x": side}) for side in (reference, current)]
+    assert DriftDetector(frames[0], methods={"x": "psi"}).detect(frames[1])["x"].drifted
+    assert not DriftDetector(frames[0], methods={"x": "psi"}).detect(frames[0])["x"].drifted
 
 
 def test_chi_square_is_that_of_the_table_of_counts():
