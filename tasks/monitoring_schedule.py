@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from karat.declare import ModelSpec, Project
+from karat.declare import Project
 from karat.lake import Lake
-from karat.monitoring import CHECKS, SCHEDULES, Check, first_checks, latest_checks
+from karat.monitoring import CHECKS, SCHEDULES, Check, checks_of, first_checks, latest_checks
 from tasks.scope import Scope
 
 
@@ -60,8 +60,3 @@ def requested_checks(scope: Scope, checks: Sequence[Check] | None) -> dict[str, 
     """Return model -> its checks among those named; all of them by default."""
     chosen = {m: [c for c in checks_of(spec) if c in (checks or CHECKS)] for m, spec in scope.models.items()}
     return {model: found for model, found in chosen.items() if found}
-
-
-def checks_of(spec: ModelSpec) -> list[Check]:
-    """Return the checks of a model; fairness only if it declares protected columns."""
-    return [check for check in CHECKS if check != "fairness" or spec.protected]

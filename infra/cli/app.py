@@ -42,8 +42,11 @@ COMMANDS: dict[str, Command] = {
     "lineage": Command("infra.cli.lineage:show", "Show where values come from and go to, also as a picture."),
     "quality": Command("infra.cli.quality:quality", "Show the checks of a project's tables, and what each found last."),
     "drift": Command("infra.cli.drift:drift", "Show what the newest reports of a project's champions found."),
+    "monitor": Command("infra.cli.monitor:monitor", "Check a project's champions for drift and fairness now."),
     "models": Command("infra.cli.models:models", "List models with champion, metrics and baseline."),
+    "approve": Command("infra.cli.approve:approve", "Approve a candidate: it becomes champion if it passes its gates."),
     "score": Command("infra.cli.score:score", "Score a file of keys with a model's champion."),
+    "drop": Command("infra.cli.drop:drop", "Remove a table, a model or what a project has made, after a question."),
     "retain": Command("infra.cli.retain:retain", "Remove old versions that no live model needs; a dry run by default."),
     "rebuild": Command("infra.cli.rebuild:rebuild", "Make a model's training set again, byte for byte."),
 }

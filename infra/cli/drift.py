@@ -39,10 +39,15 @@ def drift(
     if as_json:
         print_json(rows.to_dicts())
     elif rows.is_empty():
-        flow = f"prefect deployment run 'monitoring-pipeline/{project}'"
-        console.print(f"There is no report yet. karat run {project} ends with them; or: {flow}", soft_wrap=True)
+        console.print(f"There is no report yet. karat run {project} ends with them; or: karat monitor {project}")
     else:
         _show(rows if model else rows.filter("drifted"), rows)
+
+
+def show_reports(rows: pl.DataFrame) -> None:
+    """Print each model's checks, and their columns with drift; ``rows`` are as the drift table has them."""
+    named = rows.with_columns(pl.col("model_name").str.split(".").list.last())
+    _show(named.filter("drifted"), named)
 
 
 def _rows(project: Project, settings: Settings, model: str | None) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -128,7 +129,10 @@ def _cast(column: pl.Series, dtype: str, path: Path) -> pl.Series:
     if dtype == "bool":
         cast = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
     elif dtype == "timestamp":
-        cast = column.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
+        cast = _moments(column)
+    elif dtype == "date":  # a time at midnight is its day
+        found = _moments(column)
+        cast = found.set(found.dt.time() != time(0), None).dt.date()
     else:
         cast = column.cast(target, strict=False)
     bad = column.is_not_null() & cast.is_null()
@@ -140,6 +144,17 @@ def _cast(column: pl.Series, dtype: str, path: Path) -> pl.Series:
             remedy="write dates as 2024-09-30, times as 2024-09-30T12:00:00Z, truth values as true and false",
         )
     return cast
+
+
+def _moments(column: pl.Series) -> pl.Series:
+    """Read ISO times; one without a zone is UTC, and a date is its midnight."""
+    text = pl.col("text").str.strip_chars()
+    plain = text.str.replace("T", " ", literal=True)
+    readings = [text.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")]
+    for form in ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"):
+        readings.append(plain.str.to_datetime(form, time_unit="us", strict=False).dt.replace_time_zone("UTC"))
+    readings.append(text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us", "UTC")))
+    return column.alias("text").to_frame().select(pl.coalesce(readings).alias(column.name)).to_series()
 
 
 def write_frame(frame: pl.DataFrame, out: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -242,6 +242,32 @@ class Gates(Declaration):
         return fingerprint_bytes(self.model_dump_json().encode(), size=8)
 
 
+class DecisionCosts(Declaration):
+    """What a wrong answer of a binary model costs, in any unit."""
+
+    false_positive: float = Field(gt=0)
+    false_negative: float = Field(gt=0)
+
+
+class ThresholdRule(Declaration):
+    """How the threshold of a binary model is chosen from its training rows, where a declared number is none.
+
+    Each quarter of the training rows (by time, or drawn with the seed) is predicted by a model of the other three. The
+    threshold is the one that does best on these predictions. Test rows have no part in it.
+    """
+
+    maximize: Literal["f1"] | None = None
+    costs: DecisionCosts | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> ThresholdRule:
+        if (self.maximize is None) == (self.costs is None):
+            raise ValueError(
+                "a threshold is a number, {maximize: f1}, or {costs: {false_positive: 1, false_negative: 20}}"
+            )
+        return self
+
+
 class Scope(Declaration):
     """What batch inference scores: the keys of the spine table, all or of its last days."""
 
@@ -288,7 +314,7 @@ class ModelSpec(Declaration):
     parameters: dict[str, Any] = {}
     search: dict[str, SearchSpace] = {}
     class_weight: Literal["balanced"] | None = None
-    threshold: float = Field(0.5, ge=0, le=1)
+    threshold: Annotated[float, Field(ge=0, le=1)] | ThresholdRule = 0.5
     metric: str | None = None
     baseline: Baseline = Baseline()
     truth: Truth | None = None
@@ -332,6 +358,8 @@ class ModelSpec(Declaration):
             yield ("split", "folds"), f"a {self.task} model learns no label, so it is not cross-validated"
         if self.class_weight and self.task not in ("binary", "multiclass"):
             yield ("class_weight",), f"class_weight is for classes, and a {self.task} model has none"
+        if isinstance(self.threshold, ThresholdRule) and self.task != "binary":
+            yield ("threshold",), f"a rule chooses the threshold of a binary model; a {self.task} model takes a number"
         for name in self.search:
             if name in self.parameters:
                 yield ("search", name), f"{name!r} is searched and given under 'parameters' too; one of both"

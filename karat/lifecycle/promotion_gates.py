@@ -13,6 +13,7 @@ from karat.lifecycle.records import Decision
 from karat.lifecycle.version_comparison import compare
 from karat.registry.records import ModelVersion
 from karat.registry.tags import DecisionStatus
+from karat.training.baseline import BASELINE_ROWS
 from karat.training.evaluation import beats_baseline, is_better, primary_metric
 from karat.training.gain_report import PERSISTENCE
 
@@ -70,7 +71,7 @@ def _own_gates(context: ModelContext, candidate: ModelVersion, *, first: bool) -
     metric = primary_metric(spec, metrics)
     stale = void_reason(context, candidate)
     missed = [f"it is void itself: {stale}"] if stale else []
-    if not beats_baseline(spec, metrics, baseline):
+    if not _beats(candidate, metric, beats_baseline(spec, metrics, baseline)):
         missed.append(f"{metric} {_figure(metrics, metric)} does not beat its baseline of {_figure(baseline, metric)}")
     elif first and (unclear := unclear_gain(candidate)):
         missed.append(unclear)
@@ -79,6 +80,12 @@ def _own_gates(context: ModelContext, candidate: ModelVersion, *, first: bool) -
     missed += inconsistent_features(context.lake, candidate.name, spec)
     beaten = f"{metric} {_figure(metrics, metric)} beats the baseline's {_figure(baseline, metric)}"
     return _Gates([beaten + _interval(candidate)], missed)
+
+
+def _beats(candidate: ModelVersion, metric: str, on_all_rows: bool) -> bool:
+    """Whether the candidate beats its baseline; one without a value in some test rows, on the rows that have one."""
+    gain = candidate.judged.get(f"{metric}_gain")
+    return gain > 0 if BASELINE_ROWS in candidate.baseline and gain is not None else on_all_rows
 
 
 def missed_floors(spec: ModelSpec, metrics: Mapping[str, float]) -> list[str]:

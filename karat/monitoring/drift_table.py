@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from karat import dtypes
+from karat.declare.models import ModelSpec
 from karat.dtypes import ARROW, Dtype
 from karat.lake import Commit, Lake, Work, retry_conflicts
 from karat.names import TableName
@@ -55,6 +56,11 @@ _AT = pl.coalesce("checked_at", pl.col("day").cast(_MOMENT)).alias("at")
 def drift_name(catalog: str) -> TableName:
     """Return the drift table's name."""
     return TableName(catalog, "monitoring", "drift")
+
+
+def checks_of(spec: ModelSpec) -> list[Check]:
+    """Return the checks of a model; fairness only if it declares protected columns."""
+    return [check for check in CHECKS if check != "fairness" or spec.protected]
 
 
 def write_drift(lake: Lake, catalog: str, rows: pl.DataFrame) -> Commit | None:

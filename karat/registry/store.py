@@ -128,6 +128,11 @@ class Registry:
         with karat_errors(self.tracking_uri):
             self.client.delete_model_version(str(version.name), str(version.version))
 
+    def drop(self, model: ModelName) -> None:
+        """Delete a registered model with all its versions; its runs stay in MLflow."""
+        with karat_errors(self.tracking_uri):
+            self.client.delete_registered_model(str(model))
+
     # ---- finding
 
     def models(self, catalog: str | None = None) -> list[ModelName]:

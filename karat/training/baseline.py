@@ -13,6 +13,9 @@ from karat.errors import DeclarationError
 from karat.kinds import parts_of
 from karat.training.evaluation import evaluate, primary_metric, ranking_metrics
 
+#: Among a baseline's metrics: the number of test rows that it was judged on, where it has no value in the others.
+BASELINE_ROWS = "rows"
+
 
 @dataclass(frozen=True)
 class BaselinePrediction:
@@ -21,12 +24,14 @@ class BaselinePrediction:
     Attributes:
         name: Its name.
         prediction: Predictions on the test rows, ``(rows,)`` or ``(rows, outputs)``.
-        metrics: Metrics on the test rows.
+        metrics: Metrics on the test rows; of a feature, on those with a value, whose number is the metric ``rows``.
+        known: Which test rows have a value; None if all have.
     """
 
     name: str
     prediction: np.ndarray
     metrics: dict[str, float]
+    known: np.ndarray | None = None
 
 
 def baseline_prediction(
@@ -46,9 +51,8 @@ def baseline_prediction(
     - random: for a regression a training label drawn for each row; else the same chance for every row, which equals a
       random ranking: roc_auc 0.5 and average_precision the share of positives.
     - random for a clustering: the model's own clusters in random order, in the model's ``space``.
-    - feature: its value (a sequence's newest known one) times ``scale`` (persistence), and the training rows' mean
-    where it
-      is missing. A score may have any range; outside 0 to 1 the metrics that need a probability are left out.
+    - feature: its value (a sequence's newest known one) times ``scale`` (persistence). Rows without a value are left
+      out of its metrics. A score may have any range; outside 0 to 1 the metrics that need a probability are left out.
 
     Args:
         spec: The model's declaration.
@@ -67,8 +71,9 @@ def baseline_prediction(
         DeclarationError: The baseline has no primary metric.
     """
     strategy = spec.baseline.strategy or BASELINES[spec.task][0]
-    name = strategy
+    name, known = strategy, None
     if strategy == "feature":
+        known = _rows_with_value(spec, test)
         answer = feature_prediction(spec, y_train, test, classes)
         name = str(spec.baseline.feature)
         if spec.baseline.scale != 1:
@@ -84,6 +89,10 @@ def baseline_prediction(
         answer = _class_baseline(strategy, spec.task, y_train, classes, test.height)
     if spec.task == "clustering":
         metrics = evaluate(spec.task, y_test, answer, space=space)
+    elif known is not None:
+        labels = y_test.filter(pl.Series(known)) if isinstance(y_test, pl.Series) else y_test[known]
+        metrics = prediction_metrics(spec, labels, answer[known], classes, threshold)
+        metrics[BASELINE_ROWS] = float(known.sum())
     else:
         metrics = prediction_metrics(spec, y_test, answer, classes, threshold)
     if primary_metric(spec, metrics) not in metrics:
@@ -92,7 +101,14 @@ def baseline_prediction(
             remedy="choose one of its metrics, or a scale that brings the feature between 0 and 1. "
             f"Its metrics: {', '.join(metrics)}",
         )
-    return BaselinePrediction(name, answer, metrics)
+    return BaselinePrediction(name, answer, metrics, known)
+
+
+def _rows_with_value(spec: ModelSpec, test: pl.DataFrame) -> np.ndarray | None:
+    """Which rows have a finite value of the baseline's feature; None if all have, or none has."""
+    values = last_known_value(test[str(spec.baseline.feature)]).cast(pl.Float64).to_numpy()
+    known: np.ndarray = np.isfinite(values)
+    return known if known.any() and not known.all() else None
 
 
 def prediction_metrics(

@@ -12,6 +12,7 @@ import polars as pl
 from karat.declare.models import ModelSpec
 from karat.kinds import Model
 from karat.training.baseline import BaselinePrediction, baseline_prediction
+from karat.training.decision_threshold import threshold_warnings
 from karat.training.evaluation import evaluate
 from karat.training.importance import feature_importance
 from karat.training.leakage_guard import perfect_score_warnings
@@ -44,6 +45,7 @@ class TrainingResult:
         test_labels: Labels of the test rows, ``(rows,)``.
         test_predictions: Predictions on the test rows, ``(rows,)`` or ``(rows, outputs)``.
         baseline_predictions: The baseline's predictions on the same rows.
+        baseline_known: Which of them are the baseline's own; None if all are. The gain is measured on these rows.
         planted: Whether the labels are synthetic anomalies.
         test_rows: The test rows with keys and times, ``(rows, columns)``.
         learned_labels: Labels of the training rows.
@@ -73,6 +75,7 @@ class TrainingResult:
     warnings: list[str]
     reference_models: dict[str, BaselinePrediction] = field(default_factory=dict, repr=False)
     folds: list[dict[str, float]] = field(default_factory=list)
+    baseline_known: np.ndarray | None = field(default=None, repr=False)
 
 
 class FittedModel(Protocol):
@@ -157,9 +160,26 @@ def evaluate_model(
         planted=spec.task == "anomaly" and test[1] is None,
         test_rows=rows.test_rows,
         learned_labels=learned[1],
-        warnings=[*rows.warnings, *warnings, *perfect_score_warnings(spec, metrics, test[1])],
+        baseline_known=against.known,
+        warnings=[
+            *rows.warnings,
+            *warnings,
+            *_baseline_warnings(against),
+            *threshold_warnings(model, metrics),
+            *perfect_score_warnings(spec, metrics, test[1]),
+        ],
         reference_models=reference_models(spec, model, learned, test) if isinstance(model, Model) else {},
     )
+
+
+def _baseline_warnings(against: BaselinePrediction) -> list[str]:
+    if against.known is None:
+        return []
+    known, rows = int(against.known.sum()), len(against.known)
+    return [
+        f"the baseline {against.name!r} has no value in {rows - known} of {rows} test rows: its metrics, and "
+        f"the gain over it, are those of the other {known}"
+    ]
 
 
 def _sample_rows(rows: LabelledRows, seed: int) -> LabelledRows:

@@ -78,6 +78,19 @@ class _BootstrapScore:
 
 
 def _gain_report(trained: TrainingResult, clusters: BootstrapClusters, oracle: np.ndarray | None) -> GainReport | None:
+    """Measure the gain; over a baseline that lacks a value in some rows, on the rows that have one."""
+    whole, known = _measure_gain(trained, clusters, oracle), trained.baseline_known
+    if known is None:
+        return whole
+    part = _measure_gain(
+        _select_rows(trained, known), _select_clusters(clusters, known), None if oracle is None else oracle[known]
+    )
+    if whole is None or part is None:
+        return None
+    return replace(part, intervals=whole.intervals, reference_models=whole.reference_models)
+
+
+def _measure_gain(trained: TrainingResult, clusters: BootstrapClusters, oracle: np.ndarray | None) -> GainReport | None:
     spec = trained.spec
     metric = primary_metric(spec, trained.metrics)
     answers = {"model": trained.test_predictions, "baseline": trained.baseline_predictions}
@@ -165,6 +178,7 @@ def _select_rows(trained: TrainingResult, rows: np.ndarray) -> TrainingResult:
         test_labels=trained.test_labels.filter(pl.Series(rows)),
         test_predictions=trained.test_predictions[rows],
         baseline_predictions=trained.baseline_predictions[rows],
+        baseline_known=None if trained.baseline_known is None else trained.baseline_known[rows],
         reference_models={
             name: replace(r, prediction=r.prediction[rows]) for name, r in trained.reference_models.items()
         },

@@ -8,10 +8,11 @@ from dataclasses import replace
 import polars as pl
 
 from karat.declare.declared_model import DeclaredModel
-from karat.declare.models import UNSUPERVISED, ModelSpec
+from karat.declare.models import UNSUPERVISED, ModelSpec, ThresholdRule
 from karat.kinds import Model, Report
 from karat.training.cross_validation import cross_validate
 from karat.training.data_warnings import data_warnings, unseen_value_warnings
+from karat.training.decision_threshold import choose_threshold
 from karat.training.fitted_evaluation import TrainingResult, evaluate_model
 from karat.training.leakage_guard import refuse_perfect_score
 from karat.training.preconditions import prepare_rows
@@ -113,7 +114,11 @@ def train(
     rows = prepare_rows(spec, frame, features, known, split)
     X, X_test = rows.learned[0], rows.test[0]
     warnings = [*data_warnings(X), *unseen_value_warnings(X, X_test)]
-    model.fit(*rows.learned, report=report, order=rows.learned_rows[time] if time else None)
+    order = rows.learned_rows[time] if time else None
+    model.fit(*rows.learned, report=report, order=order)
+    if isinstance(spec.threshold, ThresholdRule):
+        model.threshold, told = choose_threshold(spec, spec.threshold, *rows.learned, order)
+        warnings.append(told)
     warnings += [*model.encoder.warnings, *_class_warnings(model)]
     trained = evaluate_model(spec, model, rows, warnings=warnings)
     refuse_perfect_score(spec, trained.metrics, rows.learned, rows.test)
@@ -128,7 +133,7 @@ def unfitted_model(spec: ModelSpec) -> Model:
         spec.parameters,
         seed=spec.seed,
         class_weight=spec.class_weight,
-        threshold=spec.threshold,
+        threshold=0.5 if isinstance(spec.threshold, ThresholdRule) else spec.threshold,
         transform=spec.label.transform if spec.label else None,
     )
 

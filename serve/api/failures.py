@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -21,6 +21,7 @@ from karat.errors import (
     SequenceTooShort,
     UnknownModel,
     WrongCall,
+    did_you_mean,
 )
 
 log = logging.getLogger("karat.serve")
@@ -29,7 +30,7 @@ LONGEST = 16 << 20
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def failure(error: Exception) -> Response:
+def failure(error: Exception, request: Request | None = None) -> Response:
     """Turn an error into a response.
 
     An unforeseen error is 503, so that a caller tries again. It is logged under an id that the response names, and
@@ -44,7 +45,11 @@ def failure(error: Exception) -> Response:
         return _answer(422, "InvalidRequest", error.what, error.where, error.remedy, detail=detail)
     if isinstance(error, HTTPException):
         status = 422 if error.status_code == 400 else error.status_code
-        return _answer(status, "InvalidRequest" if status == 422 else "HTTPError", str(error.detail), "", "")
+        if request is not None and status in (404, 405):
+            return _routing_failure(request, status, error.headers)
+        remedy = "correct the request; /docs shows every call"
+        name = "InvalidRequest" if status == 422 else "HTTPError"
+        return _answer(status, name, str(error.detail), _called(request), remedy)
     if isinstance(error, KaratError):
         status = (
             404
@@ -66,6 +71,23 @@ def failure(error: Exception) -> Response:
         f"try again; the service's log says why under {error_id}",
         error_id=error_id,
     )
+
+
+def _called(request: Request | None) -> str:
+    return f"{request.method} {request.url.path}" if request is not None else ""
+
+
+def _routing_failure(request: Request, status: int, headers: Mapping[str, str] | None) -> Response:
+    """An address that does not exist, with the nearest one; a method that it does not take, with those that it does."""
+    if status == 405:
+        allowed = (headers or {}).get("Allow", "")
+        what = f"{request.url.path} does not take {request.method}"
+        return _answer(
+            405, "MethodNotAllowed", what, _called(request), f"call it by {allowed}" if allowed else "see /docs"
+        )
+    paths = [route.path for route in request.app.routes if isinstance(route, APIRoute)]
+    near = did_you_mean(request.url.path, paths)
+    return _answer(404, "NotFound", f"there is no address {request.url.path}", _called(request), near or "see /docs")
 
 
 def _first(detail: dict[str, Any]) -> tuple[str, str, str]:
@@ -121,7 +143,7 @@ def handle_failures(app: FastAPI) -> None:
     """For what happens outside of routes: unknown addresses, wrong methods."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return failure(error)
+        return failure(error, request)
 
     for kind in (RequestValidationError, HTTPException, KaratError):
         app.add_exception_handler(kind, answer)

@@ -12,9 +12,11 @@ import polars as pl
 import pytest
 
 from infra.cli.app import main
+from infra.cli.score import _cast
 from karat.catalogue.page import html
 from karat.declare import load_project
 from karat.declare.models import Gates
+from karat.errors import SchemaMismatch
 from karat.features import compute_table
 from karat.inference.prediction_log import SCHEMA, append
 from karat.inference.predictions import score_model
@@ -526,3 +528,65 @@ def test_a_name_of_several_tables_must_be_told_whole(karat, home: Path, scored: 
     assert status == 2
     assert "customers_dev.predictions.churn, customers_dev.scratch.churn" in err
     assert asked(karat, "SELECT count(*) AS n FROM scratch.churn") == [{"n": 0}]
+
+
+def test_a_file_of_keys_may_write_dates_in_any_iso_form() -> None:
+    moments = pl.Series("at", ["2024-09-30T12:00:00Z", "2024-09-30 12:00:00", "2024-09-30 12:00", "2024-09-30", None])
+    noon = datetime(2024, 9, 30, 12, tzinfo=UTC)
+    read = _cast(moments, "timestamp", Path("keys.csv"))
+    assert read.to_list() == [noon, noon, noon, noon.replace(hour=0), None]
+    days = _cast(pl.Series("day", ["2024-09-30", "2024-09-30T00:00:00Z", None]), "date", Path("keys.csv"))
+    assert days.to_list() == [noon.date(), noon.date(), None]
+    with pytest.raises(SchemaMismatch, match="no date"):
+        _cast(pl.Series("day", ["2024-09-30T12:00:00Z"]), "date", Path("keys.csv"))
+
+
+@pytest.fixture
+def copied(karat, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The commands work on a copy of the home that they may change."""
+    copy = shutil.copytree(home, tmp_path / "copy")
+    monkeypatch.setenv("KARAT_HOME", str(copy))
+    return Settings(home=copy, projects=ROOT / "projects")
+
+
+def test_the_checks_run_now_and_leave_their_report(karat, copied: Settings) -> None:
+    status, out, err = karat("monitor", "customers")
+    assert status == 0, err
+    assert "churn, dataset" in out
+    assert "fraud: no champion yet" in err
+    told = json.loads(karat("drift", "customers", "--json")[1])
+    assert {row["check_name"] for row in told} >= {"dataset", "prediction"}
+    assert karat("monitor", "customers", "--models", "chrun")[0] == 2
+
+
+def test_a_person_approves_a_version_and_opens_no_other_gate(karat, copied: Settings) -> None:
+    registry, name = open_registry(copied), ModelName("customers_dev", "churn")
+    status, _, said = karat("approve", "customers", "churn")
+    assert (status, "no challenger to approve" in said) == (1, True)
+    status, out, _ = karat("approve", "customers", "churn", "--version", "1")
+    assert (status, "nothing was changed" in out) == (0, True)  # nobody was there to ask
+    status, out, _ = karat("approve", "customers", "churn", "--version", "1", "--yes")
+    assert (status, "version 1 of customers_dev.models.churn is champion" in out) == (0, True)
+    registry.clear_alias(name, "champion", "for the test")
+    status, _, said = karat("approve", "customers", "churn", "--version", "1", "--yes")
+    assert (status, "is refused" in said) == (1, True)  # a gate of the declaration that the fixture had left out
+    assert registry.champion(name) is None
+
+
+def test_what_is_dropped_is_told_before_and_gone_after(karat, copied: Settings) -> None:
+    lake, table = Lake(copied.lake, "dev"), TableName("customers_dev", "features", "churn_features")
+    status, out, _ = karat("drop", "table", str(table))
+    assert status == 0
+    assert "models:/customers_dev.models.churn/1 reads customers_dev.features.churn_features" in out
+    assert "nothing was removed" in out
+    assert lake.exists(table)
+    assert karat("drop", "table", str(table), "--yes")[0] == 0
+    assert not lake.exists(table)
+    status, _, said = karat("drop", "table", str(table), "--yes")
+    assert (status, "there is no table" in said) == (1, True)
+    assert karat("drop", "model", "customers.churn", "--yes")[0] == 0
+    assert open_registry(copied).models("customers_dev") == []
+    assert karat("drop", "project", "custmers", "--yes")[0] == 2
+    assert lake.tables("customers_dev")
+    assert karat("drop", "project", "customers", "--yes")[0] == 0
+    assert lake.tables("customers_dev") == []

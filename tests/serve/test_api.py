@@ -139,8 +139,17 @@ def test_unknown_models_and_entities_are_404(ready: TestClient) -> None:
     assert (answer.status_code, answer.json()["error"]) == (404, "EntityNotFound")
     assert ready.post(PREDICT, json={"entity_id": "nobody", "features": {"calls": 3}}).status_code == 200
     assert ready.post(PREDICT, json={"entity_id": "x" * 100_000}).status_code == 404
-    assert ready.get("/nowhere").status_code == 404
-    assert ready.get(PREDICT).status_code == 405
+    for answer, status, remedy in (
+        (ready.get("/nowhere"), 404, "/v1/models"),
+        (ready.get("/v1/modles"), 404, "Did you mean '/v1/models'"),
+        (ready.get(PREDICT), 405, "POST"),
+    ):
+        told = answer.json()
+        assert answer.status_code == status
+        assert told.keys() == {"error", "what", "where", "remedy", "detail", "error_id"}
+        assert told["what"]
+        assert told["where"].startswith("GET /")
+        assert remedy in told["remedy"]
 
 
 def test_a_bare_name_of_two_projects_is_refused(ready: TestClient, shop: Shop, loaded) -> None:
