@@ -94,13 +94,15 @@ def _consequences(
 
 def _readers(registry: Registry, tables: Sequence[TableName], dropped: Sequence[ModelName]) -> list[str]:
     """Champions, not dropped themselves, that were trained from one of the tables."""
-    named = {str(t) for t in tables}
-    return [
-        f"the champion {status.champion.uri} reads {', '.join(sorted(read))}: it can neither be rebuilt nor answer"
-        for status in registry.statuses()
-        if status.champion is not None and status.model not in dropped
-        if (read := named & set(status.champion.own_tags.pins or {}))
-    ]
+    lines = []
+    for status in registry.statuses():
+        if status.champion is None or status.model in dropped:
+            continue
+        pinned = {str(TableName.parse(t, catalog=status.model.catalog)) for t in status.champion.own_tags.pins or {}}
+        if read := pinned & {str(t) for t in tables}:
+            names = ", ".join(sorted(read))
+            lines.append(f"the champion {status.champion.uri} reads {names}: it can neither be rebuilt nor answer")
+    return lines
 
 
 def _drop_models(models: Sequence[ModelName], settings: Settings) -> None:

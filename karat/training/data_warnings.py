@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
 from karat.declare.declared_model import DeclaredModel
 from karat.lake import Lake
 
 _SHOWN = 3
-#: No warning if a greater share of days has no rows (gold is no daily table), or if the median day has fewer rows than
-#: this, so that an empty one is no surprise (with 10 events a day on average, one day in 20,000 is empty).
-_MAX_MISSING_SHARE, _MIN_ROWS_PER_DAY = 0.1, 10
+#: No warning if the median day has fewer rows than this, so that an empty one is no surprise (with 10 events a day on
+#: average, one day in 20,000 is empty).
+_MIN_ROWS_PER_DAY = 10
+#: A weekday with rows in a smaller share of its weeks is closed. Days that are usually this far apart: no daily grain.
+_MIN_WEEKDAY_SHARE, _COARSE = 0.2, timedelta(days=7)
 
 
 def data_warnings(X: pl.DataFrame) -> list[str]:
@@ -58,7 +62,8 @@ def missing_day_warnings(model: DeclaredModel, lake: Lake) -> list[str]:
         lake: The lake.
 
     Returns:
-        At most one message. None if missing days are usual: too large a share of days, or few rows per day.
+        At most one message. None if missing days are usual: weekdays that hardly ever have rows, a grain of a week or
+            more, or few rows per day.
     """
     project, label = model.project, model.spec.label
     gold = project.gold[label.source] if label is not None else None
@@ -72,12 +77,34 @@ def missing_day_warnings(model: DeclaredModel, lake: Lake) -> list[str]:
     if counts.height < 2 or counts["len"].median() < _MIN_ROWS_PER_DAY:  # type: ignore[operator]
         return []
     days = counts["day"]
-    every = pl.date_range(days[0], days[-1], eager=True)
-    missing = every.filter(~every.is_in(days.implode()))
-    if not len(missing) or len(missing) > _MAX_MISSING_SHARE * len(every):
+    missing = missing_days(days)
+    if not len(missing):
         return []
+    span = (days[-1] - days[0]).days + 1
     shown = ", ".join(str(day) for day in missing.head(_SHOWN)) + (", ..." if len(missing) > _SHOWN else "")
     return [
-        f"gold table {gold.name!r} has no rows on {len(missing)} of {len(every)} days ({shown}): labels whose window "
+        f"gold table {gold.name!r} has no rows on {len(missing)} of {span} days ({shown}): labels whose window "
         "covers one lack its rows"
     ]
+
+
+def missing_days(days: pl.Series) -> pl.Series:
+    """Return the days without rows between the first and the last of ``days`` (sorted) on which rows are usual.
+
+    Args:
+        days: The days with rows, ``(days,)``.
+
+    Returns:
+        The others, without weekdays that hardly ever have rows; empty for a grain of a week or more.
+    """
+    every = pl.date_range(days[0], days[-1], eager=True)
+    missing = every.filter(~every.is_in(days.implode()))
+    if days.diff().median() >= _COARSE:  # type: ignore[operator]
+        return missing.clear()
+    return missing.filter(missing.dt.weekday().is_in(_working_weekdays(days).implode()))
+
+
+def _working_weekdays(days: pl.Series) -> pl.Series:
+    """The weekdays that usually have rows, relative to the weekday with the most."""
+    counted = days.dt.weekday().alias("weekday").value_counts(name="n")
+    return counted.filter(pl.col("n") >= _MIN_WEEKDAY_SHARE * pl.col("n").max())["weekday"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from ray import serve
 
@@ -22,7 +23,7 @@ def make_app(champions: Champions) -> FastAPI:
     app.include_router(router, prefix="/api/ml", include_in_schema=False)
     for prefix in ("", "/api/ml"):
         app.mount(prefix + ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]))
-    handle_failures(app)
+    handle_failures(app, [route.path for route in router.routes if isinstance(route, APIRoute)])
     return app
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -85,8 +85,7 @@ def _routing_failure(request: Request, status: int, headers: Mapping[str, str] |
         return _answer(
             405, "MethodNotAllowed", what, _called(request), f"call it by {allowed}" if allowed else "see /docs"
         )
-    paths = [route.path for route in request.app.routes if isinstance(route, APIRoute)]
-    near = did_you_mean(request.url.path, paths)
+    near = did_you_mean(request.url.path, request.app.state.paths)
     return _answer(404, "NotFound", f"there is no address {request.url.path}", _called(request), near or "see /docs")
 
 
@@ -139,8 +138,9 @@ def _check_length(request: Request) -> None:
         raise InvalidRequest(f"the body is longer than {LONGEST} bytes", where="", remedy="send fewer features")
 
 
-def handle_failures(app: FastAPI) -> None:
-    """For what happens outside of routes: unknown addresses, wrong methods."""
+def handle_failures(app: FastAPI, paths: Sequence[str]) -> None:
+    """For what happens outside of routes: unknown addresses, of which ``paths`` are known ones, and wrong methods."""
+    app.state.paths = tuple(paths)
 
     async def answer(request: Request, error: Exception) -> Response:
         return failure(error, request)
