@@ -72,38 +72,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         server.shutdown()
 
 
-#: Issue 12 mends these.
-OPEN = (
-    "01",
-    "02",
-    "04",
-    "05",
-    "06",
-    "07",
-    "08",
-    "10",
-    "11",
-    "14",
-    "15",
-    "17",
-    "18",
-    "20",
-    "21",
-    "23",
-    "24",
-    "26",
-    "28",
-    "29",
-    "30",
-    "90",
-)
-
-
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, marks=pytest.mark.xfail(reason="issue 12") if c.stem[:2] in OPEN else ()) for c in CASES],
-    ids=lambda case: case.stem,
-)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_it_says_what_is_right(case: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KARAT_ROOT", str(root))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
