@@ -65,7 +65,7 @@ def test_a_feature_as_a_score_has_probability_metrics_only_between_0_and_1():
     assert set(binary("feature", feature="risk").metrics) > {"roc_auc", "log_loss"}
     assert binary("feature", feature="risk").metrics["roc_auc"] == 1
     found = binary("feature", feature="before")
-    assert set(found.metrics) == {"roc_auc", "average_precision"}
+    assert set(found.metrics) == {"roc_auc", "average_precision", "rows"}
     assert found.prediction.tolist() == [10, 0.25, 30]
     with pytest.raises(DeclarationError, match="'before' has no log_loss"):
         binary("feature", feature="before", metric="log_loss")
