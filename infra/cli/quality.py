@@ -1,4 +1,4 @@
-"""``karat quality``: the declared checks of a project, with the newest result of each."""
+"""``karat quality``: the declared checks of a project with the newest result of each, and what was set aside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from karat.declare import Check, Project, load_project
 from karat.errors import TableNotFound, did_you_mean
 from karat.lake import Lake
 from karat.names import TableName
-from karat.quality import latest_results, reading_checks
+from karat.quality import latest_results, quarantine_counts, quarantine_name, reading_checks
 from karat.settings import Settings
 
 _COLORS = {"passed": "green", "warned": "yellow", "set_aside": "yellow", "blocked": "red"}
@@ -29,7 +29,8 @@ def quality(
     """Show the checks of gold and feature tables, and what each found last.
 
     Checks are declared beside the tables; those that block keep a table as it was, those that set aside leave rows
-    out. All results, back to the first, are rows of `monitoring.quality`.
+    out. All results, back to the first, are rows of `monitoring.quality`. Below them: the rows that ingest set aside
+    from each gold table, by reason; the rows themselves are in `gold.TABLE_set_aside`.
 
     Example:  `karat quality health_monitor --table fact_usage`
     """
@@ -38,14 +39,25 @@ def quality(
     known = {*loaded.gold, *loaded.tables}
     if table is not None and table not in known:
         raise TableNotFound(f"project {project!r} declares no table {table!r}", remedy=did_you_mean(table, known))
-    rows = [r for r in _rows(loaded, Lake(settings.lake, settings.environment)) if table in (None, r["name"])]
+    lake = Lake(settings.lake, settings.environment)
+    rows = [r for r in _rows(loaded, lake) if table in (None, r["name"])]
+    aside = [r for r in _set_aside(loaded, lake) if table in (None, r["name"])]
     if as_json:
-        print_json(rows)
+        print_json({"checks": rows, "set_aside": aside})
         return
-    if not rows:
+    if rows:
+        _show(rows)
+    else:
         console.print("There are no checks. Declare some beside a table: checks=(not_null(...), between(...))")
-        return
-    _show(rows)
+    _show_set_aside(aside)
+
+
+def _set_aside(project: Project, lake: Lake) -> Iterator[dict[str, Any]]:
+    """One row for each gold table and reason, the most frequent reason first."""
+    for gold in project.gold.values():
+        beside = quarantine_name(project.gold_name(gold.name))
+        for reason, count in quarantine_counts(lake, beside).items():
+            yield {"name": gold.name, "table": str(beside), "reason": reason, "rows": count}
 
 
 def _rows(project: Project, lake: Lake) -> Iterator[dict[str, Any]]:
@@ -77,7 +89,7 @@ def _declared(project: Project) -> Iterator[tuple[str, TableName, Check]]:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    shown = Table(box=None, header_style="bold")
+    shown = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for column in ("table", "check", "on fail", "state"):
         shown.add_column(column, overflow="fold")
     for column in ("failed", "rows", "version"):
@@ -96,3 +108,18 @@ def _show(rows: list[dict[str, Any]]) -> None:
         if row["state"] not in (None, "passed") and row["examples"]:
             examples = "; ".join(json.dumps(e) for e in row["examples"])
             console.print(f"{row['name']}, {row['check']}: {examples}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_set_aside(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    shown = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    shown.add_column("gold table", overflow="fold")
+    shown.add_column("set aside", justify="right", no_wrap=True)
+    shown.add_column("reason", overflow="fold")
+    for row in rows:
+        shown.add_row(row["name"], f"{row['rows']:,}", escape(row["reason"]))
+    console.print()
+    console.print(shown)
+    example = f'karat sql "SELECT * FROM {rows[0]["table"]} LIMIT 5"'
+    console.print(f"To see such rows: {example}", markup=False, highlight=False, soft_wrap=True)

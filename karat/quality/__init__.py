@@ -36,6 +36,7 @@ from karat.quality.gold_check import check_gold, reading_checks, valid_rows
 from karat.quality.ingest import IngestResult, ingest
 from karat.quality.maps import Map, load_map
 from karat.quality.origin import awaited_gold, origin, quarantine_name
+from karat.quality.quarantine import quarantine_counts
 from karat.quality.results_table import latest_results, results
 from karat.quality.sample import write_sample
 
@@ -51,6 +52,7 @@ __all__ = [
     "latest_results",
     "load_map",
     "origin",
+    "quarantine_counts",
     "quarantine_name",
     "reading_checks",
     "results",

@@ -67,6 +67,14 @@ def write_quarantine(lake: Lake, name: TableName, aside: pl.DataFrame, batch: st
         lake.merge(name, rows)
 
 
+def quarantine_counts(lake: Lake, name: TableName) -> dict[str, int]:
+    """The rows of a quarantine table by reason, the most frequent first; none if there is no such table."""
+    if not lake.exists(name):
+        return {}
+    counts = lake.scan(name).group_by("reason").len("rows").sort("rows", "reason", descending=[True, False])
+    return dict(counts.collect(engine="streaming").iter_rows())
+
+
 def copy_to_quarantine(
     lake: Lake, name: TableName, rows: pl.LazyFrame, checks: Sequence[RowCheck], key: Sequence[str]
 ) -> None:

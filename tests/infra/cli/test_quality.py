@@ -13,6 +13,7 @@ from karat.declare import load_project
 from karat.errors import QualityBlocked
 from karat.features import compute_table
 from karat.lake import Lake
+from karat.quality import ingest, quarantine_name
 from karat.settings import Settings
 
 GOLD = """
@@ -61,7 +62,7 @@ def told(capsys, *args: str) -> str:
 
 
 def test_before_and_after_a_run(project, capsys):
-    states = [r["state"] for r in json.loads(told(capsys, "--json"))]
+    states = [r["state"] for r in json.loads(told(capsys, "--json"))["checks"]]
     assert states == [None, None, None]
     assert "not asked yet" in told(capsys)
     lake, table = Lake(Settings().lake, "dev"), project.gold["orders"]
@@ -71,7 +72,7 @@ def test_before_and_after_a_run(project, capsys):
     lake.merge(name, pl.DataFrame(rows))
     with pytest.raises(QualityBlocked):
         compute_table(project, "spend", lake)
-    amount, fresh, spend = json.loads(told(capsys, "--json"))
+    amount, fresh, spend = json.loads(told(capsys, "--json"))["checks"]
     assert (amount["check"], amount["state"], amount["rows"]) == ("amount is at least 0", "passed", 2)
     assert (fresh["state"], fresh["on_fail"]) == ("warned", "warn")
     assert (spend["state"], spend["failed"], spend["version"]) == ("blocked", 1, None)
@@ -80,6 +81,25 @@ def test_before_and_after_a_run(project, capsys):
     assert "blocked" in text
     assert '"amount_1d": 9.0' in text
     assert "orders" not in text
+
+
+def test_what_ingest_set_aside_is_counted_by_reason_within_80_columns(project, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lake, file = Lake(Settings().lake, "dev"), tmp_path / "orders.csv"
+    assert json.loads(told(capsys, "--json"))["set_aside"] == []
+    file.write_text(
+        "order_id,customer,day,amount\n1,a,2024-01-01,1\n2,a,2024-01-01,-1\n3,a,2024-01-01,-2\n4,a,soon,1\n"
+    )
+    ingest(project, "orders", [file], lake)
+    beside = str(quarantine_name(project.gold_name("orders")))
+    assert json.loads(told(capsys, "--json"))["set_aside"] == [
+        {"name": "orders", "table": beside, "reason": "below 0: amount", "rows": 2},
+        {"name": "orders", "table": beside, "reason": "not a date like 2024-09-30: day", "rows": 1},
+    ]
+    text = told(capsys)
+    assert "below 0: amount" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "below 0: amount" not in told(capsys, "--table", "spend")
 
 
 def test_an_unknown_table_names_the_nearest(project, capsys):
