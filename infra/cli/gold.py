@@ -157,6 +157,7 @@ def _as_json(done: IngestResult) -> dict[str, Any]:
         "rows": done.rows,
         "set_aside": done.set_aside,
         "reasons": done.reasons,
+        "nulled": done.nulled,
         "changed": done.changed,
         "map": done.map,
         "replaced_sample": done.replaced_sample,
@@ -175,7 +176,7 @@ def _show(done: list[IngestResult]) -> None:
         shown.add_row(str(one.table), str(one.version), f"{one.rows:,}", aside, _happened(one))
     console.print(shown)
     for one in done:
-        if one.reasons:
+        if one.reasons or one.nulled:
             _show_reasons(one)
 
 
@@ -190,6 +191,6 @@ def _show_reasons(one: IngestResult) -> None:
     reasons = Table(box=None, header_style="bold")
     reasons.add_column("rows", justify="right")
     reasons.add_column("reason")
-    for reason, count in one.reasons.items():
+    for reason, count in (one.reasons | one.nulled).items():
         reasons.add_row(f"{count:,}", reason)
     console.print(reasons)

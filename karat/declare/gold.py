@@ -45,8 +45,8 @@ class GoldTable(Declaration):
     ``cluster_by`` names the columns by which the rows of each file are sorted: those by which features are mostly asked
     for one at a time (an entity), so that few rows are read for one.
     ``truth`` marks a table that only sample data have: the planted truth, for evaluation, never for features.
-    ``checks`` are its further rules: those of rows that set aside do so when rows come in, and all of them are looked
-    at before features are computed.
+    ``checks`` are its further rules: those of rows that set aside, or set a value to null, do so when rows come in, and
+    all of them are looked at before features are computed.
     """
 
     name: str
@@ -76,7 +76,22 @@ class GoldTable(Declaration):
             raise ValueError(f"event_time {self.event_time!r} of {self.name!r} is neither date nor timestamp")
         dtypes = {name: column.dtype for name, column in self.columns.items()}
         attached((*self.column_rules, *self.checks), f"gold table {self.name!r}", dtypes, self.event_time, gold=True)
+        for rule in self.null_rules:
+            if why := self._needs_value(rule.column):
+                raise ValueError(
+                    f"the check {rule.name!r} of gold table {self.name!r} can't set {rule.column!r} to null: {why}. "
+                    "Use on_fail='set_aside'"
+                )
         return self
+
+    def _needs_value(self, column: str) -> str | None:
+        """Why each row needs a value in this column, or None."""
+        if column in self.key:
+            return "it is part of the key"
+        if column == self.event_time:
+            return "it is the event time"
+        required = any(isinstance(c, NotNull) and c.column == column and c.on_fail != "warn" for c in self.checks)
+        return "the column is not nullable" if required or not self.columns[column].nullable else None
 
     @property
     def column_rules(self) -> tuple[NotNull | Between | IsIn, ...]:
@@ -90,9 +105,18 @@ class GoldTable(Declaration):
         return attached(self.checks, f"gold table {self.name!r}", dtypes, self.event_time, gold=True)
 
     @property
+    def null_rules(self) -> tuple[Between | IsIn, ...]:
+        """The checks by which ingest writes null in place of a value; they run before all others."""
+        return tuple(c for c in self.checks if isinstance(c, Between | IsIn) and c.on_fail == "null")
+
+    @property
     def aside_rules(self) -> tuple[RowCheck, ...]:
-        """The checks that set aside the rows that break them, in the order in which they run."""
-        declared = (c for c in self.declared_checks if isinstance(c, RowCheck) and c.on_fail == "set_aside")
+        """The checks whose broken rows features never read, in the order in which they run.
+
+        Those of ``null_rules`` are among them: a row that another program wrote is read only if it keeps them.
+        """
+        acts = ("set_aside", "null")
+        declared = (c for c in self.declared_checks if isinstance(c, RowCheck) and c.on_fail in acts)
         return (*self.column_rules, *declared)
 
     @property

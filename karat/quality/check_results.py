@@ -14,7 +14,7 @@ from karat.errors import QualityBlocked
 #: Example rows in a message.
 EXAMPLES = 3
 State = Literal["passed", "warned", "set_aside", "blocked"]
-_STATES: dict[str, State] = {"warn": "warned", "set_aside": "set_aside", "block": "blocked"}
+_STATES: dict[str, State] = {"warn": "warned", "set_aside": "set_aside", "null": "set_aside", "block": "blocked"}
 
 
 @dataclass(frozen=True)

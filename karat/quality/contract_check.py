@@ -15,6 +15,8 @@ from karat.quality.row_checks import REASON, as_json, failure_reason
 from karat.quality.text_parsing import parse
 from karat.sql import unused_name
 
+#: The reason of a row of which a value was set to null begins with this.
+NULLED = "set to null: "
 #: The reason of a row that has the key of a later row.
 DUPLICATE = "duplicate key"
 
@@ -28,11 +30,13 @@ class CheckedFrame:
         aside: The rows set aside: ``row_number`` (in the frame, from 0), ``reason`` (the first one) and ``row`` as
             JSON.
         reasons: How many rows have each reason, the most frequent first.
+        nulled: The good rows of which a value was set to null, as ``aside``: once for each such value.
     """
 
     good: pl.DataFrame
     aside: pl.DataFrame
     reasons: dict[str, int]
+    nulled: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,19 @@ class CheckedRows:
     Attributes:
         rows: The rows.
         reason: Why each row breaks the contract; null if it keeps it.
+        nulled: For each rule that sets to null: why it did so in each row; null if it did not.
     """
 
     rows: pl.DataFrame
     reason: pl.Series
+    nulled: tuple[pl.Series, ...] = ()
 
 
 def check(frame: pl.DataFrame, table: GoldTable, *, timezone: str | None = None) -> CheckedFrame:
     """Read every value in the contract's type, and set aside the rows that break the contract.
 
-    A row is set aside if a value cannot be read, is missing, out of range or not allowed. Of several rows with the same
-    key the last is kept.
+    A row is set aside if a value cannot be read, is missing, out of range or not allowed. A rule with
+    ``on_fail="null"`` sets the value to null instead. Of several rows with the same key the last is kept.
 
     Args:
         frame: Rows with the contract's columns, as text or typed.
@@ -67,12 +73,25 @@ def check(frame: pl.DataFrame, table: GoldTable, *, timezone: str | None = None)
         NaiveTimestamp: Times have no zone, and none is given.
         SchemaMismatch: A column's type means something else.
     """
-    good, (reason,) = resolve_duplicates([check_rows(frame, table, timezone=timezone)], table)
-    broken = reason.is_not_null()
+    checked = check_rows(frame, table, timezone=timezone)
+    good, (reason,) = resolve_duplicates([checked], table)
+    aside = _with_reasons(frame, reason)
+    nulled = [_with_reasons(frame, why) for why in kept_nulls(checked, reason)]
+    return CheckedFrame(good, aside, count_reasons(aside), pl.concat([aside.clear(), *nulled]))
+
+
+def _with_reasons(frame: pl.DataFrame, reason: pl.Series) -> pl.DataFrame:
+    """The rows that have a reason: their number, the reason, and the row as JSON."""
+    told = reason.is_not_null()
     numbers = frame.select(pl.int_range(pl.len()).alias("row_number")).to_series()
-    parts = [numbers.filter(broken), reason.filter(broken), as_json(frame.filter(broken))]
-    aside = pl.DataFrame(parts, schema={"row_number": pl.Int64, "reason": pl.String, "row": pl.String})
-    return CheckedFrame(good, aside, count_reasons(aside))
+    parts = [numbers.filter(told), reason.filter(told), as_json(frame.filter(told))]
+    return pl.DataFrame(parts, schema={"row_number": pl.Int64, "reason": pl.String, "row": pl.String})
+
+
+def kept_nulls(checked: CheckedRows, reason: pl.Series) -> list[pl.Series]:
+    """Why values were set to null, one series for each rule, in the rows that have no ``reason`` to be set aside."""
+    kept = reason.is_null()
+    return [pl.select(pl.when(kept).then(why).alias("reason")).to_series() for why in checked.nulled]
 
 
 def check_rows(
@@ -100,14 +119,19 @@ def check_rows(
             raise ColumnMissing(f"the column {name!r} is missing", where=f"gold table {table.name!r}", remedy=near)
     reasons = [] if problems is None else [problems.cast(pl.String).alias("given")]
     values: list[pl.Series] = []
+    nulled: list[pl.Series] = []
     for name in table.columns:
         value, problem = _column(frame[name], name, table, timezone or table.timezone)
+        for rule in (r for r in table.null_rules if r.column == name):
+            why = pl.DataFrame([value]).with_columns(failure_reason([rule]).alias(REASON))[REASON]
+            value = pl.select(pl.when(why.is_null()).then(value).alias(name)).to_series()
+            nulled.append(NULLED + why)
         values.append(value)
         own = [c for c in table.column_rules if c.columns == (name,)]
         reasons += [problem, pl.DataFrame([value]).with_columns(failure_reason(own).alias(REASON))[REASON]]
     rows = pl.DataFrame(values)
     declared = rows.with_columns(failure_reason(table.aside_rules[len(table.column_rules) :]).alias(REASON))[REASON]
-    return CheckedRows(rows, pl.select(pl.coalesce(*reasons, declared).alias("reason")).to_series())
+    return CheckedRows(rows, pl.select(pl.coalesce(*reasons, declared).alias("reason")).to_series(), tuple(nulled))
 
 
 def resolve_duplicates(parts: Sequence[CheckedRows], table: GoldTable) -> tuple[pl.DataFrame, list[pl.Series]]:

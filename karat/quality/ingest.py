@@ -15,13 +15,13 @@ from karat.fingerprint import fingerprint
 from karat.lake import Commit, Lake, Work
 from karat.lake.conform import check_zone
 from karat.names import TableName
-from karat.quality.contract_check import CheckedRows, check_rows, count_reasons, resolve_duplicates
+from karat.quality.contract_check import CheckedRows, check_rows, count_reasons, kept_nulls, resolve_duplicates
 from karat.quality.gold_writer import write_gold
 from karat.quality.map_selection import choose_map
 from karat.quality.mapping import MappedRows, apply_map, bind_map
 from karat.quality.maps import Map, check_targets, find_map, load_map
 from karat.quality.origin import GOLD_WORK, INGEST, SAMPLE, create_gold, origin
-from karat.quality.quarantine import quarantined_rows
+from karat.quality.quarantine import RowsBeside, original_rows, quarantined_rows
 from karat.quality.sources import digest_of, head_of, read_source
 
 
@@ -53,6 +53,7 @@ class IngestResult:
         changed: Whether anything was written.
         map: The map that was used; several are separated by commas.
         replaced_sample: Whether the rows replaced a sample.
+        nulled: In how many kept rows a value was set to null, for each reason.
     """
 
     table: TableName
@@ -63,6 +64,7 @@ class IngestResult:
     changed: bool = True
     map: str | None = None
     replaced_sample: bool = False
+    nulled: dict[str, int] = field(default_factory=dict)
 
 
 def ingest(
@@ -79,9 +81,8 @@ def ingest(
     """Ingest files (CSV, Parquet, JSON, Excel) or Delta folders into a gold table, in one commit.
 
     Sample rows are replaced; rows ingested before are updated by key. Rows that break the contract go to
-    ``TABLE_set_aside``. The same files, map and contract again change nothing. Errors of a whole input are raised
-    before
-    anything is written.
+    ``TABLE_set_aside``; so does a copy of each row of which a rule set a value to null. The same files, map and
+    contract again change nothing. Errors of a whole input are raised before anything is written.
 
     Args:
         project: The project.
@@ -117,16 +118,17 @@ def ingest(
     if done:
         create_gold(lake, name, contract, INGEST)  # in case the run that wrote the rows was killed before
         return _unchanged(lake, name, done, used)
-    good, aside = _read_inputs(inputs, contract, progress)
+    good, beside = _read_inputs(inputs, contract, progress)
     if not good.height:
-        raise _no_rows(aside, paths, name)
+        raise _no_rows(beside.aside, paths, name)
     progress(len(paths), len(paths), f"writing {name}")
     detail = {"origin": INGEST, "files": [str(p) for p in paths], "map": used}
     work = Work(work.kind, work.key, detail)
     replaces = origin(lake, name) == SAMPLE
-    commit, reasons = write_gold(lake, name, contract, good, aside, work=work, replaces=replaces)
-    replaced = replaces and commit.changed
-    return IngestResult(name, commit.version, good.height, aside.height, reasons, commit.changed, used, replaced)
+    commit, reasons = write_gold(lake, name, contract, good, beside, work=work, replaces=replaces)
+    replaced, nulled = replaces and commit.changed, count_reasons(beside.nulled)
+    rows, aside = good.height, beside.aside.height
+    return IngestResult(name, commit.version, rows, aside, reasons, commit.changed, used, replaced, nulled)
 
 
 def _contract(project: Project, table: str) -> GoldTable:
@@ -172,11 +174,13 @@ def _unchanged(lake: Lake, name: TableName, done: Commit, used: str | None) -> I
     detail = work.detail if work else {}
     reasons = detail.get("reasons", {})
     rows = detail.get("rows", done.rows)
-    return IngestResult(name, lake.version(name), rows, sum(reasons.values()), reasons, changed=False, map=used)
+    nulled = detail.get("nulled", {})
+    version, aside = lake.version(name), sum(reasons.values())
+    return IngestResult(name, version, rows, aside, reasons, changed=False, map=used, nulled=nulled)
 
 
-def _read_inputs(inputs: Sequence[Input], contract: GoldTable, progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that keep the contract, with a key unique across the files, and the rows set aside."""
+def _read_inputs(inputs: Sequence[Input], contract: GoldTable, progress: Progress) -> tuple[pl.DataFrame, RowsBeside]:
+    """The rows that keep the contract, with a key unique across the files, and those to keep beside them."""
     mapped: list[MappedRows] = []
     checked: list[CheckedRows] = []
     for index, one in enumerate(inputs):
@@ -186,7 +190,13 @@ def _read_inputs(inputs: Sequence[Input], contract: GoldTable, progress: Progres
         mapped.append(part)
         checked.append(check_rows(part.frame, contract, timezone=one.timezone, problems=part.problem))
     good, reasons = resolve_duplicates(checked, contract)
-    return good, quarantined_rows(mapped, reasons)
+    aside = quarantined_rows(mapped, reasons)
+    nulled = [
+        original_rows(part, why)
+        for part, rows, reason in zip(mapped, checked, reasons, strict=True)
+        for why in kept_nulls(rows, reason)
+    ]
+    return good, RowsBeside(aside, pl.concat([aside.clear(), *nulled]))
 
 
 def _no_rows(aside: pl.DataFrame, paths: Sequence[Path], name: TableName) -> NoRowsLeft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
@@ -20,10 +21,25 @@ SCHEMA = pa.schema(
         pa.field("number", pa.int64(), metadata={"comment": "the row's number in its batch"}),
         pa.field("source", pa.string(), metadata={"comment": "the file, or 'sample'"}),
         pa.field("place", pa.string(), metadata={"comment": "place in the source, counted from 1"}),
-        pa.field("reason", pa.string(), metadata={"comment": "the first rule that the row breaks"}),
+        pa.field(
+            "reason", pa.string(), metadata={"comment": "the first rule that the row breaks, or the value set to null"}
+        ),
         pa.field("row", pa.string(), metadata={"comment": "the original row, as JSON"}),
     ]
 )
+
+
+@dataclass(frozen=True)
+class RowsBeside:
+    """Original rows to keep beside a gold table: ``source``, ``place``, ``reason`` and ``row``.
+
+    Attributes:
+        aside: Rows that break the contract.
+        nulled: Rows that are in gold, but for a value that was set to null.
+    """
+
+    aside: pl.DataFrame
+    nulled: pl.DataFrame
 
 
 def quarantined_rows(mapped: Sequence[MappedRows], reasons: Sequence[pl.Series]) -> pl.DataFrame:
@@ -38,13 +54,18 @@ def quarantined_rows(mapped: Sequence[MappedRows], reasons: Sequence[pl.Series])
     """
     parts: list[pl.DataFrame] = []
     for part, reason in zip(mapped, reasons, strict=True):
-        numbers = part.numbers.filter(reason.is_not_null())
-        own = part.source.rows.select(pl.all().gather(numbers - 1))
-        rows = pl.DataFrame({"number": numbers, "reason": reason.drop_nulls(), "row": as_json(own)})
-        rows = rows.select(pl.format("row {}", "number").alias("place"), "reason", "row")
         source = pl.lit(str(part.source.path)).alias("source")
-        parts.append(pl.concat([part.source.unread, rows]).select(source, pl.all()))
+        parts += [part.source.unread.select(source, pl.all()), original_rows(part, reason)]
     return pl.concat(parts)
+
+
+def original_rows(part: MappedRows, reason: pl.Series) -> pl.DataFrame:
+    """The original rows of a file that have a reason: ``source``, ``place``, ``reason`` and ``row``."""
+    numbers = part.numbers.filter(reason.is_not_null())
+    own = part.source.rows.select(pl.all().gather(numbers - 1))
+    rows = pl.DataFrame({"number": numbers, "reason": reason.drop_nulls(), "row": as_json(own)})
+    source = pl.lit(str(part.source.path)).alias("source")
+    return rows.select(source, pl.format("row {}", "number").alias("place"), "reason", "row")
 
 
 def write_quarantine(lake: Lake, name: TableName, aside: pl.DataFrame, batch: str, *, replaces: bool) -> None:

@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
         _field("table_name", pa.string(), "catalog.schema.table"),
         _field("check_name", pa.string(), "the check in words"),
         _field("table_version", pa.int64(), "Delta version that holds these rows; null if nothing was committed"),
-        _field("on_fail", pa.string(), "block, warn or set_aside"),
+        _field("on_fail", pa.string(), "block, warn, set_aside or null"),
         _field("state", pa.string(), "passed, warned, set_aside or blocked"),
         _field("rows", pa.int64(), "rows checked (days, for volume)"),
         _field("failed", pa.int64(), "how many of them fail"),

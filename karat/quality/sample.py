@@ -13,10 +13,11 @@ from karat.errors import DeclarationError, IngestedRows, TableNotFound, did_you_
 from karat.executors import Progress, silent
 from karat.fingerprint import fingerprint
 from karat.lake import Lake, Work
-from karat.quality.contract_check import check
+from karat.quality.contract_check import check, count_reasons
 from karat.quality.gold_writer import write_gold
 from karat.quality.ingest import IngestResult
 from karat.quality.origin import GOLD_WORK, SAMPLE, has_rows, origin
+from karat.quality.quarantine import RowsBeside
 
 
 def write_sample(
@@ -125,14 +126,12 @@ def _frames(
 def _write(project: Project, lake: Lake, table: GoldTable, frame: pl.DataFrame, work: Work) -> IngestResult:
     name = project.gold_name(table.name)
     checked = check(frame, table)
-    aside = checked.aside.select(
-        pl.lit("sample").alias("source"),
-        pl.format("row {}", pl.col("row_number") + 1).alias("place"),
-        "reason",
-        "row",
-    )
-    commit, reasons = write_gold(lake, name, table, checked.good, aside, work=work, replaces=True)
-    return IngestResult(name, commit.version, checked.good.height, aside.height, reasons, commit.changed)
+    place = pl.format("row {}", pl.col("row_number") + 1).alias("place")
+    columns = (pl.lit("sample").alias("source"), place, pl.col("reason"), pl.col("row"))
+    aside, nulled = checked.aside.select(columns), checked.nulled.select(columns)
+    commit, reasons = write_gold(lake, name, table, checked.good, RowsBeside(aside, nulled), work=work, replaces=True)
+    nulls = count_reasons(nulled)
+    return IngestResult(name, commit.version, checked.good.height, aside.height, reasons, commit.changed, nulled=nulls)
 
 
 def _unchanged(project: Project, lake: Lake, table: str) -> IngestResult:
@@ -140,4 +139,5 @@ def _unchanged(project: Project, lake: Lake, table: str) -> IngestResult:
     work = lake.last_work(name, GOLD_WORK)
     detail = work.detail if work else {}
     reasons = detail.get("reasons", {})
-    return IngestResult(name, lake.version(name), detail.get("rows", 0), sum(reasons.values()), reasons, changed=False)
+    rows, aside, nulled = detail.get("rows", 0), sum(reasons.values()), detail.get("nulled", {})
+    return IngestResult(name, lake.version(name), rows, aside, reasons, changed=False, nulled=nulled)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from karat.declare.base import Declaration
 
-OnFail = Literal["block", "warn", "set_aside"]
+OnFail = Literal["block", "warn", "set_aside", "null"]
 
 
 class Check(Declaration):
