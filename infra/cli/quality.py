@@ -105,8 +105,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
         )
     console.print(shown)
     for row in rows:
-        if row["state"] not in (None, "passed") and row["examples"]:
-            examples = "; ".join(json.dumps(e) for e in row["examples"])
+        told = [e for e in row["examples"] if row["state"] not in (None, "passed") or "left_out" in e]
+        if told:
+            examples = "; ".join(json.dumps(e) for e in told)
             console.print(f"{row['name']}, {row['check']}: {examples}", markup=False, highlight=False, soft_wrap=True)
 
 

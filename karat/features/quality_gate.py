@@ -115,7 +115,7 @@ def conclude(
     found = list(part.found)
     found += [check_unique(lake.scan_staged(name, part.staged), c) for c in checks if isinstance(c, Unique)]
     if any(isinstance(c, Fresh | Volume) for c in checks):
-        found += _of_days(table, lake, name, part, days)
+        found += _of_days(project, table, lake, part, days)
     if any(f.state == "blocked" for f in found):
         record_results(lake, name, as_rows(found), run=run, version=None, contract=contract_of(table))
     raise_if_blocked(
@@ -129,8 +129,9 @@ def conclude(
 
 
 def _of_days(
-    table: FeatureTable, lake: Lake, name: TableName, part: ShardResult, days: Sequence[date] | None
+    project: Project, table: FeatureTable, lake: Lake, part: ShardResult, days: Sequence[date] | None
 ) -> list[CheckResult]:
+    name, gold = project.table_name(table.name), project.gold_name(table.source)
     total = sum(s.rows for s in part.staged)
     by_day: dict[date, int] = {}
     if table.time:
@@ -142,7 +143,8 @@ def _of_days(
     newest, now = max(by_day, default=None), utc_now()
     out = [check_freshness(c, newest, now) for c in table.declared_checks if isinstance(c, Fresh)]
     volumes = (c for c in table.declared_checks if isinstance(c, Volume))
-    return out + [check_volume(c, by_day if table.time else total) for c in volumes]
+    came = lake.changed_at(gold) if lake.exists(gold) else None
+    return out + [check_volume(c, by_day if table.time else total, came) for c in volumes]
 
 
 def commit_aside(

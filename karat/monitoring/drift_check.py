@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -153,11 +153,18 @@ def _check_predictions(champion: Champion) -> _Outcome:
 def _compare(inputs: DriftInputs, names: Sequence[str]) -> _Outcome:
     """Compare the columns; ``names`` are the columns to report if there is nothing to compare."""
     if inputs.reason:
-        return _Outcome(empty_findings(names, inputs.reason), inputs.reason, first=inputs.first, last=inputs.last)
-    findings = drift_findings(inputs.reference, inputs.current, inputs.history)
+        reason = _joined(inputs.reason, inputs.left_out)
+        return _Outcome(empty_findings(names, reason), reason, first=inputs.first, last=inputs.last)
+    found = drift_findings(inputs.reference, inputs.current, inputs.history)
+    findings = [replace(f, note=_joined(f.note, inputs.left_out)) for f in found]
     rows = inputs.reference.height, inputs.current.height
     page = partial(drift_page, inputs.reference, inputs.current, findings, inputs.notes)
-    return _Outcome(findings, _summary(findings), *rows, inputs.first, inputs.last, page)
+    summary = _joined(_summary(findings), inputs.left_out)
+    return _Outcome(findings, summary, *rows, inputs.first, inputs.last, page)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
 
 
 def _check_fairness(champion: Champion) -> _Outcome:

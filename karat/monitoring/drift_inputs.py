@@ -29,6 +29,7 @@ class DriftInputs:
         current: Current columns, ``(rows, columns)``.
         history: Rows of the past.
         notes: Lines for the report: which rows were compared.
+        left_out: Which last day is left out and why; "" if none is.
     """
 
     reason: str = ""
@@ -38,6 +39,7 @@ class DriftInputs:
     current: pl.DataFrame = field(default_factory=pl.DataFrame)
     history: DriftHistory = field(default_factory=lambda: DriftHistory.empty(pl.DataFrame()))
     notes: tuple[str, ...] = ()
+    left_out: str = ""
 
 
 def feature_inputs(champion: Champion) -> DriftInputs:
@@ -65,13 +67,14 @@ def _drift_inputs(
     past_parts: Sequence[str] = (),
 ) -> DriftInputs:
     until, newest = champion.trained_until, champion.latest_day
-    if champion.is_unchanged and until == newest:
-        return DriftInputs("no row is newer than the training set")
+    left_out = str(champion.unfinished_day or "")
+    if champion.is_unchanged and (until == newest or (until and newest and newest < until)):
+        return DriftInputs("no row is newer than the training set", left_out=left_out)
     first, last = _current_window(until, newest, longest)
     rows, current = champion.training_rows(parts, first), champion.current_rows(first, last, parts)
     if min(rows.height, current.total) < MIN_ROWS:
         reason = f"too few rows: {current.total} current, {rows.height} reference (at least {MIN_ROWS} of each)"
-        return DriftInputs(reason, first, last)
+        return DriftInputs(reason, first, last, left_out=left_out)
     reference = champion.reference_rows(rows)
     learned = champion.reference_rows(champion.training_rows(past_parts, first)) if past_parts else reference
     known = comparable_columns(of(reference))
@@ -79,7 +82,8 @@ def _drift_inputs(
     timeless = "test rows with their present values, and new rows" if parts else "all rows with their present values"
     days = timeless if first is None else f"{first} to {last}"
     notes = (f"Current: {days}, {_row_count(current)}.", *_reference_notes(champion, reference, len(history.periods)))
-    return DriftInputs("", first, last, known, comparable_columns(of(current)), history, notes)
+    notes = (*notes, f"{left_out}.") if left_out else notes
+    return DriftInputs("", first, last, known, comparable_columns(of(current)), history, notes, left_out)
 
 
 def _drift_history(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from karat.inference import inputs_of
 from karat.lake import Lake
 from karat.lifecycle import ModelContext
 from karat.monitoring.drift_history import MIN_ROWS
+from karat.monitoring.unfinished_day import UnfinishedDay, find_unfinished_day
 from karat.names import TableName
 from karat.registry import LoadedModel, ModelVersion
 from karat.training.split import SPLIT
@@ -99,10 +101,20 @@ class Champion:
 
     @property
     def latest_day(self) -> date | None:
-        """The day of the newest row in its spine table; None without time."""
-        if self.time is None:
-            return None
-        return _latest_day(self.lake.scan(self._spine).select(pl.col(self.time).max()).collect().to_series())
+        """The newest day of its spine table that has ended; None without time."""
+        left_out = self.unfinished_day
+        return max((d for d in self._rows_by_day if left_out is None or d < left_out.day), default=None)
+
+    @cached_property
+    def unfinished_day(self) -> UnfinishedDay | None:
+        """The last day of its spine table, if that day has clearly not ended in the data; None without time."""
+        gold = self.context.project.gold_name(self.context.spine.source)
+        came = self.lake.changed_at(gold if self.lake.exists(gold) else self._spine)
+        return find_unfinished_day(self._rows_by_day, came)
+
+    @cached_property
+    def _rows_by_day(self) -> dict[date, int]:
+        return {} if self.time is None else self.lake.rows_by_day(self._spine)
 
     @property
     def is_unchanged(self) -> bool:

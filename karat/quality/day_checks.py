@@ -12,6 +12,9 @@ from karat.declare.base import format_duration
 from karat.declare.checks import Fresh, Volume
 from karat.quality.check_results import EXAMPLES, CheckResult
 
+#: Why a last day is left out.
+UNFINISHED = "the day had not ended when its rows were ingested"
+
 
 def check_freshness(check: Fresh, newest: date | datetime | None, now: datetime) -> CheckResult:
     """Check the age of the newest row.
@@ -34,12 +37,28 @@ def check_freshness(check: Fresh, newest: date | datetime | None, now: datetime)
     return CheckResult(check, 1, int(stale), (json.dumps(example),) if stale else ())
 
 
-def check_volume(check: Volume, rows: Mapping[date, int] | int) -> CheckResult:
+def unfinished_day(rows: Mapping[date, int], came: datetime) -> date | None:
+    """The newest day, if it had not ended when its rows came in.
+
+    Args:
+        rows: Rows of each day that has any.
+        came: When the newest rows were ingested, in UTC.
+
+    Returns:
+        The day; None if it had ended, or if there are no rows.
+    """
+    newest = max(rows, default=None)
+    return newest if newest is not None and came < _instant(newest) + DAY else None
+
+
+def check_volume(check: Volume, rows: Mapping[date, int] | int, came: datetime | None = None) -> CheckResult:
     """Check the number of rows per day.
 
     Args:
         check: The check.
         rows: Rows of each day that has any; the number of all rows if the table has no time column.
+        came: When the newest rows were ingested: a newest day that had not ended then is left out, and an example says
+            so. By default every day has ended.
 
     Returns:
         The result: ``rows`` and ``failed`` count days.
@@ -50,9 +69,13 @@ def check_volume(check: Volume, rows: Mapping[date, int] | int) -> CheckResult:
     if not rows:
         return CheckResult(check, 1, 1, ('{"rows":0}',))
     newest, first = max(rows), min(rows)
-    days = [newest - n * DAY for n in range(check.last) if newest - n * DAY >= first]
+    partial = None if came is None else unfinished_day(rows, came)
+    days = [newest - n * DAY for n in range(check.last) if newest - n * DAY >= first and newest - n * DAY != partial]
     broken_days = [problem for day in days if (problem := _check_day(check, rows, day)) is not None]
-    return CheckResult(check, len(days), len(broken_days), tuple(json.dumps(t) for t in broken_days[:EXAMPLES]))
+    told = broken_days[:EXAMPLES]
+    if partial is not None:
+        told = [*told, {"day": str(partial), "rows": rows[partial], "left_out": UNFINISHED}]
+    return CheckResult(check, len(days), len(broken_days), tuple(json.dumps(t) for t in told))
 
 
 def _check_day(check: Volume, rows: Mapping[date, int], day: date) -> dict[str, object] | None:

@@ -157,7 +157,8 @@ class _Gold:
                 assert time is not None
                 out.append(check_freshness(check, rows.select(pl.col(time).max()).collect().item(), now))
             elif isinstance(check, Volume) and time:
-                out.append(check_volume(check, self.lake.rows_by_day(self.name, self.version)))
+                by_day = self.lake.rows_by_day(self.name, self.version)
+                out.append(check_volume(check, by_day, self.lake.changed_at(self.name)))
             elif isinstance(check, Volume):
                 out.append(check_volume(check, rows.select(pl.len()).collect().item()))
         return out

@@ -49,6 +49,24 @@ def shift(project: Project, lake: Lake, by: float, days: int = 7) -> None:
     compute(project, lake)
 
 
+def test_a_last_day_that_has_not_ended_is_left_out_and_told(champions: Project, lake: Lake, registry: Registry) -> None:
+    orders = lake.read(champions.gold_name("orders"))
+    early = (
+        orders.filter(pl.col("day") == END)
+        .head(2)
+        .with_columns(
+            order_id=pl.col("order_id") + orders["order_id"].max() + 1, day=END + timedelta(days=1), amount=pl.lit(1e6)
+        )
+    )
+    write_table(champions, lake, "orders", pl.concat([orders, early]), "sample")
+    compute(champions, lake)
+    for check in ("dataset", "prediction"):
+        found = report(champions, "next_week", lake, registry, check)
+        assert (found.drifted, found.rows["last_day"][0]) == ([], END)
+        assert f"{END + timedelta(days=1)} is left out: it has 2 rows" in found.summary
+        assert all("is left out" in note for note in found.rows["note"])
+
+
 @pytest.fixture
 def champions(shop_features: Project, lake: Lake, registry: Registry) -> Project:
     for name in ("next_week", "leaver", "odd_days"):

@@ -67,6 +67,23 @@ def test_volume_of_no_rows_and_of_a_table_without_time():
     assert check_volume(volume(low=3), 0).failed == 1
 
 
+@pytest.mark.parametrize(
+    ("came", "failed"),
+    [
+        (datetime(2024, 2, 28, 11, tzinfo=UTC), 0),  # day 3 is the 28th, and its rows came at 11
+        (datetime(2024, 2, 28, 23, 59, tzinfo=UTC), 0),
+        (datetime(2024, 2, 29, tzinfo=UTC), 1),
+        (None, 1),
+    ],
+)
+def test_volume_leaves_out_a_last_day_that_had_not_ended(came, failed):
+    found = check_volume(volume(fall=0.5), {day(0): 10, day(1): 10, day(2): 10, day(3): 3}, came)
+    assert (found.rows, found.failed) == (3 + failed, failed)
+    assert ("left_out" in "".join(found.examples)) is (failed == 0)
+    still = check_volume(volume(fall=0.5), {day(0): 10, day(1): 10, day(2): 4, day(3): 3}, came)
+    assert still.failed == 1 + failed  # a fall on a day that has ended is an alarm
+
+
 @settings(max_examples=examples(60), deadline=None)
 @given(
     rows=st.dictionaries(st.integers(0, 20), st.integers(1, 30), min_size=1),
