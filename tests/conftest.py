@@ -139,7 +139,8 @@ def free_ports() -> dict[str, int]:
 
 def settings_for(home: Path, **more: object) -> Settings:
     """Settings of a platform of its own: its home, free ports, the repository's projects."""
-    return Settings(**({"home": home, "projects": ROOT / "projects"} | free_ports() | more))  # type: ignore[arg-type]
+    slow = {"job_pending_seconds": 120.0}  # three workers share the machine with the platform
+    return Settings(**({"home": home, "projects": ROOT / "projects"} | slow | free_ports() | more))  # type: ignore[arg-type]
 
 
 #: The smallest PNG: one pixel.
