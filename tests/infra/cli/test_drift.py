@@ -70,7 +70,7 @@ def told(lake: Lake) -> None:
 def test_before_the_first_report(karat: Call) -> None:
     status, out, _ = karat("drift", "customers")
     assert status == 0
-    assert "monitoring-pipeline/customers" in out
+    assert "karat monitor customers" in out
     assert json.loads(karat("drift", "customers", "--json")[1]) == []
 
 
