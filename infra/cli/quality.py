@@ -123,4 +123,4 @@ def _show_set_aside(rows: list[dict[str, Any]]) -> None:
     console.print()
     console.print(shown)
     example = f'karat sql "SELECT * FROM {rows[0]["table"]} LIMIT 5"'
-    console.print(f"To see such rows: {example}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"To see such rows:\n  {example}", markup=False, highlight=False, soft_wrap=True)
