@@ -187,7 +187,8 @@ def _happened(one: IngestResult) -> str:
 
 
 def _show_reasons(one: IngestResult) -> None:
-    console.print(f"set aside in {quarantine_name(one.table)}:", highlight=False, soft_wrap=True)
+    what = "set aside, and values set to null," if one.nulled else "set aside"
+    console.print(f"{what} in {quarantine_name(one.table)}:", highlight=False, soft_wrap=True)
     reasons = Table(box=None, header_style="bold")
     reasons.add_column("rows", justify="right")
     reasons.add_column("reason")

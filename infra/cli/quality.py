@@ -116,8 +116,8 @@ def _show_set_aside(rows: list[dict[str, Any]]) -> None:
         return
     shown = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     shown.add_column("gold table", overflow="fold")
-    shown.add_column("set aside", justify="right", no_wrap=True)
-    shown.add_column("reason", overflow="fold")
+    shown.add_column("rows", justify="right", no_wrap=True)
+    shown.add_column("set aside by ingest, or a value set to null: reason", overflow="fold")
     for row in rows:
         shown.add_row(row["name"], f"{row['rows']:,}", escape(row["reason"]))
     console.print()

@@ -23,7 +23,7 @@ class RowCheck(Check):
     @model_validator(mode="after")
     def _no_share_aside(self) -> RowCheck:
         if self.at_most and self.on_fail in ("set_aside", "null"):
-            raise ValueError("at_most is for checks that block or warn: the others act on every row that breaks them")
+            raise ValueError("at_most is for checks that block or warn: the others act on every row that breaks it")
         return self
 
     @property

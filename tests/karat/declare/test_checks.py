@@ -51,7 +51,7 @@ def test_checks_give_no_value_another_meaning(shop):
         ('matches("customer_id > 1")', "customer_id > 1"),
         ('not_null("amount", at_most=1.5)', "less than 1"),
         ('not_null("amount", at_most=0.5, on_fail="set_aside")', "every row that breaks it"),
-        ('not_null("amount", on_fail="stop")', "'block', 'warn' or 'set_aside'"),
+        ('not_null("amount", on_fail="stop")', "'block', 'warn', 'set_aside' or 'null'"),
         ('unique("customer_id", on_fail="set_aside")', "it can block or warn"),
         ('fresh("soon")', "'soon' is not a duration"),
         ("volume(5, 1)", "5 is above 1"),
