@@ -20,6 +20,12 @@ from tasks.scope import Scope
 
 #: What a cell of Prefect's tables may hold.
 Cell = object
+#: What the table of models shows; ``why`` in brief.
+_SHORT_COLUMNS = ("model", "state", "version", "champion", "metric", "value", "baseline", "gain", "why")
+#: What the table of a run's details shows beside it; ``why`` in full.
+_DETAIL_COLUMNS = ("model", "kind", "truth", "attained", "why", "remedy", "mlflow")
+#: The longest text in a cell of the table of models.
+_BRIEF = 60
 _NO_TABLE = FeatureTableOutcome(name="", state="failed")
 _NO_VERSION = ModelOutcome(name="", state="failed")
 _NO_PREDICTIONS = PredictionTableOutcome(name="", state="failed")
@@ -51,9 +57,17 @@ def show_features(scope: Scope, outcomes: Sequence[Outcome]) -> None:
 
 
 def show_models(scope: Scope, outcomes: Sequence[Outcome]) -> None:
-    """Show one row per model with the result of training or promotion, and link each run in MLflow."""
+    """Show one row per model with the result of training or promotion, and link each run in MLflow.
+
+    Prefect gives each column the width of its longest cell, so what is long or seldom read has a table of its own.
+    """
     rows = model_rows(scope, outcomes)
-    create_table_artifact(key=_key(scope, "models"), table=rows, description="Models, on their test split")
+    create_table_artifact(key=_key(scope, "models"), table=short_rows(rows), description="Models, on their test split")
+    create_table_artifact(
+        key=_key(scope, "models-details"),
+        table=detail_rows(rows),
+        description="Models: kind, truth, reasons in full, MLflow",
+    )
     for row in rows:
         if row.get("mlflow"):
             create_link_artifact(
@@ -123,6 +137,16 @@ def model_rows(scope: Scope, outcomes: Sequence[Outcome]) -> list[dict[str, Cell
     return [_model_row(scope, of[m]) for m in scope.models if m in of]
 
 
+def short_rows(rows: Sequence[Mapping[str, Cell]]) -> list[dict[str, Cell]]:
+    """Return what the table of models shows of ``model_rows``: no link, and a reason in brief."""
+    return [{c: _brief(row[c]) for c in _SHORT_COLUMNS} for row in rows]
+
+
+def detail_rows(rows: Sequence[Mapping[str, Cell]]) -> list[dict[str, Cell]]:
+    """Return what stands beside it: kind, truth, the whole reason and the page in MLflow."""
+    return [{c: row[c] for c in _DETAIL_COLUMNS} for row in rows]
+
+
 def _model_row(scope: Scope, outcome: Outcome) -> dict[str, Cell]:
     spec = scope.models[outcome.name]
     found = outcome if isinstance(outcome, ModelOutcome) else _NO_VERSION
@@ -138,6 +162,7 @@ def _model_row(scope: Scope, outcome: Outcome) -> dict[str, Cell]:
         "baseline": _rounded(found.baseline.get(metric)),
         **_gain_cells(found.judged, metric),
         "why": str(outcome.error or found.reason or (outcome.summary if outcome.state == "skipped" else "")),
+        "remedy": outcome.error.remedy if outcome.error else "",
         "mlflow": run_address(scope, found),
     }
 
@@ -162,6 +187,14 @@ def run_address(scope: Scope, outcome: ModelOutcome) -> str:
 def _key(scope: Scope, *parts: str) -> str:
     """An artifact's key: Prefect allows lower-case letters, digits and dashes."""
     return "-".join([scope.project.name, *parts]).replace("_", "-").lower()
+
+
+def _brief(value: Cell) -> Cell:
+    """A text's first line, and its beginning if that is long; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    line = value.strip().partition("\n")[0]
+    return line if len(line) <= _BRIEF else f"{line[: _BRIEF - 1]}…"
 
 
 def _rounded(value: Cell) -> Cell:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
+from infra.cli.tables import Column, Wide, print_table
 from karat.declare import load_project
 from karat.errors import WrongCall
 from karat.lake import Lake
@@ -22,6 +24,17 @@ from karat.quality import ingest as bring_in
 from karat.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+
+_COLUMNS = (
+    Column("table", whole=True),
+    Column("version", number=True),
+    Column("rows", number=True),
+    Column("key", rank=1),
+    Column("time", rank=2),
+    Column("origin", rank=3),
+    Column("owner", rank=4),
+    Column("changed", whole=True, rank=5),
+)
 
 
 def sample(
@@ -94,10 +107,11 @@ def ingest(
 def tables(
     project: Annotated[str | None, typer.Argument(help="only this project's tables; all by default")] = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """List the tables of the lake with key, time column, version and rows.
 
-    Example:  `karat tables customers --json`
+    `--wide` also shows owner and time of the last change. Example:  `karat tables customers --wide`
     """
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
@@ -107,22 +121,19 @@ def tables(
         print_json(found)
         return
     if not found:
-        console.print("There is no table yet. Make gold tables with: karat sample PROJECT")
-        return
-    shown = Table(box=None, header_style="bold")
-    for column in ("table", "version", "rows", "key", "time", "origin"):
-        number = column in ("version", "rows")
-        shown.add_column(column, justify="right" if number else "left", no_wrap=column == "table", overflow="fold")
-    for row in found:
-        shown.add_row(
-            row["name"],
-            str(row["version"]),
-            f"{row['rows']:,}",
-            ", ".join(row["primary_key"]),
-            row["timeseries"] or "",
-            row["origin"] or "",
+        name = project or "PROJECT"
+        console.print(
+            f"There is no table yet. Make gold tables with: karat sample {name}, or from your own files with: "
+            f"karat ingest {name} TABLE FILE",
+            highlight=False,
         )
-    console.print(shown)
+        return
+    print_table(console, _COLUMNS, [_cells(row) for row in found], wide=wide)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    texts = (", ".join(row["primary_key"]), row["timeseries"], row["origin"], row["owner"], row["changed"])
+    return escape(row["name"]), str(row["version"]), f"{row['rows']:,}", *(escape(text or "") for text in texts)
 
 
 def _described(lake: Lake, name: TableName) -> dict[str, Any]:

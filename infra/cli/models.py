@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
 from infra.cli.card import show_card
+from infra.cli.tables import Column, Wide, print_table
 from karat.declare import ModelSpec, Project, load_project, project_names
 from karat.declare.models import DEFAULT_METRIC, HIGHER_IS_BETTER
 from karat.errors import DeclarationError
@@ -18,12 +17,26 @@ from karat.names import ModelName, project_of
 from karat.registry import ModelStatus, VersionTags, open_registry
 from karat.settings import ENVIRONMENTS, Settings
 
+_COLUMNS = (
+    Column("model", whole=True),
+    Column("champion", whole=True),
+    Column("metric", whole=True),
+    Column("value", number=True),
+    Column("baseline", number=True),
+    Column("attained", number=True, rank=1),
+    Column("task", rank=2),
+    Column("kind", rank=3),
+    Column("domain", rank=4),
+    Column("origin", rank=5),
+)
+
 
 def models(
     project: Annotated[str | None, typer.Argument(help="a folder under projects/; all of them by default")] = None,
     model: Annotated[str | None, typer.Argument(help="one of its models: its card")] = None,
     version: Annotated[int | None, typer.Option(help="of the card; by default the champion, else the newest")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    wide: Wide = False,
 ) -> None:
     """List models with champion, challenger, metrics and baseline; or print the card of one.
 
@@ -43,7 +56,30 @@ def models(
         print_json(rows)
         return
     for name in dict.fromkeys(row["project"] for row in rows):
-        console.print(_table(name, [row for row in rows if row["project"] == name]))
+        cells = [_cells(row) for row in rows if row["project"] == name]
+        print_table(console, _COLUMNS, cells, wide=wide, title=f"{name}, on the test split")
+        console.print()
+    if hint := _next_step(rows, project):
+        console.print(hint, highlight=False, markup=False)
+
+
+def _next_step(rows: list[dict[str, Any]], project: str | None) -> str:
+    """What to do where there is no model, or a project has no champion; "" where each has one."""
+    if not rows and project:
+        return f"{project} declares no model yet: karat new model NAME --project {project}"
+    if not rows:
+        return "There is no model yet. Begin a project with: karat new project NAME"
+    lines = []
+    for name in dict.fromkeys(row["project"] for row in rows):
+        own = [row for row in rows if row["project"] == name]
+        waiting = [row["name"] for row in own if row["challenger_version"] or row["metrics"]]
+        if any(row["champion_version"] for row in own):
+            continue
+        if waiting:
+            lines.append(f"No model of {name} is champion. Why: karat models {name} {waiting[0]}")
+        else:
+            lines.append(f"No model of {name} is trained. Train them with: karat run {name}")
+    return "\n".join(lines)
 
 
 def _declared(settings: Settings, only: str | None) -> dict[ModelName, ModelSpec]:
@@ -88,17 +124,9 @@ def _row(name: ModelName, spec: ModelSpec | None, standing: ModelStatus | None) 
     }
 
 
-def _table(project: str, rows: list[dict[str, Any]]) -> Table:
-    """Narrow enough for 80 columns; ``--json`` has the rest."""
-    out = Table(title=f"{project}, on the test split", title_justify="left", box=SIMPLE, pad_edge=False)
-    out.add_column("model", overflow="fold")
-    out.add_column("champion", no_wrap=True)
-    out.add_column("metric", overflow="fold")
-    for column in ("value", "baseline", "attained"):
-        out.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        out.add_row(row["name"], _standing(row), row["metric"] or "-", *_figures(row))
-    return out
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    more = (escape(str(row[key] or "-")) for key in ("task", "kind", "domain", "origin"))
+    return escape(row["name"]), _standing(row), row["metric"] or "-", *_figures(row), *more
 
 
 def _standing(row: dict[str, Any]) -> str:

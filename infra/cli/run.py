@@ -6,13 +6,12 @@ import sys
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
 from infra.cli.follow import Follower
-from infra.cli.summary import addresses, models_table
+from infra.cli.summary import addresses, models_of, show_models
+from infra.cli.tables import Column, Wide, print_table
 from infra.expression_check import refuse_mistakes
 from infra.impact import refuse_breaking
 from infra.local.platform import register
@@ -25,6 +24,14 @@ from karat.lake import Lake
 from karat.settings import Settings
 
 FLOW = "master-orchestrator"
+_RUN_COLUMNS = (
+    Column("run", whole=True),
+    Column("flow", rank=1),
+    Column("project"),
+    Column("state"),
+    Column("started", whole=True),
+    Column("seconds", number=True, rank=2),
+)
 
 
 def run(  # noqa: PLR0917 - Typer takes options by position
@@ -39,6 +46,7 @@ def run(  # noqa: PLR0917 - Typer takes options by position
     allow_breaking: Annotated[
         bool, typer.Option("--allow-breaking", help="also where features that a champion reads have changed")
     ] = False,
+    wide: Wide = False,
 ) -> None:
     """Runs a project: features, training, promotion, batch inference, serving; follows it to its end.
 
@@ -63,10 +71,9 @@ def run(  # noqa: PLR0917 - Typer takes options by position
     started = _started(api, settings, project, parameters)
     console.print(f"{FLOW}/{project} started: {api.address(started.id)}", highlight=False, soft_wrap=True)
     ended = _followed(api, started)
-    if (table := models_table(api, ended, project)) is not None:
-        # A pipe has no width of its own; nothing may be cut there.
-        (console if console.is_terminal else Console(width=160)).print(table)
-    if ended.state_type != "COMPLETED":
+    completed = ended.state_type == "COMPLETED"
+    show_models(console, models_of(api, ended, project), loaded, ended_well=completed, wide=wide)
+    if not completed:
         _say_why(api, ended, settings)
         sys.exit(1)
     where = addresses(settings, api, ended, loaded, tuple(chosen))
@@ -106,6 +113,7 @@ def _say_why(api: Prefect, ended: Run, settings: Settings) -> None:
 def runs(
     limit: Annotated[int, typer.Option(min=1, max=200, help="how many")] = 20,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    wide: Wide = False,
 ) -> None:
     """Lists the latest runs of all flows, the newest first."""
     settings = Settings()
@@ -116,10 +124,12 @@ def runs(
     if json:
         print_json(rows)
         return
-    table = Table("run", "flow", "project", "state", "started", "seconds", title="Runs", title_justify="left")
-    for row in rows:
-        table.add_row(*(escape(str(row[k] or "")) for k in ("name", "flow", "project", "state", "started", "seconds")))
-    console.print(table)
+    if not rows:
+        console.print("There is no run yet. Start one with: karat run PROJECT")
+        return
+    keys = ("name", "flow", "project", "state", "started", "seconds")
+    cells = [[escape("" if row[k] is None else str(row[k])) for k in keys] for row in rows]
+    print_table(console, _RUN_COLUMNS, cells, wide=wide, title="Runs")
 
 
 def _row(api: Prefect, run: Run, names: dict[str, str]) -> dict[str, Any]:

@@ -92,6 +92,29 @@ def test_models_as_json_and_as_a_table(karat) -> None:
     assert "%" in out
 
 
+def test_models_and_tables_fit_80_columns_and_wide_shows_every_column(karat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.cli.app.console.width", 80)
+    everything = {
+        "models": ("model", "champion", "metric", "value", "baseline", "attained", "task", "kind", "domain", "origin"),
+        "tables": ("table", "version", "rows", "key", "time", "origin", "owner", "changed"),
+    }
+    for command, columns in everything.items():
+        _, out, _ = karat(command)
+        assert max(map(len, out.splitlines())) <= 80, out
+        assert "--wide shows also:" in out
+        _, out, _ = karat(command, "--wide")
+        assert any(tuple(line.split()) == columns for line in out.splitlines()), out
+    tables = karat("tables")[1]
+    for row in json.loads(karat("tables", "--json")[1]):
+        (line,) = [line for line in tables.splitlines() if line.split()[:1] == [row["name"]]]
+        assert line.split()[1:3] == [str(row["version"]), f"{row['rows']:,}"]
+
+
+def test_models_without_a_champion_say_what_to_do(karat) -> None:
+    assert "No model of health_monitor is trained. Train them with: karat run health_monitor" in karat("models")[1]
+    assert "karat run" not in karat("models", "customers")[1]
+
+
 def test_the_card_of_a_model(karat) -> None:
     status, out, _ = karat("models", "customers", "churn")
     assert status == 0

@@ -1,0 +1,123 @@
+"""Tables at 80 columns: no line is longer, no value is cut."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from infra.cli.summary import show_models
+from infra.cli.tables import Column, print_table
+from infra.code import ROOT
+from infra.job_records import JobError, Outcome, TrainingOutcome
+from karat.declare import Project, load_project
+from karat.errors import TooFewRows
+from karat.settings import Settings
+from tasks.artifacts import detail_rows, model_rows, short_rows
+from tasks.scope import Scope
+from tests.profiles import examples
+
+TEXTS = st.text("abcdefgh_ ,.", min_size=1, max_size=70).map(str.strip).filter(bool)
+COLUMNS = st.lists(
+    st.builds(Column, st.sampled_from(["model", "rows", "key", "gain, 95 %"]), st.booleans(), st.booleans()),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.fixture
+def project(settings: Settings) -> Project:
+    return load_project("customers", settings.model_copy(update={"projects": ROOT / "projects"}))
+
+
+def at(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, no_color=True)
+
+
+def lines(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def squeezed(text: str) -> list[str]:
+    """Its characters in a fixed order: folding moves them between lines, and loses none."""
+    return sorted(c for c in text if c.isalnum() or c == "_")
+
+
+@hypothesis_settings(max_examples=examples(20), deadline=None)
+@given(st.data(), COLUMNS)
+def test_columns_that_stay_fold_and_lose_no_character(data: st.DataObject, columns: list[Column]) -> None:
+    row = st.lists(TEXTS, min_size=len(columns), max_size=len(columns))
+    rows = data.draw(st.lists(row, min_size=1, max_size=4))
+    console = at(80)
+    print_table(console, columns, rows)
+    shown = lines(console)
+    assert max(map(len, shown)) <= 80
+    heads = [column.name for column in columns]
+    assert squeezed("".join(shown)) == squeezed("".join([*heads, *(cell for row in rows for cell in row)]))
+
+
+def test_secondary_columns_give_way_by_rank_and_are_named() -> None:
+    columns = [Column("name", whole=True), Column("later", rank=2), Column("rows", number=True), Column("key", rank=1)]
+    rows = [["n" * 50, "l" * 40, "1,000", "customer_id, day"]]
+    console = at(80)
+    print_table(console, columns, rows)
+    shown = "\n".join(lines(console))
+    assert "n" * 50 in shown
+    assert "1,000" in shown
+    assert "customer_id" in shown
+    assert "--wide shows also: later" in shown
+    assert "l" * 12 not in shown
+    console = at(80)
+    print_table(console, columns, rows, wide=True)
+    (line,) = [line for line in lines(console) if "n" * 50 in line]
+    assert line.split() == ["n" * 50, "l" * 40, "1,000", "customer_id,", "day"]
+
+
+def test_the_summary_of_a_run_fits_and_says_why_and_what_next(project: Project, settings: Settings) -> None:
+    figures = {"metrics": {"average_precision": 0.91234, "roc_auc": 0.9}, "baseline": {"average_precision": 0.5}}
+    judged = {"average_precision_gain_low": 0.123, "average_precision_gain_high": 0.456, "attained": 0.97}
+    done = TrainingOutcome(
+        name="fraud",
+        state="done",
+        version=12,
+        champion_version=12,
+        metric="average_precision",
+        judged=judged,
+        **figures,
+    )
+    failed = Outcome(name="churn", state="failed", error=JobError.of(TooFewRows("only 3 rows", remedy="ingest more")))
+    table = model_rows(Scope(settings, project, project.models), [done, failed])
+    rows = [short | detail for short, detail in zip(short_rows(table), detail_rows(table), strict=True)]
+    narrow, wide = at(80), at(80)
+    show_models(narrow, rows, project, ended_well=False)
+    show_models(wide, rows, project, ended_well=False, wide=True)
+    assert max(map(len, lines(narrow))) <= 80
+    shown = "\n".join(lines(narrow))
+    for text in (
+        "average_precision",
+        "0.9123",
+        "0.5",
+        "0.123 to 0.456",
+        "done",
+        "failed",
+        "TooFewRows: only 3 rows",
+        "ingest more",
+    ):
+        assert text in shown
+    assert "karat try customers churn" in shown
+    assert "97%" in "\n".join(lines(wide))
+
+
+def test_a_run_without_models_says_what_to_do(project: Project) -> None:
+    console = at(80)
+    show_models(console, [], project, ended_well=True)
+    assert "karat run customers --train always" in "\n".join(lines(console))
+    project.models.clear()
+    console = at(80)
+    show_models(console, [], project, ended_well=True)
+    assert "karat new model NAME --project customers" in " ".join(lines(console))
