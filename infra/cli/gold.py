@@ -36,6 +36,14 @@ _COLUMNS = (
     Column("changed", whole=True, rank=5),
 )
 
+_WRITTEN_COLUMNS = (
+    Column("gold table", whole=True),
+    Column("version", number=True),
+    Column("rows", number=True),
+    Column("set aside", number=True),
+    Column("result"),
+)
+
 
 def sample(
     project: Annotated[str, typer.Argument(help="a folder under projects/")],
@@ -176,16 +184,11 @@ def _as_json(done: IngestResult) -> dict[str, Any]:
 
 
 def _show(done: list[IngestResult]) -> None:
-    shown = Table(box=None, header_style="bold")
-    shown.add_column("gold table", no_wrap=True)
-    shown.add_column("version", justify="right")
-    shown.add_column("rows", justify="right")
-    shown.add_column("set aside", justify="right")
-    shown.add_column("what happened")
+    rows = []
     for one in done:
         aside = f"[yellow]{one.set_aside:,}[/]" if one.set_aside else "0"
-        shown.add_row(str(one.table), str(one.version), f"{one.rows:,}", aside, _happened(one))
-    console.print(shown)
+        rows.append((escape(str(one.table)), str(one.version), f"{one.rows:,}", aside, _happened(one)))
+    print_table(console, _WRITTEN_COLUMNS, rows)
     for one in done:
         if one.reasons or one.nulled:
             _show_reasons(one)
