@@ -27,7 +27,7 @@ from karat.online import KeyValue, OnlineStore, Value, Values
 from karat.registry import LoadedModel
 from karat.training_sets.functions import FunctionLibrary
 
-#: The entity types that document 002 gives to whatever a prediction is of.
+#: Entity types that any model takes: existing callers send them whatever the prediction is about.
 _ANY_ENTITY = ("user", "entity")
 #: The statuses of a feature that brings no value to a prediction.
 _MISSING = frozenset({Status.NULL, Status.NOT_FOUND, Status.EXPIRED})
