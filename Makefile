@@ -19,7 +19,7 @@ QUICK := tests/karat/test_errors.py tests/karat/test_names.py tests/karat/test_s
 # The main job is the cost domain of health_monitor: small enough to watch.
 RUN := $(if $(PROJECT),$(PROJECT),health_monitor --domain cost)
 
-.PHONY: help install run down check test test-nightly coverage faults mutants docs bench nightly lint format lock changelog clean
+.PHONY: help install run down check test test-nightly coverage faults kills soak mutants docs bench nightly lint format lock changelog clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -70,6 +70,12 @@ coverage: install  ## the tests that need no platform, with coverage; raises the
 
 faults: install  ## the whole fault matrix: kill -9 of every part, and at random moments of every write
 	@$(BIN)/python -m pytest -m faults
+
+kills: install  ## kill -9 of each part at random moments of a run; PART=supervisor TIMES=20
+	@$(BIN)/python -m benchmarks.kills $(foreach part,$(PART),--part $(part)) --times $(or $(TIMES),20)
+
+soak: install  ## memory and open files of every process under light load, flat within 5 %; MINUTES=30
+	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
 mutants: install  ## which random changes of features, training_sets and lifecycle no test notices; SAMPLE=150 of each
 	@$(BIN)/python .ci/mutants.py --per-room $(or $(SAMPLE),150)

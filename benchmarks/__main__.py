@@ -11,14 +11,14 @@ from benchmarks.report import write
 from karat.errors import did_you_mean
 
 HERE = Path(__file__).parent
-#: Programs of this folder that measure no speed: `make nightly` runs them.
-NIGHTLY = {"champions_by_date"}
+#: Programs of this folder that measure no speed: `make nightly`, `make kills` and `make soak` run them.
+NO_SPEED = {"champions_by_date", "kills", "soak"}
 
 
 def names() -> tuple[str, ...]:
     """The benchmarks: programs of this folder that have a ``main`` and measure speed."""
     programs = {p.stem for p in HERE.glob("[!_]*.py") if "\ndef main(" in p.read_text()}
-    return tuple(sorted(programs - NIGHTLY))
+    return tuple(sorted(programs - NO_SPEED))
 
 
 def run(name: str) -> int:

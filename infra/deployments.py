@@ -162,7 +162,8 @@ def _definition(flow: str, entrypoint: str, project: Project) -> dict[str, Any]:
         "tags": [TAG, project.name, project.environment],
         "work_pool_name": WORK_POOL,
         "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
-        "job_variables": {"working_dir": str(ROOT)},
+        # A run would end with its worker if it wrote to a pipe of it; its lines are in Prefect.
+        "job_variables": {"working_dir": str(ROOT), "stream_output": False},
         "crons": crons_of(flow, project),
     }
 

@@ -8,13 +8,14 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 from pydantic import BaseModel
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
+from infra.local.platform_parts import WORK_POOL
 from karat.errors import NotFound, ServiceDown, did_you_mean
 from karat.settings import Settings
 
@@ -40,6 +41,14 @@ class Run(BaseModel):
     start_time: datetime | None = None
     end_time: datetime | None = None
     total_run_time: float = 0.0
+    run_count: int = 0
+    infrastructure_pid: str | None = None
+
+    @property
+    def state_time(self) -> datetime | None:
+        """When the run came into its state."""
+        told = (self.state or {}).get("timestamp")
+        return datetime.fromisoformat(told) if told else None
 
     @property
     def message(self) -> str:
@@ -157,6 +166,30 @@ class Prefect:
         data = found[0]["data"]
         return list(json.loads(data) if isinstance(data, str) else data)
 
+    def unfinished(self) -> list[Run]:
+        """The runs that a worker of this platform has begun and that have not ended, without their pipelines."""
+        body = {
+            "flow_runs": {
+                "parent_task_run_id": {"is_null_": True},
+                "state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}},
+            },
+            "work_pools": {"name": {"any_": [WORK_POOL]}},
+            "limit": _PAGE,
+        }
+        return [Run.model_validate(r) for r in self._call("POST", "/flow_runs/filter", body)]
+
+    def set_state(self, run: str, kind: str, name: str, message: str) -> None:
+        """Brings a run into a state, whatever Prefect's rules say: its process can no longer do so."""
+        state: dict[str, Any] = {"type": kind, "name": name, "message": message}
+        if kind == "SCHEDULED":
+            state["state_details"] = {"scheduled_time": datetime.now(UTC).isoformat()}
+        self._call("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+    def say(self, run: str, level: int, message: str) -> None:
+        """Adds a line to the log of a run."""
+        line = {"name": "karat", "level": level, "message": message, "flow_run_id": run}
+        self._call("POST", "/logs/", [line | {"timestamp": datetime.now(UTC).isoformat()}])
+
     def cancel(self, run: str) -> None:
         """The worker then ends the flow's process and calls its hook, which stops the jobs."""
         self._call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
@@ -165,7 +198,7 @@ class Prefect:
         """The page of a run."""
         return f"{self._settings.prefect_url}/runs/flow-run/{run}"
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, *, missing: bool = False) -> Any:
+    def _call(self, method: str, path: str, body: Any = None, *, missing: bool = False) -> Any:
         try:
             answer = self._patience(self._once, method, path, body)
             if missing and answer.status_code == 404:
@@ -179,7 +212,7 @@ class Prefect:
             ) from error
         return answer.json() if answer.content else None
 
-    def _once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+    def _once(self, method: str, path: str, body: Any) -> httpx.Response:
         answer = self._http.request(method, path, json=body)
         if answer.status_code in _BUSY:
             answer.raise_for_status()

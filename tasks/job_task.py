@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 
 from prefect import Task, get_run_logger
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging.loggers import task_run_logger
 from prefect.runtime import flow_run
 
 from infra.job_records import Outcome, Program, is_transient
@@ -74,7 +75,22 @@ def raise_failures(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     )
 
 
-def is_retryable(task: Task[..., object], run: TaskRun, state: State[object]) -> bool:
-    """Prefect's retry condition: an unreachable service may come back, a wrong call or wrong data stay wrong."""
+def tries_again(task: Task[..., object], run: TaskRun, state: State[object]) -> bool:
+    """Prefect's retry condition: an unreachable service may come back, a wrong call or wrong data stay wrong.
+
+    Says the wait in the run's log, with its reason, for whoever follows the run.
+    """
     error = state.data
-    return isinstance(error, BaseException) and is_transient(error)
+    if not isinstance(error, BaseException) or not is_transient(error):
+        return False
+    task_run_logger(run, task).warning("%s", next_try(task, max(run.run_count, 1), error))
+    return True
+
+
+def next_try(task: Task[..., object], failed: int, error: BaseException) -> str:
+    """Return the line about the try that follows the ``failed`` ones, as in ``step train: try 2 of 4 in 5 s, ...``."""
+    delays = task.retry_delay_seconds
+    waits = delays if isinstance(delays, list) else [delays or 0]
+    wait = waits[min(failed, len(waits)) - 1]
+    reason = getattr(error, "what", None) or str(error) or type(error).__name__
+    return f"step {task.name}: try {failed + 1} of {task.retries + 1} in {wait:g} s, because {reason}"

@@ -13,7 +13,7 @@ from prefect.context import FlowRunContext
 from infra.local.environment import use_platform
 from karat.declare import ModelSpec, Project, load_project
 from karat.settings import Settings
-from tasks.job_task import begin_root, is_retryable
+from tasks.job_task import begin_root, tries_again
 
 T = TypeVar("T")
 
@@ -38,10 +38,11 @@ class Scope:
     def retried(self, task: Task[..., T], **options: Any) -> Task[..., T]:
         """Return the task with retries: the project's, or KARAT_RETRY_ATTEMPTS and KARAT_RETRY_DELAY_SECONDS."""
         ours, theirs = self.settings, self.project.spec.retries
+        declared, set_delay = theirs.delays(self.project.environment), ours.retry_delay_seconds
         return task.with_options(
             retries=theirs.attempts if ours.retry_attempts is None else ours.retry_attempts,
-            retry_delay_seconds=theirs.delay_seconds if ours.retry_delay_seconds is None else ours.retry_delay_seconds,
-            retry_condition_fn=is_retryable,
+            retry_delay_seconds=list(declared) if set_delay is None else [set_delay],
+            retry_condition_fn=tries_again,
             cache_policy=NO_CACHE,
             **options,
         )

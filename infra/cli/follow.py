@@ -81,7 +81,7 @@ class Follower:
                 continue
             self.seen.add(line.id)
             self.since = max(self.since, line.timestamp)
-            if line.level >= logging.WARNING or (line.task_run_id and not line.message.startswith(_CHATTER)):
+            if line.level >= logging.WARNING or (line.task_run_id and not _is_chatter(line.message)):
                 shown = f"{line.timestamp.astimezone():%H:%M:%S} {brief(line.message)}"
                 self.console.print(Text(shown, style=_STYLES.get(line.level, "")), soft_wrap=True)
 
@@ -93,6 +93,12 @@ class Follower:
                 yield lambda run, children: live.update(_table(run, children))
         else:
             yield StateLines(self.console)
+
+
+def _is_chatter(message: str) -> bool:
+    """Whether Prefect or Ray say it of every task. A retry has a line of its own, with the wait and the reason."""
+    is_retry = message.startswith("Task run failed with") and " - Retry " in message
+    return is_retry or message.startswith(_CHATTER)
 
 
 def brief(message: str) -> str:

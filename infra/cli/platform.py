@@ -45,13 +45,20 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stops the local platform, with whatever it runs; leaves no process behind, and all data in place."""
+    """Stops the local platform, with whatever it runs; leaves no process behind, and all data in place.
+
+    Runs that are under way are cancelled first, with their jobs, and named. Scheduled ones wait.
+    """
     with _bar() as bar:
         task = bar.add_task("looking at what runs")
-        ended = stop(
+        stopped = stop(
             Settings(), lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
         )
-    console.print(f"{ended} processes were ended." if ended else "Nothing was running.")
+    for run in stopped.cancelled:
+        console.print(f"Cancelled: {run}", highlight=False, soft_wrap=True)
+    if stopped.left:
+        console.print(f"Cut off: {stopped.left}", highlight=False, soft_wrap=True)
+    console.print(f"{stopped.processes} processes were ended." if stopped.processes else "Nothing was running.")
 
 
 def status(
@@ -59,7 +66,8 @@ def status(
 ) -> None:
     """Says whether every part answers, and whether versions, schedules, databases, nodes and disk are sound.
 
-    Exits with 1 when something is not.
+    It looks at the processes and ports themselves: a part that runs is shown, even where nobody watches it any more,
+    and so is a stranger on one of the platform's ports. Exits with 1 when something is not sound.
     """
     found = look(Settings())
     if as_json:
@@ -75,8 +83,8 @@ def _show(found: PlatformStatus) -> None:
         console.print(f"Nothing runs for {found.home}; start it with: karat up", soft_wrap=True)
     else:
         console.print(_table(found))
-    problems = [f"{part.title}: {part.problem} (log: {part.log})" for part in found.parts if part.problem]
-    for problem in problems if found.running else ():
+    silent = [f"{part.title}: {part.problem} (log: {part.log})" for part in found.parts if part.problem]
+    for problem in [*found.problems, *(silent if found.running else ())]:
         console.print(f"- {problem}", markup=False, soft_wrap=True)
     for check in found.checks:
         console.print(f"{check.name}: {'[red]not sound[/]' if check.problems else '[green]sound[/]'}")

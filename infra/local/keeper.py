@@ -1,4 +1,4 @@
-"""Redeploys the inference application after a restart of Ray, which forgets it."""
+"""Keeps what no supervisor keeps: the application, flow runs without a process, log files, the supervisor itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 
+from infra.local.guard import guard
+from infra.local.instances import rotate
+from infra.local.platform_parts import log_file, parts
 from infra.local.probes import NoAnswer, call_ray
+from infra.run_recovery import keep_runs
 from karat.settings import Settings
 
+LOG_SECONDS = 60.0
 PAUSE_SECONDS, PAUSE_AFTER_FAILURE_SECONDS = 2.0, 10.0
 log = logging.getLogger("keeper")
 
@@ -31,16 +37,31 @@ def deploy() -> bool:
     return subprocess.run([sys.executable, "-m", "infra.local.deploy"], check=False).returncode == 0
 
 
-def main() -> None:
-    """Deploy the application, then watch it until the supervisor is gone."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings, parent = Settings(), os.getppid()
+def keep_application(settings: Settings) -> None:
+    """Deploy the application, then again whenever Ray has lost it."""
     done = deploy()
-    while os.getppid() == parent:  # a keeper whose supervisor was killed has nothing left to keep
+    while True:
         time.sleep(PAUSE_SECONDS if done else PAUSE_AFTER_FAILURE_SECONDS)
         if missing(settings):
             done = deploy()
+
+
+def keep_logs(settings: Settings) -> None:
+    """Shorten the parts' log files while they are written."""
+    while True:
+        time.sleep(LOG_SECONDS)
+        for name in parts(settings):
+            rotate(log_file(settings, name))
+
+
+def main() -> None:
+    """Keep everything until the supervisor dies, and start another one then."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings, parent = Settings(), os.getppid()
+    for keep in (keep_application, keep_runs, keep_logs):
+        threading.Thread(target=keep, args=(settings,), name=keep.__name__, daemon=True).start()
+    guard(settings, parent)
 
 
 if __name__ == "__main__":

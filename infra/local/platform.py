@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from infra.code import ROOT
 from infra.local.environment import make_folders, make_token
+from infra.local.instances import instances
+from infra.local.lock import platform_lock
 from infra.local.platform_parts import log_file, parts
 from infra.local.ports import check_ports
 from infra.local.probes import PROBES
 from infra.local.processes import end, is_flow, ours
-from infra.local.stop import stop
+from infra.local.stop import Stopped, stop
 from infra.local.supervisor import Supervisor, SupervisorState
 from infra.local.versions import check_versions
 from karat.errors import DiskFull, PlatformError, ServiceDown, is_disk_full
@@ -47,7 +47,7 @@ def up(settings: Settings, progress: Progress = silent) -> Started:
     try:
         make_folders(settings)
         make_token(settings)
-        with _locked(settings, progress):
+        with platform_lock(settings, progress):
             fresh = _supervise(settings, progress)
             registering = _register(settings)
             try:
@@ -66,13 +66,13 @@ def up(settings: Settings, progress: Progress = silent) -> Started:
         ) from error
 
 
-def down(settings: Settings, progress: Progress = silent) -> int:
-    """Ends every process of the platform, orphans included; gives how many. What it holds on disk stays."""
+def down(settings: Settings, progress: Progress = silent) -> Stopped:
+    """Cancels the runs under way and ends every process of the platform, orphans included. What is on disk stays."""
     if not (settings.home / "supervisor").is_dir():  # nothing ever ran here, or somebody has removed the folder
         left = ours(settings)
         end(left, grace=5)
-        return len(left)
-    with _locked(settings, progress):
+        return Stopped(len(left))
+    with platform_lock(settings, progress):
         return stop(settings, progress)
 
 
@@ -92,7 +92,7 @@ def register(settings: Settings) -> list[str]:
 
 
 def _supervise(settings: Settings, progress: Progress) -> bool:
-    """Sees to it that a supervisor runs under these settings; True where it was started now."""
+    """Sees to it that a supervisor runs under these settings; True where parts were started now."""
     supervisor = Supervisor(settings)
     if supervisor.up_to_date():
         supervisor.begin()
@@ -101,7 +101,11 @@ def _supervise(settings: Settings, progress: Progress) -> bool:
         progress(0, len(PROBES), "stopping what runs under other settings")
         stop(settings, silent)
         make_folders(settings)
-    # A supervisor that was killed leaves its children. A running flow goes on: it will find the services again.
+    elif supervisor.configured() and instances(settings):
+        progress(0, len(PROBES), "taking over what a killed supervisor has left running")
+        supervisor.start()
+        return False
+    # What else a killed supervisor has left. A running flow goes on: it will find the services again.
     end(ours(settings, lambda process: not is_flow(process)), grace=3)
     check_ports(settings)
     supervisor.start()
@@ -162,15 +166,3 @@ def _registered(settings: Settings, registering: subprocess.Popen[str], fresh: b
         )
     told = json.loads(out.splitlines()[-1])
     return Started(fresh, told["deployments"], told["problems"])
-
-
-@contextlib.contextmanager
-def _locked(settings: Settings, progress: Progress) -> Iterator[None]:
-    """One ``up`` or ``down`` of a home at a time; the kernel lets go of the lock when its holder dies."""
-    with open(settings.home / "supervisor" / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(0, 1, "waiting for another karat up or down")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

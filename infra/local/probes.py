@@ -49,13 +49,14 @@ def call_prefect(settings: Settings, path: str, body: Any = None) -> Any:
     return call(f"{settings.prefect_api_url}{path}", body=body, auth=(user, password) if user else None)
 
 
-def call_ray(settings: Settings, path: str, seconds: float = SECONDS) -> Any:
-    """The API of Ray's dashboard, with its token. Raises NoAnswer."""
+def call_ray(settings: Settings, path: str, seconds: float = SECONDS, body: Any = None) -> Any:
+    """The API of Ray's dashboard, with its token; POST where there is a body. Raises NoAnswer."""
     try:
         token = token_file(settings).read_text()
     except OSError as error:
         raise NoAnswer(f"Ray's token is not in {token_file(settings)}") from error
-    return call(f"{settings.ray_dashboard_url}{path}", headers={"Authorization": f"Bearer {token}"}, seconds=seconds)
+    headers = {"Authorization": f"Bearer {token}"}
+    return call(f"{settings.ray_dashboard_url}{path}", body=body, headers=headers, seconds=seconds)
 
 
 def mlflow(settings: Settings) -> str:

@@ -47,6 +47,19 @@ def is_flow(process: psutil.Process) -> bool:
         return False
 
 
+def flow_processes(settings: Settings) -> dict[str, list[psutil.Process]]:
+    """Flow run -> its living processes, the oldest first: the run's own before those that it started."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in ours(settings):
+        try:
+            run = process.environ().get(FLOW_MARK)
+        except psutil.Error:
+            continue
+        if run:
+            found.setdefault(run, []).append(process)
+    return {run: sorted(processes, key=lambda p: p.create_time()) for run, processes in found.items()}
+
+
 def ours(settings: Settings, wanted: Callable[[psutil.Process], bool] = lambda process: True) -> list[psutil.Process]:
     """The platform's processes, orphans among them, without this process and its ancestors."""
     home, runtime = str(settings.home.resolve()), str(runtime_folder(settings))
@@ -58,9 +71,17 @@ def ours(settings: Settings, wanted: Callable[[psutil.Process], bool] = lambda p
     ]
 
 
+def is_ours(settings: Settings, pid: int) -> bool:
+    """Whether the process of that id is the platform's."""
+    try:
+        return _is_ours(psutil.Process(pid), str(settings.home.resolve()), str(runtime_folder(settings)))
+    except psutil.Error:
+        return False
+
+
 def _is_ours(process: psutil.Process, home: str, runtime: str) -> bool:
     try:
-        if not _lives(process):
+        if not is_alive(process):
             return False
         if mark := process.environ().get(HOME_MARK):
             return mark == home
@@ -94,12 +115,12 @@ def end(processes: Iterable[psutil.Process], grace: float) -> list[psutil.Proces
 def _await_end(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
     """Those that still live after so many seconds."""
     deadline = time.monotonic() + seconds
-    while (processes := [p for p in processes if _lives(p)]) and time.monotonic() < deadline:
+    while (processes := [p for p in processes if is_alive(p)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     return processes
 
 
-def _lives(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     """A dead child that its parent has not asked about yet counts as dead: in a container nobody may ever ask."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -1,4 +1,4 @@
-"""Entry point of every supervised program: ends leftovers of a killed instance, prepares, executes."""
+"""Entry point of every supervised program: adopts a running instance; else ends its leftovers, prepares, executes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ import sys
 import time
 from importlib.metadata import version
 
+from infra.local import adopted
 from infra.local.environment import haproxy_folder, runtime_folder
-from infra.local.platform_parts import executable, mlflow_database, parts, ray_logs
+from infra.local.instances import record_instance, redirect_output, rotate, running_instance
+from infra.local.platform_parts import executable, log_file, mlflow_database, parts, ray_logs
 from infra.local.probes import prefect
-from infra.local.processes import end, ours, part_of
+from infra.local.processes import end, is_flow, ours, part_of
 from karat.settings import Settings
 
 
 def main(name: str) -> None:
-    """Become the program of part ``name``."""
+    """Become the program of part ``name``, or the stand-in of an instance that a killed supervisor has left running."""
     settings = Settings()
-    part = parts(settings)[name]
-    if part.alone:
-        # Killed, as the instance whose remains these are has been: they hold its ports.
-        end(ours(settings, lambda process: part_of(process) == name), grace=0)
+    part, log = parts(settings)[name], log_file(settings, name)
+    rotate(log)
+    redirect_output(log)
+    if left := running_instance(settings, name):
+        os.execv(sys.executable, [sys.executable, "-S", "-E", adopted.__file__, str(left.pid)])
+    # Killed, as the instance whose remains these are has been: they hold its ports.
+    end(ours(settings, lambda process: part_of(process) == name and (part.alone or not is_flow(process))), grace=0)
     if name in PREPARE:
         PREPARE[name](settings)
+    record_instance(settings, name)
     os.execv(part.command[0], part.command)
 
 

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import psutil
 from pydantic import BaseModel
 
 from infra.local import databases, versions
+from infra.local.instances import instances
 from infra.local.platform_parts import log_file, parts
 from infra.local.probes import PROBES, NoAnswer, call_prefect, call_ray, node_states
+from infra.local.strangers import strangers_of
 from infra.local.supervisor import Supervisor, SupervisorState
 from karat.settings import Settings, unknown_settings
 
@@ -42,42 +45,86 @@ class SoundnessCheck(BaseModel):
 
 
 class PlatformStatus(BaseModel):
-    """The platform of one home. ``sound`` where every part answers and every check holds."""
+    """The platform of one home.
+
+    Attributes:
+        home: Its folder.
+        running: Whether any part of it runs.
+        watched: Whether a supervisor runs, which starts a part again when it dies.
+        sound: Whether it is watched, every part answers and every check holds.
+        parts: Every part.
+        checks: Every check that can be made.
+        problems: What is wrong with the platform as a whole, and what to do.
+    """
 
     home: str
     running: bool
+    watched: bool
     sound: bool
     parts: list[PartStatus]
     checks: list[SoundnessCheck]
+    problems: list[str] = []
 
 
 def status(settings: Settings) -> PlatformStatus:
     """Looks at everything, changes nothing, and takes a few seconds at most where parts hang."""
     supervisor = Supervisor(settings)
-    states = supervisor.states()
+    states, running = supervisor.states(), instances(settings)
     with ThreadPoolExecutor(16) as pool:  # each waits for somebody else's answer
-        looks = CHECKS | (LIVE_CHECKS if states else {})
+        looks = CHECKS | (LIVE_CHECKS if states or running else {})
         checking = [pool.submit(_check, name, look, settings) for name, look in looks.items()]
-        shown = list(pool.map(lambda name: _part(settings, name, states.get(name)), parts(settings)))
+        strangers = strangers_of(settings)
+        shown = list(
+            pool.map(lambda n: _part(settings, n, states.get(n), running.get(n), strangers.get(n)), parts(settings))
+        )
         checks = [check.result() for check in checking]
+    problems = [] if states else _unwatched(supervisor, list(running)) or list(strangers.values())
     sound = bool(states) and not any(p.problem for p in shown) and not any(c.problems for c in checks)
-    return PlatformStatus(home=str(settings.home), running=bool(states), sound=sound, parts=shown, checks=checks)
+    return PlatformStatus(
+        home=str(settings.home),
+        running=bool(states or running),
+        watched=bool(states),
+        sound=sound,
+        parts=shown,
+        checks=checks,
+        problems=problems,
+    )
 
 
-def _part(settings: Settings, name: str, state: SupervisorState | None) -> PartStatus:
+def _unwatched(supervisor: Supervisor, running: list[str]) -> list[str]:
+    """Why nobody starts a part again, and what to do; empty where nothing runs at all."""
+    hanging = ", ".join(str(process.pid) for process in supervisor.processes())
+    if not running and not hanging:
+        return []
+    who = f"the supervisor (process {hanging}) does not answer" if hanging else "the supervisor has ended"
+    return [
+        f"{who}: what runs goes on, but a part that dies stays down. The keeper starts another supervisor within a "
+        "minute, if it runs; else: karat up, which takes over what runs, without a restart"
+    ]
+
+
+def _part(
+    settings: Settings,
+    name: str,
+    state: SupervisorState | None,
+    running: psutil.Process | None,
+    stranger: str | None,
+) -> PartStatus:
     part = parts(settings)[name]
-    if state is None:
-        problem = "the supervisor does not run"
-    elif not state.pid:
-        problem = state.said or state.name
-    else:
+    if stranger:
+        problem = stranger
+    elif running is not None:
         problem = PROBES[name](settings)
+    elif state is None:
+        problem = "it does not run"
+    else:
+        problem = state.said or state.name
     return PartStatus(
         name=name,
         title=part.title,
-        state=state.name if state else "DOWN",
-        pid=(state.pid or None) if state else None,
-        uptime_seconds=round(time.time() - state.started, 1) if state and state.pid else None,
+        state=state.name if state else "UNWATCHED" if running else "DOWN",
+        pid=running.pid if running else None,
+        uptime_seconds=round(time.time() - running.create_time(), 1) if running else None,
         address=part.address,
         log=str(log_file(settings, name)),
         problem=problem,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -14,18 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from infra.code import ROOT
 from infra.local.environment import MISLEADING, platform_environment, runtime_folder
 from infra.local.platform_parts import Part, log_file, parts
-from infra.local.processes import PART_MARK, marks
+from infra.local.processes import PART_MARK, end, marks, ours
 from karat.errors import ServiceDown
 from karat.fingerprint import fingerprint
 from karat.settings import Settings
 
 #: How it says that nobody is there, or not any more.
 _SILENT = (OSError, http.client.HTTPException)
+#: It answers within milliseconds; one that was stopped, or that hangs, never does.
+ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -91,13 +95,22 @@ stopasgroup = true
 killasgroup = true
 redirect_stderr = true
 stdout_logfile = {_escape(_escape(log_file(self.settings, part.name)))}
-stdout_logfile_maxbytes = 20MB
-stdout_logfile_backups = 2
+; The program itself appends to this file, and its length is kept by infra.local.instances.rotate.
+stdout_logfile_maxbytes = 0
 """
 
     def up_to_date(self) -> bool:
         """True where it runs, and under the settings that hold now."""
-        return self.pid() is not None and self.config.is_file() and self.config.read_text() == self.text()
+        return self.pid() is not None and self.configured()
+
+    def configured(self) -> bool:
+        """True where the last one was started under the settings that hold now."""
+        return self.config.is_file() and self.config.read_text() == self.text()
+
+    def processes(self) -> list[psutil.Process]:
+        """Its daemon, also one that does not answer; usually one or none."""
+        command = ["-m", "supervisor.supervisord", "-c", str(self.config)]
+        return ours(self.settings, lambda process: _ends_with(process, command))
 
     def pid(self) -> int | None:
         """Its process, None where nobody answers."""
@@ -107,7 +120,11 @@ stdout_logfile_backups = 2
             return None
 
     def start(self) -> None:
-        """Writes the configuration and starts the daemon, and with it every part. Raises ServiceDown."""
+        """Writes the configuration and starts the daemon, and with it every part that does not run. Raises ServiceDown.
+
+        One that does not answer is killed, which leaves its children as they are: the new one adopts them.
+        """
+        end(self.processes(), grace=0)
         part = self.config.with_suffix(".new")
         part.write_text(self.text())
         part.replace(self.config)
@@ -162,9 +179,32 @@ stdout_logfile_backups = 2
             return
 
     def _call(self, verb: str, *arguments: object) -> Any:
-        transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
+        transport = _Transport(self.socket)
         with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
             return getattr(proxy.supervisor, verb)(*arguments)
+
+
+class _Transport(SupervisorTransport):  # type: ignore[misc]
+    """supervisord's own, which would wait for ever for a process that has been stopped."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(serverurl=f"unix://{path}")
+        self._path = path
+        self._get_connection = self._connect
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(ANSWER_SECONDS)
+        connection.sock.connect(str(self._path))
+        return connection
+
+
+def _ends_with(process: psutil.Process, words: list[str]) -> bool:
+    try:
+        return process.cmdline()[-len(words) :] == words
+    except psutil.Error:
+        return False
 
 
 def _escape(value: Path | str) -> str:

@@ -41,11 +41,22 @@ class Schedules(Declaration):
     fairness: Cron = "0 5 1 1,4,7,10 *"
 
 
+#: Seconds before each retry where a project names none. A person waits at a laptop, whose services are back within a
+#: minute of their death; in production a store or a cluster may take longer, and nobody waits.
+LAPTOP_DELAYS, PRODUCTION_DELAYS = (5.0, 15.0, 45.0), (300.0,)
+
+
 class Retries(Declaration):
-    """Retries of every task: how many, and the seconds between them."""
+    """Retries of every task: how many, and the seconds before each; by the environment where none are named."""
 
     attempts: int = Field(3, ge=0)
-    delay_seconds: float = Field(300, ge=0)
+    delay_seconds: float | None = Field(None, ge=0, description="5, 15, then 45 in rnd and dev, 300 elsewhere if unset")
+
+    def delays(self, environment: str) -> tuple[float, ...]:
+        """Seconds before the first retry, the second and so on; the last one holds for those that follow."""
+        if self.delay_seconds is not None:
+            return (self.delay_seconds,)
+        return LAPTOP_DELAYS if environment in {"rnd", "dev"} else PRODUCTION_DELAYS
 
 
 class ProjectSpec(Declaration):

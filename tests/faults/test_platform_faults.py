@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from infra.local.environment import runtime_folder
+from infra.local.instances import instances
 from infra.local.platform import down, up
 from infra.local.probes import PROBES, call_prefect
 from infra.local.processes import FLOW_MARK, PART_MARK, marks, ours, part_of
@@ -37,7 +38,7 @@ VICTIMS = {
 }
 
 
-def instances(settings: Settings, name: str) -> list[psutil.Process]:
+def processes_of(settings: Settings, name: str) -> list[psutil.Process]:
     """The victim's processes, oldest first: Ray forks children that bear their parent's command line for a moment."""
     words, part = VICTIMS[name]
     found = ours(settings, lambda p: part_of(p) == part and words in " ".join(command(p)))
@@ -74,13 +75,13 @@ def kill_supervisor(settings: Settings) -> None:
     ids=" and ".join,
 )
 def test_kill_9_of_parts(platform: Settings, zombie: str, names: list[str]) -> None:
-    killed = {name: instances(platform, name)[0] for name in names}
+    killed = {name: processes_of(platform, name)[0] for name in names}
     for process in killed.values():
         kill(process)
     for name, process in killed.items():  # another instance must answer, not the one that was killed
         await_until(
             lambda name=name, process=process: any(  # type: ignore[misc]
-                again.create_time() > process.create_time() for again in instances(platform, name)
+                again.create_time() > process.create_time() for again in processes_of(platform, name)
             )
         )
     await_until(lambda: not any(probe(platform) for probe in PROBES.values()))
@@ -126,22 +127,66 @@ def running_flow(platform: Settings) -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
+def instance_pids(settings: Settings) -> dict[str, int]:
+    return {name: process.pid for name, process in instances(settings).items()}
+
+
+def test_a_supervisor_that_hangs_is_told_and_replaced(platform: Settings) -> None:
+    await_until(lambda: status(platform).sound)
+    kept, (hanging,) = instance_pids(platform), Supervisor(platform).processes()
+    hanging.suspend()
+    seen = status(platform)
+    assert f"process {hanging.pid}) does not answer" in " ".join(seen.problems)
+    assert not up(platform).fresh
+    assert not hanging.is_running()
+    assert {k: v for k, v in instance_pids(platform).items() if k != "keeper"} == {
+        k: v for k, v in kept.items() if k != "keeper"
+    }
+
+
 def test_kill_9_of_the_supervisor(platform: Settings, running_flow: subprocess.Popen[bytes]) -> None:
-    """``up`` repairs it, and flow runs go on; ``down`` ends the orphans of the next one, flow runs too."""
+    """Another one takes over what runs, without a restart; ``down`` ends the orphans of the last, flow runs too."""
+    before, supervisor = instance_pids(platform), Supervisor(platform)
+    old = supervisor.pid()
     kill_supervisor(platform)
-    assert not status(platform).running
-    orphans = {process.pid for process in ours(platform)} - {running_flow.pid}
-    assert orphans
-    assert up(platform).fresh
-    assert not orphans & {process.pid for process in ours(platform)}
+    await_until(lambda: supervisor.pid() not in (None, old), 30)
+    await_until(lambda: status(platform).sound, 60)
+    after = instance_pids(platform)
+    assert after.pop("keeper") != before.pop("keeper"), "the keeper made the new supervisor's place for another one"
+    assert after == before
     assert running_flow.poll() is None
+
+    # One of them dies under the stand-in that its supervisor has for it.
+    kill(instances(platform)["mlflow"])
+    await_until(lambda: instance_pids(platform).get("mlflow", before["mlflow"]) != before["mlflow"])
     await_until(lambda: status(platform).sound)
 
-    kill_supervisor(platform)
-    assert down(platform) > 5
+    # Nobody is left who would start another one.
+    kept = instance_pids(platform)
+    leave_unwatched(platform)
+    seen = status(platform)
+    assert (seen.running, seen.watched, seen.sound) == (True, False, False)
+    assert "karat up" in " ".join(seen.problems)
+    assert {p.name: p.pid for p in seen.parts if p.name != "keeper"} == {k: v for k, v in kept.items() if k != "keeper"}
+    assert [p.problem for p in seen.parts if p.name != "keeper"] == [""] * (len(PROBES) - 1)
+    assert not up(platform).fresh
+    assert {k: v for k, v in instance_pids(platform).items() if k != "keeper"} == {
+        k: v for k, v in kept.items() if k != "keeper"
+    }
+
+    leave_unwatched(platform)
+    assert down(platform).processes > 5
     assert running_flow.poll() is not None
     assert ours(platform) == []
     assert [p.pid for p in psutil.process_iter() if str(platform.home) in " ".join(command(p))] == []
-    assert down(platform) == 0
+    assert down(platform).processes == 0
     assert not runtime_folder(platform).exists()
     assert (platform.home / "logs" / "ray" / "gcs_server.out").is_file(), "what Ray said last is kept"
+
+
+def leave_unwatched(settings: Settings) -> None:
+    """Kill the supervisor and the keeper, each before the other can notice."""
+    keeper = instances(settings)["keeper"]
+    keeper.suspend()
+    kill_supervisor(settings)
+    kill(keeper)
