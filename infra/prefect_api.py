@@ -43,6 +43,8 @@ class Run(BaseModel):
     total_run_time: float = 0.0
     run_count: int = 0
     infrastructure_pid: str | None = None
+    parent_task_run_id: str | None = None
+    auto_scheduled: bool = False
 
     @property
     def state_time(self) -> datetime | None:
@@ -168,15 +170,29 @@ class Prefect:
 
     def unfinished(self) -> list[Run]:
         """The runs that a worker of this platform has begun and that have not ended, without their pipelines."""
-        body = {
-            "flow_runs": {
-                "parent_task_run_id": {"is_null_": True},
-                "state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}},
-            },
-            "work_pools": {"name": {"any_": [WORK_POOL]}},
-            "limit": _PAGE,
-        }
+        return self._of_pool({"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}})
+
+    def waiting(self) -> list[Run]:
+        """The runs that the next worker takes at once: somebody has started them, or they are to be resumed."""
+        due = datetime.now(UTC)
+        found = self._of_pool({"type": {"any_": ["SCHEDULED"]}}, next_scheduled_start_time={"before_": due.isoformat()})
+        return [run for run in found if run.run_count or not run.auto_scheduled]
+
+    def _of_pool(self, state: dict[str, Any], **more: Any) -> list[Run]:
+        chosen = {"parent_task_run_id": {"is_null_": True}, "state": state} | more
+        body = {"flow_runs": chosen, "work_pools": {"name": {"any_": [WORK_POOL]}}, "limit": _PAGE}
         return [Run.model_validate(r) for r in self._call("POST", "/flow_runs/filter", body)]
+
+    def unfinished_pipelines(self) -> list[Run]:
+        """The pipelines within a run that have not ended."""
+        states = ["PENDING", "RUNNING", "CANCELLING"]
+        chosen = {"parent_task_run_id": {"is_null_": False}, "state": {"type": {"any_": states}}}
+        body = {"flow_runs": chosen, "limit": _PAGE}
+        return [Run.model_validate(r) for r in self._call("POST", "/flow_runs/filter", body)]
+
+    def parent(self, pipeline: Run) -> Run:
+        """The run that a pipeline is part of."""
+        return self.run(self._call("GET", f"/task_runs/{pipeline.parent_task_run_id}")["flow_run_id"])
 
     def set_state(self, run: str, kind: str, name: str, message: str) -> None:
         """Brings a run into a state, whatever Prefect's rules say: its process can no longer do so."""

@@ -116,6 +116,18 @@ class RunRecovery:
         for run in unfinished:
             seen = self._evidence(run, processes.get(run.id, []), worker)
             self._act(run, judge(run, seen, datetime.now(UTC)), processes.get(run.id, []))
+        self._end_orphans()
+
+    def _end_orphans(self) -> None:
+        """End the pipelines of a run that has ended: their process is the run's, whose worker told of it alone."""
+        for pipeline in self.api.unfinished_pipelines():
+            parent = self.api.parent(pipeline)
+            ended = parent.state_time if parent.is_final else None
+            if ended is None or (datetime.now(UTC) - ended).total_seconds() < GONE_SECONDS:
+                continue
+            stopped = stop_jobs(self.settings, parent.id)
+            self.api.set_state(pipeline.id, "CRASHED", "Crashed", f"{parent.name} has ended: {parent.message}")
+            log.warning("%s ended with its run; jobs stopped: %s", pipeline.name, ", ".join(stopped) or "none")
 
     def _evidence(self, run: Run, processes: list[psutil.Process], worker: psutil.Process | None) -> Evidence:
         if processes:

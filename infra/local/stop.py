@@ -71,7 +71,7 @@ def stop(settings: Settings, progress: Progress) -> Stopped:
 def _cancel_runs(settings: Settings, stopped: Stopped, progress: Progress) -> None:
     try:
         api = Prefect(settings, busy_seconds=5)
-        runs = api.unfinished()
+        runs = [*api.unfinished(), *api.waiting()]
         for run in runs:
             progress(0, 3, f"cancelling {run.name}")
             api.cancel(run.id)

@@ -12,6 +12,7 @@ import pytest
 
 from infra.local.instances import running_instance
 from infra.local.platform import register
+from infra.local.probes import call_ray
 from infra.local.processes import flow_processes
 from infra.prefect_api import Prefect, Run
 from karat.settings import Settings
@@ -49,6 +50,11 @@ def end_of(shop: Shop, run: Run, seconds: float = 300) -> Run:
 def warnings_of(shop: Shop, run: Run) -> str:
     lines = Prefect(shop.settings).logs([run.id], datetime.now(UTC) - timedelta(minutes=30))
     return "\n".join(line.message for line in lines if line.level >= logging.WARNING)
+
+
+def running_jobs(shop: Shop, run: Run) -> list[str]:
+    jobs = call_ray(shop.settings, "/api/jobs/")
+    return [j["submission_id"] for j in jobs if j["submission_id"].startswith(run.id) and j["status"] == "RUNNING"]
 
 
 def kill_worker(shop: Shop) -> int:
@@ -103,4 +109,18 @@ def test_a_run_without_a_worker_of_its_own_can_be_cancelled(shop: Shop) -> None:
     Prefect(shop.settings).cancel(run.id)
     assert end_of(shop, run, 120).state_type == "CANCELLED"
     assert run.id not in flow_processes(shop.settings)
+    shop.release()
+
+
+def test_the_pipelines_and_jobs_of_a_killed_run_end_with_it(shop: Shop) -> None:
+    api = Prefect(shop.settings)
+    shop.hold()
+    run = api.start("master-orchestrator", shop.name, shop.name, {"project": shop.name})
+    await_until(lambda: shop.reached)
+    flow_processes(shop.settings)[run.id][0].kill()
+    ended = end_of(shop, run, 120)
+    assert ended.state_type == "CRASHED"
+    assert "SIGKILL" in ended.message
+    await_until(lambda: all(child.is_final for child in api.children(run.id)), 60)
+    await_until(lambda: not running_jobs(shop, run), 60)
     shop.release()
