@@ -39,6 +39,6 @@ def _listeners() -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
     with contextlib.suppress(psutil.AccessDenied):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr:
                 found.setdefault(connection.laddr.port, set()).add(connection.pid)
     return found
