@@ -1,5 +1,7 @@
 # make run     a fresh machine to a served champion     make test    the tests that CI runs
 SHELL := /bin/bash
+# Compiled code is kept: a run of the tests starts a hundred processes, and each would compile Karat anew.
+unexport PYTHONDONTWRITEBYTECODE
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 

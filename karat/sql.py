@@ -11,8 +11,10 @@ import re
 import shutil
 import tempfile
 import threading
+import weakref
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -29,71 +31,110 @@ _PLAIN = re.compile(r"(?!(?:true|false|null)$)[a-z_]\w*", re.IGNORECASE)
 
 @contextmanager
 def connect(threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open an in-memory connection without external access. Its spill folder is deleted when it closes.
+    """Give a connection to an in-memory database without external access, for SELECTs over registered frames.
 
-    With one thread the same rows in the same order give the same sums to the last bit. Within ``kept_connection`` this
-    is the kept connection.
+    With one thread the same rows in the same order give the same sums to the last bit. What is registered is gone
+    afterwards. A table or a view that the block makes would stay: use ``open_database`` for these.
 
     Args:
-        threads: DuckDB's threads. By default OMP_NUM_THREADS, by which Ray tells a worker its cores.
+        threads: DuckDB's threads. By default OMP_NUM_THREADS, by which Ray tells a worker its cores, and 1 within
+            ``one_thread``.
 
     Yields:
         The connection.
     """
-    if _kept.depth and threads in (None, 1):
-        yield _kept.connection()
-        return
-    spill = tempfile.mkdtemp(prefix="karat-spill-")
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "enable_external_access": "false",
-        "memory_limit": MEMORY_LIMIT,
-        "temp_directory": spill,
-    }
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if threads is not None:
-        config["threads"] = threads
-    elif told.isdigit() and int(told) > 0:
-        config["threads"] = told
-    connection = duckdb.connect(":memory:", config=config)
-    try:
-        connection.sql("SET lock_configuration = true")
+    if threads is None:
+        told = "1" if _calls.on_one_thread else os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(told) if told.isdigit() and int(told) > 0 else None
+    with _idle.database(threads) as database, database.connection.cursor() as connection:
         yield connection
-    finally:
-        connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
 
 
-class _Kept(threading.local):
-    """One connection per thread: opening one takes longer than computing one entity's features."""
-
-    def __init__(self) -> None:
-        self.depth, self._stack = 0, ExitStack()
-        self._open: duckdb.DuckDBPyConnection | None = None
-
-    def connection(self) -> duckdb.DuckDBPyConnection:
-        if self._open is None:
-            depth, self.depth = self.depth, 0
-            try:
-                self._open = self._stack.enter_context(connect(threads=1))
-            finally:
-                self.depth = depth
-        return self._open
-
-    def __del__(self) -> None:
-        self._stack.close()
+class _Calls(threading.local):
+    on_one_thread = False
 
 
-_kept = _Kept()
+_calls = _Calls()
 
 
 @contextmanager
-def kept_connection() -> Iterator[None]:
-    """Let ``connect`` reuse one connection of this thread in the block."""
-    _kept.depth += 1
+def one_thread() -> Iterator[None]:
+    """Let ``connect`` use one thread in the block: a few rows are not worth more."""
+    before, _calls.on_one_thread = _calls.on_one_thread, True
     try:
         yield
     finally:
-        _kept.depth -= 1
+        _calls.on_one_thread = before
+
+
+@contextmanager
+def open_database(threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an in-memory database without external access; it is gone when it closes, and its tables with it."""
+    database = _Database(threads)
+    try:
+        yield database.connection
+    finally:
+        database.close()
+
+
+class _Database:
+    """An in-memory database. Its spill folder is deleted when it closes, or when its process ends."""
+
+    def __init__(self, threads: int | None) -> None:
+        spill = tempfile.mkdtemp(prefix="karat-spill-")
+        self._remove = weakref.finalize(self, _remove_folder, spill, os.getpid())
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "enable_external_access": "false",
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": spill,
+        }
+        if threads is not None:
+            config["threads"] = threads
+        self.connection = duckdb.connect(":memory:", config=config)
+        self.connection.sql("SET lock_configuration = true")
+
+    def close(self) -> None:
+        self.connection.close()
+        self._remove()
+
+
+def _remove_folder(folder: str, owner: int) -> None:
+    """A forked process leaves the folder to its parent."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _IdleDatabases:
+    """Databases that wait for their next use: to open one takes 20 ms, longer than most queries on it.
+
+    There are as many as were in use at one time.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[int | None, list[_Database]] = defaultdict(list)
+        self._of_parent: list[object] = []
+        os.register_at_fork(after_in_child=self._forget)
+
+    @contextmanager
+    def database(self, threads: int | None) -> Iterator[_Database]:
+        """A database that nobody else uses meanwhile."""
+        waiting = self._waiting[threads]
+        try:
+            database = waiting.pop()
+        except IndexError:
+            database = _Database(threads)
+        try:
+            yield database
+        finally:
+            waiting.append(database)
+
+    def _forget(self) -> None:
+        """In a forked process: DuckDB's threads are not there, so that even closing would wait for them forever."""
+        self._of_parent.append(self._waiting)
+        self._waiting = defaultdict(list)
+
+
+_idle = _IdleDatabases()
 
 
 def quote(name: str) -> str:
@@ -162,7 +203,7 @@ def parse_select(query: str) -> Tree:
     Raises:
         duckdb.Error: The text is no SELECT.
     """
-    with kept_connection(), connect() as connection:
+    with connect(threads=1) as connection:
         text = connection.sql(f"SELECT json_serialize_sql({literal(query)})").fetchall()[0][0]
     tree: Tree = json.loads(text)
     return tree

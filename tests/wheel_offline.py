@@ -62,7 +62,7 @@ print(
             "lstm": refused(fit_lstm),
             "xgboost": refused(load_kind, "xgboost"),
             "redis": refused(load_backend, "redis"),
-            "report": refused(__import__, "karat.monitoring.report"),
+            "report": refused(__import__, "karat.monitoring.distribution_plots"),
         }
     )
 )

@@ -15,7 +15,7 @@ from karat.catalogue.views import Views
 from karat.errors import TableNotFound, WrongCall, did_you_mean
 from karat.lake import Lake
 from karat.names import TableName
-from karat.sql import connect, literal, nodes, parse_select, quote, why
+from karat.sql import literal, nodes, open_database, parse_select, quote, why
 
 #: A query's syntax tree, as DuckDB serialises it to JSON.
 _Tree = dict[str, Any]
@@ -41,7 +41,7 @@ def run_query(text: str, views: Views, *, limit: int | None = None) -> pl.DataFr
     """
     tree = _parse_query(text)
     scans = _QueryTables(views.lake, views)
-    with connect(threads=os.cpu_count()) as connection:
+    with open_database(threads=os.cpu_count()) as connection:
         for path in dict.fromkeys(_table_paths(tree)):
             scans.put(connection, path)
         changed = _add_dependent_columns(tree)

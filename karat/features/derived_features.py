@@ -12,7 +12,7 @@ from karat.dtypes import POLARS
 from karat.errors import DeclarationError
 from karat.features.expressions import ExpressionPlace, Relation
 from karat.features.schema import to_declared
-from karat.sql import connect, kept_connection, plain_times
+from karat.sql import connect, plain_times
 
 _PROBE_ROWS = 16
 
@@ -124,7 +124,7 @@ def evaluate_one(feature: Feature, frame: pl.DataFrame) -> pl.Series:
         assert function is not None
         result = function(*(frame[i] for i in feature.inputs))
         return result if isinstance(result, pl.Series) else pl.Series("v", result)
-    with kept_connection(), connect() as connection:
+    with connect(threads=1) as connection:
         connection.register("block", plain_times(frame))
         try:
             made: pl.Series = connection.sql(f"SELECT ({feature.sql}\n) AS v FROM block").pl().to_series()

@@ -22,7 +22,7 @@ from karat.lake import Lake
 from karat.names import TableName
 from karat.quality.gold_check import valid_rows
 from karat.quality.row_checks import quarantine_rules, split_rows
-from karat.sql import kept_connection
+from karat.sql import one_thread
 
 #: The column of the spine that holds the time asked for.
 AT = "__at"
@@ -51,7 +51,7 @@ def features_as_of(
         aligned(entities[e], POLARS[source.columns[e].dtype], of=f"the key of {table!r}") for e in declared.entity
     )
     gold = _gold(project, declared, lake)
-    with kept_connection():
+    with one_thread():
         rows = _known_rows(declared, gold, asked.drop_nulls().unique(), at, chosen)
     return point_in_time_join(
         asked.with_columns(pl.lit(at.astimezone(UTC), dtype=pl.Datetime("us", "UTC")).alias(AT)),

@@ -16,7 +16,7 @@ from karat.features.event_values import MaskedValues
 from karat.features.expressions import ExpressionPlace, typed_value
 from karat.features.request_plan import RequestPlan, columns_of
 from karat.features.schema import to_declared
-from karat.sql import connect, kept_connection, plain_times, why
+from karat.sql import connect, plain_times, why
 
 
 def evaluated(plan: RequestPlan, rows: Mapping[str, np.ndarray], moments: np.ndarray) -> dict[str, MaskedValues]:
@@ -49,7 +49,7 @@ def evaluated_own(plan: RequestPlan, row: Mapping[str, object]) -> dict[str, obj
 def _by_sql(plan: RequestPlan, expressions: tuple[str, ...], frame: pl.DataFrame) -> pl.DataFrame:
     floats = [c for c, t in frame.schema.items() if t.is_float()]
     finite = frame.with_columns(pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in floats)
-    with kept_connection(), connect() as connection:
+    with connect(threads=1) as connection:
         connection.register("tail", plain_times(finite))
         try:
             bare = connection.sql(f"SELECT {', '.join(f'({e}{chr(10)})' for e in expressions)} FROM tail")

@@ -79,6 +79,8 @@ SMALL = {
     "lstm": {"hidden_size": 16, "num_layers": 2, "epochs": 4, "sequence_length": 3},
     "gru": {"hidden_size": 16, "num_layers": 1, "epochs": 4},
     "kmeans": {"n_clusters": 3, "n_init": 2},
+    "random_forest": {"n_estimators": 40},
+    "isolation_forest": {"n_estimators": 40},
 }
 
 
@@ -256,7 +258,7 @@ def test_it_leaves_its_input_as_it_was(kind, task):
 @pytest.mark.parametrize("count", [12, 40])
 def test_few_rows_are_enough_to_run(kind, task, count):
     y = label(task)
-    small = {"n_clusters": 3} if kind == "kmeans" else {"epochs": 2} if facts(kind).sequences else {}
+    small = {"epochs": 2} if facts(kind).sequences else SMALL.get(kind)
     model = Model(kind, task, small).fit(rows()[0][:count], None if y is None else y[:count])
     assert np.isfinite(model.predict(rows()[0])).all()
 

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import duckdb
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from karat.sql import column_references, columns_read, connect, has_subquery, is_column_name, missing_column, quote
+from karat.sql import (
+    column_references,
+    columns_read,
+    connect,
+    has_subquery,
+    is_column_name,
+    missing_column,
+    open_database,
+    quote,
+)
+from tests import warm
+from tests.waiting import wait_until
 
 COLUMNS = ("amount", "Day", "na me", 'quo"te', "select", "x", "struct_column")
 #: Expressions over one column ``{}``, in which names also stand in texts, comments and lambdas.
@@ -36,7 +52,7 @@ def test_the_columns_read_are_those_that_the_binder_needs(parts):
             expressions.append(form.replace("{}", quote(column).swapcase()))
             used.add(column)
     assert set(columns_read(expressions, COLUMNS)) == used
-    with connect() as connection:
+    with open_database() as connection:
         for kept in (COLUMNS, tuple(used)):
             connection.execute(f"CREATE OR REPLACE TABLE t ({', '.join(f'{quote(c)} VARCHAR' for c in kept)})")
             connection.sql(f"SELECT {', '.join(expressions)} FROM t")
@@ -73,9 +89,38 @@ def test_a_column_name_needs_no_parser(text, plain):
 
 
 def test_the_missing_column_of_a_binder_error():
-    with connect() as connection:
+    with open_database() as connection:
         connection.execute("CREATE TABLE t (a INT)")
         with pytest.raises(duckdb.Error) as caught:
             connection.sql("SELECT b FROM t")
     assert missing_column(caught.value) == "b"
     assert missing_column(ValueError("other")) is None
+
+
+def test_a_connection_leaves_nothing_to_the_next_one():
+    with connect() as connection:
+        connection.register("gold", pl.DataFrame({"a": [1]}))
+        assert connection.sql("SELECT a FROM gold").fetchall() == [(1,)]
+        with connect() as other, pytest.raises(duckdb.Error, match="gold"):
+            other.sql("SELECT a FROM gold")
+    with connect() as connection, pytest.raises(duckdb.Error, match="gold"):
+        connection.sql("SELECT a FROM gold")
+
+
+def test_a_forked_process_asks_a_database_of_its_own(tmp_path):
+    with connect(threads=2) as connection:
+        connection.sql("SELECT 1")
+    if not (pid := os.fork()):
+        with connect(threads=2) as connection:
+            (tmp_path / "said").write_text(str(connection.sql("SELECT sum(range) FROM range(300000)").fetchall()))
+        os._exit(0)
+    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, seconds=30)
+    assert (tmp_path / "said").read_text() == f"[({299999 * 150000},)]"
+
+
+def test_the_folder_for_what_does_not_fit_into_memory_goes_with_the_process():
+    asked = "SELECT current_setting('temp_directory')"
+    code = f"from karat.sql import connect\nwith connect() as c: print(c.sql({asked!r}).fetchall()[0][0])"
+    folder = warm.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert "karat-spill-" in folder
+    assert not Path(folder).exists()
