@@ -186,6 +186,16 @@ def lake(settings: Settings) -> Lake:
 
 
 @pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes seconds to make its tables: once for all tests, which copy it to ``mlflow/mlflow.db`` in a home."""
+    from karat.registry import Registry
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    assert list(Registry(f"sqlite:///{path}").client.search_registered_models()) == []
+    return path
+
+
+@pytest.fixture(scope="session")
 def platform() -> Iterator[Settings]:
     """The running platform, the same for all tests that ask for it; this process is its client meanwhile. Its projects
     are a copy of the repository's: a test may make one of its own among them.

@@ -49,14 +49,21 @@ def closure(listed: list[str]) -> list[Distribution]:
 
 
 def link(distributions: list[Distribution], target: Path) -> None:
-    """Links every file of the distributions' packages into another site-packages."""
+    """Links the distributions' packages into another site-packages: whole folders where no other distribution has
+    files in them, else file by file."""
+    names = {d.metadata["Name"] for d in distributions}
+    shared = {package for package, homes in packages_distributions().items() if not names.issuperset(homes)}
     for each in distributions:
-        for file in each.files or []:
-            if ".." not in file.parts and (source := Path(each.locate_file(file))).exists():
-                place = target / file
+        whole = (
+            file if file.parts[0] in shared else file.parents[-2] if len(file.parts) > 1 else file
+            for file in each.files or []
+            if ".." not in file.parts
+        )
+        for file in dict.fromkeys(whole):
+            place = target / file
+            if (source := Path(each.locate_file(file))).exists() and not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
-                if not place.exists():
-                    place.symlink_to(source.resolve())
+                place.symlink_to(source.resolve())
 
 
 def build(folder: Path) -> Path:
@@ -86,7 +93,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "venv" / "bin" / "python"
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
     link(closure(PROJECT["dependencies"]), packages)
-    pip("--python", str(python), "install", "--no-deps", "--no-index", str(build(folder)))
+    pip("--python", str(python), "install", "--no-deps", "--no-index", "--no-compile", str(build(folder)))
     return python.parent
 
 

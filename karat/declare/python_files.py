@@ -11,8 +11,9 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from pydantic import ValidationError
 
@@ -51,7 +52,7 @@ def run_file(path: Path, name: str, *, broken: Collection[str]) -> ExecutedFile:
         The module and the errors, each with its line and the nearest name.
     """
     try:
-        tree = ast.parse(path.read_bytes(), str(path))
+        parsed = _parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
         told = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
         return ExecutedFile(None, [(getattr(error, "lineno", None) or 1, told)], whole=False)
@@ -60,18 +61,35 @@ def run_file(path: Path, name: str, *, broken: Collection[str]) -> ExecutedFile:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    module.__doc__ = ast.get_docstring(tree)
+    module.__doc__ = ast.get_docstring(parsed.tree)
     sys.modules[name] = module  # dataclasses and the project's other files look for it there
     ran = ExecutedFile(module)
-    _run(tree, ran, path, broken)
+    _run(parsed, ran, path, broken)
     return ran
 
 
-def _run(tree: ast.Module, ran: ExecutedFile, path: Path, broken: Collection[str]) -> None:
-    flags, names = _future(tree), vars(ran.module)
+@dataclass(frozen=True)
+class _ParsedFile:
+    """A file's tree, its compiler flags, and the code of each statement at its top."""
+
+    tree: ast.Module
+    flags: int
+    statements: tuple[tuple[ast.stmt, CodeType], ...]
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: bytes, path: str) -> _ParsedFile:
+    """Parse and compile a file, once for each of its texts: a process that serves or plans reads projects again."""
+    tree = ast.parse(text, path)
+    flags = _future(tree)
+    codes = (compile(ast.Module([s], []), path, "exec", flags, dont_inherit=True) for s in tree.body)
+    return _ParsedFile(tree, flags, tuple(zip(tree.body, codes, strict=True)))
+
+
+def _run(parsed: _ParsedFile, ran: ExecutedFile, path: Path, broken: Collection[str]) -> None:
+    flags, names = parsed.flags, vars(ran.module)
     missing: set[str] = set()
-    for statement in tree.body:
-        code = compile(ast.Module([statement], []), str(path), "exec", flags, dont_inherit=True)
+    for statement, code in parsed.statements:
         try:
             exec(code, names)
         except Exception as error:  # whatever a user's file raises is one of its errors

@@ -64,12 +64,11 @@ def _rules(lookup: PinnedLookup, projects: ProjectCatalog) -> Iterator[tuple[str
     source = project.gold.get(table.source)
     gold = [r for r in source.aside_rules if isinstance(r, Rule)] if source is not None else []
     features = {f.name: f for f in table.stored}
+    checks = [c for c in table.declared_checks if isinstance(c, Rule) and c.on_fail != "warn"]
     for name, output in lookup.columns.items():
         for rule in _feature_rules(features[name], gold) if name in features else ():
             yield output, rule
-        for check in table.declared_checks:
-            if isinstance(check, Rule) and check.column == name and check.on_fail != "warn":
-                yield output, check
+        yield from ((output, check) for check in checks if check.column == name)
     if isinstance(table, EventFeatureTable):
         for rule in gold:
             if rule.column in event_columns(table):

@@ -47,7 +47,7 @@ from tests.services import use_store
 from .reading_oracle import said
 
 PROJECTS = Path(__file__).parents[2] / "projects"
-SCALE, ENTITIES, FEW, LENGTH = 0.02, 25, 5, 4
+SCALE, ENTITIES, FEW, LENGTH = 0.02, 12, 4, 4
 NOBODY: dict[Any, Any] = {pl.String: "nobody at all", pl.Int64: -(2**60)}
 NUMBERS = ("float64", "int64", "bool")
 #: Written as the flows write it, in one file a day; thousands of these would take longer than what is tested.

@@ -32,9 +32,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
     """The project ``customers`` on a small sample, with a champion of churn."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), projects=ROOT / "projects")
+    (settings.home / "mlflow").mkdir()
+    shutil.copy(empty_database, settings.home / "mlflow" / "mlflow.db")
     project, lake = load_project("customers", settings), Lake(settings.lake, "dev")
     write_sample(project, lake, scale=0.2, seed=3)
     compute_table(project, "churn_features", lake)

@@ -157,16 +157,6 @@ def write_table(project: Project, lake: Lake, name: str, frame: pl.DataFrame, or
     lake.overwrite(project.gold_name(name), frame)
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow takes a second to make its tables: once for all tests."""
-    from karat.registry import Registry
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    assert list(Registry(f"sqlite:///{path}").client.search_registered_models()) == []
-    return path
-
-
 @pytest.fixture
 def registry(settings: Settings, empty_database: Path):
     """A registry on a database of its own in ``settings.home``, without a server."""
@@ -212,4 +202,33 @@ def shop_gold(shop: Project, lake: Lake, shop_lakes: dict[str, Path]) -> Project
 def shop_features(shop: Project, lake: Lake, shop_lakes: dict[str, Path]) -> Project:
     """``shop`` with gold and feature tables."""
     shutil.copytree(shop_lakes["features"], lake.root, dirs_exist_ok=True)
+    return shop
+
+
+@pytest.fixture(scope="session")
+def champions_home(shop_lakes: dict[str, Path], empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the lake of ``shop`` and a champion of each model: made once, copied by each test."""
+    from karat.lifecycle import make_candidate, promote
+    from karat.lifecycle.model_context import ModelContext
+    from karat.registry import open_registry
+
+    folder = tmp_path_factory.mktemp("champions")
+    write_files(folder / "projects" / "shop")
+    made = Settings(home=folder / "home", projects=folder / "projects")
+    shutil.copytree(shop_lakes["features"], made.lake)
+    (made.home / "mlflow").mkdir()
+    shutil.copy(empty_database, made.home / "mlflow" / "mlflow.db")
+    project, lake, registry = load_project("shop", made), Lake(made.lake, made.environment), open_registry(made)
+    for spec in project.models.values():
+        candidate = make_candidate(ModelContext(project, spec, lake, registry))
+        if not promote(ModelContext(project, spec, lake, registry)).promoted:
+            registry.set_alias(candidate.version, "champion", "for the test")
+    return made.home
+
+
+@pytest.fixture
+def shop_champions(shop: Project, lake: Lake, registry: object, settings: Settings, champions_home: Path) -> Project:
+    """``shop`` with its feature tables, and a champion of each model in ``registry``."""
+    shutil.copytree(champions_home / "lake", lake.root, dirs_exist_ok=True)
+    shutil.copytree(champions_home / "mlflow", settings.home / "mlflow", dirs_exist_ok=True)
     return shop

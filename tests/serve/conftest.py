@@ -69,10 +69,12 @@ class Shop:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
     """The home is made once: each test has a copy of it, whose models lie where they were made."""
     home = tmp_path_factory.mktemp("shop") / "home"
     settings = Settings(home=home)
+    (home / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_database, home / "mlflow" / "mlflow.db")
     Shop(settings).make()
     open_store(settings).close()
     return home

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
 
-from karat.declare import ModelSpec, Project, load_project
+from karat.declare import ModelSpec, Project
 from karat.errors import (
     FeatureLookupFailed,
     NoChampion,
@@ -25,40 +23,20 @@ from karat.inference.batch import predict
 from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
 from karat.lifecycle.model_context import ModelContext
-from karat.registry import Registry, open_registry
-from karat.settings import Settings
-from tests.karat.conftest import write_files
+from karat.registry import Registry
 
 ADDED = ["prediction", "probability", "model_name", "model_version", "run_id", "scored_at"]
 
 
-@pytest.fixture(scope="session")
-def promoted_before(
-    shop_lakes: dict[str, Path], empty_database: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A home with the lake of ``shop`` and a champion of its binary model: made once, copied by each test."""
-    folder = tmp_path_factory.mktemp("promoted")
-    write_files(folder / "projects" / "shop")
-    settings = Settings(home=folder / "home", projects=folder / "projects")
-    shutil.copytree(shop_lakes["features"], settings.lake)
-    (settings.home / "mlflow").mkdir()
-    shutil.copy(empty_database, settings.home / "mlflow" / "mlflow.db")
-    registry = open_registry(settings)
-    project, lake = load_project("shop", settings), Lake(settings.lake, settings.environment)
-    make_candidate(ModelContext(project, project.models["leaver"], lake, registry))
-    assert promote(ModelContext(project, project.models["leaver"], lake, registry)).promoted
-    return settings.home
+KEYS = pl.DataFrame({"note": ["x", "y", "z"], "customer": ["c005", "c001", "c005"]})
 
 
 @pytest.fixture
-def leaver(shop: Project, lake: Lake, registry: Registry, settings: Settings, promoted_before: Path) -> Project:
-    """``shop`` with a champion of the binary model."""
-    shutil.copytree(promoted_before / "lake", lake.root, dirs_exist_ok=True)
-    shutil.copytree(promoted_before / "mlflow", settings.home / "mlflow", dirs_exist_ok=True)
-    return shop
+def leaver(shop_champions: Project) -> Project:
+    """``shop`` with a champion of the binary model, and of the others."""
+    return shop_champions
 
 
-KEYS = pl.DataFrame({"note": ["x", "y", "z"], "customer": ["c005", "c001", "c005"]})
 URI = "models:/shop_dev.models.leaver@champion"
 
 

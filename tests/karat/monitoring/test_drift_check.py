@@ -49,6 +49,11 @@ def shift(project: Project, lake: Lake, by: float, days: int = 7) -> None:
     compute(project, lake)
 
 
+@pytest.fixture
+def champions(shop_champions: Project) -> Project:
+    return shop_champions
+
+
 def test_a_last_day_that_has_not_ended_is_left_out_and_told(champions: Project, lake: Lake, registry: Registry) -> None:
     orders = lake.read(champions.gold_name("orders"))
     early = (
@@ -65,13 +70,6 @@ def test_a_last_day_that_has_not_ended_is_left_out_and_told(champions: Project, 
         assert (found.drifted, found.rows["last_day"][0]) == ([], END)
         assert f"{END + timedelta(days=1)} is left out: it has 2 rows" in found.summary
         assert all("is left out" in note for note in found.rows["note"])
-
-
-@pytest.fixture
-def champions(shop_features: Project, lake: Lake, registry: Registry) -> Project:
-    for name in ("next_week", "leaver", "odd_days"):
-        crown(shop_features, name, lake, registry)
-    return shop_features
 
 
 def test_a_planted_shift_shows_where_it_is_read_and_nowhere_else(
@@ -162,18 +160,17 @@ def test_without_time_predictions_of_rows_that_were_not_learned_from_are_compare
 
 
 def test_the_rows_that_were_looked_at_are_counted_and_no_others(
-    shop_features: Project, lake: Lake, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    champions: Project, lake: Lake, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of many rows a fixed sample is looked at, of those of the test and of the newer ones alike."""
-    crown(shop_features, "odd_days", lake, registry)
-    orders = lake.read(shop_features.gold_name("orders"))
+    orders = lake.read(champions.gold_name("orders"))
     later = orders.filter(pl.col("day") > END - timedelta(days=7)).with_columns(
         pl.col("day") + timedelta(days=7), pl.col("order_id") + orders.height
     )
-    write_table(shop_features, lake, "orders", pl.concat([orders, later]), "sample")
-    compute(shop_features, lake)
+    write_table(champions, lake, "orders", pl.concat([orders, later]), "sample")
+    compute(champions, lake)
     monkeypatch.setattr("karat.monitoring.reference_current.sample_rows", lambda rows: rows.head(60))
-    spec = shop_features.models["odd_days"].model_copy(update={"protected": ("customer",)})
-    (found,) = check_champion(ModelContext(shop_features, spec, lake, registry), checks=["fairness"], day=DAY).results
+    spec = champions.models["odd_days"].model_copy(update={"protected": ("customer",)})
+    (found,) = check_champion(ModelContext(champions, spec, lake, registry), checks=["fairness"], day=DAY).results
     assert found.rows.select("reference_rows", "current_rows").row(0) == (60, 60)
     assert found.rows["first_day"][0] > END
