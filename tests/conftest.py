@@ -9,6 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,8 @@ ROOT = Path(__file__).parent.parent
 SERVICES = ("KARAT_", "PREFECT_", "MLFLOW_", "RAY_")
 #: The variables that the running platform's fixture has changed in this process: name -> what it was before.
 PUT_BY_PLATFORM: dict[str, str | None] = {}
+#: The running platform, if there is one.
+RUNNING = ExitStack()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,19 +68,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Who does not ask for the platform does not find it by chance: its variables are out of sight meanwhile, for
     fixtures of every scope."""
     if "PYTEST_XDIST_WORKER" in os.environ and not asks_for_platform(item.path):
         lower_priority()
-    if on_platform(item):
-        return (yield)
-    hidden = {name: os.environ.get(name) for name in PUT_BY_PLATFORM}
-    put(PUT_BY_PLATFORM)
+    hidden = {} if on_platform(item) else {name: os.environ.get(name) for name in PUT_BY_PLATFORM}
+    put({name: PUT_BY_PLATFORM[name] for name in hidden})
     try:
         return (yield)
     finally:
         put(hidden)
+        if nextitem is not None and not asks_for_platform(nextitem.path):
+            RUNNING.close()  # no test to come asks for the platform, and idle it takes a fifth of a core
 
 
 @cache
@@ -202,6 +205,12 @@ def platform() -> Iterator[Settings]:
 
     Mark such tests with ``@pytest.mark.platform``.
     """
+    with RUNNING:
+        yield RUNNING.enter_context(running_platform())
+
+
+@contextmanager
+def running_platform() -> Iterator[Settings]:
     before = dict(os.environ)
     folder = Path(tempfile.mkdtemp(prefix="karat-test-", dir="/tmp"))
     shutil.copytree(ROOT / "projects", folder / "projects", ignore=shutil.ignore_patterns("__pycache__"))
