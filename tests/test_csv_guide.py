@@ -18,6 +18,7 @@ import pytest
 from infra.deployments import register
 from infra.local.environment import platform_environment
 from karat.settings import Settings
+from tests.warm_karat import karat_command
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "from-csv-to-champion.md"
@@ -44,10 +45,7 @@ class Reader:
     def __init__(self, settings: Settings, bin: Path) -> None:
         self.settings, self.folder = settings, settings.projects.parent
         self.said: dict[str, str] = {}
-        bin.mkdir()
         self.karat = bin / "karat"
-        self.karat.write_text(f'#!/bin/sh\nexec {sys.executable} -m infra.cli.app "$@"\n')
-        self.karat.chmod(0o755)
         self.environment = os.environ | platform_environment(settings)
         self.environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1"}
         self.environment["PATH"] = f"{bin}{os.pathsep}{os.environ['PATH']}"
@@ -113,7 +111,9 @@ def _compare(shown: list[str], said: str, where: str) -> None:
 
 @pytest.fixture
 def reader(platform: Settings, tmp_path: Path) -> Iterator[Reader]:
-    yield Reader(platform, tmp_path / "bin")
+    reader = Reader(platform, tmp_path / "bin")
+    with karat_command(reader.karat):
+        yield reader
     shutil.rmtree(platform.projects / "bakery", ignore_errors=True)
     register(platform)
 

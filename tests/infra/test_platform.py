@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from infra.local.supervisor import Supervisor
 from infra.services import require_mlflow, require_prefect, require_ray, require_serve, require_worker
 from karat.errors import PortTaken, ServiceDown
 from karat.settings import Settings
+from tests import warm
 
 pytestmark = pytest.mark.platform
 REQUIRE = (require_mlflow, require_prefect, require_ray, require_serve, require_worker)
@@ -46,9 +46,7 @@ def test_every_part_answers_and_everything_is_sound(platform: Settings) -> None:
 
 def test_status_on_the_command_line(platform: Settings) -> None:
     command = [sys.executable, "-m", "infra.cli.app", "status", "--json"]
-    done = subprocess.run(
-        command, env=os.environ | platform.as_environment(), capture_output=True, text=True, check=True
-    )
+    done = warm.run(command, env=os.environ | platform.as_environment(), capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert told["sound"]
     assert {part["name"]: part["pid"] for part in told["parts"]} == pids(platform)
@@ -66,7 +64,7 @@ def test_up_three_times_at_once(platform: Settings) -> None:
     before = pids(platform)
     command = [sys.executable, "-m", "infra.cli.app", "up"]
     environment = os.environ | platform.as_environment()
-    ups = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(3)]
+    ups = [warm.Popen(command, env=environment, stdout=warm.DEVNULL) for _ in range(3)]
     assert [process.wait(timeout=240) for process in ups] == [0, 0, 0]
     assert pids(platform) == before
 
