@@ -31,6 +31,7 @@ from typing import IO, Any
 
 from infra.code import ROOT
 from infra.process_end import run_to_the_end
+from karat.kinds._skops import skops_io
 
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 #: Read by a library when it is imported: who has other values needs another server.
@@ -283,6 +284,7 @@ def _become(request: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for name in LIBRARY + (FLOWS if "PREFECT_API_URL" in os.environ else ()):
         import_module(name)
+    skops_io()
     gc.freeze()  # a collection in a child would copy all these pages
     request = _serve(int(sys.argv[1]))
     run_to_the_end(lambda: _become(request))

@@ -5,32 +5,43 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 from zipfile import ZIP_DEFLATED, BadZipFile
 
 from karat.errors import UntrustedModel
 
 
+#: scikit-learn's package over torch. Nothing of ours reads it, and it imports torch: 3 seconds and 300 MB.
+_OVER_TORCH = "sklearn.externals.array_api_compat.torch"
+
+
 @contextmanager
-def _without(library: str) -> Iterator[None]:
-    """Make ``import library`` fail in the block, unless the library is loaded already."""
-    absent = library not in sys.modules
+def _without(module: str) -> Iterator[None]:
+    """Make ``import module`` fail in the block, unless the module is loaded already."""
+    absent = module not in sys.modules
     if absent:
-        sys.modules[library] = None  # type: ignore[assignment]
+        sys.modules[module] = None  # type: ignore[assignment]
     try:
         yield
     finally:
         if absent:
-            del sys.modules[library]
+            del sys.modules[module]
 
 
-# To list scikit-learn's types skops imports all of its packages; one of them imports torch where it is installed, at 3
-# seconds and 300 MB for each process that loads a model.
-with _without("torch"):
-    import skops.io
+@cache
+def skops_io() -> ModuleType:
+    """``skops.io``, imported when the first estimator is saved or loaded.
 
-__all__ = ["FILE", "load", "save", "skops"]
+    It imports every package of scikit-learn to list its types, which takes a quarter of the time in which a process
+    with models starts.
+    """
+    with _without(_OVER_TORCH):
+        import skops.io
+    return skops.io
+
 
 Estimator = TypeVar("Estimator")
 FILE = "estimator.skops"
@@ -38,7 +49,7 @@ FILE = "estimator.skops"
 
 def save(estimator: object, folder: Path) -> None:
     """Write ``estimator`` into ``folder``."""
-    skops.io.dump(estimator, folder / FILE, compression=ZIP_DEFLATED, compresslevel=1)
+    skops_io().dump(estimator, folder / FILE, compression=ZIP_DEFLATED, compresslevel=1)
 
 
 def load(folder: Path, expected: type[Estimator], trusted: Sequence[str]) -> Estimator:
@@ -57,14 +68,14 @@ def load(folder: Path, expected: type[Estimator], trusted: Sequence[str]) -> Est
     """
     path = folder / FILE
     try:
-        others = set(skops.io.get_untrusted_types(file=path)) - set(trusted)
+        others = set(skops_io().get_untrusted_types(file=path)) - set(trusted)
         if others:
             raise UntrustedModel(
                 f"the model's file names types that a {expected.__name__} does not use: {', '.join(sorted(others))}",
                 where=str(path),
                 remedy="do not load it; find out who wrote it, and train the model again",
             )
-        estimator = skops.io.load(path, trusted=list(trusted))
+        estimator = skops_io().load(path, trusted=list(trusted))
     except (OSError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UntrustedModel(
             f"the model's file can't be read as a {expected.__name__}: {error}",

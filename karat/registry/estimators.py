@@ -16,7 +16,7 @@ from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from karat.errors import SignatureError, UntrustedModel
 from karat.extras import optional_imports
 from karat.kinds import Encoder, Model
-from karat.kinds._skops import skops  # imported there without torch: 3 s less in every process
+from karat.kinds._skops import skops_io
 
 #: scikit-learn's own types that skops does not trust by itself: data of fitted estimators, none of which runs code.
 TRUSTED = (
@@ -162,8 +162,8 @@ class Estimator:
             self.estimator.save_model(path)
         else:
             try:
-                skops.io.dump(self.estimator, path)
-            except skops.io.exceptions.UnsupportedTypeException as error:
+                skops_io().dump(self.estimator, path)
+            except skops_io().exceptions.UnsupportedTypeException as error:
                 raise _refused(self.estimator, str(error)) from error
             _check_trusted(path)
         described = {
@@ -192,7 +192,7 @@ class Estimator:
             estimator.load_model(path)
         else:
             _check_trusted(path)
-            estimator = skops.io.load(path, trusted=list(TRUSTED))
+            estimator = skops_io().load(path, trusted=list(TRUSTED))
         return cls(estimator, encoder, threshold=described["threshold"])
 
 
@@ -214,7 +214,7 @@ def _refused(estimator: object, why: str) -> UntrustedModel:
 
 
 def _check_trusted(path: Path) -> None:
-    others = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
+    others = sorted(set(skops_io().get_untrusted_types(file=path)) - set(TRUSTED))
     if others:
         raise UntrustedModel(
             f"the model's file holds types that are not on the trusted list: {', '.join(others)}",
