@@ -112,10 +112,8 @@ def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
 
 
 def test_registered_without_the_server_and_read_through_it(
-    shop_features: Project, lake: Lake, settings: Settings, registry: Registry, request: pytest.FixtureRequest
+    shop_champions: Project, settings: Settings, request: pytest.FixtureRequest
 ) -> None:
-    made = make_candidate(ModelContext(shop_features, shop_features.models["leaver"], lake, registry))
-    registry.set_alias(made.version, "champion", "for the test")
     request.getfixturevalue("served")
     remote = open_registry(settings)
     assert remote.tracking_uri == settings.mlflow_url
