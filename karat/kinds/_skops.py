@@ -40,7 +40,8 @@ def skops_io() -> ModuleType:
     """
     with _without(_OVER_TORCH):
         import skops.io
-    return skops.io
+    io: ModuleType = skops.io
+    return io
 
 
 Estimator = TypeVar("Estimator")
