@@ -13,7 +13,6 @@ from zipfile import ZIP_DEFLATED, BadZipFile
 
 from karat.errors import UntrustedModel
 
-
 #: scikit-learn's package over torch. Nothing of ours reads it, and it imports torch: 3 seconds and 300 MB.
 _OVER_TORCH = "sklearn.externals.array_api_compat.torch"
 
