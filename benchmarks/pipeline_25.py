@@ -111,9 +111,9 @@ def platform(home: Path, gold: Settings) -> Iterator[Settings]:
     numbers = {name: block + place for place, name in enumerate(ports)} | {"ray_port_base": block + 10}
     settings = Settings(home=home, projects=ROOT / "projects", ray_cpus=machine()["cores"], **numbers)
     shutil.copytree(gold.lake, settings.lake, copy_function=os.link)
-    use_platform(settings)
     try:
         up(settings)
+        use_platform(settings)  # with the logins that it has made
         yield settings
     finally:
         down(settings)

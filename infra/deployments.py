@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,17 +13,19 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectAlreadyExists
 from prefect.utilities.callables import parameter_schema_from_entrypoint
 
 from infra.code import ROOT
+from infra.local.access import REGISTRAR_HEADER
 from infra.local.platform_parts import WORK_POOL
 from infra.local.probes import prefect
+from infra.work_pool import ensure_work_pool
 from infra.zombies import register_zombie_automation
+from karat.credentials import prefect_login, registrar_token
 from karat.declare import Project, load_project, project_names
 from karat.errors import DeclarationError, KaratError, ServiceDown
 from karat.fingerprint import fingerprint
@@ -64,7 +65,7 @@ def register(settings: Settings) -> RegisteredDeployment:
     """As ``register_deployments``; a broken project keeps the deployments it has, and is told of."""
     done, kept = RegisteredDeployment(), set()
     with _client(settings) as client:
-        _ensure_pool(client)
+        ensure_work_pool(client)
         register_zombie_automation(client)
         known = _known(client)
         for name in project_names(settings):
@@ -101,20 +102,17 @@ def _flow_name(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
 @contextlib.contextmanager
 def _client(settings: Settings) -> Iterator[SyncPrefectClient]:
     try:
-        auth = os.environ.get("PREFECT_API_AUTH_STRING")
-        with SyncPrefectClient(settings.prefect_api_url, auth_string=auth) as client:
+        login, token = prefect_login(settings), registrar_token(settings)
+        with SyncPrefectClient(
+            settings.prefect_api_url,
+            auth_string=login.text if login else None,
+            httpx_settings={"headers": {REGISTRAR_HEADER: token} if token else {}},
+        ) as client:
             yield client
     except (httpx.HTTPError, RuntimeError) as error:
         raise ServiceDown(
             f"the Prefect server took no deployments: {error}", where=settings.prefect_url, remedy="karat up"
         ) from error
-
-
-def _ensure_pool(client: SyncPrefectClient) -> None:
-    with contextlib.suppress(ObjectAlreadyExists):
-        client.create_work_pool(
-            WorkPoolCreate(name=WORK_POOL, type="process", description="Karat's flow runs, as processes of this host")
-        )
 
 
 def _known(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
@@ -162,8 +160,6 @@ def _definition(flow: str, entrypoint: str, project: Project) -> dict[str, Any]:
         "tags": [TAG, project.name, project.environment],
         "work_pool_name": WORK_POOL,
         "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
-        # A run would end with its worker if it wrote to a pipe of it; its lines are in Prefect.
-        "job_variables": {"working_dir": str(ROOT), "stream_output": False},
         "crons": crons_of(flow, project),
     }
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ from pydantic import BaseModel
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from infra.local.platform_parts import WORK_POOL
+from karat.credentials import prefect_login
 from karat.errors import NotFound, ServiceDown, did_you_mean
 from karat.settings import Settings
 
@@ -91,12 +90,9 @@ class Prefect:
             stop=stop_after_delay(busy_seconds),
             reraise=True,
         )
-        headers = {}
-        if secret := os.environ.get("PREFECT_API_AUTH_STRING"):
-            headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
         self._http = httpx.Client(
             base_url=settings.prefect_api_url,
-            headers=headers,
+            auth=prefect_login(settings),
             timeout=30,
             trust_env=False,
             transport=httpx.HTTPTransport(retries=3, verify=False),  # plain HTTP

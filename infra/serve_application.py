@@ -63,7 +63,17 @@ def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
     Every caller must make the same one, or Serve restarts the replicas. So its environment names what a replica needs
     and nothing of the caller's own.
     """
-    needed = ("HOME", "PROJECTS", "ENVIRONMENT", "ONLINE__", "PREDICTION_LOG__", "HOST", "MLFLOW_PORT")
+    needed = (
+        "HOME",
+        "PROJECTS",
+        "ENVIRONMENT",
+        "ONLINE__",
+        "PREDICTION_LOG__",
+        "HOST",
+        "ALLOWED_HOSTS",
+        "AUTH",
+        "MLFLOW_PORT",
+    )
     own = settings.as_environment()  # secrets are none of it: a replica inherits them from its node
     environment = {name: value for name, value in own.items() if name.startswith(tuple(f"KARAT_{n}" for n in needed))}
     return {

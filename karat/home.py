@@ -14,7 +14,7 @@ TOKEN = "karat-home"
 SECONDS = 3.0
 
 
-def server_of_home(url: str, artifacts: Path) -> bool:
+def server_of_home(url: str, artifacts: Path, login: tuple[str, str] | None = None) -> bool:
     """Return whether the MLflow server at ``url`` serves ``artifacts``, this home's folder.
 
     The token holds the number of its own file. A copied home therefore gets a token of its own, and the server of the
@@ -23,24 +23,25 @@ def server_of_home(url: str, artifacts: Path) -> bool:
     Args:
         url: Address of an MLflow server.
         artifacts: The home's folder of artifacts.
+        login: User and password of the home's server.
     """
     if not artifacts.parent.is_dir():  # no server and no registry was ever here
         return False
     try:
         artifacts.mkdir(exist_ok=True)
         mine = home_token(artifacts)
-        served = _served(url)
+        served = _served(url, login)
         return bool(served) and served in {mine, home_token(artifacts)}  # another process may renew it meanwhile
     except OSError:
         return False
 
 
-def _served(url: str) -> str:
+def _served(url: str, login: tuple[str, str] | None) -> str:
     """The token that the server answers with; "" without."""
     path = f"{url}/api/2.0/mlflow-artifacts/artifacts/{TOKEN}"
     tls = url.startswith("https")  # without it there is nothing to verify, and reading the certificates takes longest
     try:
-        answer = httpx.get(path, timeout=SECONDS, verify=tls, auth=_credentials(), headers=_bearer())
+        answer = httpx.get(path, timeout=SECONDS, verify=tls, auth=login, headers=_bearer())
     except httpx.HTTPError:
         return ""
     return answer.text if answer.status_code == 200 else ""
@@ -63,12 +64,6 @@ def home_token(artifacts: Path) -> str:
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
     return path.read_text()
-
-
-def _credentials() -> tuple[str, str] | None:
-    """MLflow's own variables for a server that asks who calls."""
-    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    return (user, password) if user and password else None
 
 
 def _bearer() -> dict[str, str]:

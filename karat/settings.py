@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from karat.errors import WrongCall, did_you_mean
@@ -58,6 +59,10 @@ class Settings(BaseSettings):
     prediction_log: PredictionLogSettings = PredictionLogSettings()
 
     host: str = Field("127.0.0.1", description="address that every server of the local platform binds")
+    allowed_hosts: str = Field(
+        "", description="further names that the servers are called by, with commas, as behind a proxy"
+    )
+    auth: Literal["on", "off"] = Field("on", description="off: no server asks for a login; on loopback alone")
     prefect_port: int = 4200
     mlflow_port: int = 5000
     ray_dashboard_port: int = Field(8265, description="Ray dashboard and Jobs API")
@@ -81,7 +86,9 @@ class Settings(BaseSettings):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            wrong = [f"KARAT_{'__'.join(map(str, e['loc']))}".upper() + f": {e['msg']}" for e in error.errors()]
+            wrong = [
+                f"KARAT_{'__'.join(map(str, e['loc'] or ('auth',)))}".upper() + f": {e['msg']}" for e in error.errors()
+            ]
             raise WrongCall(
                 "these settings are invalid:\n" + "\n".join(f"  - {line}" for line in wrong),
                 remedy="correct them in the environment",
@@ -91,6 +98,12 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _open_on_loopback_alone(self) -> Settings:
+        if self.auth == "off" and not self.loopback:
+            raise ValueError(f"off is for a platform on loopback; KARAT_HOST is {self.host}")
+        return self
 
     @property
     def lake(self) -> Path:
@@ -130,7 +143,10 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether the servers listen on this machine's loopback address only."""
-        return self.host == "localhost" or self.host.startswith("127.")
+        try:
+            return IPv4Address(self.host).is_loopback
+        except ValueError:  # a name
+            return self.host == "localhost"
 
     def as_environment(self) -> dict[str, str]:
         """These settings as environment variables, for a child process that must have the same ones.

@@ -228,10 +228,10 @@ def running_platform() -> Iterator[Settings]:
     shutil.copytree(ROOT / "projects", folder / "projects", ignore=shutil.ignore_patterns("__pycache__"))
     made = settings_for(folder / "home", projects=folder / "projects")
     try:
-        use_platform(made)
+        up(made)
+        use_platform(made)  # as a client on this machine: with the logins that karat up has made
         changed = {n for n in before.keys() | os.environ.keys() if before.get(n) != os.environ.get(n)}
         PUT_BY_PLATFORM.update({name: before.get(name) for name in changed})
-        up(made)
         yield made
     finally:
         down(made)

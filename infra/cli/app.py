@@ -29,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     "up": Command("infra.cli.platform:up", "Start the local platform: Ray, MLflow, Prefect, Serve."),
     "down": Command("infra.cli.platform:down", "Stop the local platform; leaves no process behind."),
     "status": Command("infra.cli.platform:status", "Say whether every part of the platform is sound."),
+    "open": Command("infra.cli.open:open_page", "Show the pages of the platform, each with its login."),
     "sample": Command("infra.cli.gold:sample", "Write a project's sample gold tables."),
     "ingest": Command("infra.cli.gold:ingest", "Bring CSV, Parquet or Delta into a gold table."),
     "tables": Command("infra.cli.gold:tables", "List the tables of the lake with key, version and rows."),

@@ -10,7 +10,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
-from infra.local.environment import token_file
 from infra.local.platform import down as stop
 from infra.local.platform import up as start
 from infra.local.platform_parts import parts
@@ -39,7 +38,7 @@ def up() -> None:
             table.add_row(part.title, part.address)
     console.print(table)
     console.print(f"{len(started.deployments)} deployments are registered with Prefect.")
-    console.print(f"Ray's pages ask for the token in {token_file(settings)}", soft_wrap=True)
+    console.print("Each page asks for its login: karat open prefect, mlflow or ray shows it.")
     for problem in started.problems:
         errors.print(f"[yellow]not registered:[/] {problem}", soft_wrap=True)
 
@@ -79,6 +78,8 @@ def status(
 
 
 def _show(found: PlatformStatus) -> None:
+    if found.auth == "off":
+        console.print("[yellow]KARAT_AUTH is off:[/] whoever reaches a port of this machine can run code as you.")
     if not found.running:
         console.print(f"Nothing runs for {found.home}; start it with: karat up", soft_wrap=True)
     else:

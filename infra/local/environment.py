@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra.local.haproxy import haproxy_program, write_haproxy_program
 from infra.local.ports import ray_port
+from karat.credentials import make_logins, make_private, mlflow_login, prefect_login, write_secret
 from karat.errors import PlatformError
 from karat.fingerprint import fingerprint_bytes
 from karat.home import home_token
@@ -32,6 +33,7 @@ def make_folders(settings: Settings) -> None:
     """Makes the home's folders and the runtime folder, which nobody else may enter."""
     for name in ("supervisor", "logs", "mlflow/artifacts", "prefect", "ray", "serve", "jobs", "lake"):
         (settings.home / name).mkdir(parents=True, exist_ok=True)
+    make_private(settings.home)
     home_token(settings.home / "mlflow" / "artifacts")
     write_haproxy_program(settings)
     runtime = runtime_folder(settings)
@@ -50,15 +52,29 @@ def token_file(settings: Settings) -> Path:
     return settings.home / "ray" / "token"
 
 
-def make_token(settings: Settings) -> None:
-    """Writes Ray's token once, readable by its owner alone."""
-    path = token_file(settings)
-    if path.is_file() and path.stat().st_size:
-        path.chmod(0o600)
-        return
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(secrets.token_hex(32))
+def make_credentials(settings: Settings) -> None:
+    """Writes Ray's token and the servers' logins once, readable by their owner alone."""
+    write_secret(token_file(settings), secrets.token_hex(32))
+    make_logins(settings)
+
+
+def server_secrets(settings: Settings, part: str) -> dict[str, str]:
+    """What the program of ``part`` alone finds in its environment besides ``platform_environment``."""
+    login = prefect_login(settings)
+    if login is None or part not in ("prefect", "worker"):
+        return {}
+    client = {"PREFECT_API_AUTH_STRING": login.text}
+    return client | ({"PREFECT_SERVER_API_AUTH_STRING": login.text} if part == "prefect" else {})
+
+
+def client_secrets(settings: Settings) -> dict[str, str]:
+    """What a client of Prefect and MLflow must find in its environment to be let in."""
+    out = {}
+    if login := prefect_login(settings):
+        out["PREFECT_API_AUTH_STRING"] = login.text
+    if login := mlflow_login(settings):
+        out |= {"MLFLOW_TRACKING_USERNAME": login.user, "MLFLOW_TRACKING_PASSWORD": login.password}
+    return out
 
 
 def platform_environment(settings: Settings) -> dict[str, str]:
@@ -80,11 +96,16 @@ def platform_environment(settings: Settings) -> dict[str, str]:
 
 
 def _prefect(settings: Settings) -> dict[str, str]:
-    out = {
+    pages = (settings.host, "127.0.0.1", "localhost")
+    return {
         "PREFECT_API_URL": settings.prefect_api_url,
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # By default the page of any origin may call the API.
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(
+            dict.fromkeys(f"http://{host}:{settings.prefect_port}" for host in pages)
+        ),
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         # Killed flow processes are found by the heartbeats that they no longer send; 30 s is the least there is.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -92,16 +113,12 @@ def _prefect(settings: Settings) -> dict[str, str]:
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
     }
-    # The server checks what the clients send: one string, given once.
-    if auth := os.environ.get("PREFECT_API_AUTH_STRING"):
-        out["PREFECT_SERVER_API_AUTH_STRING"] = auth
-    return out
 
 
 def _ray(settings: Settings) -> dict[str, str]:
     haproxy = haproxy_folder(settings)
     out = {
-        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_MODE": "token" if settings.auth == "on" else "disabled",
         "RAY_AUTH_TOKEN_PATH": str(token_file(settings)),
         "RAY_USAGE_STATS_ENABLED": "0",
         "AUTOSCALER_METRIC_PORT": str(ray_port(settings, "autoscaler_metrics")),
@@ -137,6 +154,14 @@ def _no_proxy(settings: Settings) -> str:
 
 #: What a caller's environment may hold that would lead a client elsewhere.
 MISLEADING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "PREFECT_PROFILE", "PREFECT_API_KEY")
+#: Secrets that a caller's environment may hold; a process of the platform gets its own.
+CLIENT_SECRETS = (
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_SERVER_API_AUTH_STRING",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "RAY_AUTH_TOKEN",
+)
 
 
 def use_platform(settings: Settings) -> None:
@@ -146,4 +171,4 @@ def use_platform(settings: Settings) -> None:
     """
     for name in MISLEADING:
         os.environ.pop(name, None)
-    os.environ.update(platform_environment(settings))
+    os.environ.update(platform_environment(settings) | client_secrets(settings))

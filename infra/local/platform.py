@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 
 from infra.code import ROOT
-from infra.local.environment import make_folders, make_token
+from infra.local.environment import make_credentials, make_folders
 from infra.local.instances import instances
 from infra.local.lock import platform_lock
 from infra.local.platform_parts import log_file, parts
@@ -46,7 +46,7 @@ def up(settings: Settings, progress: Progress = silent) -> Started:
     check_versions()
     try:
         make_folders(settings)
-        make_token(settings)
+        make_credentials(settings)
         with platform_lock(settings, progress):
             fresh = _supervise(settings, progress)
             registering = _register(settings)

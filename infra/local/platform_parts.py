@@ -102,29 +102,22 @@ def _ray(settings: Settings) -> Part:
 
 
 def _mlflow(settings: Settings) -> Part:
-    hosts = dict.fromkeys((settings.host, "127.0.0.1", "localhost"))
-    options = {
-        "backend-store-uri": f"sqlite:///{mlflow_database(settings)}",
-        "artifacts-destination": str(settings.home / "mlflow" / "artifacts"),
-        "host": settings.host,
-        "port": settings.mlflow_port,
-        # Its requests are short and SQLite has one writer: a second process would only take another 280 MB.
-        "workers": 1,
-        "allowed-hosts": ",".join(f"{host}:{settings.mlflow_port}" for host in hosts),
-    }
-    command = (executable("mlflow"), "server", "--serve-artifacts", *(f"--{n}={v}" for n, v in options.items()))
-    return Part("mlflow", "MLflow server", settings.mlflow_url, command)
+    # Its requests are short and SQLite has one writer: a second process would only take another 280 MB.
+    return Part("mlflow", "MLflow server", settings.mlflow_url, _server("mlflow"))
+
+
+def _server(name: str) -> tuple[str, ...]:
+    return sys.executable, "-m", "infra.local.servers", name
 
 
 def _prefect(settings: Settings) -> tuple[Part, Part]:
     prefect = executable("prefect")
-    server = (prefect, "server", "start", f"--host={settings.host}", f"--port={settings.prefect_port}")
     worker = (
         *(prefect, "worker", "start", f"--pool={WORK_POOL}", "--type=process", f"--name={WORKER_NAME}"),
         "--install-policy=never",
     )
     return (
-        Part("prefect", "Prefect server", settings.prefect_url, server),
+        Part("prefect", "Prefect server", settings.prefect_url, _server("prefect")),
         Part("worker", "Prefect worker", "", worker, alone=False, client=True, stop_seconds=4),
     )
 

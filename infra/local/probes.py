@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 
 from infra.local.environment import token_file
 from infra.local.platform_parts import WORK_POOL
+from karat.credentials import mlflow_login, prefect_login
 from karat.home import server_of_home
 from karat.settings import Settings
 
@@ -44,9 +44,8 @@ def call(
 
 
 def call_prefect(settings: Settings, path: str, body: Any = None) -> Any:
-    """Prefect's API, with the user and password that it asks for, if any. Raises NoAnswer."""
-    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-    return call(f"{settings.prefect_api_url}{path}", body=body, auth=(user, password) if user else None)
+    """Prefect's API, with this home's login. Raises NoAnswer."""
+    return call(f"{settings.prefect_api_url}{path}", body=body, auth=prefect_login(settings))
 
 
 def call_ray(settings: Settings, path: str, seconds: float = SECONDS, body: Any = None) -> Any:
@@ -97,7 +96,8 @@ def _missing(ask: Callable[[], Any]) -> str:
 
 def _mlflow(settings: Settings) -> None:
     call(f"{settings.mlflow_url}/health")
-    if settings.loopback and not server_of_home(settings.mlflow_url, settings.home / "mlflow" / "artifacts"):
+    url, artifacts = settings.mlflow_url, settings.home / "mlflow" / "artifacts"
+    if settings.loopback and not server_of_home(url, artifacts, mlflow_login(settings)):
         raise NoAnswer(_foreign("MLflow", settings.mlflow_url, "KARAT_MLFLOW_PORT"))
 
 

@@ -11,7 +11,7 @@ import time
 from importlib.metadata import version
 
 from infra.local import adopted
-from infra.local.environment import haproxy_folder, runtime_folder
+from infra.local.environment import haproxy_folder, runtime_folder, server_secrets
 from infra.local.instances import record_instance, redirect_output, rotate, running_instance
 from infra.local.platform_parts import executable, log_file, mlflow_database, parts, ray_logs
 from infra.local.probes import prefect
@@ -32,7 +32,7 @@ def main(name: str) -> None:
     if name in PREPARE:
         PREPARE[name](settings)
     record_instance(settings, name)
-    os.execv(part.command[0], part.command)
+    os.execve(part.command[0], part.command, os.environ | server_secrets(settings, name))
 
 
 def upgrade_mlflow(settings: Settings) -> None:

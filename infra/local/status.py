@@ -58,6 +58,7 @@ class PlatformStatus(BaseModel):
     """
 
     home: str
+    auth: str
     running: bool
     watched: bool
     sound: bool
@@ -82,6 +83,7 @@ def status(settings: Settings) -> PlatformStatus:
     sound = bool(states) and not any(p.problem for p in shown) and not any(c.problems for c in checks)
     return PlatformStatus(
         home=str(settings.home),
+        auth=settings.auth,
         running=bool(states or running),
         watched=bool(states),
         sound=sound,

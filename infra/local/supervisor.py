@@ -19,7 +19,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from infra.code import ROOT
-from infra.local.environment import MISLEADING, platform_environment, runtime_folder
+from infra.local.environment import CLIENT_SECRETS, MISLEADING, platform_environment, runtime_folder
 from infra.local.platform_parts import Part, log_file, parts
 from infra.local.processes import PART_MARK, end, marks, ours
 from karat.errors import ServiceDown
@@ -53,7 +53,8 @@ class Supervisor:
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with the platform's laid over it, and the marks by which it is found again."""
-        kept = {k: v for k, v in os.environ.items() if k not in MISLEADING and not k.startswith("KARAT_")}
+        taken_out = (*MISLEADING, *CLIENT_SECRETS)
+        kept = {k: v for k, v in os.environ.items() if k not in taken_out and not k.startswith("KARAT_")}
         return kept | platform_environment(self.settings) | marks(self.settings)
 
     def text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from karat.credentials import mlflow_login, use_mlflow_login
 from karat.errors import ServiceDown
 from karat.home import server_of_home
 from karat.registry.connection import is_healthy
@@ -20,6 +21,7 @@ def open_registry(settings: Settings) -> Registry:
     On a local platform a server counts only if it proves that it belongs to this home: another home's registry is never
     taken. Raises ServiceDown where the server is on another machine and does not answer.
     """
+    use_mlflow_login(settings)
     if not settings.loopback:
         if is_healthy(settings.mlflow_url):
             return Registry(settings.mlflow_url)
@@ -27,7 +29,7 @@ def open_registry(settings: Settings) -> Registry:
             "MLflow does not answer", where=settings.mlflow_url, remedy="start it there, or see KARAT_HOST"
         )
     home = settings.home / "mlflow"
-    if server_of_home(settings.mlflow_url, home / "artifacts"):
+    if server_of_home(settings.mlflow_url, home / "artifacts", mlflow_login(settings)):
         return Registry(settings.mlflow_url)
     if is_healthy(settings.mlflow_url):
         log.warning("%s. This home's own database is used: %s", _foreign(settings).what, home / "mlflow.db")
@@ -40,8 +42,9 @@ def open_server(settings: Settings) -> Registry:
     Raises:
         ServiceDown: The server that answers belongs to another home. One that does not answer raises at first use.
     """
-    url = settings.mlflow_url
-    if settings.loopback and not server_of_home(url, settings.home / "mlflow" / "artifacts") and is_healthy(url):
+    use_mlflow_login(settings)
+    url, artifacts = settings.mlflow_url, settings.home / "mlflow" / "artifacts"
+    if settings.loopback and not server_of_home(url, artifacts, mlflow_login(settings)) and is_healthy(url):
         raise _foreign(settings)
     return Registry(url)
 

@@ -8,11 +8,16 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from ray import serve
+from starlette.types import ASGIApp
 
+from infra.local.access import AccessGuard, allowed_hosts
 from karat.settings import Settings
 from serve.api.champions import Champions
 from serve.api.failures import handle_failures
+from serve.api.replica_port import bind_to_node_address
 from serve.api.routes import ASSETS, router
+
+bind_to_node_address()
 
 
 def make_app(champions: Champions) -> FastAPI:
@@ -41,8 +46,8 @@ class Api:
     def __init__(self) -> None:
         self.champions = Champions(Settings())
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return make_app(self.champions)
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return AccessGuard(make_app(self.champions), allowed_hosts(self.champions.settings))
 
     def __del__(self) -> None:
         """Serve calls it when the replica ends: what waits to be logged is written."""

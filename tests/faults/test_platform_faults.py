@@ -19,6 +19,7 @@ from infra.local.probes import PROBES, call_prefect
 from infra.local.processes import FLOW_MARK, PART_MARK, marks, ours, part_of
 from infra.local.status import status
 from infra.local.supervisor import Supervisor
+from karat.credentials import prefect_login
 from karat.settings import Settings
 from tests.faults.conftest import await_until, run_states
 
@@ -26,9 +27,8 @@ pytestmark = [pytest.mark.platform, pytest.mark.timeout(900)]
 
 #: What is killed: words that its command line has, and the part of the platform that it belongs to.
 VICTIMS = {
-    "mlflow": ("mlflow server", "mlflow"),
-    "mlflow's worker": ("-m uvicorn", "mlflow"),
-    "prefect server": ("prefect server start", "prefect"),
+    "mlflow": ("infra.local.servers mlflow", "mlflow"),
+    "prefect server": ("infra.local.servers prefect", "prefect"),
     "prefect worker": ("prefect worker start", "worker"),
     "keeper": ("infra.local.keeper", "keeper"),
     "ray start": ("infra.local.ray_head", "ray"),
@@ -107,7 +107,8 @@ def test_status_sees_a_schedule_without_runs(platform: Settings) -> None:
     }
     await_until(lambda: schedule_problems(platform) == [])
     for run in call_prefect(platform, "/flow_runs/filter", runs):
-        httpx.delete(f"{platform.prefect_api_url}/flow_runs/{run['id']}", trust_env=False).raise_for_status()
+        address = f"{platform.prefect_api_url}/flow_runs/{run['id']}"
+        httpx.delete(address, auth=prefect_login(platform), trust_env=False).raise_for_status()
     assert "'health_monitor' has a schedule and no scheduled run" in " ".join(schedule_problems(platform))
 
 

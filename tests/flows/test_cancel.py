@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,20 +10,30 @@ from ray.job_submission import JobStatus
 
 from infra.jobs import Jobs
 from infra.prefect_api import Prefect
+from karat.settings import Settings
 from tests.shop import Shop
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.platform
 
 
-def test_cancelling_the_flow_stops_its_job(shop: Shop):
+@pytest.fixture
+def known_shop(shop: Shop, platform: Settings) -> Iterator[Shop]:
+    """The shop among the platform's own projects: a run brings no settings of its own to the worker."""
+    place = platform.projects / shop.name
+    place.symlink_to(shop.folder)
+    yield Shop(shop.name, platform)
+    place.unlink()
+
+
+def test_cancelling_the_flow_stops_its_job(known_shop: Shop):
+    shop = known_shop
     shop.hold()
     began = datetime.now(UTC) - timedelta(minutes=1)
     api, jobs = Prefect(shop.settings), Jobs(shop.settings)
-    # A deployment of another project: its flow takes any project, and the worker's process gets the shop's settings.
+    # A deployment of another project: its flow takes any project.
     parameters = {"project": shop.name, "sample": True}
-    variables = {"env": shop.settings.as_environment()}
-    run = api.start("feature-pipeline", "health_monitor", "to-be-cancelled", parameters, job_variables=variables)
+    run = api.start("feature-pipeline", "health_monitor", "to-be-cancelled", parameters)
     job = f"{run.id}-features-1"
     wait_until(lambda: shop.reached, 120)
     assert jobs.status(job) == JobStatus.RUNNING

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from infra.local.probes import call_prefect
 from infra.prefect_api import Prefect, Run
+from karat.credentials import mlflow_login
 from karat.monitoring import read_drift
 from karat.names import prediction_log_name
 from karat.registry import Registry
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.platform
 def artifacts(shop: Shop, run: Run) -> dict[str, Any]:
     """key -> data, of the run itself."""
     body = {"artifacts": {"flow_run_id": {"any_": [run.id]}}}
-    found = httpx.post(f"{shop.settings.prefect_api_url}/artifacts/filter", json=body, trust_env=False).json()
+    found = call_prefect(shop.settings, "/artifacts/filter", body)
     return {a["key"]: a["data"] for a in found}
 
 
@@ -66,7 +68,7 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     reports = json.loads(artifacts(shop, watch)[f"{shop.name}-reports".replace("_", "-")])
     assert {r["check"] for r in reports} == set(told["check_name"])
     page = f"{shop.settings.mlflow_url}/get-artifact?run_uuid={champion.run_id}&path={told['report'][0]}"
-    assert "next_week version 1" in httpx.get(page, trust_env=False).text
+    assert "next_week version 1" in httpx.get(page, auth=mlflow_login(shop.settings), trust_env=False).text
 
     log = prediction_log_name(shop.project.catalog)
     wait_until(lambda: shop.lake.exists(log) and shop.lake.count(log) > 0, seconds=30)  # it is created, then filled

@@ -6,8 +6,8 @@ import stat
 import pytest
 
 from infra.local.environment import (
+    make_credentials,
     make_folders,
-    make_token,
     platform_environment,
     runtime_folder,
     token_file,
@@ -23,12 +23,12 @@ def mode(path: os.PathLike) -> int:
 
 def test_token_is_for_its_owner_alone_and_stays(settings: Settings) -> None:
     make_folders(settings)
-    make_token(settings)
+    make_credentials(settings)
     token = token_file(settings).read_text()
     assert len(token) >= 32
     assert mode(token_file(settings)) == 0o600
     token_file(settings).chmod(0o644)
-    make_token(settings)
+    make_credentials(settings)
     assert (token_file(settings).read_text(), mode(token_file(settings))) == (token, 0o600)
 
 
