@@ -13,6 +13,7 @@ import httpx
 from infra.code import ROOT
 from infra.local.environment import token_file
 from infra.services import require_ray
+from karat.credentials import api_login
 from karat.errors import JobFailed, ServiceDown
 from karat.settings import Settings
 
@@ -72,6 +73,7 @@ def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
         "HOST",
         "ALLOWED_HOSTS",
         "AUTH",
+        "SERVE_AUTH",
         "MLFLOW_PORT",
     )
     own = settings.as_environment()  # secrets are none of it: a replica inherits them from its node
@@ -124,7 +126,7 @@ def ask(settings: Settings, path: str) -> Any:
     """The application's own answer; None where nobody answers yet."""
     try:
         with httpx.Client(trust_env=False, verify=False, timeout=5) as client:
-            answer = client.get(f"{settings.serve_url}{path}")
+            answer = client.get(f"{settings.serve_url}{path}", auth=api_login(settings))
     except httpx.HTTPError:
         return None
     return answer.json() if answer.status_code == 200 else None

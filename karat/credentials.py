@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from karat.errors import PlatformError
 from karat.settings import Settings
 
 #: The user that every login is made for; the password differs for each server.
 USER = "karat"
 #: The servers that have a login of their own. Ray has a token: it knows no users.
-SERVERS = ("prefect", "mlflow")
+SERVERS = ("prefect", "mlflow", "api")
 #: Who registers deployments shows it besides Prefect's login: a login that starts runs does not say what they run.
 REGISTRAR = "registrar"
 
@@ -79,6 +80,23 @@ def mlflow_login(settings: Settings) -> Login | None:
     """The login for MLflow's server; None where there is none or ``KARAT_AUTH`` is off."""
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     return _login(settings, "mlflow", Login(user, password) if user and password else None)
+
+
+def api_login(settings: Settings) -> Login | None:
+    """The login for HTTP inference; None where it is open.
+
+    Raises:
+        PlatformError: It is closed, and the home has no login for it.
+    """
+    if settings.serve_is_open:
+        return None
+    if (login := _login(settings, "api", None)) is None:
+        raise PlatformError(
+            "HTTP inference asks for a login, and there is none",
+            where=str(login_file(settings, "api")),
+            remedy="karat up makes it; KARAT_SERVE_AUTH=off opens the service",
+        )
+    return login
 
 
 def registrar_token(settings: Settings) -> str | None:

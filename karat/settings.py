@@ -63,6 +63,9 @@ class Settings(BaseSettings):
         "", description="further names that the servers are called by, with commas, as behind a proxy"
     )
     auth: Literal["on", "off"] = Field("on", description="off: no server asks for a login; on loopback alone")
+    serve_auth: Literal["auto", "on", "off"] = Field(
+        "auto", description="whether HTTP inference asks for a login; auto: but for rnd and dev on loopback"
+    )
     prefect_port: int = 4200
     mlflow_port: int = 5000
     ray_dashboard_port: int = Field(8265, description="Ray dashboard and Jobs API")
@@ -134,6 +137,13 @@ class Settings(BaseSettings):
     def ray_address(self) -> str:
         """Host and port of Ray's head."""
         return f"{self.host}:{self.ray_gcs_port}"
+
+    @property
+    def serve_is_open(self) -> bool:
+        """Whether HTTP inference answers without a login."""
+        if self.auth == "off" or self.serve_auth == "off":
+            return True
+        return self.serve_auth == "auto" and self.loopback and self.environment in ("rnd", "dev")
 
     @property
     def serve_url(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -118,6 +119,17 @@ def main(args: list[str] | None = None) -> None:
         errors.print(f"[bold red]{type(error).__name__}[/]", highlight=False)
         errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    finally:
+        close_home()
+
+
+def close_home() -> None:
+    """Whichever command has made the home, it is its owner's alone, whatever the umask."""
+    if "karat.settings" not in sys.modules:  # the command had no settings, and so no home
+        return
+    credentials, settings = import_module("karat.credentials"), import_module("karat.settings")
+    with suppress(KaratError, OSError):
+        credentials.make_private(settings.Settings().home)
 
 
 def program() -> NoReturn:

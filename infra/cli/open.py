@@ -104,7 +104,8 @@ def pages(settings: Settings) -> Iterator[Page]:
             *([("RAY_AUTH_MODE", "token"), ("RAY_AUTH_TOKEN_PATH", shlex.quote(str(ray)))] if on else []),
         ),
     )
-    yield Page("api", f"{settings.serve_url}/docs")
+    closed = () if settings.serve_is_open else (USER, "password", login_file(settings, "api"))
+    yield Page("api", f"{settings.serve_url}/docs", *closed)
 
 
 def _content(file: Path, *, password: bool = False) -> str:

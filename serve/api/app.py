@@ -11,6 +11,7 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from infra.local.access import AccessGuard, allowed_hosts
+from karat.credentials import api_login
 from karat.settings import Settings
 from serve.api.champions import Champions
 from serve.api.failures import handle_failures
@@ -18,6 +19,8 @@ from serve.api.replica_port import bind_to_node_address
 from serve.api.routes import ASSETS, router
 
 bind_to_node_address()
+#: What a probe and Prometheus may ask without a login.
+OPEN = tuple(prefix + path for prefix in ("", "/api/ml") for path in ("/health", "/metrics"))
 
 
 def make_app(champions: Champions) -> FastAPI:
@@ -47,7 +50,8 @@ class Api:
         self.champions = Champions(Settings())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return AccessGuard(make_app(self.champions), allowed_hosts(self.champions.settings))
+        settings = self.champions.settings
+        return AccessGuard(make_app(self.champions), allowed_hosts(settings), api_login(settings), open_paths=OPEN)
 
     def __del__(self) -> None:
         """Serve calls it when the replica ends: what waits to be logged is written."""

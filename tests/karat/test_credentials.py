@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.cli.app import main
 from infra.local.environment import CLIENT_SECRETS, client_secrets, make_credentials, make_folders, server_secrets
 from infra.local.supervisor import Supervisor
 from karat.credentials import Login, login_file, mlflow_login, prefect_login, use_mlflow_login
@@ -103,3 +104,13 @@ def test_without_logins_only_on_loopback(settings: Settings):
     for host in ("0.0.0.0", "10.0.0.5", "::", "127.evil.example"):
         with pytest.raises(WrongCall, match="off is for a platform on loopback"):
             Settings(home=settings.home, auth="off", host=host)
+
+
+def test_a_home_that_any_command_has_made_is_private(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    settings.home.mkdir()
+    settings.home.chmod(0o755)
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main(["tables"])
+    assert mode(settings.home) == 0o700
