@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import uvicorn
-from uvicorn.importer import import_from_string
 
 from infra.local.access import AccessGuard, allowed_hosts
 from infra.local.platform_parts import mlflow_database
@@ -17,7 +17,7 @@ from karat.settings import Settings
 
 def prefect(settings: Settings) -> dict[str, Any]:
     """What ``prefect server start`` runs. The API asks for its login by itself: its page has a form for it."""
-    create_app = import_from_string("prefect.server.api.server:create_app")
+    create_app = import_module("prefect.server.api.server").create_app
     return {
         "app": AccessGuard(create_app(final=True), allowed_hosts(settings), registrar=registrar_token(settings)),
         "port": settings.prefect_port,
@@ -30,7 +30,7 @@ def prefect(settings: Settings) -> dict[str, Any]:
 def mlflow(settings: Settings) -> dict[str, Any]:
     """What ``mlflow server --serve-artifacts --workers=1`` runs, without its second process."""
     database, port = f"sqlite:///{mlflow_database(settings)}", settings.mlflow_port
-    names = import_from_string("mlflow.server.constants")
+    names = import_module("mlflow.server.constants")
     os.environ |= {
         names.BACKEND_STORE_URI_ENV_VAR: database,
         names.REGISTRY_STORE_URI_ENV_VAR: database,
@@ -40,8 +40,8 @@ def mlflow(settings: Settings) -> dict[str, Any]:
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{h},{h}:{port}" for h in allowed_hosts(settings)) or "*",
         "_MLFLOW_SGI_NAME": "uvicorn",
     }
-    import_from_string("mlflow.server.handlers:initialize_backend_stores")(database, database, "mlflow-artifacts:/")
-    app = import_from_string("mlflow.server.fastapi_app:app")
+    import_module("mlflow.server.handlers").initialize_backend_stores(database, database, "mlflow-artifacts:/")
+    app = import_module("mlflow.server.fastapi_app").app
     guarded = AccessGuard(app, allowed_hosts(settings), mlflow_login(settings))
     return {"app": guarded, "port": port, "log_level": "info"}
 

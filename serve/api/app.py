@@ -19,8 +19,8 @@ from serve.api.replica_port import bind_to_node_address
 from serve.api.routes import ASSETS, router
 
 bind_to_node_address()
-#: What a probe and Prometheus may ask without a login.
-OPEN = tuple(prefix + path for prefix in ("", "/api/ml") for path in ("/health", "/metrics"))
+#: What a probe may ask without a login.
+OPEN = ("/health", "/api/ml/health")
 
 
 def make_app(champions: Champions) -> FastAPI:
