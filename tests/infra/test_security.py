@@ -127,12 +127,16 @@ def test_who_starts_runs_does_not_say_what_they_run(
 def test_the_pool_of_an_older_home_is_closed_by_karat_up(platform: Settings, member: httpx.Client):
     pool = f"{platform.prefect_api_url}/work_pools/karat"
     opened = json.loads(json.dumps(JOB_TEMPLATE))
-    opened["job_configuration"]["command"] = "{{ command }}"
-    opened["variables"] = {"type": "object", "properties": {"command": {"type": "string"}}}
+    opened["job_configuration"]["working_dir"] = "{{ working_dir }}"
+    opened["variables"] = {"type": "object", "properties": {"working_dir": {"type": "string"}}}
     registrar = {REGISTRAR_HEADER: registrar_token(platform)}
     assert member.patch(pool, json={"base_job_template": opened}, headers=registrar).status_code == 204
+    where = f"{platform.prefect_api_url}/deployments/{deployment(member, platform)}"
+    older = {"version": "older", "job_variables": {"working_dir": "/tmp"}}
+    assert member.patch(where, json=older, headers=registrar).status_code == 204
     register_deployments(platform)
     assert member.get(pool).json()["base_job_template"] == JOB_TEMPLATE
+    assert member.get(where).json()["job_variables"] == {}  # else each of its runs would be refused
 
 
 def let_in(address: str, hello: dict[str, str] | None) -> bool:
