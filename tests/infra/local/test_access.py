@@ -101,10 +101,10 @@ def test_a_browser_is_asked_for_the_login_and_a_probe_is_not(client: TestClient)
     "headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"authorization": ""}]
 )
 def test_a_socket_is_refused_before_it_opens(client: TestClient, headers: dict[str, str]):
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/socket", headers=headers):
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("ws://127.0.0.1:5000/socket", headers=headers):
         pass
     assert seen == []
-    with client.websocket_connect("/socket"):
+    with client.websocket_connect("ws://127.0.0.1:5000/socket"):
         pass
     assert seen == ["socket"]
 
