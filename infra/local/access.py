@@ -131,5 +131,6 @@ def _brings(headers: Headers, login: bytes) -> bool:
 
 def _answer(status: HTTPStatus, why: str) -> Response:
     headers = {"www-authenticate": 'Basic realm="karat"'} if status is HTTPStatus.UNAUTHORIZED else {}
-    body = json.dumps({"error": "Unauthorized" if headers else "Forbidden", "message": why})
+    # MLflow's client shows both fields.
+    body = json.dumps({"error_code": "UNAUTHENTICATED" if headers else "PERMISSION_DENIED", "message": why})
     return Response(body, status, headers, "application/json")

