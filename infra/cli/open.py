@@ -22,7 +22,16 @@ REQUIRE = {"prefect": require_prefect, "mlflow": require_mlflow, "ray": require_
 
 
 class Page(NamedTuple):
-    """A page: what it asks for (``asks``), and the file that holds it. ``variables``: for a client's shell."""
+    """A page of the platform.
+
+    Attributes:
+        name: Its name in the command.
+        address: Its address.
+        user: The user of its login; "" where it knows none.
+        asks: What it asks for; "" where it is open.
+        file: The file that holds it.
+        variables: What a shell exports for a client: name and value, as the shell reads it.
+    """
 
     name: str
     address: str
@@ -70,42 +79,52 @@ def open_page(
 
 
 def pages(settings: Settings) -> Iterator[Page]:
-    """Every page, with the file of its secret where the platform asks for one."""
-    on = settings.auth == "on"
+    """Every page, with what it asks for and the file that holds it."""
     prefect, mlflow, ray = login_file(settings, "prefect"), login_file(settings, "mlflow"), token_file(settings)
-    yield Page(
-        "prefect",
-        settings.prefect_url,
-        *(("", "user:password, as one text", prefect) if on else ()),
-        variables=(
-            ("PREFECT_API_URL", settings.prefect_api_url),
-            *([("PREFECT_API_AUTH_STRING", _content(prefect))] if on else []),
-        ),
-    )
-    yield Page(
-        "mlflow",
-        settings.mlflow_url,
-        *((USER, "password", mlflow) if on else ()),
-        variables=(
-            ("MLFLOW_TRACKING_URI", settings.mlflow_url),
-            *(
-                [("MLFLOW_TRACKING_USERNAME", USER), ("MLFLOW_TRACKING_PASSWORD", _content(mlflow, password=True))]
-                if on
-                else []
+    found = (
+        Page(
+            "prefect",
+            settings.prefect_url,
+            asks="user:password, as one text",
+            file=prefect,
+            variables=(
+                ("PREFECT_API_URL", settings.prefect_api_url),
+                ("PREFECT_API_AUTH_STRING", _content(prefect)),
             ),
         ),
-    )
-    yield Page(
-        "ray",
-        settings.ray_dashboard_url,
-        *(("", "token", ray) if on else ()),
-        variables=(
-            ("RAY_API_SERVER_ADDRESS", settings.ray_dashboard_url),
-            *([("RAY_AUTH_MODE", "token"), ("RAY_AUTH_TOKEN_PATH", shlex.quote(str(ray)))] if on else []),
+        Page(
+            "mlflow",
+            settings.mlflow_url,
+            user=USER,
+            asks="password",
+            file=mlflow,
+            variables=(
+                ("MLFLOW_TRACKING_URI", settings.mlflow_url),
+                ("MLFLOW_TRACKING_USERNAME", USER),
+                ("MLFLOW_TRACKING_PASSWORD", _content(mlflow, password=True)),
+            ),
         ),
+        Page(
+            "ray",
+            settings.ray_dashboard_url,
+            asks="token",
+            file=ray,
+            variables=(
+                ("RAY_API_SERVER_ADDRESS", settings.ray_dashboard_url),
+                ("RAY_AUTH_MODE", "token"),
+                ("RAY_AUTH_TOKEN_PATH", shlex.quote(str(ray))),
+            ),
+        ),
+        Page("api", f"{settings.serve_url}/docs", user=USER, asks="password", file=login_file(settings, "api")),
     )
-    closed = () if settings.serve_is_open else (USER, "password", login_file(settings, "api"))
-    yield Page("api", f"{settings.serve_url}/docs", *closed)
+    for page in found:
+        is_open = settings.serve_is_open if page.name == "api" else settings.auth == "off"
+        yield _open(page) if is_open else page
+
+
+def _open(page: Page) -> Page:
+    """The page where it asks for nothing: a client needs its address alone."""
+    return page._replace(user="", asks="", file=None, variables=page.variables[:1])
 
 
 def _content(file: Path, *, password: bool = False) -> str:
