@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 
 from infra.code import ROOT
-from infra.local.environment import token_file
+from infra.local.environment import REQUEST_SECONDS, token_file
 from infra.services import require_ray
 from karat.credentials import api_login
 from karat.errors import JobFailed, ServiceDown
 from karat.settings import Settings
 
 APPLICATION, DEPLOYMENT = "karat", "Api"
-DEPLOY_SECONDS, REQUEST_SECONDS, PAUSE_SECONDS = 120.0, 60.0, 0.25
+DEPLOY_SECONDS, PAUSE_SECONDS = 120.0, 0.25
 
 
 def deploy_application(settings: Settings, *, timeout: float = DEPLOY_SECONDS) -> None:
@@ -31,7 +31,7 @@ def deploy_application(settings: Settings, *, timeout: float = DEPLOY_SECONDS) -
     deadline = time.monotonic() + timeout
     while True:
         state = _status(settings)
-        if state["status"] == "RUNNING" and ask(settings, "/health") is not None:
+        if state["status"] == "RUNNING" and settled(ask(settings, "/health")):
             return
         if state["status"] == "DEPLOY_FAILED" or time.monotonic() > deadline:
             raise JobFailed(
@@ -70,6 +70,7 @@ def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
         "ENVIRONMENT",
         "ONLINE__",
         "PREDICTION_LOG__",
+        "HTTP__",
         "HOST",
         "ALLOWED_HOSTS",
         "AUTH",
@@ -80,8 +81,12 @@ def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
     environment = {name: value for name, value in own.items() if name.startswith(tuple(f"KARAT_{n}" for n in needed))}
     return {
         "proxy_location": "HeadOnly",
-        # A request that no replica takes up is let go of in time, and not only when its caller gives up.
-        "http_options": {"host": settings.host, "port": settings.serve_port, "request_timeout_s": REQUEST_SECONDS},
+        "http_options": {
+            "host": settings.host,
+            "port": settings.serve_port,
+            "request_timeout_s": REQUEST_SECONDS,
+            "keep_alive_timeout_s": settings.http.idle_seconds,
+        },
         "applications": [
             {
                 "name": APPLICATION,
@@ -89,7 +94,13 @@ def _config(settings: Settings, champions: Mapping[str, int]) -> dict[str, Any]:
                 "import_path": "serve.api.app:build",
                 # An application that is deployed over REST inherits nothing of its caller's.
                 "runtime_env": {"env_vars": {**environment, "PYTHONPATH": str(ROOT)}},
-                "deployments": [{"name": DEPLOYMENT, "user_config": {"champions": dict(champions)}}],
+                "deployments": [
+                    {
+                        "name": DEPLOYMENT,
+                        "num_replicas": settings.serve_replicas,
+                        "user_config": {"champions": dict(champions)},
+                    }
+                ],
             }
         ],
     }
@@ -114,6 +125,18 @@ def _call(settings: Settings, method: str, path: str, body: Any = None) -> Any:
             where=f"{settings.ray_dashboard_url}{path}",
         )
     return answer.json() if answer.content else None
+
+
+def is_settled(settings: Settings) -> bool:
+    """Whether every replica runs and has taken over the configuration that Serve was given last."""
+    found = _call(settings, "GET", "/api/serve/applications/").get("applications", {}).get(APPLICATION, {})
+    deployments = found.get("deployments", {}).values()
+    return found.get("status") == "RUNNING" and all(d.get("status") == "HEALTHY" for d in deployments)
+
+
+def settled(health: Any) -> bool:
+    """Whether a replica's health says of every champion that it is loaded, or that it cannot be."""
+    return health is not None and bool(health["loaded"] + health["failed"] >= health["models"])
 
 
 def _status(settings: Settings) -> dict[str, str]:

@@ -17,11 +17,13 @@ from infra.serve_application import (
     champions_file,
     configure,
     deploy_application,
+    is_settled,
     read_champions,
 )
 from infra.services import require_ray
 from karat.errors import KaratError, ModelNotFound, ServiceDown
 from karat.names import CHAMPION, ModelName, catalog_of
+from karat.registry.staged import keep_staged, stage_version
 from karat.settings import Settings
 
 LOAD_SECONDS = 120.0
@@ -52,8 +54,26 @@ def load_champions(
         wanted = {**kept, **given}
         _write_champions(settings, wanted)
     require_ray(settings)
+    _stage(settings, {name: version for name, version in given.items() if before.get(name) != version}, wanted)
     configure(settings, wanted)
     _await_loaded(settings, given, before.keys() - wanted.keys(), timeout)
+
+
+def _stage(settings: Settings, changed: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+    """Copies what the replicas are to load, anew, and removes the copies of what they no longer serve.
+
+    A version that can't be copied is left to the replicas: they try again, and show why.
+    """
+    if changed:
+        from karat.registry import open_registry  # MLflow and scikit-learn: seconds, which few calls need
+
+        for name, version in changed.items():
+            try:
+                registry = open_registry(settings)
+                stage_version(registry, registry.version(ModelName.parse(name), version), settings.staged_models)
+            except (KaratError, OSError) as error:
+                log.warning("version %s of %s could not be copied for serving: %s", version, name, error)
+    keep_staged(settings.staged_models, ((ModelName.parse(name), version) for name, version in wanted.items()))
 
 
 def _registered(settings: Settings, name: str) -> str:
@@ -103,7 +123,8 @@ def _await_loaded(settings: Settings, champions: Mapping[str, int], gone: Set[st
         shown = ask(settings, "/v1/models")
         models = {m["registered_name"]: m for m in (shown or {"models": []})["models"]}
         missing = {n: v for n, v in champions.items() if models.get(n, {}).get("loaded_version") != v}
-        if shown is not None and not missing and not gone & models.keys():
+        # A replica that answers so has begun after the others, or with them: none is left that Serve has yet to tell.
+        if shown is not None and not missing and not gone & models.keys() and is_settled(settings):
             return
         if time.monotonic() > deadline:
             raise _not_loaded(settings, missing, models if shown is not None else None)

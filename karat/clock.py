@@ -12,6 +12,8 @@ MICROSECOND = timedelta(microseconds=1)
 DAY = timedelta(days=1)
 SECOND_MICROSECONDS = 1_000_000
 DAY_MICROSECONDS = 86_400_000_000
+#: The years that a caller may name: windows and lags reach further, and pandas' nanoseconds end in 2262.
+FIRST_YEAR, LAST_YEAR = 1700, 2261
 
 
 def utc_now() -> datetime:
@@ -22,6 +24,26 @@ def utc_now() -> datetime:
 def yesterday() -> date:
     """The last whole day, in UTC."""
     return utc_now().date() - DAY
+
+
+def to_utc(value: datetime) -> datetime:
+    """A time with a zone that a caller has named, in UTC.
+
+    Raises:
+        ValueError: It lies outside of the years that count as times.
+    """
+    check_year(value)  # first: in the year 1, or 9999, the shift itself overflows
+    return value.astimezone(UTC)
+
+
+def check_year(value: date) -> None:
+    """Check a date or time that a caller has named.
+
+    Raises:
+        ValueError: It lies outside of the years that count as times.
+    """
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"{value.isoformat()} is not between the years {FIRST_YEAR} and {LAST_YEAR}")
 
 
 def microseconds(value: date | datetime) -> int:

@@ -5,6 +5,8 @@
     │   ├── UnknownProject
     │   ├── UnknownModel
     │   ├── InvalidRequest           a prediction request: which field, and why
+    │   │   ├── BodyTooLong          its body is longer than the service reads
+    │   │   └── BodyTimedOut         its body did not arrive in time
     │   ├── ForeignCatalog           one environment writes another's catalog
     │   ├── InputNotFound            an input file does not exist
     │   ├── InvalidName              not valid as the name of a table, a file, and in Python and SQL
@@ -57,6 +59,7 @@
     └── PlatformError
         ├── PortTaken
         ├── ServiceDown
+        │   └── ServiceBusy          as many requests as the service takes at once are being answered
         ├── JobFailed
         │   ├── JobTimedOut          stopped at the project's time limit
         │   ├── JobPending           never started: Ray left it pending for longer than the setting allows
@@ -74,13 +77,36 @@ import difflib
 import errno
 from collections.abc import Iterable
 
+#: Characters of a line of an error. A message may quote what a caller has given, which may be megabytes.
+LINE = 500
+
+
+def shorten(text: str, most: int = LINE) -> str:
+    """Cut every line of a text in its middle.
+
+    Args:
+        text: The text, of any length.
+        most: Characters that a line may have.
+
+    Returns:
+        The text. A line that was cut keeps its beginning and its end and says how much was left out.
+    """
+    if len(text) <= most:
+        return text
+    return "\n".join(line if len(line) <= most else _cut(line, most) for line in text.split("\n"))
+
+
+def _cut(line: str, most: int) -> str:
+    half = most // 2 - 20
+    return f"{line[:half]} ... ({len(line) - 2 * half} characters) ... {line[-half:]}"
+
 
 class KaratError(Exception):
-    """Base of every error that a user can meet.
+    """Base of every error that a user can meet. Its lines are cut at ``LINE`` characters.
 
     Attributes:
         what: What went wrong.
-        where: The table, file, field or place; "" if ``what`` already names it.
+        where: The table, file, field or place, in one line; "" if ``what`` already names it.
         remedy: What to do next.
         exit_code: The exit status of the command line.
     """
@@ -88,6 +114,7 @@ class KaratError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        what, where, remedy = shorten(what), shorten(where.replace("\n", "\\n")), shorten(remedy)
         super().__init__(what, where, remedy)
         self.what, self.where, self.remedy = what, where, remedy
 
@@ -126,6 +153,14 @@ class UnknownModel(WrongCall):
 
 class InvalidRequest(WrongCall):
     """A prediction request is invalid; ``where`` is its field, the parts joined by dots."""
+
+
+class BodyTooLong(InvalidRequest):
+    """The body of a request is longer than the service reads."""
+
+
+class BodyTimedOut(InvalidRequest):
+    """The body of a request did not arrive in time."""
 
 
 class ForeignCatalog(WrongCall):
@@ -350,6 +385,10 @@ class PortTaken(PlatformError):
 
 class ServiceDown(PlatformError):
     """A service of the platform does not answer."""
+
+
+class ServiceBusy(ServiceDown):
+    """As many requests as the service takes at once are being answered."""
 
 
 class JobFailed(PlatformError):

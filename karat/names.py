@@ -22,7 +22,9 @@ STAGE_ALIASES = {
 #: Schemas of tables that no model is registered in. ``features`` is a second spelling of ``models``, as documents of
 #: Databricks register a model beside its features.
 _NO_MODELS = frozenset(SCHEMAS) - {"features", "models"}
-_PART = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+#: Folders are named after tables, and file systems end a name at 255 bytes.
+LONGEST_PART = 200
+_PART = re.compile(rf"^[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_PART - 1}}}\Z")
 #: A version: MLflow keeps it as a 32-bit integer. ``str.isdigit`` would let an exponent pass.
 _NUMBER = re.compile(r"^[0-9]{1,9}$")
 
@@ -69,7 +71,7 @@ class TableName:
         if len(parts) != 3 or not all(_PART.match(p) for p in parts):
             raise WrongCall(
                 f"{text!r} is not a table name",
-                remedy="write catalog.schema.table in letters, digits and underscores",
+                remedy=f"write catalog.schema.table in letters, digits and underscores, {LONGEST_PART} each at most",
             )
         return cls(*parts)
 

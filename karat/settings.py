@@ -41,6 +41,23 @@ class PredictionLogSettings(BaseModel):
     )
 
 
+class HttpSettings(BaseModel):
+    """Limits of HTTP inference, each of which ends a request with an answer."""
+
+    body_bytes: int = Field(
+        16 << 20, ge=1024, description="bytes of a request's body; it holds 1,000 predictions with all their features"
+    )
+    held_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="bytes of all bodies and large answers that a replica holds at once"
+    )
+    requests: int = Field(256, ge=1, description="requests that a replica answers at once")
+    header_seconds: int = Field(10, ge=1, description="seconds for the header and the first 16 KiB of a body")
+    body_seconds: float = Field(20.0, gt=0, description="seconds for the whole body")
+    answer_seconds: float = Field(30.0, gt=0, description="seconds in which a caller must have read the answer")
+    idle_seconds: int = Field(75, ge=1, description="seconds for which a connection may idle between two requests")
+    connections: int = Field(4096, ge=16, description="open connections")
+
+
 class Settings(BaseSettings):
     """Settings of one process, read from the environment when constructed.
 
@@ -57,6 +74,7 @@ class Settings(BaseSettings):
     environment: Environment = Field("dev", description="rnd, dev, uat, preprod or prod")
     online: OnlineSettings = OnlineSettings()
     prediction_log: PredictionLogSettings = PredictionLogSettings()
+    http: HttpSettings = HttpSettings()
 
     host: str = Field("127.0.0.1", description="address that every server of the local platform binds")
     allowed_hosts: str = Field(
@@ -70,6 +88,9 @@ class Settings(BaseSettings):
     mlflow_port: int = 5000
     ray_dashboard_port: int = Field(8265, description="Ray dashboard and Jobs API")
     serve_port: int = Field(8000, description="HTTP inference")
+    serve_replicas: int = Field(
+        2, ge=1, le=64, description="processes that answer predictions; with two, one can die unnoticed"
+    )
     console_port: int = 8800
     ray_gcs_port: int = Field(6389, description="Ray's head (not 6379: that is Redis')")
     ray_port_base: int = Field(
@@ -112,6 +133,11 @@ class Settings(BaseSettings):
     def lake(self) -> Path:
         """The folder of the lake."""
         return self.home / "lake"
+
+    @property
+    def staged_models(self) -> Path:
+        """The folder with a copy of every champion's files, for the replicas."""
+        return self.home / "serve" / "models"
 
     @property
     def mlflow_url(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from math import ceil
 from pathlib import Path
 
 from infra.local.haproxy import haproxy_program, write_haproxy_program
@@ -13,6 +14,9 @@ from karat.errors import PlatformError
 from karat.fingerprint import fingerprint_bytes
 from karat.home import home_token
 from karat.settings import Settings
+
+#: A request that no replica takes up is let go of in time, and not only when its caller gives up.
+REQUEST_SECONDS = 60.0
 
 
 def runtime_folder(settings: Settings) -> Path:
@@ -35,7 +39,6 @@ def make_folders(settings: Settings) -> None:
         (settings.home / name).mkdir(parents=True, exist_ok=True)
     make_private(settings.home)
     home_token(settings.home / "mlflow" / "artifacts")
-    write_haproxy_program(settings)
     runtime = runtime_folder(settings)
     runtime.mkdir(mode=0o700, exist_ok=True)
     state = runtime.stat()
@@ -45,6 +48,7 @@ def make_folders(settings: Settings) -> None:
             where=str(runtime),
             remedy=f"remove it, or make it yours alone: chmod 700 {runtime}",
         )
+    write_haproxy_program(settings, haproxy_folder(settings))
 
 
 def token_file(settings: Settings) -> Path:
@@ -134,6 +138,10 @@ def _ray(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(haproxy_program(settings)),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ray_port(settings, "haproxy_metrics")),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ray_port(settings, "haproxy_statistics")),
+        # Seconds without a byte in either direction; a replica gives up before that, with an answer.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(ceil(settings.http.answer_seconds)),
+        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(ceil(REQUEST_SECONDS + 5)),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(settings.http.connections),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),

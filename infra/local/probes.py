@@ -79,8 +79,8 @@ def ray(settings: Settings) -> str:
 
 
 def serve(settings: Settings) -> str:
-    """Empty if the inference application answers, else the reason."""
-    return _missing(lambda: call(f"{settings.serve_url}/health"))
+    """Empty if the inference application answers predictions, else the reason."""
+    return _missing(lambda: _serve(settings))
 
 
 PROBES: dict[str, Probe] = {"ray": ray, "mlflow": mlflow, "prefect": prefect, "worker": worker, "keeper": serve}
@@ -117,6 +117,13 @@ def _worker(settings: Settings) -> None:
     ages = [(datetime.now(UTC) - datetime.fromisoformat(w["last_heartbeat_time"])).total_seconds() for w in found]
     if not ages or min(ages) > HEARTBEAT_SECONDS:
         raise NoAnswer(f"no worker of the pool {WORK_POOL!r} has given a sign of life in {HEARTBEAT_SECONDS:.0f} s")
+
+
+def _serve(settings: Settings) -> None:
+    told = call(f"{settings.serve_url}/health")
+    waiting = told["models"] - told["loaded"] - told["failed"]
+    if waiting > 0:  # a champion that can't be loaded shows why in GET /v1/models, and the others answer
+        raise NoAnswer(f"{waiting} of {told['models']} champions are still being loaded")
 
 
 def _node(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from karat.clock import utc_now
+from karat.clock import check_year, utc_now
 from karat.errors import WrongCall
 
 
@@ -21,7 +21,7 @@ def to_utc(given: datetime | date | str | None, timezone: str) -> datetime:
     """
     if given is None:
         return utc_now()
-    value = _parse(given) if isinstance(given, str) else given
+    value = _checked(_parse(given) if isinstance(given, str) else given)
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     if value.tzinfo is None:
@@ -31,9 +31,18 @@ def to_utc(given: datetime | date | str | None, timezone: str) -> datetime:
 
 def to_day(given: datetime | date | str) -> date:
     """Convert to a UTC day."""
-    value = _parse(given) if isinstance(given, str) else given
+    value = _checked(_parse(given) if isinstance(given, str) else given)
     if isinstance(value, datetime):
         return (value.astimezone(UTC) if value.tzinfo else value).date()
+    return value
+
+
+def _checked(value: datetime | date) -> datetime | date:
+    """Raises WrongCall for a date outside of the years that count as times."""
+    try:
+        check_year(value)
+    except ValueError as error:
+        raise WrongCall(str(error), remedy="give a date of your data") from error
     return value
 
 

@@ -19,7 +19,7 @@ from karat.errors import (
 )
 from karat.features import Status
 from karat.inference.feature_reader import FeatureReader
-from karat.inference.request import typed_values
+from karat.inference.request import moment_of, typed_values
 from karat.inference.value_rules import ValueRules
 from karat.lake import Lake
 from karat.names import FeatureRef, TableName
@@ -98,8 +98,7 @@ def online_features(
     """
     if not references:
         raise InvalidRequest("no feature is asked for", where="features", remedy="give references: table:feature")
-    if as_of is not None and as_of.tzinfo is None:
-        raise InvalidRequest("as_of has no time zone", where="as_of_date", remedy="write it as in 2026-01-15T10:30:00Z")
+    as_of = None if as_of is None else moment_of(as_of)
     asked = [FeatureRef.parse(r) for r in references]
     tables = {text: table_of(lake, store, text, catalog) for text in dict.fromkeys(r.table for r in asked)}
     outputs = [f"{tables[r.table]}:{r.feature}" for r in asked]

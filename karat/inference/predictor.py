@@ -15,6 +15,7 @@ from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound, FeaturesMissing, InvalidRequest
 from karat.features import Status
 from karat.inference.answer import Explanation, explained, outcome, unexplained
+from karat.inference.example_keys import example_keys, plain_key
 from karat.inference.feature_reader import FeatureReader, FeatureVector
 from karat.inference.on_demand_features import OnDemandFeatures
 from karat.inference.prediction_log import LoggedPrediction, PredictionAnswer, PredictionLog
@@ -79,7 +80,7 @@ class Predictor:
         self._place = {name: i for i, name in enumerate(read)}
         self._rules = ValueRules(loaded.lookups, projects or ProjectCatalog())
         self._declared_missing = loaded.metadata.missing_features
-        self._log = log
+        self._log, self._store = log, store
 
     def predict(self, request: PredictionRequest) -> PredictionAnswer:
         """Answer one request.
@@ -95,6 +96,7 @@ class Predictor:
             FeaturesMissing: More features are missing than the model accepts, and it is declared to refuse that.
         """
         began = time.perf_counter()
+        request.moment()
         given = request.feature_values(self.types)
         self._rules.check(given)
         self._check_entity_type(request)
@@ -141,6 +143,15 @@ class Predictor:
     def time_columns(self) -> frozenset[str]:
         """Those of them that name a time: with one of them the answer comes from the offline store."""
         return self._reader.time_columns
+
+    def example(self) -> dict[str, Value]:
+        """The keys of an entity that the store knows, for an example; a request with them has an answer.
+
+        Raises:
+            KaratError: The store can't be read.
+        """
+        keys = example_keys(self._reader.reads, self._store)
+        return {name: plain_key(value) for name, value in keys.items() if name not in self.time_columns}
 
     def rehearse(self) -> None:
         """Predict without a lookup, with every feature missing; used to time the model."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TypeGuard
 
+from karat.clock import to_utc
 from karat.errors import InvalidRequest, LookupKeyMismatch, did_you_mean
 from karat.online import KeyValue, Value, coerce_key
 
@@ -33,14 +34,8 @@ class PredictionRequest:
     entity_type: str | None = None
 
     def moment(self) -> datetime | None:
-        """``as_of_date`` in UTC. Raises InvalidRequest for one without a time zone."""
-        if self.as_of_date is None:
-            return None
-        if self.as_of_date.tzinfo is None:
-            raise InvalidRequest(
-                "as_of_date has no time zone", where="as_of_date", remedy="write it as in 2026-01-15T10:30:00Z"
-            )
-        return self.as_of_date.astimezone(UTC)
+        """``as_of_date`` in UTC. Raises InvalidRequest for one without a time zone, or outside of the calendar."""
+        return None if self.as_of_date is None else moment_of(self.as_of_date)
 
     def key_values(self, columns: Mapping[str, str], optional: Collection[str]) -> dict[str, KeyValue]:
         """The values of the key ``columns`` (name -> type); ``optional`` ones, times, may be absent.
@@ -77,6 +72,22 @@ class PredictionRequest:
     def feature_values(self, types: Mapping[str, str]) -> dict[str, Value]:
         """The given features as plain values of their ``types``. Raises InvalidRequest."""
         return typed_values(self.features, types, "features")
+
+
+def moment_of(as_of: datetime) -> datetime:
+    """The moment that a request names, in UTC.
+
+    Raises:
+        InvalidRequest: It has no time zone, or is no time that can be looked up.
+    """
+    if as_of.tzinfo is None:
+        raise InvalidRequest(
+            "as_of_date has no time zone", where="as_of_date", remedy="write it as in 2026-01-15T10:30:00Z"
+        )
+    try:
+        return to_utc(as_of)
+    except ValueError as error:
+        raise InvalidRequest(str(error), where="as_of_date", remedy="give a moment of your data") from error
 
 
 def typed_values(values: Mapping[str, object], types: Mapping[str, str], where: str) -> dict[str, Value]:

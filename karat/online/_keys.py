@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
-from karat.clock import EPOCH, EPOCH_ORDINAL, MICROSECOND, days, microseconds
+from karat.clock import (
+    EPOCH,
+    EPOCH_ORDINAL,
+    FIRST_YEAR,
+    LAST_YEAR,
+    MICROSECOND,
+    check_year,
+    days,
+    microseconds,
+    to_utc,
+)
 from karat.errors import LookupKeyMismatch, SchemaMismatch
 from karat.online._values import KeyValue
 
 # LMDB takes keys of up to 511 bytes. A longer one keeps its beginning, for the order, and ends in its digest.
 _LONGEST, _HEAD, _DIGEST = 480, 440, 32
+#: Characters of a text that a request gives as a key.
+LONGEST_TEXT = 1000
 _STRING, _INT64, _DATE, _TIMESTAMP, _HASHED = b"\x02", b"\x10", b"\x11", b"\x12", b"\xff"
 
 
@@ -104,17 +116,20 @@ def _coerce_int(value: object) -> int | None:
 
 def _coerce_date(value: object) -> date | None:
     if isinstance(value, datetime):
-        return value.date() if value.timetz().replace(tzinfo=None) == datetime.min.time() else None
+        value = value.date() if value.timetz().replace(tzinfo=None) == datetime.min.time() else None
     if isinstance(value, str):
-        return date.fromisoformat(value)
-    return value if isinstance(value, date) else None
+        value = date.fromisoformat(value)
+    if not isinstance(value, date):
+        return None
+    check_year(value)
+    return value
 
 
 def _coerce_timestamp(value: object) -> datetime | None:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC)
+        return to_utc(value)
     return None
 
 
@@ -123,7 +138,7 @@ def _coerce_string(value: object) -> str | None:
         return None
     text = str(value)
     text.encode()  # JSON can carry half a character, which is no text: a ValueError
-    return text
+    return text if len(text) <= LONGEST_TEXT else None
 
 
 _COERCERS: dict[str, Callable[[object], KeyValue | None]] = {
@@ -134,6 +149,14 @@ _COERCERS: dict[str, Callable[[object], KeyValue | None]] = {
 }
 
 
+_YEARS = f"between the years {FIRST_YEAR} and {LAST_YEAR}"
+_EXPECTED = {
+    "string": f"of type string with up to {LONGEST_TEXT:,} characters",
+    "date": f"a date {_YEARS}",
+    "timestamp": f"a timestamp with its time zone {_YEARS}",
+}
+
+
 def coerce_key(value: object, dtype: str, column: str) -> KeyValue:
     """``value`` as the key column's declared type where that loses nothing. Raises LookupKeyMismatch otherwise."""
     try:
@@ -141,6 +164,6 @@ def coerce_key(value: object, dtype: str, column: str) -> KeyValue:
     except ValueError:
         out = None
     if out is None:
-        kind = "a timestamp with its time zone" if dtype == "timestamp" else f"of type {dtype}"
+        kind = _EXPECTED.get(dtype, f"of type {dtype}")
         raise LookupKeyMismatch(f"{value!r} is not {kind}", where=f"key column {column}", remedy="give such a value")
     return out

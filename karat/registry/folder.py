@@ -15,16 +15,11 @@ import pandas as pd
 import polars as pl
 from mlflow.models import ModelSignature
 
-from karat.errors import UntrustedModel
-from karat.kinds import Model
 from karat.registry.estimators import Estimator
 from karat.registry.metadata import ModelMetadata
+from karat.registry.model_files import METADATA, SPINE
 from karat.registry.records import Servable
 
-#: Where a model's own files lie inside of the folder that MLflow keeps.
-DATA = "data/karat"
-METADATA, SPINE = "karat.json", "spine.parquet"
-_FORMATS: dict[str, type[Model] | type[Estimator]] = {"kind": Model, "estimator": Estimator}
 _REQUIRED = ("numpy", "polars", "pandas", "scikit-learn", "skops", "xgboost", "lightgbm")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -61,21 +56,3 @@ def _requirements() -> Iterator[str]:
     for name in _REQUIRED:
         with suppress(PackageNotFoundError):
             yield f"{name}=={version(name)}"
-
-
-def read_folder(own: Path) -> tuple[Servable, ModelMetadata]:
-    """Return the model and its metadata.
-
-    Raises:
-        UntrustedModel: the folder is not one of Karat's.
-    """
-    try:
-        metadata = ModelMetadata.from_json(json.loads((own / METADATA).read_text()))
-        form = _FORMATS[metadata.format or ""]
-    except (OSError, ValueError, KeyError) as error:
-        raise UntrustedModel(
-            f"this is no model of Karat's: {error!r}",
-            where=str(own),
-            remedy="load models that Karat has registered; others may run code when they are loaded",
-        ) from error
-    return form.load(own), metadata

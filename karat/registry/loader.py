@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 
-from karat.registry.folder import read_folder
+from karat.registry.model_files import read_folder
 from karat.registry.records import Servable
 
 

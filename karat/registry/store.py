@@ -25,8 +25,8 @@ from karat.errors import ModelNotFound, NoChampion, did_you_mean
 from karat.names import ARCHIVED, CHALLENGER, CHAMPION, SCHEMAS, ModelName, ModelRef
 from karat.registry.connection import Connection, karat_errors
 from karat.registry.entry import CARD, TAG_LIMIT, VersionEntry, is_orphan, write_entry
-from karat.registry.folder import DATA, METADATA, SPINE, read_folder
 from karat.registry.metadata import ModelMetadata
+from karat.registry.model_files import DATA, METADATA, SPINE, read_folder
 from karat.registry.records import LoadedModel, ModelStatus, ModelVersion
 from karat.registry.reports import attach_page
 from karat.registry.tags import AliasTags, VersionTags
@@ -247,13 +247,13 @@ class Registry:
             UntrustedModel: the folder is not one of Karat's.
         """
         version = ref if isinstance(ref, ModelVersion) else self.resolve(ref, catalog=catalog)
-        with self._folder(version) as folder:
+        with self.files(version) as folder:
             model, metadata = read_folder(folder)
         return LoadedModel(version.name, version.version, version.run_id, model, metadata)
 
     def metadata(self, version: ModelVersion) -> ModelMetadata:
         """The version's metadata, without loading the model."""
-        with self._folder(version) as folder:
+        with self.files(version) as folder:
             return ModelMetadata.from_json(json.loads((folder / METADATA).read_text()))
 
     def parameters(self, version: ModelVersion) -> dict[str, str]:
@@ -281,7 +281,7 @@ class Registry:
 
     def spine(self, version: ModelVersion) -> pl.DataFrame:
         """Return the keys, label and split of the training set, in the stored row order."""
-        with self._folder(version) as folder:
+        with self.files(version) as folder:
             return pl.read_parquet(folder / SPINE)
 
     def erase_spine(self, version: ModelVersion, keys: pl.DataFrame) -> None:
@@ -303,7 +303,7 @@ class Registry:
                 self.client.log_model_artifacts(version.model_id, work)
 
     @contextmanager
-    def _folder(self, version: ModelVersion) -> Iterator[Path]:
+    def files(self, version: ModelVersion) -> Iterator[Path]:
         """The folder of the model's own files: in place on this machine, else a temporary copy."""
         with karat_errors(self.tracking_uri):
             location = self.client.get_model_version_download_uri(str(version.name), str(version.version))

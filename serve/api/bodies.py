@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+)
 
-#: How many rows one request may bring.
-MOST_ROWS = 1000
+#: How many rows one request may bring, and how many columns a row.
+MOST_ROWS, MOST_COLUMNS = 1000, 2000
+#: Characters of a name, of a key, and of a text that is a feature's value.
+LONGEST_NAME, LONGEST_KEY, LONGEST_TEXT = 200, 1000, 10_000
+
+
+def _up_to(most: int) -> AfterValidator:
+    """A text may have ``most`` characters; what is no text is as it is."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and len(value) > most:
+            raise ValueError(f"the text has {len(value)} characters, of {most} at most")
+        return value
+
+    return AfterValidator(check)
+
+
 #: A value whose type the model or table declares; checked there, not by the schema.
 JsonField = Any
+KeyField = Annotated[Any, _up_to(LONGEST_KEY)]
+FeatureField = Annotated[Any, _up_to(LONGEST_TEXT)]
+Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME)]
+#: ``catalog.schema.table:feature``
+Reference = Annotated[StrictStr, StringConstraints(max_length=4 * LONGEST_NAME)]
+KeyText = Annotated[StrictStr, StringConstraints(max_length=LONGEST_KEY)]
 
 
 class PredictBody(BaseModel):
@@ -20,13 +51,15 @@ class PredictBody(BaseModel):
         json_schema_extra={"examples": [{"entity_id": "user_123"}, {"keys": {"workspace_id": "ws-1"}, "features": {}}]},
     )
 
-    entity_id: StrictStr | StrictInt | None = Field(None, description="the value of a model's only key column")
-    entity_type: str | None = Field(
+    entity_id: KeyText | StrictInt | None = Field(None, description="the value of a model's only key column")
+    entity_type: Name | None = Field(
         None, description="if given, must be what the model's key names: customer for customer_id"
     )
-    prediction_type: str | None = Field(None, description="if given, must mean the model of the address")
-    keys: dict[str, JsonField] | None = Field(None, description="key column -> value")
-    features: dict[str, JsonField] | None = Field(None, description="feature -> value, in place of what is looked up")
+    prediction_type: Name | None = Field(None, description="if given, must mean the model of the address")
+    keys: dict[Name, KeyField] | None = Field(None, description="key column -> value", max_length=MOST_COLUMNS)
+    features: dict[Name, FeatureField] | None = Field(
+        None, description="feature -> value, in place of what is looked up", max_length=MOST_COLUMNS
+    )
     as_of_date: AwareDatetime | None = Field(None, description="predict with what was known then")
     explain: bool = Field(True, description="false leaves top_features out")
 
@@ -58,16 +91,18 @@ class FeaturesBody(BaseModel):
         },
     )
 
-    features: list[StrictStr] = Field(
+    features: list[Reference] = Field(
         description="table:feature, in the order of the answer", min_length=1, max_length=500
     )
-    entities: list[dict[str, JsonField]] = Field(
+    entities: list[dict[Name, KeyField]] = Field(
         description="key column -> value, one object a row",
         validation_alias=AliasChoices("entities", "entity_rows"),
         min_length=1,
         max_length=MOST_ROWS,
     )
-    project: str | None = Field(None, description="where bare tables are; needed where several projects have the table")
+    project: Name | None = Field(
+        None, description="where bare tables are; needed where several projects have the table"
+    )
     as_of_date: AwareDatetime | None = Field(None, description="the values that were known then")
 
 
@@ -146,6 +181,7 @@ class Health(BaseModel):
     ready: bool
     models: int
     loaded: int
+    failed: int
 
 
 class ModelHealth(BaseModel):

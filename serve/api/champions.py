@@ -40,7 +40,7 @@ class Champions:
         self._served: dict[ModelName, LoadedVersion] = {}
         self._errors: dict[ModelName, str] = {}
         self._names: dict[str, tuple[ModelName, ...]] = {}
-        self._changed, self._swapping = threading.Event(), threading.Lock()
+        self._changed, self._swapping, self._tried = threading.Event(), threading.Lock(), threading.Condition()
         threading.Thread(target=self._keep_loading, name="champions", daemon=True).start()
 
     # ---- what is wanted
@@ -89,6 +89,30 @@ class Champions:
             )
         return served
 
+    def is_loading(self, text: str) -> bool:
+        """Whether the model that ``text`` means is wanted, not there, and not known to fail."""
+        found = self._names.get(text) or self._names.get(normalised(text)) or ()
+        return len(found) == 1 and found[0] not in self._served and found[0] not in self._errors
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until every wanted version is loaded, or has failed once.
+
+        Args:
+            seconds: How long to wait at most.
+
+        Returns:
+            Whether that is so.
+        """
+        with self._tried:
+            return self._tried.wait_for(self._is_settled, seconds)
+
+    def _is_settled(self) -> bool:
+        return all(self._is_loaded(n, v) or n in self._errors for n, v in list(self._wanted.items()))
+
+    def _is_loaded(self, name: ModelName, version: int) -> bool:
+        served = self._served.get(name)
+        return served is not None and served.version == version
+
     def close(self) -> None:
         """Writes what the predictions still have to be logged; nothing, where no model was ever loaded."""
         if self._served:
@@ -99,6 +123,11 @@ class Champions:
     def describe(self) -> list[dict[str, object]]:
         """One record a model, sorted by project and name."""
         return [self._record(name, version) for name, version in sorted(self._wanted.items())]
+
+    def examples(self) -> dict[str, dict[str, object]]:
+        """Loaded model -> the body of a prediction that has an answer."""
+        found = {_short(name): served.example() for name, served in sorted(self._served.items())}
+        return {name: body for name, body in found.items() if body is not None}
 
     def _record(self, name: ModelName, version: int) -> dict[str, object]:
         served, error = self._served.get(name), self._errors.get(name)
@@ -132,8 +161,7 @@ class Champions:
         """Loads what is wanted and not there; True where something failed."""
         failed = False
         for name, version in list(self._wanted.items()):
-            served = self._served.get(name)
-            if (served is not None and served.version == version) or self._wanted.get(name) != version:
+            if self._is_loaded(name, version) or self._wanted.get(name) != version:
                 continue
             try:
                 fresh: LoadedVersion = self._load(self.settings, name, version)
@@ -142,14 +170,20 @@ class Champions:
                 what = error.what if isinstance(error, KaratError) else repr(error)
                 log.warning("version %s of %s could not be loaded: %s", version, name, what, exc_info=True)
                 self._errors = {**self._errors, name: what}
+                self._tell()
                 continue
             with self._swapping:
                 if self._wanted.get(name) != version:
                     continue
                 self._served = {**self._served, name: fresh}
                 self._errors = {n: e for n, e in self._errors.items() if n != name}
+            self._tell()
             log.info("version %s of %s answers", version, name)
         return failed
+
+    def _tell(self) -> None:
+        with self._tried:
+            self._tried.notify_all()
 
 
 def normalised(text: str) -> str:

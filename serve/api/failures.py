@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from karat.errors import (
+    BodyTimedOut,
+    BodyTooLong,
     FeaturesMissing,
     InvalidRequest,
     KaratError,
@@ -22,11 +26,12 @@ from karat.errors import (
     UnknownModel,
     WrongCall,
     did_you_mean,
+    shorten,
 )
 
 log = logging.getLogger("karat.serve")
-#: Bytes of a body: a thousand predictions with all their features.
-LONGEST = 16 << 20
+#: How many wrong fields a 422 lists.
+MOST_DETAILS = 20
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -36,13 +41,17 @@ def failure(error: Exception, request: Request | None = None) -> Response:
     An unforeseen error is 503, so that a caller tries again. It is logged under an id that the response names, and
     nothing of it is shown.
     """
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, KaratError):
+        error = error.__cause__  # FastAPI makes this of whatever happens while it reads a body
     if isinstance(error, RequestValidationError):
-        detail = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
+        found = error.errors()[:MOST_DETAILS]
+        detail = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in found]
         what, where, remedy = _first(detail[0])
         return _answer(422, "InvalidRequest", what, where, remedy, detail=detail)
     if isinstance(error, InvalidRequest):
         detail = [{"loc": ["body", *filter(None, error.where.split("."))], "msg": error.what, "type": "value_error"}]
-        return _answer(422, "InvalidRequest", error.what, error.where, error.remedy, detail=detail)
+        status = 413 if isinstance(error, BodyTooLong) else 408 if isinstance(error, BodyTimedOut) else 422
+        return _answer(status, type(error).__name__, error.what, error.where, error.remedy, detail=detail)
     if isinstance(error, HTTPException):
         status = 422 if error.status_code == 400 else error.status_code
         if request is not None and status in (404, 405):
@@ -111,7 +120,34 @@ def _answer(
 ) -> Response:
     body = {"error": error, "what": what, "where": where, "remedy": remedy, "detail": detail or []}
     headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse({**body, "error_id": error_id}, status_code=status, headers=headers)
+    return JSONResponse(_printable({**body, "error_id": error_id}), status_code=status, headers=headers)
+
+
+def _printable(value: Any) -> Any:
+    """What a request has brought, in lines of a bounded length, with neither line breaks nor halves of characters."""
+    if isinstance(value, dict):
+        return {k: _printable(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_printable(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shorten(value.replace("\n", " ")))
+
+
+class StrictRequest(Request):
+    """A request whose JSON may name each field once: what a second value means, no two parsers agree on."""
+
+    async def json(self) -> Any:
+        """Parse the body. Raises JSONDecodeError, InvalidRequest for a field that is there twice."""
+        return json.loads(await self.body(), object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise InvalidRequest(f"the field {twice!r} is there twice", where=twice, remedy="give it once")
+    return found
 
 
 class Route(APIRoute):
@@ -123,19 +159,11 @@ class Route(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
-                _check_length(request)
-                return await handler(request)
+                return await handler(StrictRequest(request.scope, request.receive))
             except Exception as error:  # the last one that can turn it into an answer
                 return failure(error)
 
         return guarded
-
-
-def _check_length(request: Request) -> None:
-    """Raises InvalidRequest before a body is read that is longer than any request can be."""
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > LONGEST:
-        raise InvalidRequest(f"the body is longer than {LONGEST} bytes", where="", remedy="send fewer features")
 
 
 def handle_failures(app: FastAPI, paths: Sequence[str]) -> None:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from karat.declare.project_catalog import ProjectCatalog
-from karat.errors import EntityNotFound, InvalidRequest
+from karat.errors import EntityNotFound, InvalidRequest, KaratError
 from karat.inference.prediction_log import PredictionAnswer, close_logs, open_log
 from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.lake import Lake
 from karat.names import ModelName
 from karat.online import open_store
-from karat.registry import ModelVersion, open_registry
-from karat.settings import Settings
+from karat.registry.records import LoadedModel, ModelVersion
+from karat.registry.staged import load_staged, stage_version
+from karat.settings import Environment, Settings
 from karat.training_sets.functions import FunctionLibrary
 
 __all__ = ["LoadedVersion", "close_logs", "load"]
+log = logging.getLogger("karat.serve")
 #: A model whose prediction takes longer is asked in a thread of its own, so that the others need not wait for it.
 QUICK_SECONDS = 0.002
 
@@ -77,6 +83,16 @@ class LoadedVersion:
         counted.last = datetime.now(UTC)
         return answer
 
+    def example(self) -> dict[str, object] | None:
+        """The body of a prediction that has an answer; None if no entity is online."""
+        try:
+            keys = self.predictor.example()
+        except KaratError:
+            return None
+        if len(keys) == 1 and isinstance(only := next(iter(keys.values())), str | int):
+            return {"entity_id": only}
+        return {"keys": keys} if keys else None
+
     def described(self) -> dict[str, object]:
         """What a list of models says of it."""
         return {
@@ -108,18 +124,45 @@ class LoadedVersion:
 
 
 def load(settings: Settings, name: ModelName, version: int) -> LoadedVersion:
-    """Raises what the registry and the online store raise."""
-    registry = open_registry(settings)
-    registered = registry.version(name, version)
+    """Load a version from its copy, which is made if there is none yet.
+
+    Raises:
+        KaratError: What the registry and the online store raise.
+    """
+    registered, loaded = load_staged(settings.staged_models, name, version) or _stage(settings, name, version)
     predictor = Predictor(
-        registry.load(registered),
+        loaded,
         open_store(settings),
         Lake(settings.lake, settings.environment),
         FunctionLibrary(settings),
         log=open_log(settings),
-        projects=ProjectCatalog(settings),
+        projects=_declared(settings.projects, settings.environment, _newest_change(settings.projects)),
     )
     return LoadedVersion(registered, predictor, _seconds(predictor) <= QUICK_SECONDS, datetime.now(UTC))
+
+
+@lru_cache(maxsize=1)
+def _declared(projects: Path, environment: Environment, _changed: tuple[int, int]) -> ProjectCatalog:
+    """The declarations; models that are loaded together share them, for each project takes a second to read."""
+    return ProjectCatalog(Settings(projects=projects, environment=environment))
+
+
+def _newest_change(projects: Path) -> tuple[int, int]:
+    """The number of the declarations' files, and the newest of their times."""
+    times = [file.stat().st_mtime_ns for file in projects.rglob("*") if file.suffix in (".py", ".yaml")]
+    return len(times), max(times, default=0)
+
+
+def _stage(settings: Settings, name: ModelName, version: int) -> tuple[ModelVersion, LoadedModel]:
+    """From the registry; its copy makes the next start of a replica a quick one, without MLflow."""
+    registry = import_module("karat.registry.open").open_registry(settings)
+    registered: ModelVersion = registry.version(name, version)
+    try:
+        stage_version(registry, registered, settings.staged_models)
+    except OSError as error:
+        log.warning("version %s of %s could not be copied: %s", version, name, error)
+    loaded: LoadedModel = registry.load(registered)
+    return registered, loaded
 
 
 def _seconds(predictor: Predictor) -> float:

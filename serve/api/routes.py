@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import time
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 
-from karat.errors import InvalidRequest
+from karat.errors import InvalidRequest, StoreUnreachable
 from serve.api.bodies import Answer, FeaturesAnswer, FeaturesBody, Health, ModelHealth, PredictBody, Wrong
 from serve.api.champions import Champions, normalised
 from serve.api.failures import Route
 
+if TYPE_CHECKING:
+    from serve.api.loaded_model import LoadedVersion
+
+#: How long a request waits for its model, which is just being loaded, and how often it looks.
+LOADING_SECONDS, LOADING_PAUSE = 20.0, 0.02
 _WRONG: dict[int | str, dict[str, Any]] = {
     422: {"model": Wrong, "description": "a field is wrong; `detail` names it and the reason"},
     404: {"model": Wrong, "description": "no such model, or no lookup knows the entity"},
@@ -39,7 +46,7 @@ async def predict(model: str, body: PredictBody, request: Request) -> Response:
 
     `model` is `project.model`, or the model's bare name where only one project has it.
     """
-    served = _champions(request).find(model)
+    served = await _served(request, model)
     if body.prediction_type is not None and normalised(body.prediction_type) != normalised(served.name.name):
         raise InvalidRequest(
             f"the prediction type {body.prediction_type!r} is not the model {served.name.name!r}",
@@ -51,6 +58,18 @@ async def predict(model: str, body: PredictBody, request: Request) -> Response:
     if served.at_once(fields):
         return _json(served.answer(fields))
     return _json(await run_in_threadpool(served.answer, fields))
+
+
+async def _served(request: Request, model: str) -> LoadedVersion:
+    """The loaded version. One that is just being loaded is waited for: its caller gets an answer, and no 503."""
+    champions, deadline = _champions(request), time.monotonic() + LOADING_SECONDS
+    while True:
+        try:
+            return champions.find(model)
+        except StoreUnreachable:
+            if not champions.is_loading(model) or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(LOADING_PAUSE)
 
 
 @router.post("/v1/features", responses={200: {"model": FeaturesAnswer}, **_WRONG}, tags=["features"])
@@ -97,8 +116,10 @@ async def model_health(model: str, request: Request) -> Response:
 @router.get("/health", responses={200: {"model": Health}}, tags=["health"])
 async def health(request: Request) -> Response:
     """Alive if it answers; `ready` once every champion is loaded."""
-    states = [m["loaded_version"] == m["version"] for m in _champions(request).describe()]
-    return _json({"status": "healthy", "ready": all(states), "models": len(states), "loaded": sum(states)})
+    states = [str(m["status"]) for m in _champions(request).describe()]
+    loaded, failed = states.count("ready"), states.count("failed")
+    counts = {"models": len(states), "loaded": loaded, "failed": failed}
+    return _json({"status": "healthy", "ready": loaded == len(states), **counts})
 
 
 @router.get("/docs", include_in_schema=False)
@@ -116,5 +137,9 @@ async def docs(request: Request) -> HTMLResponse:
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
-    """Serve the OpenAPI description."""
-    return _json(request.app.openapi())
+    """Serve the OpenAPI description, with examples that have an answer."""
+    champions = _champions(request)
+    examples = import_module("serve.api.examples")  # it reads the stores, as the answers do
+    predictions = await run_in_threadpool(champions.examples)
+    features = await run_in_threadpool(examples.features_example, champions.settings)
+    return _json(examples.with_examples(request.app.openapi(), predictions, features))

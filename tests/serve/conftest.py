@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from karat.client import FeatureEngineeringClient
@@ -97,6 +101,20 @@ def champions(settings: Settings) -> Iterator[Champions]:
 @pytest.fixture
 def http(champions: Champions) -> TestClient:
     return TestClient(make_app(champions))
+
+
+@pytest.fixture
+def replica_port(champions: Champions) -> Iterator[int]:
+    """The application behind a uvicorn of its own, as a replica has it."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+    server = uvicorn.Server(uvicorn.Config(make_app(champions), log_level="critical"))
+    thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listening]),))
+    thread.start()
+    until(lambda: server.started)
+    yield listening.getsockname()[1]
+    server.should_exit = server.force_exit = True
+    thread.join()
+    listening.close()
 
 
 @pytest.fixture

@@ -107,6 +107,11 @@ class FeatureReader:
         """Columns that a request may bring of its own event -> declared type; no store is read for it."""
         return {c: t for read in self._reads if isinstance(read, EventRead) for c, t in read.own_types.items()}
 
+    @property
+    def reads(self) -> tuple[TableRead, ...]:
+        """The tables that are read."""
+        return tuple(self._reads)
+
     def optional_keys(self) -> frozenset[str]:
         """Key columns that a request may leave out: a time, an event id.
 

@@ -22,7 +22,7 @@ from karat.lifecycle import breaking_changes, candidate, make_candidate, promote
 from karat.lifecycle.model_context import ModelContext
 from karat.names import ModelName
 from karat.registry import ModelMetadata, Registry
-from karat.registry.folder import METADATA, read_folder
+from karat.registry.model_files import METADATA, read_folder
 from karat.settings import Settings
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.functions import FunctionLibrary
