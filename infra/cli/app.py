@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -14,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from infra.process_end import run_to_the_end
-from karat.errors import KaratError
+from karat.errors import KaratError, shorten
 from karat.extras import optional_imports
 
 
@@ -62,12 +63,36 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
+#: What Typer raises for a wrong call.
+_WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+@contextmanager
+def _in_a_line() -> Iterator[None]:
+    """A wrong call is told in lines of a bounded length, whatever it was given."""
+    try:
+        yield
+    except _WrongUsage as error:
+        vars(error)["message"] = shorten(str(vars(error).get("message", "")))
+        raise
+
+
 class LazyGroup(TyperGroup):
     """A command group that imports a command's module only when that command is called."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = {name: TyperCommand(name, help=entry.summary) for name, entry in COMMANDS.items()}
+
+    def make_context(self, *given: Any, **more: Any) -> Any:
+        """Parse the arguments of ``karat`` itself."""
+        with _in_a_line():
+            return super().make_context(*given, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the arguments of the command, and run it."""
+        with _in_a_line():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Load the command that the arguments name."""

@@ -6,9 +6,11 @@ import pickle
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from karat import errors
-from karat.errors import DeclarationError, DiskFull, KaratError, TableNotFound, did_you_mean, is_disk_full
+from karat.errors import LINE, DeclarationError, DiskFull, KaratError, TableNotFound, did_you_mean, is_disk_full
 
 CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, KaratError)]
 
@@ -53,3 +55,19 @@ def test_a_full_disk_is_recognised_through_its_causes():
     assert is_disk_full(outer)
     assert is_disk_full(DiskFull("x")) is False
     assert is_disk_full(OSError(errno.EACCES, "denied")) is False
+
+
+@given(st.text(max_size=2000), st.text(max_size=2000), st.text(max_size=2000))
+def test_no_line_of_an_error_is_longer_than_the_limit(what: str, where: str, remedy: str) -> None:
+    error = KaratError(what, where=where, remedy=remedy)
+    assert all(len(line) <= LINE for text in (error.what, error.where, error.remedy) for line in text.split("\n"))
+    assert "\n" not in error.where
+    if len(what) <= LINE:
+        assert error.what == what
+    assert error.what[:100] == what[:100]
+
+
+def test_a_cut_line_keeps_both_ends() -> None:
+    error = KaratError(f"{'x' * 10_000!r} is not a whole number")
+    assert error.what.startswith("'xxx")
+    assert error.what.endswith("is not a whole number")

@@ -70,3 +70,11 @@ def test_no_command_shows_the_help() -> None:
     done = karat()
     assert done.returncode == 2
     assert "status" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("given", [["x" * 50_000], ["run", "y" * 50_000], ["sample", "roi", "--scale", "z" * 50_000]])
+def test_a_wrong_call_echoes_no_more_than_a_line(given: list[str]) -> None:
+    done = karat(*given)
+    assert done.returncode == 2
+    assert len(done.stdout + done.stderr) < 3000
+    assert given[-1][:50] in done.stderr
