@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import threading
-import time
 from collections.abc import Iterator
 
 import httpx
 import psutil
 import pytest
 
+from infra.serve_application import is_settled
 from infra.serving import load_champions, read_champions
 from karat.errors import ModelNotFound
 from karat.names import CHAMPION, ModelName
 from karat.online import open_store, publish_table
 from karat.registry import open_registry
 from karat.settings import Settings
+from tests.waiting import wait_until
 
 from .conftest import CHURN, OTHER, VALUE, Shop
 
@@ -103,33 +103,36 @@ def test_a_swap_and_a_publication_lose_no_request(shop_on_ray: Shop, http: httpx
     stop.set()
     asking.join()
     assert {status for status, _ in seen} == {200}
-    assert [v for _, v in seen] == sorted(v for _, v in seen)
-    answer = http.post("/v1/predict/shop.churn", json={"entity_id": "c1"}).json()
-    assert (answer["model_version"], answer["predicted_class"]) == (2, True)
+    assert {v for _, v in seen} <= {1, 2}
+    for _ in range(10):  # of whichever replica
+        answer = http.post("/v1/predict/shop.churn", json={"entity_id": "c1"}).json()
+        assert (answer["model_version"], answer["predicted_class"]) == (2, True)
 
 
-def test_a_killed_replica_comes_back_with_its_champions_and_nothing_is_500(
+def test_a_killed_replica_is_not_missed_and_comes_back_with_its_champions(
     shop_on_ray: Shop, http: httpx.Client
 ) -> None:
     load_champions(shop_on_ray.settings, {CHURN: 1})
-    replica(shop_on_ray.settings).kill()
-    statuses: list[int] = []
-    deadline = time.monotonic() + 120
-    while (not statuses or statuses[-1] != 200) and time.monotonic() < deadline:
-        try:
-            statuses.append(http.post("/v1/predict/shop.churn", json={"entity_id": "c1"}).status_code)
-        except httpx.TransportError:  # the connection to the process that was killed
-            time.sleep(0.1)
-    assert statuses[-1] == 200
-    assert set(statuses) <= {200, 404, 503}, json.dumps(statuses)
+    before = replicas(shop_on_ray.settings)
+    assert len(before) == shop_on_ray.settings.serve_replicas == 2
+    for _ in range(10):  # both have connections of the proxy
+        http.post("/v1/predict/shop.churn", json={"entity_id": "c1"})
+    before[0].kill()
+    for _ in range(100):
+        answer = http.post("/v1/predict/shop.churn", json={"entity_id": "c1"})
+        assert answer.status_code == 200, answer.text
+    wait_until(lambda: len(replicas(shop_on_ray.settings)) == 2 and is_settled(shop_on_ray.settings), seconds=120)
+    for _ in range(10):
+        assert ours(read_champions(shop_on_ray.settings)).items() <= versions(http).items()
 
 
-def replica(settings: Settings) -> psutil.Process:
+def replicas(settings: Settings) -> list[psutil.Process]:
+    found = []
     for process in psutil.process_iter(["name", "cmdline"]):
         try:
             title = " ".join(process.cmdline())
             if "ServeReplica:karat:Api" in title and process.environ().get("KARAT_HOME") == str(settings.home):
-                return process
+                found.append(process)
         except psutil.Error:
             continue
-    raise AssertionError("no replica of this platform runs")
+    return found
