@@ -93,13 +93,16 @@ def answer(status: int) -> str:
 
 
 def _defaults(limits: HttpSettings, folder: Path) -> str:
-    """A request reaches a replica with its whole header and the first 16 KiB of its body, or is let go of."""
     files = "".join(f"    errorfile {status} {folder / f'{status}.http'}\n" for status in _ANSWERS if status != 503)
-    return f"    option http-buffer-request\n    timeout http-request {limits.header_seconds}s\n{files}"
+    return f"    timeout http-request {limits.header_seconds}s\n{files}"
 
 
 def _frontend(limits: HttpSettings) -> str:
-    return f"    http-request deny deny_status 413 if {{ req.hdr_val(content-length) gt {limits.body_bytes} }}\n"
+    """A request reaches a replica with its whole header and the first 16 KiB of its body, or is let go of."""
+    return (
+        f"    http-request deny deny_status 413 if {{ req.hdr_val(content-length) gt {limits.body_bytes} }}\n"
+        f"    http-request wait-for-body time {limits.header_seconds}s at-least 16k\n"
+    )
 
 
 def _write(path: Path, text: str, *, mode: int = 0o600) -> None:

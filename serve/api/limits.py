@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from karat.errors import BodyTimedOut, BodyTooLong, ServiceBusy
+from karat.errors import BodyTimedOut, BodyTooLong, KaratError, ServiceBusy
 from karat.settings import HttpSettings
 from serve.api.failures import failure
 
 #: An answer is handed to the connection in pieces of so many bytes, each only when the last one is on its way.
 PIECE = 64 << 10
+#: How long the rest of a refused body is read, and thrown away.
+LINGER_SECONDS = 2.0
 
 
 class Disconnected(Exception):
@@ -49,9 +52,7 @@ class RequestLimits:
             finally:
                 self._answering -= 1
         except (BodyTooLong, BodyTimedOut, ServiceBusy) as error:
-            refused = failure(error)
-            refused.headers["connection"] = "close"  # what is left of the body is not read
-            await refused(scope, receive, send)
+            await self._refuse(error, receive, send)
         except Disconnected:
             return
         finally:
@@ -80,6 +81,20 @@ class RequestLimits:
                 f"the body did not arrive within {self._limits.body_seconds:g} s: {len(body)} bytes did",
                 remedy="send it at once; KARAT_HTTP__BODY_SECONDS allows more time",
             ) from None
+
+    async def _refuse(self, error: KaratError, receive: Receive, send: Send) -> None:
+        """Answers, and reads on for a moment: a connection that is closed before is reset, and its answer lost."""
+        refused = failure(error)
+        refused.headers["connection"] = "close"
+        start = {"type": "http.response.start", "status": refused.status_code, "headers": refused.raw_headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": refused.body, "more_body": True})
+        left = 0 if isinstance(error, BodyTimedOut) else self._limits.body_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while left > 0 and (message := await receive()).get("more_body", False):
+                    left -= len(message["body"])
+        await send({"type": "http.response.body", "body": b""})
 
     def hold(self, size: int) -> None:
         """Count bytes that are held in memory. Raises ServiceBusy where they would be too many."""

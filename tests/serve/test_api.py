@@ -198,7 +198,7 @@ def test_models_and_their_health(ready: TestClient, shop: Shop) -> None:
     assert churn["keys"] == ["customer", "day"]
     assert churn["task"] == "binary"
     assert churn["run_id"]
-    assert ready.get("/health").json() == {"status": "healthy", "ready": True, "models": 2, "loaded": 2}
+    assert ready.get("/health").json() == {"status": "healthy", "ready": True, "models": 2, "loaded": 2, "failed": 0}
     before = ready.get("/v1/models/churn/health").json()
     assert (before["prediction_count"], before["avg_latency_ms"]) == (0, None)
     for _ in range(3):
@@ -211,7 +211,7 @@ def test_models_and_their_health(ready: TestClient, shop: Shop) -> None:
 
 
 def test_before_there_is_any_model(http: TestClient, champions: Champions) -> None:
-    assert http.get("/health").json() == {"status": "healthy", "ready": True, "models": 0, "loaded": 0}
+    assert http.get("/health").json() == {"status": "healthy", "ready": True, "models": 0, "loaded": 0, "failed": 0}
     answer = http.post("/v1/predict/churn", json={"entity_id": "c0"})
     assert answer.status_code == 404
     assert "karat run" in answer.json()["remedy"]

@@ -78,24 +78,24 @@ def run_plain(program: str, settings: Settings) -> list[str]:
 
 
 def test_copies_hold_no_spine_and_many_may_write_one(shop: Shop, tmp_path: Path) -> None:
-    registry = open_registry(shop.settings)
+    registry, root = open_registry(shop.settings), tmp_path / "models"
     version = registry.version(NAME, 1)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: stage_version(registry, version, tmp_path), range(8)))
-    assert [folder.name for folder in tmp_path.iterdir()] == [f"{CHURN}@1"]
-    assert not list(tmp_path.rglob("*.parquet"))
-    found = load_staged(tmp_path, NAME, 1)
+        list(pool.map(lambda _: stage_version(registry, version, root), range(8)))
+    assert [folder.name for folder in root.iterdir()] == [f"{CHURN}@1"]
+    assert not list(root.rglob("*.parquet"))
+    found = load_staged(root, NAME, 1)
     assert found is not None
     assert found[0] == version
-    assert load_staged(tmp_path, NAME, 2) is None
-    (tmp_path / f"{CHURN}@1" / "version.json").write_text("{")
-    assert load_staged(tmp_path, NAME, 1) is None  # a broken copy counts as none: the registry has the model
-    (tmp_path / f"{CHURN}@1.77.new").mkdir()
-    (tmp_path / f"{CHURN}@12").mkdir()
-    keep_staged(tmp_path, [(NAME, 1)])
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == [f"{CHURN}@1", f"{CHURN}@1.77.new"]
-    keep_staged(tmp_path, [])
-    assert list(tmp_path.iterdir()) == []
+    assert load_staged(root, NAME, 2) is None
+    (root / f"{CHURN}@1" / "version.json").write_text("{")
+    assert load_staged(root, NAME, 1) is None  # a broken copy counts as none: the registry has the model
+    (root / f"{CHURN}@1.77.new").mkdir()
+    (root / f"{CHURN}@12").mkdir()
+    keep_staged(root, [(NAME, 1)])
+    assert sorted(folder.name for folder in root.iterdir()) == [f"{CHURN}@1", f"{CHURN}@1.77.new"]
+    keep_staged(root, [])
+    assert list(root.iterdir()) == []
 
 
 def test_a_request_for_a_model_that_is_being_loaded_waits_and_is_answered(
@@ -125,13 +125,10 @@ def test_a_request_for_a_model_that_is_being_loaded_waits_and_is_answered(
         assert asked.result().status_code == 200
 
 
-def test_a_replica_is_ready_when_every_champion_is_loaded_or_has_failed(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replica_is_ready_when_every_champion_is_loaded_or_has_failed(shop: Shop) -> None:
     """Serve awaits ``reconfigure`` before it sends a new replica requests."""
-    for name, value in shop.settings.as_environment().items():
-        monkeypatch.setenv(name, value)
-    api = Api.func_or_class()  # type: ignore[attr-defined]
+    api = object.__new__(Api.func_or_class)  # type: ignore[attr-defined]
+    api.champions = Champions(shop.settings)
     asyncio.run(api.reconfigure({"champions": {CHURN: 1, VALUE: 99}}))
     states = {m["name"]: m["status"] for m in api.champions.describe()}
     assert states == {"shop.churn": "ready", "shop.basket_value": "failed"}
