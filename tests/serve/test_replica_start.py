@@ -11,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
@@ -127,9 +128,8 @@ def test_a_request_for_a_model_that_is_being_loaded_waits_and_is_answered(
 
 def test_a_replica_is_ready_when_every_champion_is_loaded_or_has_failed(shop: Shop) -> None:
     """Serve awaits ``reconfigure`` before it sends a new replica requests."""
-    api = object.__new__(Api.func_or_class)  # type: ignore[attr-defined]
-    api.champions = Champions(shop.settings)
-    asyncio.run(api.reconfigure({"champions": {CHURN: 1, VALUE: 99}}))
+    api = SimpleNamespace(champions=Champions(shop.settings))
+    asyncio.run(Api.func_or_class.reconfigure(api, {"champions": {CHURN: 1, VALUE: 99}}))  # type: ignore[attr-defined]
     states = {m["name"]: m["status"] for m in api.champions.describe()}
     assert states == {"shop.churn": "ready", "shop.basket_value": "failed"}
     assert TestClient(make_app(api.champions)).get("/health").json()["failed"] == 1
