@@ -65,7 +65,7 @@ def register(settings: Settings) -> RegisteredDeployment:
     """As ``register_deployments``; a broken project keeps the deployments it has, and is told of."""
     done, kept = RegisteredDeployment(), set()
     with _client(settings) as client:
-        ensure_work_pool(client)
+        ensure_work_pool(client, settings)
         register_zombie_automation(client)
         known = _known(client)
         for name in project_names(settings):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import sys
+import shlex
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from infra.code import ROOT, code_version
 from infra.job_logs import Lines, Log
 from infra.job_records import JobError, JobResult, JobSpec, Outcome, Program
 from infra.local.environment import token_file
+from infra.local.forks import python_command
 from karat.errors import JobCancelled, JobFailed, JobPending, JobTimedOut, ServiceDown
 from karat.settings import Settings
 
@@ -104,10 +105,10 @@ class Jobs:
     def submit(self, job: str, spec: JobSpec) -> None:
         """Write the spec and start the program; attach if Ray knows the id already."""
         spec.write(self.folder(job) / "spec.json")
-        command = f"{sys.executable} -m {spec.entrypoint} --spec {self.folder(job) / 'spec.json'}"
+        program = [*python_command(self.settings), "-m", spec.entrypoint, "--spec", str(self.folder(job) / "spec.json")]
         try:
             self._client.submit_job(
-                entrypoint=command,
+                entrypoint=shlex.join(program),
                 submission_id=job,
                 runtime_env={"env_vars": self._environment()},
                 metadata={"project": spec.project, "program": spec.entrypoint},

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 
-def end_process(code: int) -> NoReturn:
+def end_process(code: int, last: Callable[[], object] = lambda: None) -> NoReturn:
     """End this process once its threads have ended, its exit handlers have run and its output is written.
 
     An interpreter that holds MLflow, Ray and scikit-learn takes up to a second of a core to free their modules. The
@@ -19,17 +19,24 @@ def end_process(code: int) -> NoReturn:
 
     Args:
         code: The exit status, 0 to 255.
+        last: Called when all of that is done.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  waits for the threads that are no daemons
     atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
             stream.flush()
+    last()
     os._exit(code)
 
 
 def run_to_the_end(program: Callable[[], object]) -> NoReturn:
     """Run a program as the main program of this process, and end the process with its exit status."""
+    end_process(exit_status(program))
+
+
+def exit_status(program: Callable[[], object]) -> int:
+    """Run a program as the main program of this process; return the exit status that Python would end with."""
     code = 0
     try:
         program()
@@ -40,4 +47,4 @@ def run_to_the_end(program: Callable[[], object]) -> NoReturn:
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
-    end_process(code & 0xFF)
+    return code & 0xFF

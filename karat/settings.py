@@ -211,7 +211,9 @@ def unknown_settings() -> list[str]:
     Returns:
         One line for each ``KARAT_`` variable that is no setting, with the nearest setting.
     """
-    known = {f"KARAT_{name}".upper() for name in Settings.model_fields} | {"KARAT_PLATFORM_HOME", "KARAT_PLATFORM_PART"}
+    known = {f"KARAT_{name}".upper() for name in Settings.model_fields} | {
+        f"KARAT_PLATFORM_{name}" for name in ("HOME", "PART", "FORKS", "ROOM")
+    }
     given = {name for name in os.environ if name.startswith("KARAT_")}
     return [
         f"{name} is not a setting. {did_you_mean(name, known)}"
