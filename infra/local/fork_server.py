@@ -52,6 +52,7 @@ class ForkServer:
     """Listens at ``path``; ``serve`` returns in each fork, with its request."""
 
     def __init__(self, path: str) -> None:
+        Path(path).unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(path)
         os.chmod(path, 0o600)
@@ -59,7 +60,7 @@ class ForkServer:
         self._awake, self._wakes = os.pipe()
         os.set_blocking(self._awake, False)
         os.set_blocking(self._wakes, False)
-        self._children: dict[int, socket.socket | None] = {}
+        self._waiting: dict[int, socket.socket] = {}
         self._stamps: dict[str, tuple[int, int]] = {}
         self._stale = False
         self._flags: dict[str, int] | None = None
@@ -68,19 +69,25 @@ class ForkServer:
         """Import modules out of reach of the garbage collector, whose marks would copy their pages in each fork."""
         gc.disable()
         for name in names:
-            with suppress(ImportError):  # an optional package that is not installed
+            try:
                 import_module(name)
+            except Exception as error:  # an optional package that is not installed: each fork does without, too
+                print(f"the fork server does without {name}: {error!r}", file=sys.stderr)
         gc.collect()
         gc.freeze()
         gc.enable()
         self._flags = self._flags or find_flags()
         self._stamps = {f: _stamp(f) for f in _own_files(sys.modules.values())}
 
-    def serve(self) -> dict[str, Any]:
+    def is_stale(self) -> bool:
+        """Whether a file of Karat's that was imported has changed since."""
+        return any(_stamp(file) != known for file, known in self._stamps.items())
+
+    def serve(self, later: Sequence[str]) -> dict[str, Any]:
         """Fork for each request until the process that started the server is gone."""
         signal.set_wakeup_fd(self._wakes)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        calm_since, later = time.monotonic(), list(LATER)
+        calm_since = time.monotonic()
         with selectors.DefaultSelector() as selector:
             for readable in (self._listener.fileno(), self._awake, 0):
                 selector.register(readable, selectors.EVENT_READ)
@@ -97,8 +104,8 @@ class ForkServer:
                     calm_since = time.monotonic()
                 elif later and time.monotonic() - calm_since >= CALM_SECONDS:
                     self.load(later)
-                    later = []
-                if self._stale and not self._children:
+                    later = ()
+                if self._stale:  # who waits for a fork hears from it how it ends
                     os.execv(sys.executable, sys.orig_argv)
 
     def _answer(self) -> dict[str, Any] | None:
@@ -109,7 +116,7 @@ class ForkServer:
         except (OSError, ValueError):
             connection.close()
             return None
-        self._stale = self._stale or any(_stamp(f) != known for f, known in self._stamps.items())
+        self._stale = self._stale or self.is_stale()
         is_worker = request["arguments"][0].endswith(WORKER)
         pid = -1 if self._stale or (is_worker and self._flags is None) else os.fork()
         if not pid:
@@ -117,9 +124,8 @@ class ForkServer:
             signal.set_wakeup_fd(-1)
             for handle in (self._awake, self._wakes):
                 os.close(handle)
-            for other in self._children.values():
-                if other is not None:
-                    other.close()
+            for other in self._waiting.values():
+                other.close()
             connection.settimeout(None)
             return request | {"handles": handles, "connection": connection, "flags": self._flags}
         for handle in handles:
@@ -127,23 +133,22 @@ class ForkServer:
         if pid > 0:
             with suppress(OSError):
                 connection.sendall(f"pid {pid}\n".encode())
-            self._children[pid] = connection if request["wait"] else None
-        if pid < 0 or not request["wait"]:
+        if pid > 0 and request["wait"]:
+            self._waiting[pid] = connection
+        else:
             connection.close()
         return None
 
     def _tell_ended(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._awake, 4096)
-        for pid in list(self._children):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if not ended:
-                continue
-            connection = self._children.pop(pid)
-            if connection is not None:
-                with suppress(OSError):
-                    connection.sendall(f"ended {os.waitstatus_to_exitcode(status)}\n".encode())
-                connection.close()
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                connection = self._waiting.pop(ended[0], None)
+                if connection is not None:
+                    with suppress(OSError):
+                        connection.sendall(f"ended {os.waitstatus_to_exitcode(ended[1])}\n".encode())
+                    connection.close()
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -267,11 +272,11 @@ def _overwrite(start: int, end: int, content: bytes, last: bytes = b"\0") -> Non
         ctypes.memmove(start, content[: room - 2].ljust(room - 1, b"\0") + last, room)
 
 
-def main(path: str) -> None:
+def main(path: str, first: Sequence[str] = FIRST, later: Sequence[str] = LATER) -> None:
     """Listen, import, serve; in a fork: become the program."""
     server = ForkServer(path)
-    server.load(FIRST)
-    become(server.serve())
+    server.load(first)
+    become(server.serve(later))
 
 
 if __name__ == "__main__":
