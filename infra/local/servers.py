@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -14,10 +16,16 @@ from infra.local.platform_parts import mlflow_database
 from karat.credentials import mlflow_login, registrar_token
 from karat.settings import Settings
 
+#: How often Prefect's own background tasks look for work that is due, none of which is urgent. Four times a second,
+#: the default, takes most of what an idle server does; there is no setting for it.
+LOOK = timedelta(seconds=1)
+
 
 def prefect(settings: Settings) -> dict[str, Any]:
     """What ``prefect server start`` runs. The API asks for its login by itself: its page has a form for it."""
     create_app = import_module("prefect.server.api.server").create_app
+    workers = import_module("prefect.server.api.background_workers")
+    workers.Worker = partial(workers.Worker, minimum_check_interval=LOOK, scheduling_resolution=LOOK)
     return {
         "app": AccessGuard(create_app(final=True), allowed_hosts(settings), registrar=registrar_token(settings)),
         "port": settings.prefect_port,

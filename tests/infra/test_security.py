@@ -31,7 +31,7 @@ from infra.local.ports import RAY_BLOCK, claims, ray_port
 from infra.local.probes import call_prefect
 from infra.local.processes import ours
 from infra.prefect_api import Prefect
-from infra.work_pool import JOB_TEMPLATE
+from infra.work_pool import job_template
 from karat.credentials import mlflow_login, prefect_login, registrar_token
 from karat.settings import Settings
 from tests.waiting import wait_until
@@ -126,7 +126,7 @@ def test_who_starts_runs_does_not_say_what_they_run(
 
 def test_the_pool_of_an_older_home_is_closed_by_karat_up(platform: Settings, member: httpx.Client):
     pool = f"{platform.prefect_api_url}/work_pools/karat"
-    opened = json.loads(json.dumps(JOB_TEMPLATE))
+    opened = json.loads(json.dumps(job_template(platform)))
     opened["job_configuration"]["working_dir"] = "{{ working_dir }}"
     opened["variables"] = {"type": "object", "properties": {"working_dir": {"type": "string"}}}
     registrar = {REGISTRAR_HEADER: registrar_token(platform)}
@@ -135,7 +135,7 @@ def test_the_pool_of_an_older_home_is_closed_by_karat_up(platform: Settings, mem
     older = {"version": "older", "job_variables": {"working_dir": "/tmp"}}
     assert member.patch(where, json=older, headers=registrar).status_code == 204
     register_deployments(platform)
-    assert member.get(pool).json()["base_job_template"] == JOB_TEMPLATE
+    assert member.get(pool).json()["base_job_template"] == job_template(platform)
     assert member.get(where).json()["job_variables"] == {}  # else each of its runs would be refused
 
 
