@@ -13,7 +13,8 @@ from importlib.metadata import version
 from infra.local import adopted
 from infra.local.environment import haproxy_folder, runtime_folder, server_secrets
 from infra.local.instances import record_instance, redirect_output, rotate, running_instance
-from infra.local.platform_parts import executable, log_file, mlflow_database, parts, ray_logs
+from infra.local.new_database import create_database
+from infra.local.platform_parts import executable, log_file, mlflow_database, parts, prefect_database, ray_logs
 from infra.local.probes import prefect
 from infra.local.processes import end, is_flow, ours, part_of
 from karat.settings import Settings
@@ -41,10 +42,16 @@ def upgrade_mlflow(settings: Settings) -> None:
     installed = version("mlflow")
     if database.is_file() and stamp.is_file() and stamp.read_text() == installed:
         return
-    subprocess.run([executable("mlflow"), "db", "upgrade", f"sqlite:///{database}"], check=True)
-    with sqlite3.connect(database) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # readers and the writer no longer wait for one another
+    if not create_database("mlflow", database):
+        subprocess.run([executable("mlflow"), "db", "upgrade", f"sqlite:///{database}"], check=True)
+        with sqlite3.connect(database) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # readers and the writer no longer wait for one another
     stamp.write_text(installed)
+
+
+def prepare_prefect(settings: Settings) -> None:
+    """Makes the database of a new home; the server itself brings an older one to its schema."""
+    create_database("prefect", prefect_database(settings))
 
 
 def prepare_ray(settings: Settings) -> None:
@@ -68,7 +75,7 @@ def await_prefect(settings: Settings) -> None:
         time.sleep(0.3)
 
 
-PREPARE = {"mlflow": upgrade_mlflow, "ray": prepare_ray, "worker": await_prefect}
+PREPARE = {"mlflow": upgrade_mlflow, "prefect": prepare_prefect, "ray": prepare_ray, "worker": await_prefect}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def prefect(settings: Settings) -> dict[str, Any]:
     """What ``prefect server start`` runs. The API asks for its login by itself: its page has a form for it."""
     create_app = import_module("prefect.server.api.server").create_app
     workers = import_module("prefect.server.api.background_workers")
-    workers.Worker = partial(workers.Worker, minimum_check_interval=LOOK, scheduling_resolution=LOOK)
+    vars(workers)["Worker"] = partial(vars(workers)["Worker"], minimum_check_interval=LOOK, scheduling_resolution=LOOK)
     return {
         "app": AccessGuard(create_app(final=True), allowed_hosts(settings), registrar=registrar_token(settings)),
         "port": settings.prefect_port,
