@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     )
     ray_client_port: int = Field(0, description="Ray client server; 0 leaves it off")
     ray_cpus: int | None = Field(None, description="CPUs of the local Ray; all by default")
+    ray_metrics: bool = Field(
+        False,
+        description="Ray's metrics for a Prometheus that reads them; without one they only grow in the memory of its agent",
+    )
 
     job_pending_seconds: float = Field(
         25.0, gt=0, description="a Ray job that has not started after this time is stopped and given up"

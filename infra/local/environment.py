@@ -125,6 +125,8 @@ def _ray(settings: Settings) -> dict[str, str]:
         "RAY_AUTH_MODE": "token" if settings.auth == "on" else "disabled",
         "RAY_AUTH_TOKEN_PATH": str(token_file(settings)),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # The agent keeps every series of every worker that ever ran, some until a Prometheus asks, others for good.
+        "RAY_enable_metrics_collection": "1" if settings.ray_metrics else "0",
         "AUTOSCALER_METRIC_PORT": str(ray_port(settings, "autoscaler_metrics")),
         "DASHBOARD_METRIC_PORT": str(ray_port(settings, "dashboard_metrics")),
         # Both must be there before Ray starts: ten times the requests a second (docs/decisions).

@@ -12,7 +12,7 @@ import pytest
 
 from infra.deployments import SCHEDULED, crons_of, flows, register, register_deployments
 from infra.local.probes import call_prefect
-from infra.zombies import NAME
+from infra.zombies import HEARTBEAT, NAME, RUNNING
 from karat.declare import load_project
 from karat.settings import Settings
 
@@ -140,6 +140,9 @@ def test_removed_project_goes_and_a_broken_one_keeps_what_it_has(projects: Setti
 
 @pytest.mark.platform
 def test_there_is_one_automation_against_zombies(platform: Settings) -> None:
+    """It counts from a run's begin, not only from its first heartbeat, and registering again leaves it as it is."""
+    found = [a for a in call_prefect(platform, "/automations/filter", {}) if a["name"] == NAME]
+    assert [(a["enabled"], set(a["trigger"]["after"])) for a in found] == [(True, {RUNNING, HEARTBEAT})]
     register(platform)
-    found = call_prefect(platform, "/automations/filter", {})
-    assert [a["enabled"] for a in found if a["name"] == NAME] == [True]
+    again = [a for a in call_prefect(platform, "/automations/filter", {}) if a["name"] == NAME]
+    assert [a["id"] for a in again] == [a["id"] for a in found]

@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from infra.local.processes import ours
+from infra.local.environment import make_folders
+from infra.local.processes import HOME_MARK, PART_MARK, ours
 from karat.settings import Settings
 from tests import warm
 
@@ -39,6 +41,39 @@ def test_status_of_nothing_as_json(settings: Settings) -> None:
     assert (done.returncode, told["running"], told["sound"]) == (1, False, False)
     assert {part["state"] for part in told["parts"]} == {"DOWN"}
     assert {check["name"]: check["problems"] for check in told["checks"]}["versions"] == []
+
+
+def test_status_shows_what_nobody_watches(settings: Settings) -> None:
+    """A killed supervisor leaves its parts: one of them lives here, and does not answer."""
+    make_folders(settings)
+    marks = {HOME_MARK: str(settings.home.resolve()), PART_MARK: "mlflow"}
+    part = subprocess.Popen(["sleep", "600"], env=os.environ | marks)
+    try:
+        record = {"pid": part.pid, "started": psutil.Process(part.pid).create_time()}
+        (settings.home / "supervisor" / "mlflow.instance").write_text(json.dumps(record))
+        done = karat(settings, "status")
+        assert done.returncode == 1
+        assert "the supervisor has ended" in done.stdout
+        assert "karat up, which takes over what runs" in done.stdout
+        assert "MLflow server: nobody listens at" in done.stdout
+        told = json.loads(karat(settings, "status", "--json").stdout)
+        assert (told["running"], told["watched"]) == (True, False)
+        (shown,) = [p for p in told["parts"] if p["name"] == "mlflow"]
+        assert (shown["state"], shown["pid"]) == ("UNWATCHED", part.pid)
+        assert {p["state"] for p in told["parts"] if p["name"] != "mlflow"} == {"DOWN"}
+    finally:
+        part.kill()
+        part.wait()
+
+
+def test_status_names_a_stranger_on_a_port(settings: Settings) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", settings.mlflow_port))
+        server.listen()
+        done = karat(settings, "status")
+    assert done.returncode == 1
+    assert f"port {settings.mlflow_port} is taken by process {os.getpid()}" in done.stdout
+    assert "KARAT_MLFLOW_PORT=" in done.stdout
 
 
 def test_down_of_nothing(settings: Settings) -> None:

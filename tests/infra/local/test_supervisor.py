@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 from supervisor.options import ServerOptions
 
+from infra.local import supervisor as supervisor_module
 from infra.local.environment import make_folders, platform_environment
 from infra.local.platform_parts import parts
 from infra.local.supervisor import Supervisor
@@ -58,6 +60,17 @@ def test_nobody_answers_before_it_is_started(settings: Settings) -> None:
     assert (supervisor.pid(), supervisor.states(), supervisor.up_to_date()) == (None, {}, False)
     supervisor.stop(["ray"])
     supervisor.shutdown()
+
+
+def test_one_that_hangs_counts_as_gone(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a stopped process answers: its socket takes the connection, and nothing comes."""
+    monkeypatch.setattr(supervisor_module, "ANSWER_SECONDS", 0.2)
+    make_folders(settings)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hanging:
+        hanging.bind(str(Supervisor(settings).socket))
+        hanging.listen()
+        assert Supervisor(settings).pid() is None
+        assert Supervisor(settings).states() == {}
 
 
 def test_callers_environment_does_not_mislead(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
