@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     ray_cpus: int | None = Field(None, description="CPUs of the local Ray; all by default")
     ray_metrics: bool = Field(
         False,
-        description="Ray's metrics for a Prometheus that reads them; without one they only grow in the memory of its agent",
+        description="Ray's metrics for a Prometheus; without a reader they only grow in its agent",
     )
 
     job_pending_seconds: float = Field(
