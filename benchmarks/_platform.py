@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.pipeline_25 import free_block
 from infra.local.environment import use_platform
 from infra.local.platform import down, up
 from karat.settings import Settings
@@ -41,3 +42,19 @@ def trial_platform(*, here: bool) -> Iterator[Settings]:
     finally:
         down(settings)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_block(size: int) -> int:
+    """The first of ``size`` ports in a row that nobody listens on, below those that Serve and the kernel give out."""
+    starts = list(range(22000, 29900, size))
+    random.SystemRandom().shuffle(starts)
+    return next(start for start in starts if all(_is_free(start + i) for i in range(size)))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True

@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks._platform import PORTS, free_block
 from benchmarks.measure import Claim, conclude, machine, take_turns, versions
 from infra.local.environment import use_platform
 from infra.local.platform import down, up
@@ -107,8 +106,7 @@ def measure(folder: Path, scale: float, runs: int, domain: str | None) -> None:
 def platform(home: Path, gold: Settings) -> Iterator[Settings]:
     """A platform of its own that holds nothing but the gold tables; its folder goes when it ends."""
     block = free_block(40)
-    ports = ("prefect_port", "mlflow_port", "ray_dashboard_port", "serve_port", "console_port", "ray_gcs_port")
-    numbers = {name: block + place for place, name in enumerate(ports)} | {"ray_port_base": block + 10}
+    numbers = {name: block + place for place, name in enumerate(PORTS)} | {"ray_port_base": block + 10}
     settings = Settings(home=home, projects=ROOT / "projects", ray_cpus=machine()["cores"], **numbers)
     shutil.copytree(gold.lake, settings.lake, copy_function=os.link)
     try:
@@ -118,22 +116,6 @@ def platform(home: Path, gold: Settings) -> Iterator[Settings]:
     finally:
         down(settings)
         shutil.rmtree(home)
-
-
-def free_block(size: int) -> int:
-    """The first of ``size`` ports in a row that nobody listens on, below those that Serve and the kernel give out."""
-    starts = list(range(22000, 29900, size))
-    random.SystemRandom().shuffle(starts)
-    return next(start for start in starts if all(_is_free(start + i) for i in range(size)))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-        return True
 
 
 def by_karat(settings: Settings, project: Project, domain: str | None) -> tuple[float, dict[str, Any]]:
