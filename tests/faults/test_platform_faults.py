@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ import pytest
 from infra.local.environment import runtime_folder
 from infra.local.instances import instances
 from infra.local.platform import down, up
+from infra.local.platform_parts import prefect_database
 from infra.local.probes import PROBES, call_prefect
 from infra.local.processes import FLOW_MARK, PART_MARK, marks, ours, part_of
 from infra.local.status import status
 from infra.local.supervisor import Supervisor
+from infra.prefect_api import Prefect
 from karat.credentials import prefect_login
 from karat.settings import Settings
 from tests.faults.conftest import await_until, run_states
@@ -176,7 +179,14 @@ def test_kill_9_of_the_supervisor(platform: Settings, running_flow: subprocess.P
     }
 
     leave_unwatched(platform)
-    assert down(platform).processes > 5
+    run = Prefect(platform).start("monitoring-pipeline", "customers", "stopped", {"project": "customers"})
+    stopped = down(platform)
+    assert stopped.processes > 5
+    assert stopped.cancelled == [f"{run.name} ({run.id})"]
+    with sqlite3.connect(prefect_database(platform)) as database:
+        assert database.execute("SELECT state_type FROM flow_run WHERE id = ?", (run.id,)).fetchall() == [
+            ("CANCELLED",)
+        ]
     assert running_flow.poll() is not None
     assert ours(platform) == []
     assert [p.pid for p in psutil.process_iter() if str(platform.home) in " ".join(command(p))] == []
