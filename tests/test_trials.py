@@ -36,17 +36,16 @@ def test_the_table_of_kills_counts_each_outcome() -> None:
 
 def test_growth_is_judged_between_the_first_and_the_last_samples() -> None:
     def at(moment: int) -> dict[str, Sample]:
+        busy = 30 * (moment % 3 > 0)  # a run is under way: its connections and buffers go again
         return {
-            "flat": Sample(1, 100 * MIB + moment * 1000, 40),
-            "leaks": Sample(1, 100 * MIB + moment * MIB, 40),
-            "files": Sample(1, 100 * MIB, 40 + moment),
-            "small": Sample(1, 5 * MIB + moment * MIB // 10, 5),  # more than 5 %, and nothing
-            "late": Sample(1, MIB, 1),
+            "1": Sample("flat", 100 * MIB + busy * MIB, 40 + busy),
+            "2": Sample("leaks", 100 * MIB + moment * MIB, 40),
+            "3": Sample("files", 100 * MIB, 40 + moment),
+            "4": Sample("small", 5 * MIB + moment * MIB // 10, 5),  # more than 5 %, and nothing
+            f"job-{moment}": Sample("job", MIB * (moment + 1), 1),  # another one each time
         }
 
-    samples = [at(moment) for moment in range(20)]
-    del samples[0]["late"]
-    found = {growth.kind: growth.flat for growth in growths(samples)}
+    found = {growth.kind: growth.flat for growth in growths([at(moment) for moment in range(20)])}
     assert found == {"flat": True, "leaks": False, "files": False, "small": True}
     lines = soak_table([Growth("x" * 40, 10, (1e9, 2e9), (1000, 2000))]).splitlines()
     assert max(map(len, lines)) <= 80

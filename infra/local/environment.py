@@ -127,6 +127,8 @@ def _ray(settings: Settings) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         # The agent keeps every series of every worker that ever ran, some until a Prometheus asks, others for good.
         "RAY_enable_metrics_collection": "1" if settings.ray_metrics else "0",
+        # So many logs of workers does its monitor hold open before it lets go of those that have ended.
+        "RAY_LOG_MONITOR_MAX_OPEN_FILES": "64",
         "AUTOSCALER_METRIC_PORT": str(ray_port(settings, "autoscaler_metrics")),
         "DASHBOARD_METRIC_PORT": str(ray_port(settings, "dashboard_metrics")),
         # Both must be there before Ray starts: ten times the requests a second (docs/decisions).

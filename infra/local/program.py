@@ -27,7 +27,7 @@ def main(name: str) -> None:
     rotate(log)
     redirect_output(log)
     if left := running_instance(settings, name):
-        os.execv(sys.executable, [sys.executable, "-S", "-E", adopted.__file__, str(left.pid)])
+        os.execv(sys.executable, [sys.executable, "-S", "-I", adopted.__file__, str(left.pid)])
     # Killed, as the instance whose remains these are has been: they hold its ports.
     end(ours(settings, lambda process: part_of(process) == name and (part.alone or not is_flow(process))), grace=0)
     if name in PREPARE:

@@ -1,4 +1,4 @@
-"""``ray start`` without its client server, which nobody needs and which runs any code that it is sent.
+"""``ray start`` without its client server, which runs any code that it is sent, and with our start of its agent.
 
 Beside it runs the fork server, from which Ray's workers are forked.
 """
@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import sys
 
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray.scripts import scripts
 
 from infra.local import fork_client
 from infra.local.forks import start_fork_server
 from karat.settings import Settings
+
+python_command = vars(services)["_build_python_executable_command_memory_profileable"]
+
+
+def command_of(component: str, *arguments: object, **options: object) -> list[str]:
+    """What Ray starts one of its Python processes with; its agent by way of ``infra.local.ray_agent``."""
+    command: list[str] = python_command(component, *arguments, **options)
+    is_agent = component == ray_constants.PROCESS_TYPE_DASHBOARD_AGENT
+    return [*command, "-m", "infra.local.ray_agent"] if is_agent else command
 
 
 def main() -> None:
@@ -21,6 +30,7 @@ def main() -> None:
         vars(scripts)["get_ray_client_dependency_error"] = lambda: ImportError("left off")
     server = start_fork_server(Settings())  # it lives as long as this process holds its pipe
     ray_constants.SETUP_WORKER_FILENAME = fork_client.__file__
+    vars(services)["_build_python_executable_command_memory_profileable"] = command_of
     scripts.main()
     server.wait()
 

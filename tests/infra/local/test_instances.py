@@ -84,7 +84,7 @@ def test_the_instance_of_another_home_is_not_ours(settings: Settings) -> None:
 
 def stand_in(pid: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-S", "-E", adopted.__file__, str(pid)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-S", "-I", adopted.__file__, str(pid)], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     assert "runs on under this one" in process.stderr.readline()
