@@ -25,7 +25,7 @@ class ClosingFileHandler(logging.FileHandler):
         super().emit(record)  # within the handler's lock, and reopened by the next line
         if self.stream is not None:
             self.stream.close()
-            self.stream = None  # type: ignore[assignment]
+            self.stream = None
 
 
 class JobManagerLogging:
