@@ -33,7 +33,8 @@ GONE_SECONDS = 8.0
 CLAIMED_SECONDS = 90.0
 #: A worker that lives has ended a cancelled run by then.
 CANCEL_SECONDS = 45.0
-LOOK_SECONDS = 4.0
+#: Between two looks: while a run is under way or has just ended, and while nothing happens.
+LOOK_SECONDS, IDLE_SECONDS, BUSY_FOR_SECONDS = 4.0, 12.0, 60.0
 log = logging.getLogger("runs")
 
 
@@ -96,6 +97,7 @@ class RunRecovery:
         told: Runs of which it was said that they go on without a worker.
         worker: Process id of the worker at the last look.
         lost_worker: Process id of the worker before.
+        busy_until: Until when the looks are frequent, by the monotonic clock.
     """
 
     settings: Settings
@@ -104,9 +106,17 @@ class RunRecovery:
     told: set[str] = field(default_factory=set)
     worker: int | None = None
     lost_worker: int | None = None
+    busy_until: float = field(default_factory=lambda: time.monotonic() + BUSY_FOR_SECONDS)
 
-    def look(self) -> None:
-        """Look at every unfinished run once, and do what is to be done. Raises ServiceDown."""
+    def look(self) -> float:
+        """Look at every unfinished run once, and do what is to be done.
+
+        Returns:
+            Seconds until the next look.
+
+        Raises:
+            ServiceDown: Prefect does not answer.
+        """
         worker = running_instance(self.settings, "worker")
         if worker is not None and worker.pid != self.worker:
             self.worker, self.lost_worker = worker.pid, self.worker
@@ -116,7 +126,12 @@ class RunRecovery:
         for run in unfinished:
             seen = self._evidence(run, processes.get(run.id, []), worker)
             self._act(run, judge(run, seen, datetime.now(UTC)), processes.get(run.id, []))
+        if unfinished:
+            self.busy_until = time.monotonic() + BUSY_FOR_SECONDS
+        if time.monotonic() > self.busy_until:
+            return IDLE_SECONDS
         self._end_orphans()
+        return LOOK_SECONDS
 
     def _end_orphans(self) -> None:
         """End the pipelines of a run that has ended: their process is the run's, whose worker told of it alone."""
@@ -174,10 +189,11 @@ class RunRecovery:
 def keep_runs(settings: Settings) -> None:
     """Look at the runs for ever; a Prefect that does not answer is asked again."""
     recovery = RunRecovery(settings, Prefect(settings, busy_seconds=2))
+    pause = LOOK_SECONDS
     while True:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(pause)
         try:
-            recovery.look()
+            pause = recovery.look()
         except ServiceDown:
             recovery.missing_since.clear()  # a run that ended meanwhile could not tell so
 

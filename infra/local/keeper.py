@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from infra.local.guard import guard
 from infra.local.instances import rotate
@@ -54,13 +55,22 @@ def keep_logs(settings: Settings) -> None:
             rotate(log_file(settings, name))
 
 
+def _or_end(keep: Callable[[Settings], None], settings: Settings) -> None:
+    """A thread that fails must not leave its work undone without a word: the supervisor starts another keeper."""
+    try:
+        keep(settings)
+    except BaseException:
+        log.exception("%s failed", keep.__name__)
+        os._exit(1)
+
+
 def main() -> None:
     """Keep everything until the supervisor dies, and start another one then."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings, parent = Settings(), os.getppid()
     for keep in (keep_application, keep_runs, keep_logs):
-        threading.Thread(target=keep, args=(settings,), name=keep.__name__, daemon=True).start()
+        threading.Thread(target=_or_end, args=(keep, settings), name=keep.__name__, daemon=True).start()
     guard(settings, parent)
 
 
