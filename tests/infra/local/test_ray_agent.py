@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
 from ray._private import services
 from ray._private.ray_constants import PROCESS_TYPE_DASHBOARD_AGENT
-from ray.dashboard.modules.job import job_manager
+from ray.dashboard.modules.job.job_manager import JobManager
 
-from infra.local.ray_agent import JobManagerLogging
+from infra.local.ray_agent import emit_and_close
 from infra.local.ray_head import command_of
 
 
-class Logs:
-    """As much of a job manager as its loggers need: where the log of a job lies."""
+class Manager(JobManager):
+    """A job manager as far as its loggers go: it knows where the log of a job lies, and no cluster."""
 
     def __init__(self, folder: Path) -> None:
         self._log_client = self
         self._folder = folder
 
     def get_log_file_path(self, job: str) -> str:
-        return str(self._folder / f"{job}.log")
+        return str(self._folder / f"job-driver-{job}.log")
+
+    def logger(self, job: str) -> logging.Logger:
+        return self._get_job_driver_logger(f"{job}-{self._folder}".replace("/", "-"))
 
 
 def held(folder: Path) -> list[str]:
@@ -31,18 +35,22 @@ def held(folder: Path) -> list[str]:
 
 
 def test_a_job_leaves_no_open_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logger_of = vars(job_manager.JobManager)["_get_job_driver_logger"]
-    logger_of(Logs(tmp_path), f"before-{tmp_path}".replace("/", "-")).warning("x")
+    manager = Manager(tmp_path)
+    manager.logger("before").warning("x")
     assert len(held(tmp_path)) == 1, "Ray has mended it: infra.local.ray_agent can go"
 
-    monkeypatch.setitem(vars(job_manager), "logging", JobManagerLogging())
+    monkeypatch.setattr(logging.FileHandler, "emit", emit_and_close)
     for job in ("a", "b"):
-        logger = logger_of(Logs(tmp_path), f"{job}-{tmp_path.name}")
-        logger.warning("first")
-        logger.warning("second")
-        lines = (tmp_path / f"{job}-{tmp_path.name}.log").read_text().splitlines()
-        assert [line[-6:].strip() for line in lines] == ["first", "second"]
+        manager.logger(job).warning("first")
+        manager.logger(job).warning("second")
+        (log,) = tmp_path.glob(f"job-driver-{job}-*")
+        assert [line.split()[-1] for line in log.read_text().splitlines()] == ["first", "second"]
     assert len(held(tmp_path)) == 1
+
+    other = logging.FileHandler(tmp_path / "agent.log")
+    other.emit(logging.makeLogRecord({"msg": "x"}))
+    assert len(held(tmp_path)) == 2, "the agent's own log stays open"
+    other.close()
 
 
 def test_the_agent_is_started_by_our_program_and_nothing_else_is(tmp_path: Path) -> None:
