@@ -23,6 +23,7 @@ from infra.code import ROOT
 from infra.local.access import REGISTRAR_HEADER
 from infra.local.platform_parts import WORK_POOL
 from infra.local.probes import prefect
+from infra.local.registration import TAG, forget_registered, note_registered
 from infra.work_pool import ensure_work_pool
 from infra.zombies import register_zombie_automation
 from karat.credentials import prefect_login, registrar_token
@@ -32,8 +33,6 @@ from karat.fingerprint import fingerprint
 from karat.monitoring import SCHEDULES
 from karat.settings import Settings
 
-#: Deployments that bear it are ours to change and to remove.
-TAG = "karat"
 #: flow -> field of a project's ``schedules`` -> what such a run is told; the other flows run when they are called.
 SCHEDULED: dict[str, dict[str, dict[str, Any]]] = {
     "feature-pipeline": {"features": {}},
@@ -64,6 +63,7 @@ def register_deployments(settings: Settings) -> list[str]:
 def register(settings: Settings) -> RegisteredDeployment:
     """As ``register_deployments``; a broken project keeps the deployments it has, and is told of."""
     done, kept = RegisteredDeployment(), set()
+    forget_registered(settings)
     with _client(settings) as client:
         ensure_work_pool(client, settings)
         register_zombie_automation(client)
@@ -79,6 +79,8 @@ def register(settings: Settings) -> RegisteredDeployment:
                 _deploy(client, flow, entrypoint, project, known.get(f"{flow}/{name}"))
                 done.deployments.append(f"{flow}/{name}")
         _remove_stale(client, known, done.deployments, kept)
+    if not done.problems:
+        note_registered(settings, done.deployments)
     return done
 
 

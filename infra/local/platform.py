@@ -17,6 +17,7 @@ from infra.local.platform_parts import log_file, parts
 from infra.local.ports import check_ports
 from infra.local.probes import PROBES
 from infra.local.processes import end, is_flow, ours
+from infra.local.registration import has_deployments, registered
 from infra.local.stop import Stopped, stop
 from infra.local.supervisor import Supervisor, SupervisorState
 from infra.local.versions import check_versions
@@ -49,13 +50,17 @@ def up(settings: Settings, progress: Progress = silent) -> Started:
         make_credentials(settings)
         with platform_lock(settings, progress):
             fresh = _supervise(settings, progress)
-            registering = _register(settings)
+            known = registered(settings)
+            registering = _register(settings) if known is None else None
             try:
                 _await(settings, progress)
             except BaseException:
-                registering.kill()
+                if registering is not None:
+                    registering.kill()
                 raise
-            return _registered(settings, registering, fresh)
+            if known is not None and has_deployments(settings, known):
+                return Started(fresh, known)
+            return _registered(settings, registering or _register(settings), fresh)
     except OSError as error:
         if is_disk_full(error):
             raise DiskFull("no space is left for the platform's state", where=str(settings.home)) from error
