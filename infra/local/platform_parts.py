@@ -91,6 +91,7 @@ def _ray(settings: Settings) -> Part:
         "log-color": "false",
     }
     command = [sys.executable, "-m", "infra.local.ray_head", "start", "--head", "--block", "--disable-usage-stats"]
+    command.append("--no-monitor")  # it scales clusters, and takes 50 MB
     if settings.ray_cpus:  # else Ray counts them, and knows of a container's share
         options["num-cpus"] = settings.ray_cpus
     if settings.ray_client_port:

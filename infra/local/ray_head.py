@@ -6,7 +6,9 @@ Beside it runs the fork server, from which Ray's workers are forked.
 from __future__ import annotations
 
 import sys
+import time
 
+from psutil import Process
 from ray._private import ray_constants, services
 from ray.scripts import scripts
 
@@ -14,6 +16,9 @@ from infra.local import fork_client
 from infra.local.forks import start_fork_server
 from karat.settings import Settings
 
+#: The longest wait for a new node.
+NODE_SECONDS = 180.0
+get_node = vars(services)["get_node"]
 python_command = vars(services)["_build_python_executable_command_memory_profileable"]
 
 
@@ -24,6 +29,18 @@ def command_of(component: str, *arguments: object, **options: object) -> list[st
     return [*command, "-m", "infra.local.ray_agent"] if is_agent else command
 
 
+def node_of(*arguments: object) -> object:
+    """What Ray asks for until its new node is there; it gives up after 30 s, and would begin anew on a busy machine."""
+    deadline = time.monotonic() + NODE_SECONDS
+    while True:
+        try:
+            return get_node(*arguments)
+        except RuntimeError:
+            if time.monotonic() > deadline or not any(child.name() == "raylet" for child in Process().children()):
+                raise
+            time.sleep(0.2)
+
+
 def main() -> None:
     """Run ``ray start`` with this process's arguments."""
     if not any(argument.startswith("--ray-client-server-port") for argument in sys.argv):
@@ -31,6 +48,7 @@ def main() -> None:
     server = start_fork_server(Settings())  # it lives as long as this process holds its pipe
     ray_constants.SETUP_WORKER_FILENAME = fork_client.__file__
     vars(services)["_build_python_executable_command_memory_profileable"] = command_of
+    vars(services)["get_node"] = node_of
     scripts.main()
     server.wait()
 
