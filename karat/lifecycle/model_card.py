@@ -157,7 +157,9 @@ def _gains(trained: TrainingResult, judged: GainReport | None) -> Iterator[str]:
         f"paired bootstrap of {judged.clusters} {judged.cluster_unit}."
     )
     for name, gain_over in judged.reference_models.items():
-        yield f"**Gain** over {name} ({trained.reference_models[name].name}) on the same rows: {_over(gain_over)}."
+        reference = trained.reference_models[name]
+        on = "the same rows" if reference.known is None else f"the {reference.known.sum()} rows that have its value"
+        yield f"**Gain** over {name} ({reference.name}) on {on}: {_over(gain_over)}."
     if judged.oracle_metrics and judged.oracle_gain is not None:
         best = _over(judged.oracle_gain)
         text = f"**Truth**: the sample's planted truth scores {judged.oracle_metrics[metric]:.4g}, a gain of {best}."

@@ -118,12 +118,20 @@ def unclear_gain(candidate: ModelVersion) -> str:
 
 
 def loses_to_persistence(candidate: ModelVersion) -> list[str]:
-    """Return why a kind that reads sequences is refused: persistence scores as well on the same rows."""
-    metric = candidate.own_tags.metric or ""
-    value, persistence = candidate.metrics.get(metric), candidate.judged.get(f"{PERSISTENCE}_{metric}")
-    if value is None or persistence is None or is_better(metric, value, persistence):
+    """Return why a kind that reads sequences is refused: persistence scores as well on the same rows.
+
+    Those are the test rows in which persistence has a value.
+    """
+    metric, judged = candidate.own_tags.metric or "", candidate.judged
+    value, persistence = candidate.metrics.get(metric), judged.get(f"{PERSISTENCE}_{metric}")
+    if value is None or persistence is None:
         return []
-    return [f"{metric} {value:.4g} does not beat persistence, which has {persistence:.4g} on the same rows"]
+    gain, rows = judged.get(f"{PERSISTENCE}_gain"), judged.get(f"{PERSISTENCE}_{BASELINE_ROWS}")
+    if rows is None or gain is None:
+        beaten, where = is_better(metric, value, persistence), "the same rows"
+    else:
+        beaten, where = gain > 0, f"the {rows:.0f} test rows with a value (gain {gain:.3g})"
+    return [] if beaten else [f"{metric} {value:.4g} does not beat persistence, which has {persistence:.4g} on {where}"]
 
 
 def _interval(candidate: ModelVersion) -> str:

@@ -73,7 +73,7 @@ def baseline_prediction(
     strategy = spec.baseline.strategy or BASELINES[spec.task][0]
     name, known = strategy, None
     if strategy == "feature":
-        known = _rows_with_value(spec, test)
+        known = rows_with_value(str(spec.baseline.feature), test)
         answer = feature_prediction(spec, y_train, test, classes)
         name = str(spec.baseline.feature)
         if spec.baseline.scale != 1:
@@ -89,12 +89,8 @@ def baseline_prediction(
         answer = _class_baseline(strategy, spec.task, y_train, classes, test.height)
     if spec.task == "clustering":
         metrics = evaluate(spec.task, y_test, answer, space=space)
-    elif known is not None:
-        labels = y_test.filter(pl.Series(known)) if isinstance(y_test, pl.Series) else y_test[known]
-        metrics = prediction_metrics(spec, labels, answer[known], classes, threshold)
-        metrics[BASELINE_ROWS] = float(known.sum())
     else:
-        metrics = prediction_metrics(spec, y_test, answer, classes, threshold)
+        metrics = prediction_metrics(spec, y_test, answer, classes, threshold, known=known)
     if primary_metric(spec, metrics) not in metrics:
         raise DeclarationError(
             f"model {spec.name!r}: the baseline {name!r} has no {spec.primary_metric} to compare with",
@@ -104,21 +100,34 @@ def baseline_prediction(
     return BaselinePrediction(name, answer, metrics, known)
 
 
-def _rows_with_value(spec: ModelSpec, test: pl.DataFrame) -> np.ndarray | None:
-    """Which rows have a finite value of the baseline's feature; None if all have, or none has."""
-    values = last_known_value(test[str(spec.baseline.feature)]).cast(pl.Float64).to_numpy()
+def rows_with_value(feature: str, test: pl.DataFrame) -> np.ndarray | None:
+    """Return which rows have a finite value of ``feature``; None if all have, or none has."""
+    values = last_known_value(test[feature]).cast(pl.Float64).to_numpy()
     known: np.ndarray = np.isfinite(values)
     return known if known.any() and not known.all() else None
 
 
 def prediction_metrics(
-    spec: ModelSpec, y: pl.Series | np.ndarray, prediction: np.ndarray, classes: list[Any], threshold: float
+    spec: ModelSpec,
+    y: pl.Series | np.ndarray,
+    prediction: np.ndarray,
+    classes: list[Any],
+    threshold: float,
+    *,
+    known: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """Evaluate a prediction; a score outside 0 to 1 has ranking metrics alone."""
+    """Evaluate a prediction; a score outside 0 to 1 has ranking metrics alone.
+
+    Where only the rows ``known`` have a prediction, those are evaluated, and ``rows`` is their number.
+    """
+    if known is not None:
+        labels = y.filter(pl.Series(known)) if isinstance(y, pl.Series) else y[known]
+        found = prediction_metrics(spec, labels, prediction[known], classes, threshold)
+        return {**found, BASELINE_ROWS: float(known.sum())}
     score_only = spec.task == "binary" and (prediction.min() < 0 or prediction.max() > 1)
     if score_only:
-        found = ranking_metrics(np.asarray(y) == classes[1], prediction)
-        return {name: float(compute()) for name, compute in found.items()}
+        ranking = ranking_metrics(np.asarray(y) == classes[1], prediction)
+        return {name: float(compute()) for name, compute in ranking.items()}
     return evaluate(spec.task, y, prediction, threshold=threshold, classes=classes or None)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 
-from karat.declare.models import ModelSpec
+from karat.declare.models import ModelSpec, ThresholdRule
 from karat.kinds import Model
+from karat.training.decision_threshold import choose_threshold
 from karat.training.evaluation import evaluate
 from karat.training.preconditions import prepare_rows
 
@@ -24,6 +25,8 @@ def cross_validate(
     time: str | None = None,
 ) -> list[dict[str, float]]:
     """Fit the declared kind once for each fold and measure it on the fold's test rows.
+
+    A declared threshold rule chooses each fold's threshold from the fold's own training rows.
 
     Args:
         spec: The model's declaration.
@@ -44,8 +47,10 @@ def cross_validate(
     found = []
     for split in splits:
         rows = prepare_rows(few, frame, features, label, split)
-        model = unfitted()
-        model.fit(*rows.learned, order=rows.learned_rows[time] if time else None)
+        model, order = unfitted(), rows.learned_rows[time] if time else None
+        model.fit(*rows.learned, order=order)
+        if isinstance(spec.threshold, ThresholdRule):
+            model.threshold, _ = choose_threshold(spec, spec.threshold, *rows.learned, order)
         X, y = rows.test
         metrics = evaluate(spec.task, y, model.predict(X), threshold=model.threshold, classes=model.classes or None)
         found.append(metrics)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from karat.declare.models import ModelSpec
 from karat.kinds import Model, facts, parts_of
-from karat.training.baseline import BaselinePrediction, feature_prediction, prediction_metrics
+from karat.training.baseline import BaselinePrediction, feature_prediction, prediction_metrics, rows_with_value
 from karat.training.evaluation import primary_metric
 from karat.training.gain_report import LINEAR, PERSISTENCE
 
@@ -27,8 +27,8 @@ def reference_models(spec: ModelSpec, model: Model, learned: _Rows, test: _Rows)
     """Fit the reference models and evaluate them on the test rows.
 
     - persistence: the newest known value of the baseline's feature, times its scale. If the baseline names no feature,
-    the
-      one with the least error on the training rows; a binary model then has no persistence.
+      the one with the least error on the training rows; a binary model then has no persistence. Rows without a value
+      are left out of its metrics.
     - linear: ridge regression (logistic for a binary model) on every step of every sequence. A missing step takes the
       previous value, or the first known one at the start; an extra column marks it.
 
@@ -49,14 +49,18 @@ def reference_models(spec: ModelSpec, model: Model, learned: _Rows, test: _Rows)
     if feature is not None:
         given = spec if spec.baseline.feature else _persistence_spec(spec, feature)
         answer = feature_prediction(given, y, test[0], model.classes)
-        found[PERSISTENCE] = _score_prediction(f"the newest {feature}", spec, model, y_test, answer)
+        known = rows_with_value(feature, test[0])
+        found[PERSISTENCE] = _score_prediction(f"the newest {feature}", spec, model, y_test, answer, known=known)
     answer = _linear_prediction(spec, model, learned[0], y, test[0])
     found[LINEAR] = _score_prediction("linear model of every step", spec, model, y_test, answer)
     return {name: model for name, model in found.items() if primary_metric(spec, model.metrics) in model.metrics}
 
 
-def _score_prediction(name: str, spec: ModelSpec, model: Model, y: pl.Series, answer: np.ndarray) -> BaselinePrediction:
-    return BaselinePrediction(name, answer, prediction_metrics(spec, y, answer, model.classes, model.threshold))
+def _score_prediction(
+    name: str, spec: ModelSpec, model: Model, y: pl.Series, answer: np.ndarray, *, known: np.ndarray | None = None
+) -> BaselinePrediction:
+    metrics = prediction_metrics(spec, y, answer, model.classes, model.threshold, known=known)
+    return BaselinePrediction(name, answer, metrics, known)
 
 
 def _persistence_spec(spec: ModelSpec, feature: str) -> ModelSpec:

@@ -78,16 +78,32 @@ class _BootstrapScore:
 
 
 def _gain_report(trained: TrainingResult, clusters: BootstrapClusters, oracle: np.ndarray | None) -> GainReport | None:
-    """Measure the gain; over a baseline that lacks a value in some rows, on the rows that have one."""
+    """Measure the gains; over a baseline or persistence without a value in some rows, on the rows that have one."""
     whole, known = _measure_gain(trained, clusters, oracle), trained.baseline_known
-    if known is None:
-        return whole
-    part = _measure_gain(
-        _select_rows(trained, known), _select_clusters(clusters, known), None if oracle is None else oracle[known]
-    )
-    if whole is None or part is None:
+    if whole is None:
         return None
-    return replace(part, intervals=whole.intervals, reference_models=whole.reference_models)
+    gains = dict(whole.reference_models)
+    for name, reference in trained.reference_models.items():
+        if reference.known is not None:
+            alone = replace(trained, reference_models={name: reference}, metrics=_primary_alone(trained))
+            part = _measure_on(alone, clusters, None, reference.known)
+            gains |= part.reference_models if part else {}
+    if known is None:
+        return replace(whole, reference_models=gains)
+    part = _measure_on(trained, clusters, oracle, known)
+    return part and replace(part, intervals=whole.intervals, reference_models=gains)
+
+
+def _measure_on(
+    trained: TrainingResult, clusters: BootstrapClusters, oracle: np.ndarray | None, rows: np.ndarray
+) -> GainReport | None:
+    selected = None if oracle is None else oracle[rows]
+    return _measure_gain(_select_rows(trained, rows), _select_clusters(clusters, rows), selected)
+
+
+def _primary_alone(trained: TrainingResult) -> dict[str, float]:
+    metric = primary_metric(trained.spec, trained.metrics)
+    return {metric: trained.metrics[metric]}
 
 
 def _measure_gain(trained: TrainingResult, clusters: BootstrapClusters, oracle: np.ndarray | None) -> GainReport | None:
@@ -180,7 +196,8 @@ def _select_rows(trained: TrainingResult, rows: np.ndarray) -> TrainingResult:
         baseline_predictions=trained.baseline_predictions[rows],
         baseline_known=None if trained.baseline_known is None else trained.baseline_known[rows],
         reference_models={
-            name: replace(r, prediction=r.prediction[rows]) for name, r in trained.reference_models.items()
+            name: replace(r, prediction=r.prediction[rows], known=None if r.known is None else r.known[rows])
+            for name, r in trained.reference_models.items()
         },
     )
 

@@ -91,6 +91,27 @@ def test_each_fold_is_measured_on_rows_that_its_model_has_not_seen():
     assert 0 < deviation < mean
 
 
+def test_a_threshold_rule_chooses_the_threshold_of_each_fold():
+    """At 0.5 a rare class is never found."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=900)
+    frame = pl.DataFrame({"id": range(900), "x": x, "y": random.random(900) < 1 / (1 + np.exp(3 - x))})
+    spec = spec_of(
+        task="binary",
+        kind="logistic_regression",
+        split={"folds": 3},
+        threshold={"maximize": "f1"},
+        label={"expression": "y"},
+        baseline={},
+    )
+    splits = fold_splits(frame, spec, time=None, entity=["id"])
+    folds = cross_validate(spec, frame, splits, unfitted=lambda: unfitted_model(spec), features=["x"], label="y")
+    for fold, split in zip(folds, splits, strict=True):
+        alone = train(spec, frame, features=["x"], label="y", split=split)
+        assert fold == pytest.approx(alone.metrics)
+        assert fold["recall"] > 0
+
+
 def test_a_detector_is_not_cross_validated():
     with pytest.raises(ValueError, match="is not cross-validated"):
         spec_of(task="anomaly", kind="isolation_forest", split={"folds": 3})
