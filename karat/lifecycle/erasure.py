@@ -11,10 +11,13 @@ import polars as pl
 from karat.clock import utc_now
 from karat.errors import KaratError, ModelNotFound, WrongCall, did_you_mean
 from karat.features.keys import aligned
+from karat.features.quality_gate import aside_name
 from karat.lake import Lake, TableInfo
 from karat.lifecycle.retention import Pins, is_live, pins_of
 from karat.lifecycle.version_training_set import rebuild
 from karat.names import TableName, pinned_copy
+from karat.quality.origin import quarantine_name
+from karat.quality.quarantine import erase_from_quarantine
 from karat.registry.metadata import ModelMetadata
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
@@ -35,12 +38,14 @@ class ErasureResult:
         rows: Rows removed from the current version.
         files: Files of earlier versions removed.
         models: URI of each affected live version -> rows that its training set lacks since.
+        set_aside: Rows removed from the table beside it that holds what checks set aside.
     """
 
     table: TableName
     rows: int
     files: int
     models: dict[str, int]
+    set_aside: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ def erase(
     lake: Lake, registry: Registry, name: TableName, keys: pl.DataFrame, *, library: FunctionLibrary | None = None
 ) -> ErasureResult:
     """Remove every row of these keys from a table, in all versions, and from the spines of live models.
+
+    The rows of these keys that checks set aside go as well.
 
     Pinned versions live on without the rows, in tables of their own, and the models are tagged as rebuildable except
     for so many rows. A second call after a kill does the rest. What was computed from the rows needs its own call,
@@ -103,7 +110,22 @@ def erase(
         models[pinning.version.uri] = _finish_erasure(
             lake, registry, pinning, library, checked=before[pinning.version.uri]
         )
-    return ErasureResult(name, commit.rows if commit.changed else 0, files, models)
+    aside = _erase_set_aside(lake, name, typed)
+    return ErasureResult(name, commit.rows if commit.changed else 0, files, models, aside)
+
+
+def _erase_set_aside(lake: Lake, name: TableName, keys: pl.DataFrame) -> int:
+    """Remove the rows of the keys from the table of rows that checks set aside, in all versions."""
+    if name.schema == "gold":
+        beside = quarantine_name(name)
+        rows = erase_from_quarantine(lake, beside, keys)
+    else:
+        beside = aside_name(name)
+        commit = lake.delete(beside, keys) if lake.exists(beside) else None
+        rows = commit.rows if commit is not None and commit.changed else 0
+    if lake.exists(beside):
+        lake.vacuum(beside, older_than=_NOW)
+    return rows
 
 
 def _cast_keys(keys: pl.DataFrame, info: TableInfo) -> pl.DataFrame:

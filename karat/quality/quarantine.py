@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 import pyarrow as pa
@@ -125,6 +128,60 @@ def copy_to_quarantine(
     )
     lake.create(name, SCHEMA, primary_key=("batch", "number"), description=_description(name))
     lake.merge(name, aside)
+
+
+def erase_from_quarantine(lake: Lake, name: TableName, keys: pl.DataFrame) -> int:
+    """Delete the original rows that belong to one of the keys from a quarantine table.
+
+    A file names its columns in its own way. A key column that the original row has is compared by its name, any other
+    with every value of the row. A time is not compared, since a file may write it in any format, unless there is no
+    other key column. A line that could not be read goes if it holds the key as a word.
+
+    Args:
+        lake: The lake.
+        name: The quarantine table.
+        keys: Rows of key columns of the gold table.
+
+    Returns:
+        The number of rows deleted.
+    """
+    if not lake.exists(name):
+        return 0
+    times = [c for c, dtype in keys.schema.items() if dtype.is_temporal()]
+    compared = keys.drop(times) if len(times) < keys.width else keys
+    wanted = [{_plain(c): _text(v) for c, v in row.items()} for row in compared.unique().rows(named=True)]
+    texts = sorted({text for key in wanted for text in key.values()})
+    rows = lake.scan(name).select("batch", "number", "row")
+    near = rows.filter(pl.col("row").str.contains_any(texts)).collect()
+    gone = near.filter(pl.Series([_belongs(row, wanted) for row in near["row"]], dtype=pl.Boolean))
+    if gone.height:
+        lake.delete(name, gone.select("batch", "number"))
+    return gone.height
+
+
+def _belongs(row: str, wanted: Sequence[dict[str, str]]) -> bool:
+    """Whether an original row holds one of the keys."""
+    try:
+        values = json.loads(row)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        return any(all(re.search(rf"(?<!\w){re.escape(text)}(?!\w)", row) for text in key.values()) for key in wanted)
+    named = {_plain(name): _text(value) for name, value in values.items()}
+    known = set(named.values())
+    return any(all(named[c] == text if c in named else text in known for c, text in key.items()) for key in wanted)
+
+
+def _plain(name: str) -> str:
+    """A column's name without case and punctuation: customerID is customer_id."""
+    return re.sub(r"\W|_", "", name).casefold()
+
+
+def _text(value: object) -> str:
+    """A value as a file may write it: 5 for 5.0."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value.isoformat() if isinstance(value, date) else str(value).strip()
 
 
 def _description(name: TableName) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from karat.declare import Project
 from karat.errors import RebuildFailed, WrongCall
+from karat.features import compute_table
+from karat.features.quality_gate import aside_name
 from karat.lake import Lake
 from karat.lifecycle import erase, make_candidate, pins_of, retain
 from karat.lifecycle import erasure as module
 from karat.lifecycle.model_context import ModelContext
+from karat.names import TableName
+from karat.quality import ingest, quarantine_name
 from karat.registry import ModelVersion, Registry
 from karat.training_sets.reproduce import ErasedRows, rebuild_training_set
 
@@ -104,6 +110,49 @@ def test_killed_in_the_middle_the_next_call_does_the_rest(
         2,
         ErasedRows.from_json(registry.version(version.name, 1).own_tags.erased).digest,
     )
+
+
+def set_aside_files(lake: Lake, table: TableName) -> str:
+    """The text of every file that the table has on the disk."""
+    files = [f for f in lake.path(table).rglob("*.parquet") if "_delta_log" not in f.parts]
+    return "\n".join(str(pl.read_parquet(f).rows()) for f in files)
+
+
+def test_rows_that_were_set_aside_go_too(shop: Project, lake: Lake, registry: Registry, tmp_path: Path) -> None:
+    """Under the contract's name of the key and under another, of a file and of the checks of a feature table."""
+    gold = shop.gold_name("members")
+    file = tmp_path / "members.csv"
+    file.write_text(
+        "customer,city,age,left\nc001,Bern,30,No\nc007,Bern,old,No\nc020,c007,old,No\nc0071,Bern,old,No\nc011,Bern,1,2,3,4\n"
+    )
+    ingest(shop, "members", [file], lake)
+    export, maps = tmp_path / "export.csv", shop.path / "maps"
+    export.write_text("Kunde,city,age,left\nc011,Basel,old,No\nc021,Basel,old,No\nc002,Basel,31,No\n")
+    maps.mkdir(exist_ok=True)
+    (maps / "export.yaml").write_text(
+        "description: another system\ntable: members\ncolumns: {customer: Kunde, city: city, age: age, left: left}\n"
+    )
+    ingest(shop, "members", [export], lake, map_path=maps / "export.yaml")
+    aside = quarantine_name(gold)
+    assert lake.count(aside) == 6
+    done = erase(lake, registry, gold, GONE)
+    assert done.set_aside == 3
+    left = lake.read(aside)["row"].to_list()
+    assert [key for key in ("c020", "c0071", "c021") if any(key in row for row in left)] == ["c020", "c0071", "c021"]
+    assert len(left) == 3
+    assert "'c011" not in set_aside_files(lake, aside)
+    assert '"c011"' not in set_aside_files(lake, aside)
+    assert erase(lake, registry, gold, GONE).set_aside == 0
+
+    features = shop.table_name("people_features")
+    compute_table(shop, "people_features", lake)
+    beside, keys = aside_name(features), ["c007", "c030"]
+    rows = pl.DataFrame({"customer": keys, "_reason": ["young", "young"]})
+    lake.create(beside, rows.to_arrow().schema, primary_key=["customer"])
+    lake.merge(beside, rows)
+    assert erase(lake, registry, features, GONE).set_aside == 1
+    assert lake.read(beside)["customer"].to_list() == ["c030"]
+    assert "c007" not in set_aside_files(lake, beside)
 
 
 def test_who_is_not_there_and_what_is_no_key(shop_features: Project, lake: Lake, registry: Registry) -> None:
