@@ -22,6 +22,7 @@ from karat.quality.day_checks import check_freshness, check_volume
 from karat.quality.gold_check import check_unique
 from karat.quality.results_table import record_results
 from karat.quality.row_checks import REASON, count_failures, quarantine_rules, split_rows
+from karat.quality.unfinished_day import unfinished_gold_day
 
 #: The kind of work by which the rows set aside of a feature table are written.
 ASIDE = "features.aside"
@@ -142,9 +143,9 @@ def _of_days(
                 by_day[day] = by_day.get(day, 0) + file.rows
     newest, now = max(by_day, default=None), utc_now()
     out = [check_freshness(c, newest, now) for c in table.declared_checks if isinstance(c, Fresh)]
-    volumes = (c for c in table.declared_checks if isinstance(c, Volume))
-    came = lake.changed_at(gold) if lake.exists(gold) else None
-    return out + [check_volume(c, by_day if table.time else total, came) for c in volumes]
+    volumes = [c for c in table.declared_checks if isinstance(c, Volume)]
+    unfinished = unfinished_gold_day(lake, gold, project.gold[table.source]) if volumes else None
+    return out + [check_volume(c, by_day if table.time else total, unfinished) for c in volumes]
 
 
 def commit_aside(

@@ -173,9 +173,11 @@ def _check_fairness(champion: Champion) -> _Outcome:
         reason = f"fairness compares selection rates, and a {spec.task} model selects nobody"
         return _Outcome(empty_findings(spec.protected, reason), reason)
     audit = fairness_data(champion)
-    findings, groups = audit_fairness(audit.rows, spec.protected)
+    found, groups = audit_fairness(audit.rows, spec.protected)
+    findings = [replace(f, note=_joined(f.note, audit.left_out)) for f in found]
     page = partial(fairness_page, findings, groups, audit.notes)
-    return _Outcome(findings, _summary(findings), audit.tested, audit.newer, audit.first, audit.last, page)
+    summary = _joined(_summary(findings), audit.left_out)
+    return _Outcome(findings, summary, audit.tested, audit.newer, audit.first, audit.last, page)
 
 
 _CHECKS: dict[Check, Callable[[Champion], _Outcome]] = {

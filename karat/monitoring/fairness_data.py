@@ -32,6 +32,7 @@ class FairnessData:
         newer: Number of newer rows.
         first: First day of the newer rows; None without any.
         last: Last day of the newer rows; None without any.
+        left_out: The last day that has not ended, and why; "" without any.
     """
 
     rows: pl.DataFrame
@@ -40,6 +41,7 @@ class FairnessData:
     newer: int
     first: date | None = None
     last: date | None = None
+    left_out: str = ""
 
 
 def fairness_data(champion: Champion) -> FairnessData:
@@ -54,8 +56,9 @@ def fairness_data(champion: Champion) -> FairnessData:
     labels = rows.height - rows["positive"].null_count()
     newer = rows.height - tested.rows
     since = f" and {newer:,} rows of {first} to {last}" if first else ""
-    note = f"{tested.rows:,} test rows{since}; {labels:,} have a label."
-    return FairnessData(rows, (note,), tested.rows, newer, first, last)
+    left_out = str(champion.unfinished_day or "")
+    notes = [f"{tested.rows:,} test rows{since}; {labels:,} have a label.", *([f"{left_out}."] if left_out else [])]
+    return FairnessData(rows, tuple(notes), tested.rows, newer, first, last, left_out)
 
 
 def _with_labels(champion: Champion, side: ChampionRows) -> ChampionRows:

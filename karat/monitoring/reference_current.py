@@ -16,8 +16,9 @@ from karat.inference import inputs_of
 from karat.lake import Lake
 from karat.lifecycle import ModelContext
 from karat.monitoring.drift_history import MIN_ROWS
-from karat.monitoring.unfinished_day import UnfinishedDay, find_unfinished_day
+from karat.monitoring.unfinished_day import find_unfinished_day
 from karat.names import TableName
+from karat.quality.unfinished_day import UnfinishedDay, unfinished_gold_day
 from karat.registry import LoadedModel, ModelVersion
 from karat.training.split import SPLIT
 from karat.training_sets.spine import ROW_NUMBER
@@ -108,9 +109,9 @@ class Champion:
     @cached_property
     def unfinished_day(self) -> UnfinishedDay | None:
         """The last day of its spine table, if that day has clearly not ended in the data; None without time."""
-        gold = self.context.project.gold_name(self.context.spine.source)
-        came = self.lake.changed_at(gold if self.lake.exists(gold) else self._spine)
-        return find_unfinished_day(self._rows_by_day, came)
+        project, source = self.context.project, self.context.spine.source
+        of_gold = unfinished_gold_day(self.lake, project.gold_name(source), project.gold[source])
+        return find_unfinished_day(self._rows_by_day, of_gold)
 
     @cached_property
     def _rows_by_day(self) -> dict[date, int]:
@@ -183,11 +184,11 @@ class Champion:
     def _read_rows(self, rows: pl.DataFrame, versions: dict[TableName, int] | None) -> ChampionRows:
         chosen = sample_rows(rows)
         keys = chosen.select(self.columns)
-        inputs, _ = inputs_of(
+        inputs = inputs_of(
             self.lake, self.loaded, keys, missing="null", versions=versions, library=self.context.functions
         )
         days = None if self.time is None else chosen[self.time].cast(pl.Date)
-        return ChampionRows(chosen, inputs, days, rows.height)
+        return ChampionRows(chosen, inputs.values, days, rows.height)
 
 
 @dataclass(frozen=True)

@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
-from karat.quality.day_checks import UNFINISHED, unfinished_day
+from karat.quality.unfinished_day import MAX_DAYS, MIN_DAYS, UnfinishedDay
 
-#: The last day is compared with this many days before it that have rows, and with at least ``MIN_DAYS``.
-MAX_DAYS, MIN_DAYS = 28, 7
-#: A day with less than this share of the fewest rows of those days has not ended.
+#: A day with less than this share of the fewest rows of the days before has not ended.
 SHARE = 0.5
 
 
-@dataclass(frozen=True)
-class UnfinishedDay:
-    """A last day that is left out.
-
-    Attributes:
-        day: The day, in UTC.
-        reason: Why it counts as unfinished.
-    """
-
-    day: date
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.day} is left out: {self.reason}"
-
-
-def find_unfinished_day(rows: Mapping[date, int], came: datetime) -> UnfinishedDay | None:
+def find_unfinished_day(rows: Mapping[date, int], of_gold: UnfinishedDay | None) -> UnfinishedDay | None:
     """Find a last day that has clearly not ended.
 
-    It has not if its rows were ingested before its end, or if it has less than half of the fewest rows of the 28 days
-    before: a file that was exported at noon and ingested a day later.
+    It has not if gold's last day has not, or if it has less than half of the fewest rows of the 28 days before.
 
     Args:
         rows: Rows of each day that has any.
-        came: When the newest rows were ingested, in UTC.
+        of_gold: The unfinished day of the gold table that the rows are computed from.
 
     Returns:
         The day and the reason; None if the last day has ended.
     """
-    if day := unfinished_day(rows, came):
-        return UnfinishedDay(day, UNFINISHED)
-    if len(rows) <= MIN_DAYS:
+    if not rows:
         return None
     *before, last = sorted(rows)
+    if of_gold is not None and of_gold.day <= last:
+        return of_gold
+    if len(before) < MIN_DAYS:
+        return None
     fewest = min(rows[d] for d in before[-MAX_DAYS:])
     if rows[last] < SHARE * fewest:
         return UnfinishedDay(last, f"it has {rows[last]:,} rows, and the days before have at least {fewest:,}")

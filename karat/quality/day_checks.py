@@ -11,9 +11,7 @@ from karat.clock import DAY
 from karat.declare.base import format_duration
 from karat.declare.checks import Fresh, Volume
 from karat.quality.check_results import EXAMPLES, CheckResult
-
-#: Why a last day is left out.
-UNFINISHED = "the day had not ended when its rows were ingested"
+from karat.quality.unfinished_day import UnfinishedDay
 
 
 def check_freshness(check: Fresh, newest: date | datetime | None, now: datetime) -> CheckResult:
@@ -37,28 +35,13 @@ def check_freshness(check: Fresh, newest: date | datetime | None, now: datetime)
     return CheckResult(check, 1, int(stale), (json.dumps(example),) if stale else ())
 
 
-def unfinished_day(rows: Mapping[date, int], came: datetime) -> date | None:
-    """The newest day, if it had not ended when its rows came in.
-
-    Args:
-        rows: Rows of each day that has any.
-        came: When the newest rows were ingested, in UTC.
-
-    Returns:
-        The day; None if it had ended, or if there are no rows.
-    """
-    newest = max(rows, default=None)
-    return newest if newest is not None and came < _instant(newest) + DAY else None
-
-
-def check_volume(check: Volume, rows: Mapping[date, int] | int, came: datetime | None = None) -> CheckResult:
+def check_volume(check: Volume, rows: Mapping[date, int] | int, unfinished: UnfinishedDay | None = None) -> CheckResult:
     """Check the number of rows per day.
 
     Args:
         check: The check.
         rows: Rows of each day that has any; the number of all rows if the table has no time column.
-        came: When the newest rows were ingested: a newest day that had not ended then is left out, and an example says
-            so. By default every day has ended.
+        unfinished: A newest day that has not ended. It is left out, and an example says why.
 
     Returns:
         The result: ``rows`` and ``failed`` count days.
@@ -69,12 +52,12 @@ def check_volume(check: Volume, rows: Mapping[date, int] | int, came: datetime |
     if not rows:
         return CheckResult(check, 1, 1, ('{"rows":0}',))
     newest, first = max(rows), min(rows)
-    partial = None if came is None else unfinished_day(rows, came)
+    partial = unfinished.day if unfinished is not None and unfinished.day == newest else None
     days = [newest - n * DAY for n in range(check.last) if newest - n * DAY >= first and newest - n * DAY != partial]
     broken_days = [problem for day in days if (problem := _check_day(check, rows, day)) is not None]
     told = broken_days[:EXAMPLES]
-    if partial is not None:
-        told = [*told, {"day": str(partial), "rows": rows[partial], "left_out": UNFINISHED}]
+    if unfinished is not None and partial is not None:
+        told = [*told, {"day": str(partial), "rows": rows[partial], "left_out": unfinished.reason}]
     return CheckResult(check, len(days), len(broken_days), tuple(json.dumps(t) for t in told))
 
 

@@ -20,6 +20,7 @@ from karat.quality.origin import quarantine_name
 from karat.quality.quarantine import copy_to_quarantine
 from karat.quality.results_table import record_results, results
 from karat.quality.row_checks import count_failures, quarantine_rules
+from karat.quality.unfinished_day import unfinished_gold_day
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ class _Gold:
                 out.append(check_freshness(check, rows.select(pl.col(time).max()).collect().item(), now))
             elif isinstance(check, Volume) and time:
                 by_day = self.lake.rows_by_day(self.name, self.version)
-                out.append(check_volume(check, by_day, self.lake.changed_at(self.name)))
+                unfinished = unfinished_gold_day(self.lake, self.name, self.table, self.version)
+                out.append(check_volume(check, by_day, unfinished))
             elif isinstance(check, Volume):
                 out.append(check_volume(check, rows.select(pl.len()).collect().item()))
         return out

@@ -13,6 +13,7 @@ import pytest
 from karat.declare import FeatureTable, Project, aggregate, from_event
 from karat.declare.models import Lookup
 from karat.errors import ColumnMissing
+from karat.inference.batch import ModelInputs
 from karat.lake import Lake
 from karat.lifecycle.model_context import ModelContext
 from karat.monitoring.reference_current import Champion
@@ -50,7 +51,11 @@ def champion(project: Project, lake: Lake, registry: Any) -> Champion:
 def test_a_key_column_of_a_lookup_that_came_since_is_not_asked_of_the_rows_learned_from(
     project: Project, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("karat.monitoring.reference_current.inputs_of", lambda lake, loaded, keys, **how: (keys, None))
+    none = pl.Series([False])
+    monkeypatch.setattr(
+        "karat.monitoring.reference_current.inputs_of",
+        lambda lake, loaded, keys, **how: ModelInputs(keys, unknown=none, degraded=none),
+    )
     one = champion(project, lake, learned("customer", "at", "order_id"))
     assert one.reference_rows(one.training_rows()).inputs.columns == ["customer", "at", "order_id"]
 
