@@ -20,6 +20,7 @@ from infra.job_logs import Lines, Log
 from infra.job_records import JobError, JobResult, JobSpec, Outcome, Program
 from infra.local.environment import token_file
 from infra.local.forks import python_command
+from infra.local.probes import NoAnswer, call_ray
 from karat.errors import JobCancelled, JobFailed, JobPending, JobTimedOut, ServiceDown
 from karat.settings import Settings
 
@@ -28,6 +29,10 @@ __all__ = ["JobError", "JobResult", "JobSpec", "Jobs", "Outcome", "Program", "sp
 POLL_SECONDS = 0.25
 #: How long Ray may be out of reach before a step gives up; its supervisor restarts a head within this time.
 PATIENCE_SECONDS = 60.0
+#: A job may stay pending so many times longer while every node of the cluster is busy, which is no fault of the job.
+BUSY_FACTOR = 12.0
+#: From this use of its CPUs on a node is busy.
+BUSY_CPU_PERCENT = 80.0
 #: Marks the folder of a job that was given up while it was pending.
 GIVEN_UP = "given-up"
 
@@ -68,7 +73,8 @@ class Jobs:
             JobFailed: the job died without a result.
             JobCancelled: somebody stopped the job.
             JobTimedOut: the job was stopped at ``deadline``.
-            JobPending: Ray did not start the job within ``job_pending_seconds``.
+            JobPending: Ray did not start the job within ``job_pending_seconds``, or ``BUSY_FACTOR`` times as long while
+                its nodes were busy.
             ServiceDown: Ray does not answer.
         """
         job, under_way = self.claim(key)
@@ -181,8 +187,10 @@ class Jobs:
                     )
                 if status != JobStatus.PENDING:
                     pending_since = time.monotonic()
-                elif time.monotonic() - pending_since > self.settings.job_pending_seconds:
-                    raise self._given_up(job)
+                elif (pending := time.monotonic() - pending_since) > self.settings.job_pending_seconds:
+                    if pending > BUSY_FACTOR * self.settings.job_pending_seconds or not self._is_busy():
+                        raise self._given_up(job, pending)
+                    await asyncio.sleep(1)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             reader.cancel()
@@ -193,14 +201,23 @@ class Jobs:
         lines.close()
         return status
 
-    def _given_up(self, job: str) -> JobPending:
+    def _is_busy(self) -> bool:
+        """Whether all nodes are at work: a job's process then starts late. A cluster that does not say is not busy."""
+        try:
+            nodes = call_ray(self.settings, "/nodes?view=summary")["data"]["summary"]
+            used = [node["cpu"] for node in nodes if node["raylet"]["state"] == "ALIVE"]
+        except (NoAnswer, KeyError, TypeError):
+            return False
+        return bool(used) and min(used) >= BUSY_CPU_PERCENT
+
+    def _given_up(self, job: str, pending: float) -> JobPending:
         """Stops a job that never started, marks it so that no later try attaches to it, and returns the error."""
         with contextlib.suppress(RuntimeError, ConnectionError):
             self._client.stop_job(job)
         self.folder(job).mkdir(parents=True, exist_ok=True)
         (self.folder(job) / GIVEN_UP).touch()
         return JobPending(
-            f"Ray has not started {job} within {self.settings.job_pending_seconds:g} s: it was given up",
+            f"Ray has not started {job} within {pending:.0f} s: it was given up",
             where=self.address(job),
             remedy="look at karat status and at the cluster's nodes in Ray's dashboard; where nodes are slow to start, "
             "raise KARAT_JOB_PENDING_SECONDS; restart a stuck head with: karat down, karat up; then run again",

@@ -104,7 +104,9 @@ class Settings(BaseSettings):
     )
 
     job_pending_seconds: float = Field(
-        25.0, gt=0, description="a Ray job that has not started after this time is stopped and given up"
+        25.0,
+        gt=0,
+        description="a Ray job that has not started after this time is given up; 12 times as long on busy nodes",
     )
 
     retry_attempts: int | None = Field(None, description="overrides a project's retries of a task")
