@@ -59,6 +59,16 @@ def load_champions(
     _await_loaded(settings, given, before.keys() - wanted.keys(), timeout)
 
 
+def forget_champions(settings: Settings, names: Collection[str]) -> None:
+    """Takes models off the file alone, while no platform runs: the next one does not ask for them."""
+    gone = {_registered(settings, name) for name in names}
+    with _locked(settings):
+        before = read_champions(settings)
+        left = {n: v for n, v in before.items() if n not in gone}
+        _write_champions(settings, left)
+        keep_staged(settings.staged_models, ((ModelName.parse(name), version) for name, version in left.items()))
+
+
 def _stage(settings: Settings, changed: Mapping[str, int], wanted: Mapping[str, int]) -> None:
     """Copies what the replicas are to load, anew, and removes the copies of what they no longer serve.
 
@@ -151,4 +161,4 @@ def _not_loaded(settings: Settings, missing: Mapping[str, int], models: Mapping[
     )
 
 
-__all__ = ["deploy_application", "load_champions", "read_champions"]
+__all__ = ["deploy_application", "forget_champions", "load_champions", "read_champions"]

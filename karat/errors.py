@@ -43,7 +43,7 @@
     │   ├── PerfectScore             too good to be true: a feature leaks the label
     │   └── RebuildFailed            a training set cannot be reproduced
     ├── SignatureError
-    ├── BreakingChange               a champion reads what the declarations change or remove
+    ├── BreakingChange               a champion reads what would be changed or removed, or is removed itself
     ├── PromotionRefused             a version did not pass the gates, or waits for approval
     ├── UntrustedModel               a model file would run untrusted code
     ├── FeatureFunctionFailed        it raised an error, or did not return one value per row
@@ -319,7 +319,7 @@ class SignatureError(KaratError):
 
 
 class BreakingChange(KaratError):
-    """A champion reads what changed declarations would change or remove.
+    """A champion reads what would be changed or removed, or is removed itself while it answers requests.
 
     It is raised before anything is done, so it exits with 2, as a wrong call does.
     """

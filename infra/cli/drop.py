@@ -13,9 +13,9 @@ from infra.cli.app import console
 from infra.cli.score import reference
 from infra.impact import registry_if_any
 from infra.local.supervisor import Supervisor
-from infra.serving import load_champions, read_champions
+from infra.serving import forget_champions, load_champions, read_champions
 from karat.declare import project_names
-from karat.errors import ModelNotFound, TableNotFound, UnknownProject, did_you_mean
+from karat.errors import BreakingChange, ModelNotFound, TableNotFound, UnknownProject, did_you_mean
 from karat.lake import Lake
 from karat.names import ModelName, TableName, catalog_of
 from karat.online import open_store
@@ -27,20 +27,31 @@ def drop(
     kind: Annotated[Literal["table", "model", "project"], typer.Argument(help="what NAME is")],
     name: Annotated[str, typer.Argument(help="catalog.schema.table, project.model, or a project")],
     yes: Annotated[bool, typer.Option("--yes", help="ask no question")] = False,
+    allow_breaking: Annotated[
+        bool, typer.Option("--allow-breaking", help="with --yes: also what a champion reads, or a model that answers")
+    ] = False,
 ) -> None:
     """Remove a table, a model with all its versions, or everything that a project has made, after a question.
 
     Before it asks, it lists what goes: tables with their rows, versions, champions that answer, and models that learned
     from a table and whose training set can't be rebuilt without it. Declarations under projects/ stay: the next run
-    makes what they declare anew. One environment is touched, that of `KARAT_ENVIRONMENT`.
+    makes what they declare anew. One environment is touched, that of `KARAT_ENVIRONMENT`. With `--yes` nobody reads
+    that list, so what is in use is refused, with exit status 2: a model that answers requests, and a table that a
+    champion reads which is not removed with it.
 
     Example:  `karat drop table customers_dev.features.churn_features`
     """
     settings = Settings()
     lake = Lake(settings.lake, settings.environment)
     tables, models = _chosen(kind, name, settings, lake)
-    for line in _consequences(tables, models, settings, lake):
+    listed, in_use = _consequences(tables, models, settings, lake)
+    for line in [*listed, *in_use]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if yes and in_use and not allow_breaking:
+        raise BreakingChange(
+            f"{name} is in use: {'; '.join(in_use)}",
+            remedy=f"remove it nevertheless with: karat drop {kind} {name} --yes --allow-breaking",
+        )
     if not yes and not (sys.stdin.isatty() and typer.confirm("Remove this for ever?", default=False)):
         console.print(f"nothing was removed; to remove it: karat drop {kind} {name} --yes", highlight=False)
         return
@@ -80,16 +91,16 @@ def _chosen(kind: str, name: str, settings: Settings, lake: Lake) -> tuple[list[
 
 def _consequences(
     tables: Sequence[TableName], models: Sequence[ModelName], settings: Settings, lake: Lake
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
+    """What goes, and what of it is in use, a line each."""
     lines = [f"table {table}: {lake.count(table):,} rows, version {lake.version(table)}" for table in tables]
     opened = registry_if_any(settings)
     if opened is None:
-        return lines
+        return lines, []
+    lines += [f"model {model}: {_count(len(opened.versions(model)), 'version')}" for model in models]
     answering = read_champions(settings)
-    for model in models:
-        served = f", version {answering[str(model)]} answers requests" if str(model) in answering else ""
-        lines.append(f"model {model}: {_count(len(opened.versions(model)), 'version')}{served}")
-    return lines + [f"  {one}" for one in _readers(opened, tables, models)]
+    served = [f"version {answering[str(m)]} of {m} answers requests" for m in models if str(m) in answering]
+    return lines, [*served, *_readers(opened, tables, models)]
 
 
 def _readers(registry: Registry, tables: Sequence[TableName], dropped: Sequence[ModelName]) -> list[str]:
@@ -110,6 +121,8 @@ def _drop_models(models: Sequence[ModelName], settings: Settings) -> None:
     served = [str(m) for m in models if str(m) in read_champions(settings)]
     if served and Supervisor(settings).states():
         load_champions(settings, {}, without=served)
+    elif served:
+        forget_champions(settings, served)
     for model in models:
         registry.drop(model)
 

@@ -24,6 +24,7 @@ from infra.local.status import status
 from infra.local.supervisor import Supervisor
 from infra.services import require_mlflow, require_prefect, require_ray, require_serve, require_worker
 from karat.errors import PortTaken, ServiceDown
+from karat.registry import open_registry, open_server
 from karat.settings import Settings
 from tests import warm
 
@@ -51,6 +52,20 @@ def test_status_on_the_command_line(platform: Settings) -> None:
     assert told["sound"]
     assert {part["name"]: part["pid"] for part in told["parts"]} == pids(platform)
     assert token_file(platform).read_text() not in done.stdout + done.stderr
+
+
+def test_servers_of_another_home_are_not_taken_for_this_ones(platform: Settings, tmp_path: Path) -> None:
+    """Two homes with the same ports, as of two checkouts."""
+    other = platform.model_copy(update={"home": tmp_path / "home"})
+    for server in ("mlflow", "prefect"):
+        assert PROBES[server](platform) == ""
+        assert "belongs to another home" in PROBES[server](other)
+    assert PROBES["ray"](platform) == ""
+    assert PROBES["ray"](other) != ""
+    assert open_server(platform).tracking_uri == open_registry(platform).tracking_uri == platform.mlflow_url
+    assert open_registry(other).tracking_uri == f"sqlite:///{other.home / 'mlflow' / 'mlflow.db'}"
+    with pytest.raises(ServiceDown, match="does not belong to this home"):
+        open_server(other)
 
 
 def test_up_twice_changes_nothing(platform: Settings) -> None:
