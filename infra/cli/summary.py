@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from datetime import date
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from infra.cli.example_request import example_call
 from infra.cli.tables import Column, print_table
 from infra.prefect_api import Prefect, Run
-from karat.declare import DeclaredModel, Project
+from karat.declare import Project
 from karat.declare.models import HIGHER_IS_BETTER
-from karat.lake import Lake
-from karat.names import TableName
 from karat.settings import Settings
 
 _COLUMNS = (
@@ -108,35 +105,6 @@ def addresses(settings: Settings, api: Prefect, run: Run, project: Project, mode
         "models": f"{settings.mlflow_url}/#/models",
         "jobs": f"{settings.ray_dashboard_url}/#/jobs",
         "HTTP": f"{settings.serve_url}/docs",
-        "try": _example(settings, project, models),
+        "try": example_call(settings, project, models),
     }
     return "\n".join(f"{name:<8}{text}" for name, text in lines.items() if text)
-
-
-def _example(settings: Settings, project: Project, models: tuple[str, ...]) -> str:
-    """A prediction for the newest row that there is: by its key alone, an event by its time.
-
-    It gives the value that batch scoring has for that row.
-    """
-    lake = Lake(settings.lake, settings.environment)
-    online = [m for m in models if project.models[m].online and lake.exists(_spine(project, m))]
-    if not online:
-        return ""
-    spec = project.models[online[0]]
-    model = DeclaredModel(project, spec)
-    table = model.spine
-    order = [c for c in (table.time, table.event_id) if c]
-    left_out = [table.event_id] if table.event_id else order  # the time alone names the last event of that time
-    keys = [c for c in model.spine_columns if c not in left_out]
-    scan = lake.scan(_spine(project, spec.name)).select(list(dict.fromkeys([*keys, *order])))
-    rows = (scan.top_k(1, by=order) if order else scan.head(1)).collect().to_dicts()
-    if not rows:
-        return ""
-    address = f"{settings.serve_url}/v1/predict/{project.name}.{spec.name}"
-    request = {"keys": {k: rows[0][k] for k in keys}}
-    body = json.dumps(request, default=lambda v: v.isoformat() if isinstance(v, date) else str(v))
-    return f"curl -s {address} -H 'content-type: application/json' -d '{body}'"
-
-
-def _spine(project: Project, model: str) -> TableName:
-    return project.table_name(project.models[model].spine_table)
