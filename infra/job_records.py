@@ -230,12 +230,14 @@ class ScoringOutcome(PredictionTableOutcome):
 
     Attributes:
         model_version: The champion.
-        unknown: Rows without a prediction, because no feature table has their key.
+        unknown: Rows without a prediction: no feature table has their key, or the model refuses them.
+        degraded: Rows predicted from fewer features than the model declares.
     """
 
     kind: Literal["scoring"] = "scoring"
     model_version: int | None = None
     unknown: int = 0
+    degraded: int = 0
 
 
 class BatchTableOutcome(PredictionTableOutcome):

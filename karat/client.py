@@ -343,6 +343,7 @@ class FeatureEngineeringClient:
             catalog=self.catalog,
             missing=missing,
             library=self.functions,
+            projects=ProjectCatalog(self.settings),
         )
 
     def check_consistency(

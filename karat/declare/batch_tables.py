@@ -12,7 +12,7 @@ from karat.declare.models import ModelSpec, step_name
 from karat.errors import did_you_mean
 
 #: What a model's prediction table has besides keys and answers.
-_STAMPS = ("model_name", "model_version", "run_id", "scored_at")
+_STAMPS = ("degraded", "model_name", "model_version", "run_id", "scored_at")
 #: What a prediction table of each task has; a multi-class model's ``probability_CLASS`` is known after training only.
 _ANSWERS: dict[str, tuple[str, ...]] = {
     "binary": ("prediction", "probability"),

@@ -285,6 +285,10 @@ class MissingFeatures(Declaration):
     share: float = Field(0.5, ge=0, le=1)
     action: Literal["mark", "refuse"] = "mark"
 
+    def most(self, features: int) -> float:
+        """The most features of ``features`` that may be missing; a prediction with more of them is degraded."""
+        return self.share * features
+
 
 #: The tasks whose prediction is a number between 0 and 1 that can be cut into levels.
 _LEVELLED = ("binary", "multilabel", "anomaly")

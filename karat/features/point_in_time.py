@@ -26,6 +26,8 @@ class Status(StrEnum):
     DEFAULTED = "DEFAULTED"
 
 
+#: The statuses of a feature that brings no value to a prediction.
+MISSING = frozenset({Status.NULL, Status.NOT_FOUND, Status.EXPIRED})
 STATUS = pl.Enum([s.value for s in Status])
 _CODE = {s: np.uint8(i) for i, s in enumerate(Status)}
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
 
 from karat.clock import utc_now
-from karat.errors import FeatureLookupFailed, KaratError, SchemaMismatch, SignatureError, WrongCall, did_you_mean
+from karat.declare.project_catalog import ProjectCatalog
+from karat.errors import (
+    FeatureLookupFailed,
+    FeaturesMissing,
+    KaratError,
+    SchemaMismatch,
+    SignatureError,
+    WrongCall,
+    did_you_mean,
+)
+from karat.features import MISSING
 from karat.inference.feature_request import FeatureNeeds, needs_of
 from karat.inference.risk import risk_of
+from karat.inference.value_rules import ValueRules
 from karat.lake import Lake
 from karat.names import ModelRef, TableName
 from karat.registry import LoadedModel, Registry
@@ -31,6 +42,21 @@ _RESULT_TYPES: dict[str, type[pl.DataType]] = {
 Missing = Literal["raise", "null"]
 
 
+@dataclass(frozen=True)
+class ModelInputs:
+    """What a model predicts from, row for row.
+
+    Attributes:
+        values: The features, ``(rows, features)`` in the model's order.
+        unknown: Rows that no feature table knows.
+        degraded: Rows of which more features are missing than the model declares.
+    """
+
+    values: pl.DataFrame
+    unknown: pl.Series
+    degraded: pl.Series
+
+
 def score_batch(
     lake: Lake,
     registry: Registry,
@@ -41,6 +67,7 @@ def score_batch(
     catalog: str | None = None,
     missing: Missing = "raise",
     library: FunctionLibrary | None = None,
+    projects: ProjectCatalog | None = None,
 ) -> Frame:
     """Score a frame of keys with a registered model.
 
@@ -51,19 +78,24 @@ def score_batch(
         df: The lookup keys, and what feature functions read. A column with a feature's name overrides the lookup.
         result_type: Casts the prediction: "double", "long", "boolean", "string".
         catalog: Where a bare model name is.
-        missing: "raise" or "null", for rows that no feature table knows.
+        missing: "raise" or "null", for rows that no feature table knows, and for rows with more missing features than
+            the model accepts (``missing_features`` with ``action: refuse``).
         library: Where feature functions are found; by default the project of the model's catalog.
+        projects: Where the contract of values that the frame brings is found; by default the folder of projects.
 
     Returns:
         ``df`` plus ``prediction`` (and ``probability``, or one column per output; ``risk_level`` if the model has
-        levels), ``model_name``, ``model_version``, ``run_id`` and ``scored_at``, in the kind of frame that was given.
+        levels), ``degraded``, ``model_name``, ``model_version``, ``run_id`` and ``scored_at``, in the kind of frame
+        that was given.
 
     Raises:
         ModelNotFound: No such model or version.
         NoChampion: The model has no champion.
         SignatureError: The frame lacks a column, or the prediction is no ``result_type``.
         FeatureLookupFailed: Names table and keys.
+        FeaturesMissing: More features of a row are missing than the model accepts, and it is declared to refuse that.
         SchemaMismatch: The frame has a column that scoring adds.
+        InvalidRequest: The frame brings a value that the gold contract forbids.
         ColumnMissing: Names the input and its function.
         FunctionNotFound: A feature function is not declared.
         FunctionChanged: Its source is not the one of training.
@@ -75,7 +107,7 @@ def score_batch(
         raise WrongCall(f"missing={missing!r} is neither 'raise' nor 'null'", where="score_batch")
     frame = to_polars(df)
     loaded = registry.load(ModelRef.parse(model_uri, catalog=catalog))
-    added = predict(lake, loaded, frame, missing=missing, library=library)
+    added = predict(lake, loaded, frame, missing=missing, library=library, projects=projects)
     if result_type is not None:
         added = added.with_columns(_cast(added["prediction"], result_type))
     return append_columns(df, added)
@@ -89,6 +121,7 @@ def predict(
     missing: Missing = "raise",
     versions: Mapping[TableName, int] | None = None,
     library: FunctionLibrary | None = None,
+    projects: ProjectCatalog | None = None,
 ) -> pl.DataFrame:
     """Predict every row of ``frame``.
 
@@ -96,27 +129,34 @@ def predict(
         lake: The offline store.
         loaded: The model version.
         frame: The lookup keys, and what feature functions read.
-        missing: "raise" or "null", for rows that no feature table knows.
+        missing: "raise" or "null", for rows that get no prediction: no feature table knows them, or the model refuses
+            them for their missing features.
         versions: Delta version per table; the newest if None.
         library: Where feature functions are found.
+        projects: Where the contract of values that the frame brings is found.
 
     Returns:
         The columns that scoring adds, row for row.
 
     Raises:
         FeatureLookupFailed: Features can't be looked up, or a row is unknown and ``missing`` is "raise".
+        FeaturesMissing: The model refuses a row, and ``missing`` is "raise".
         SignatureError: The frame lacks a column that the model reads.
     """
-    inputs, unknown = inputs_of(lake, loaded, frame, missing=missing, versions=versions, library=library)
+    inputs = inputs_of(lake, loaded, frame, missing=missing, versions=versions, library=library, projects=projects)
     model = loaded.model
-    prediction = model.predict(inputs)
+    prediction = model.predict(inputs.values)
     outputs = pl.DataFrame(model.outputs(prediction))
     _check_added(outputs.columns, frame)
     if loaded.risk_levels:
         outputs = outputs.with_columns(pl.Series("risk_level", risk_of(loaded, prediction), dtype=pl.String))
-    if unknown.any():
-        outputs = outputs.select(pl.when(~unknown).then(pl.all()).name.keep())
+    refused = inputs.unknown
+    if loaded.metadata.missing_features.action == "refuse":
+        refused |= inputs.degraded
+    if refused.any():
+        outputs = outputs.select(pl.when(~refused).then(pl.all()).name.keep())
     return outputs.with_columns(
+        inputs.degraded.alias("degraded"),
         pl.lit(str(loaded.name)).alias("model_name"),
         pl.lit(loaded.version, dtype=pl.Int64).alias("model_version"),
         pl.lit(loaded.run_id).alias("run_id"),
@@ -132,16 +172,16 @@ def inputs_of(
     missing: Missing = "raise",
     versions: Mapping[TableName, int] | None = None,
     library: FunctionLibrary | None = None,
-) -> tuple[pl.DataFrame, pl.Series]:
+    projects: ProjectCatalog | None = None,
+) -> ModelInputs:
     """Look up and compute the model's inputs for every row of ``frame``.
 
     Arguments and errors are those of ``predict``.
-
-    Returns:
-        The inputs, ``(rows, features)`` in the model's order, and per row whether no feature table knows it.
     """
     needs = needs_of(loaded, frame.columns)
     _check_columns(loaded, needs, frame)
+    if needs.given:
+        ValueRules(loaded.lookups, projects or ProjectCatalog()).check_frame(frame.select(needs.given))
     functions = [(library or FunctionLibrary()).bind(f) for f in needs.functions]
     filled = _filled(lake, needs.lookups, frame, versions)
     unknown = _unknown(filled, frame.height, needs.given)
@@ -149,7 +189,36 @@ def inputs_of(
         raise _none_knows(loaded, frame, unknown)
     known = pl.DataFrame([*frame.select(needs.given), *filled.values])
     made = compute_functions(functions, frame.with_columns(filled.values)) if functions else []
-    return pl.DataFrame([*known, *made]).select(loaded.features), unknown
+    values = pl.DataFrame([*known, *made]).select(loaded.features)
+    absent = _missing(values, filled.statuses)
+    degraded = absent.sum_horizontal() > loaded.metadata.missing_features.most(len(loaded.features))
+    if missing == "raise" and loaded.metadata.missing_features.action == "refuse" and degraded.any():
+        raise _too_few_features(loaded, frame, absent, degraded)
+    return ModelInputs(values, unknown, degraded.alias("degraded"))
+
+
+def _missing(values: pl.DataFrame, statuses: pl.DataFrame) -> pl.DataFrame:
+    """Whether each value is missing: by its status where it was looked up, else where it is null."""
+    return pl.DataFrame(
+        [
+            statuses[name].is_in(list(MISSING)).alias(name) if name in statuses.columns else values[name].is_null()
+            for name in values.columns
+        ]
+    )
+
+
+def _too_few_features(
+    loaded: LoadedModel, frame: pl.DataFrame, absent: pl.DataFrame, degraded: pl.Series
+) -> FeaturesMissing:
+    row = int(degraded.arg_true()[0])
+    names = [name for name, is_absent in absent.row(row, named=True).items() if is_absent]
+    return FeaturesMissing(
+        f"{degraded.sum()} of {frame.height} rows lack more than {loaded.metadata.missing_features.share:.0%} of the "
+        f"{len(loaded.features)} features; the first of them lacks {', '.join(names)}",
+        where=f"{loaded.uri}, the first keys: {_shown_keys(loaded, frame, degraded)}",
+        remedy="give these features as columns, or score with missing='null'; the model refuses such rows "
+        "(missing_features in its YAML)",
+    )
 
 
 def _check_columns(loaded: LoadedModel, needs: FeatureNeeds, frame: pl.DataFrame) -> None:
@@ -174,7 +243,7 @@ def _check_columns(loaded: LoadedModel, needs: FeatureNeeds, frame: pl.DataFrame
                     remedy=did_you_mean(column, frame.columns) or f"give {', '.join(lookup.spine_columns)}",
                 )
     levels = ["risk_level"] if loaded.risk_levels else []
-    _check_added(("prediction", *levels, "model_name", "model_version", "run_id", "scored_at"), frame)
+    _check_added(("prediction", *levels, "degraded", "model_name", "model_version", "run_id", "scored_at"), frame)
 
 
 def _check_added(names: Iterable[str], frame: pl.DataFrame) -> None:
@@ -217,14 +286,18 @@ def _unknown(filled: JoinedFeatures, height: int, given: Sequence[str]) -> pl.Se
 
 
 def _none_knows(loaded: LoadedModel, frame: pl.DataFrame, unknown: pl.Series) -> FeatureLookupFailed:
-    keys = list(dict.fromkeys(column for lookup in loaded.lookups for column in lookup.spine_columns))
-    shown = [dict(zip(keys, row, strict=True)) for row in frame.filter(unknown).select(keys).head(3).rows()]
-    written = "; ".join(", ".join(f"{k}={v}" for k, v in row.items()) for row in shown)
     return FeatureLookupFailed(
         f"{unknown.sum()} of {frame.height} rows have no features in {', '.join(str(p.table) for p in loaded.lookups)}",
-        where=f"the first keys: {written}",
+        where=f"the first keys: {_shown_keys(loaded, frame, unknown)}",
         remedy="check the keys, compute the features of these rows, or score with missing='null'",
     )
+
+
+def _shown_keys(loaded: LoadedModel, frame: pl.DataFrame, chosen: pl.Series) -> str:
+    """The lookup keys of the first chosen rows, as text."""
+    keys = list(dict.fromkeys(column for lookup in loaded.lookups for column in lookup.spine_columns))
+    shown = frame.filter(chosen).select(c for c in keys if c in frame.columns).head(3)
+    return "; ".join(", ".join(f"{k}={v}" for k, v in row.items()) for row in shown.rows(named=True))
 
 
 def _cast(prediction: pl.Series, result_type: str) -> pl.Series:

@@ -34,7 +34,10 @@ class ScoringResult:
         rows: How many rows of the scope it holds.
         changed: Whether this call wrote it.
         model_version: The champion's version.
-        unknown: Rows written without a prediction: no feature table knows their keys.
+        unknown: Rows written without a prediction: no feature table knows their keys, or the model refuses rows with so
+            many missing features.
+        degraded: Rows predicted from fewer features than the model declares.
+        caught_up: Of a scope of days, the earlier days that had rows without a prediction and were scored as well.
     """
 
     table: TableName
@@ -43,6 +46,8 @@ class ScoringResult:
     changed: bool
     model_version: int
     unknown: int = 0
+    degraded: int = 0
+    caught_up: tuple[date, ...] = ()
 
 
 def score_model(context: ModelContext) -> ScoringResult:
@@ -60,17 +65,26 @@ def score_model(context: ModelContext) -> ScoringResult:
     name = context.project.prediction_name(spec.name)
     if (done := _done(lake, name, spec, work)) is not None:
         return ScoringResult(name, done.version, done.rows, False, champion.version)
-    keys = _scope(context, versions[context.spine_name])
+    keys, days = _scope(context, name, versions[context.spine_name])
     loaded = context.registry.load(champion)
     added = predict(lake, loaded, keys, missing="null", versions=versions, library=context.functions)
-    unknown = added["prediction"].null_count()
-    if unknown == keys.height:
+    predicted = added["prediction"].is_not_null()
+    if not predicted.any():
         raise _nothing_known(context)
     rows = keys.hstack(added)
     if spec.scope.write == "append":
         rows = rows.with_columns(pl.lit(work.key).alias(BATCH))
-    commit = _write(context, rows, work)
-    return ScoringResult(name, commit.version, rows.height, commit.changed, champion.version, unknown)
+    commit = _write(context, rows, work, days)
+    return ScoringResult(
+        name,
+        commit.version,
+        rows.height,
+        commit.changed,
+        champion.version,
+        unknown=int((~predicted).sum()),
+        degraded=int((added["degraded"] & predicted).sum()),
+        caught_up=tuple(days[spec.scope.last // DAY :]) if days and spec.scope.last else (),
+    )
 
 
 def _nothing_known(model: DeclaredModel) -> FeatureLookupFailed:
@@ -134,21 +148,44 @@ def _done(lake: Lake, name: TableName, spec: ModelSpec, work: Work) -> Commit | 
     return Commit(name, lake.version(name), False, rows) if rows else None
 
 
-def _scope(context: ModelContext, version: int) -> pl.DataFrame:
-    """The keys to be scored: all rows of the spine table, or those of its last days."""
+def _scope(context: ModelContext, name: TableName, version: int) -> tuple[pl.DataFrame, list[date] | None]:
+    """The keys to be scored, and their days, the newest first.
+
+    All rows of the spine table (days None), or those of its last days and of every day since the first scored one that
+    has a row without a prediction, as after a pause between two runs.
+    """
     spec, table, spine = context.spec, context.spine, context.spine_name
     columns = list(context.spine_columns)
     keys = context.lake.read(spine, version=version, columns=columns).select(columns)
-    if spec.scope.last is not None and table.time is not None:
+    days = None
+    if spec.scope.last is not None and table.time is not None and keys.height:
         day = pl.col(table.time).dt.date()
-        keys = keys.filter(day > day.max() - spec.scope.last)
+        last = keys.select(day.max()).item()
+        newest = [last - i * DAY for i in range(spec.scope.last // DAY)]
+        days = [*newest, *_unscored_days(context, name, keys, before=newest[-1])]
+        keys = keys.filter(day.is_in(days))
     if keys.is_empty():
         raise FeatureLookupFailed(
             f"there is nothing to score: {spine} has no rows in the scope of {spec.name!r}",
             where=str(spine),
             remedy="compute the features, or widen scope.last",
         )
-    return keys.sort(table.primary_key)
+    return keys.sort(table.primary_key), days
+
+
+def _unscored_days(context: ModelContext, name: TableName, keys: pl.DataFrame, *, before: date) -> list[date]:
+    """Days between the first scored one and ``before`` that have a row without a prediction, the newest first."""
+    time, lake = context.spine.time, context.lake
+    if time is None or not lake.exists(name):
+        return []
+    key, day = list(context.spine.primary_key), pl.col(time).dt.date()
+    scored = lake.scan(name).select(key).filter(day < before)
+    first = scored.select(day.min()).collect().item()
+    if first is None:
+        return []
+    earlier = keys.lazy().select(key).filter(day.is_between(first, before, closed="left"))
+    found = earlier.join(scored, on=key, how="anti").select(day.unique()).collect().to_series()
+    return sorted(found.to_list(), reverse=True)
 
 
 def _as_wide(lake: Lake, name: TableName, rows: pl.DataFrame) -> pl.DataFrame:
@@ -159,7 +196,8 @@ def _as_wide(lake: Lake, name: TableName, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.lit(None, dtype=t).alias(c) for c, t in known.items() if c not in rows.columns)
 
 
-def _write(context: ModelContext, rows: pl.DataFrame, work: Work) -> Commit:
+def _write(context: ModelContext, rows: pl.DataFrame, work: Work, days: list[date] | None) -> Commit:
+    """Write the rows; ``days`` are those that they replace, None for the whole table."""
     project, spec, lake, table = context.project, context.spec, context.lake, context.spine
     name = project.prediction_name(spec.name)
     append = spec.scope.write == "append"
@@ -176,9 +214,4 @@ def _write(context: ModelContext, rows: pl.DataFrame, work: Work) -> Commit:
     )
     if append:
         return lake.merge(name, rows, work=work)
-    if spec.scope.last is None or table.time is None:
-        return lake.overwrite(name, rows, work=work)
-    last = rows[table.time].dt.date().max()
-    assert isinstance(last, date)
-    days = [last - i * DAY for i in range(spec.scope.last // DAY)]
     return lake.overwrite(name, rows, days=days, work=work)

@@ -13,7 +13,7 @@ import numpy as np
 from karat.clock import utc_now
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound, FeaturesMissing, InvalidRequest
-from karat.features import Status
+from karat.features import MISSING, Status
 from karat.inference.answer import Explanation, explained, outcome, unexplained
 from karat.inference.example_keys import example_keys, plain_key
 from karat.inference.feature_reader import FeatureReader, FeatureVector
@@ -30,8 +30,6 @@ from karat.training_sets.functions import FunctionLibrary
 
 #: Entity types that any model takes: existing callers send them whatever the prediction is about.
 _ANY_ENTITY = ("user", "entity")
-#: The statuses of a feature that brings no value to a prediction.
-_MISSING = frozenset({Status.NULL, Status.NOT_FOUND, Status.EXPIRED})
 
 
 class Predictor:
@@ -102,7 +100,7 @@ class Predictor:
         self._check_entity_type(request)
         keys, vector = self._vector(request, given)
         values, statuses = vector.values[: len(self.features)], vector.statuses[: len(self.features)]
-        missing = [name for name, status in zip(self.features, statuses, strict=True) if status in _MISSING]
+        missing = [name for name, status in zip(self.features, statuses, strict=True) if status in MISSING]
         degraded = self._is_degraded(keys, missing)
         prediction = self.model.predict_row(values)
         answer: PredictionAnswer = {
@@ -174,7 +172,7 @@ class Predictor:
     def _is_degraded(self, keys: Values, missing: list[str]) -> bool:
         """Whether more features are missing than declared. Raises FeaturesMissing where that is to be refused."""
         declared = self._declared_missing
-        if len(missing) <= declared.share * len(self.features):
+        if len(missing) <= declared.most(len(self.features)):
             return False
         if declared.action == "refuse":
             shown = ", ".join(f"{name}={value!r}" for name, value in keys.items())

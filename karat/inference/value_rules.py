@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+import polars as pl
+
 from karat.declare import EventFeatureTable, Feature
 from karat.declare.checks import Between, IsIn
 from karat.declare.project_catalog import ProjectCatalog
@@ -53,6 +55,27 @@ class ValueRules:
                         f"{value!r} is no value of {name!r}: {rule.rule}",
                         where=f"{where}.{name}",
                         remedy="give a value that the project's contract allows, or null where it is not known",
+                    )
+
+    def check_frame(self, given: pl.DataFrame) -> None:
+        """Check the columns that a frame brings; a null or NaN is no value.
+
+        Raises:
+            InvalidRequest: Values break a rule; names the column, the rule, and the first of them.
+        """
+        for column in given:
+            for rule in self._rules.get(column.name, ()):
+                if isinstance(rule, Between) and not column.dtype.is_numeric():
+                    continue
+                known = given.lazy().select(pl.col(column.name)).with_row_index("row", 1).drop_nulls().drop_nans()
+                broken = known.filter(rule.model_copy(update={"column": column.name}).broken()).collect()
+                if broken.height:
+                    row, value = broken.row(0)
+                    raise InvalidRequest(
+                        f"{broken.height} of {given.height} values of {column.name!r} are not allowed: {rule.rule}; "
+                        f"the first is {value!r}",
+                        where=f"column {column.name}, row {row}",
+                        remedy="give values that the project's contract allows, or null where one is not known",
                     )
 
 

@@ -350,10 +350,10 @@ def by_batch(world: World, case: Case) -> list[Said | None]:
     """As batch scoring gives it to a model."""
     spine = spine_of(world, case)
     lookup = pin(case.lookup, world.lake, spine)
-    inputs, unknown = inputs_of(world.lake, loaded(lookup), spine, missing="null")
+    inputs = inputs_of(world.lake, loaded(lookup), spine, missing="null")
     statuses = join_features(world.lake, spine, [lookup]).statuses
-    assert unknown.to_list() == [set(s) == {"NOT_FOUND"} for s in statuses.rows()]
-    return rows_of(inputs, statuses)
+    assert inputs.unknown.to_list() == [set(s) == {"NOT_FOUND"} for s in statuses.rows()]
+    return rows_of(inputs.values, statuses)
 
 
 def by_predict(world: World, case: Case) -> list[Said | None]:

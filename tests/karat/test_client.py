@@ -105,6 +105,7 @@ def test_the_code_of_document_000(cost: FeatureEngineeringClient) -> None:
         *KEYS,
         "prediction",
         "probability",
+        "degraded",
         "model_name",
         "model_version",
         "run_id",

@@ -11,6 +11,7 @@ import pytest
 from karat.declare import ModelSpec, Project
 from karat.errors import (
     FeatureLookupFailed,
+    FeaturesMissing,
     NoChampion,
     SchemaMismatch,
     SignatureError,
@@ -25,7 +26,7 @@ from karat.lifecycle import make_candidate, promote
 from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry
 
-ADDED = ["prediction", "probability", "model_name", "model_version", "run_id", "scored_at"]
+ADDED = ["prediction", "probability", "degraded", "model_name", "model_version", "run_id", "scored_at"]
 
 
 KEYS = pl.DataFrame({"note": ["x", "y", "z"], "customer": ["c005", "c001", "c005"]})
@@ -90,6 +91,27 @@ def test_unknown_keys_are_named_or_left_null(leaver: Project, lake: Lake, regist
     out = score_batch(lake, registry, URI, frame, missing="null")
     assert out["prediction"].is_null().to_list() == [False, True, True]
     assert out["model_version"].to_list() == [1, 1, 1]
+
+
+def test_rows_with_too_few_features_are_degraded_or_refused(leaver: Project, lake: Lake, registry: Registry) -> None:
+    # Of the two features one may be missing by default; a null that the frame brings counts as missing.
+    nothing = pl.col("customer") == "c001"
+    frame = KEYS.with_columns(
+        age=pl.when(nothing).then(None).otherwise(40), city=pl.when(nothing).then(None).otherwise(pl.lit("Bern"))
+    )
+    out = score_batch(lake, registry, URI, frame)
+    assert out["degraded"].to_list() == [False, True, False]
+    assert out["prediction"].null_count() == 0
+    one = score_batch(lake, registry, URI, KEYS.with_columns(age=pl.lit(None, dtype=pl.Int64), city=pl.lit("Bern")))
+    assert not one["degraded"].any()
+
+    loaded = registry.load(URI)
+    declaration = {**loaded.metadata.declaration, "missing_features": {"share": 0.4, "action": "refuse"}}
+    strict = replace(loaded, metadata=replace(loaded.metadata, declaration=declaration))
+    with pytest.raises(FeaturesMissing, match=r"1 of 3 rows lack more than 40%[\s\S]*city[\s\S]*customer=c001"):
+        predict(lake, strict, frame)
+    out = predict(lake, strict, frame, missing="null")
+    assert out["prediction"].is_null().to_list() == out["degraded"].to_list() == [False, True, False]
 
 
 def test_result_types(leaver: Project, lake: Lake, registry: Registry) -> None:
@@ -223,6 +245,33 @@ def test_the_last_days_replace_their_range_alone(
     old = pl.col("day") <= last - timedelta(days=3)
     assert after.filter(old).sort("customer", "day").equals(before.filter(old).sort("customer", "day"))
     assert not score_model(ModelContext(shop_features, few, lake, registry)).changed
+
+
+@pytest.mark.parametrize("write", ["replace", "append"])
+def test_days_between_two_runs_are_scored_too(
+    shop_features: Project, lake: Lake, registry: Registry, weekly: ModelSpec, write: str
+) -> None:
+    """A pause longer than the scope, and a row that came late, leave no row since the first scored day unscored."""
+    orders, day = shop_features.gold_name("orders"), pl.col("day")
+    stored = lake.read(orders).sort("order_id")
+    first, spine = date(2026, 2, 8), shop_features.table_name("spend_features")
+    late = stored.filter(day == first).tail(1)
+    before = stored.filter(day <= first).join(late, on="order_id", how="anti")
+    lake.overwrite(orders, before)
+    compute_table(shop_features, "spend_features", lake)
+    few = ModelContext(shop_features, scoped(weekly, last=timedelta(days=3), write=write), lake, registry)
+    earlier = score_model(few)
+    assert lake.read(earlier.table)["day"].min() == first - timedelta(days=2)
+    lake.overwrite(orders, stored)
+    compute_table(shop_features, "spend_features", lake)
+    done = score_model(few)
+    scored, key = lake.read(done.table), ["customer", "day"]
+    wanted = lake.read(spine, columns=key).filter(day >= first - timedelta(days=2))
+    assert wanted.join(scored, on=key, how="anti").is_empty()
+    assert done.caught_up[0] == date(2026, 2, 26)
+    assert done.caught_up[-1] == first
+    again = score_model(few)
+    assert (again.changed, again.caught_up) == (False, ())
 
 
 def test_appended_batches_stand_beside_each_other(
