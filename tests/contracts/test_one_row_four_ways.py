@@ -7,30 +7,32 @@ order of adding them changes one.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from infra.cli.example_request import example_call
+from infra.cli.score import _typed
+from infra.serve_application import champions_file
 from karat.declare import DeclaredModel, Project, load_project
 from karat.declare.models import Lookup
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import InvalidRequest
 from karat.features import compute_table
 from karat.inference.batch import predict
-from karat.inference.prediction_log import PredictionAnswer
 from karat.inference.predictor import Predictor
-from karat.inference.request import PredictionRequest
 from karat.lake import Lake
 from karat.online import OnlineStore, open_store, publish_table
-from karat.registry import LoadedModel
-from karat.registry.metadata import ModelMetadata
 from karat.settings import Settings
-from karat.training_sets.lookups import declared_lookups, pin
-from karat.training_sets.training_set import create_training_set
+
+from .one_row import ask, moment, summing_model
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 HOURS = 24 * 8
@@ -100,6 +102,7 @@ class Plant:
     """The tables, computed and published."""
 
     project: Project
+    settings: Settings
     lake: Lake
     store: OnlineStore
 
@@ -108,57 +111,7 @@ class Plant:
         spec = self.project.models[name if name in MODELS else "events_alone"]
         if name == "sequences":
             spec = spec.model_copy(update={"lookups": SEQUENCES, "name": name})
-        declared = DeclaredModel(self.project, spec)
-        spine = self.lake.read(declared.spine_name).select(declared.spine_columns)
-        asked = declared_lookups(declared)
-        lookups = tuple(pin(lookup, self.lake, spine) for lookup in asked)
-        data = create_training_set(self.lake, spine, asked, None).data
-        features = [out for lookup in lookups for out in lookup.outputs]
-        model = Summing(features)
-        metadata = ModelMetadata(
-            task="regression",
-            features=tuple(features),
-            feature_types={},
-            lookups=lookups,
-            label=None,
-            classes=[],
-            threshold=0.5,
-            pins={
-                "spine": {"digest": "", "rows": 0, "schema": {c: str(t) for c, t in spine.schema.items()}},
-                "lookups": [],
-                "sources": {},
-            },
-            digest="",
-            declaration=spec.model_dump(mode="json"),
-        )
-        loaded = LoadedModel(self.project.model_name(name), 1, "run", model, metadata)  # type: ignore[arg-type]
-        return Predictor(loaded, self.store, self.lake, projects=ProjectCatalog(None, self.project)), data
-
-
-class Summing:
-    """A model that tells any two inputs apart: the inputs times their places, a null as -1000."""
-
-    task, threshold, classes = "regression", 0.5, ()  # type: ignore[var-annotated]
-
-    def __init__(self, features: list[str]) -> None:
-        self.feature_names, self.feature_types = features, dict.fromkeys(features, "float64")
-
-    def predict_row(self, values: list[object]) -> np.ndarray:
-        """The prediction of one row."""
-        total = 0.0
-        for place, value in enumerate(values, 1):
-            parts = value if isinstance(value, list) else [value]
-            total += sum(place * (i + 1) * (-1000.0 if v is None else float(v)) for i, v in enumerate(parts))
-        return np.array([total])
-
-    def predict(self, frame: pl.DataFrame) -> np.ndarray:
-        """The predictions of a frame."""
-        rows = ([list(v) if isinstance(v, pl.Series | tuple | list) else v for v in row] for row in frame.rows())
-        return np.concatenate([self.predict_row(row) for row in rows])
-
-    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns of a prediction."""
-        return {"prediction": prediction}
+        return summing_model(self.project, spec, self.lake, self.store)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +139,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         compute_table(project, table, lake)
         publish_table(lake, store, project.table_name(table), projects=ProjectCatalog(None, project))
     publish_table(lake, store, project.table_name("hourly"), sequence_length=4)
-    yield Plant(project, lake, store)
+    yield Plant(project, settings, lake, store)
     store.close()
 
 
@@ -201,31 +154,20 @@ def readings() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def ask(predictor: Predictor, **request: object) -> PredictionAnswer:
-    return predictor.predict(PredictionRequest(**request))  # type: ignore[arg-type]
-
-
-def moment(row: dict[str, object]) -> datetime | None:
-    """When the row is the newest one known: an event at once, a day when it is over."""
-    day, at = row.get("day"), row.get("at")
-    if isinstance(day, date):
-        return datetime.combine(day, time(), UTC) + timedelta(days=1)
-    assert at is None or isinstance(at, datetime)
-    return at
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_four_ways_agree(plant: Plant, name: str) -> None:
     predictor, data = plant.model(name)
     features, keys = predictor.features, [c for c in ("sensor", "day", "at", "num") if c in data.columns]
     trained = predictor.model.predict(data.select(features))
-    batch = predict(plant.lake, predictor.loaded, data.select(keys))["prediction"].to_list()
+    scored = predict(plant.lake, predictor.loaded, data.select(keys))
+    batch = scored["prediction"].to_list()
     assert batch == trained.tolist()
     places = [0, 1, 7, data.height // 2, *range(max(0, data.height - 6), data.height)]
     for place in sorted({p for p in places if p < data.height}):
         row = data.select(keys).row(place, named=True)
         whole = ask(predictor, keys={k: v for k, v in row.items() if k in predictor.key_columns})
         assert whole["predicted_value"] == batch[place], (name, row)
+        assert whole["degraded"] == scored["degraded"][place]
         at = moment(row)
         if name in AS_OF:
             past = ask(predictor, keys={"sensor": row["sensor"]}, as_of_date=at)
@@ -235,6 +177,43 @@ def test_the_four_ways_agree(plant: Plant, name: str) -> None:
         order = [c for c in ("day", "at") if c in rows.columns]
         known = [r for r in (rows.sort(order) if order else rows).to_dicts() if (moment(r) or NOW) <= datetime.now(UTC)]
         assert ask(predictor, keys={"sensor": sensor})["predicted_value"] == known[-1]["batch"], (name, sensor)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_csv_file_of_keys_is_scored_like_the_rows_themselves(plant: Plant, name: str) -> None:
+    """Also where a lookup finds a row of a day by a time with its hour."""
+    predictor, data = plant.model(name)
+    keys = data.select(c for c in ("sensor", "day", "at", "num") if c in data.columns)
+    texts = [[v.isoformat() if isinstance(v, date) else str(v) for v in row] for row in keys.rows()]
+    typed = _typed(pl.DataFrame(texts, schema=keys.columns, orient="row"), predictor.loaded, Path("keys.csv"))
+    assert predict(plant.lake, predictor.loaded, typed)["prediction"].to_list() == (
+        predict(plant.lake, predictor.loaded, keys)["prediction"].to_list()
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_request_that_a_run_prints_gets_the_value_of_batch_scoring(
+    plant: Plant, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its body is right for every shape, also after a way through JSON."""
+    predictor, data = plant.model(name)
+    keys = [c for c in ("sensor", "day", "at", "num") if c in data.columns]
+    rows = data.select(keys).hstack(predict(plant.lake, predictor.loaded, data.select(keys)))
+    spec = plant.project.models[name if name in MODELS else "events_alone"]
+    model, table = DeclaredModel(plant.project, spec), plant.project.prediction_name(name)
+    plant.lake.create(table, rows.to_arrow().schema, primary_key=model.spine.primary_key)
+    plant.lake.overwrite(table, rows)
+    monkeypatch.setattr(Project, "prediction_name", lambda *_: table)
+    settings = plant.settings
+    assert example_call(settings, plant.project, (spec.name,)) == ""  # no champion answers
+    champions_file(settings).parent.mkdir(exist_ok=True)
+    champions_file(settings).write_text(json.dumps({"champions": {str(model.name): 1}}))
+    call = example_call(settings, plant.project, ("days" if spec.name != "days" else "events", spec.name))
+    champions_file(settings).unlink()
+    body = json.loads(shlex.split(call)[-1])
+    order = [c for c in ("day", "at", "num") if c in keys]
+    newest = (rows.sort(order) if order else rows).row(-1 if order else 0, named=True)
+    assert ask(predictor, keys=body["keys"])["predicted_value"] == newest["prediction"], call
 
 
 def test_a_new_event_gets_the_value_that_it_has_once_stored(plant: Plant) -> None:
@@ -299,3 +278,21 @@ def test_what_the_contract_forbids_is_refused(
         ask(predictor, keys={"sensor": "A"}, **request_)
     assert caught.value.where == where
     assert ask(predictor, keys={"sensor": "A"}, entity_type="SENSOR")["degraded"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values", "reason"),
+    [
+        ("entities", "height", [1.0, -5.0], r"1 of 2 values .* height is at least 0; the first is -5\.0"),
+        ("days_alone", "high_1d", [-1, -2], "2 of 2 values .* high_1d is at least 0"),
+    ],
+)
+def test_batch_scoring_refuses_what_the_contract_forbids_too(
+    plant: Plant, name: str, column: str, values: list[float], reason: str
+) -> None:
+    predictor, data = plant.model(name)
+    frame, projects = data.head(2), ProjectCatalog(None, plant.project)
+    with pytest.raises(InvalidRequest, match=reason):
+        predict(plant.lake, predictor.loaded, frame.with_columns(pl.Series(column, values)), projects=projects)
+    given = frame.with_columns(pl.Series(column, [3, None]))
+    assert predict(plant.lake, predictor.loaded, given, projects=projects).height == 2
