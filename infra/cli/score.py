@@ -11,6 +11,7 @@ import polars as pl
 import typer
 
 from infra.cli.app import console
+from karat.declare.project_catalog import ProjectCatalog
 from karat.dtypes import POLARS
 from karat.errors import DiskFull, SchemaMismatch, UnknownModel, WrongCall, did_you_mean, is_disk_full
 from karat.inference import predict
@@ -21,6 +22,15 @@ from karat.settings import Settings
 from karat.training_sets.functions import FunctionLibrary
 
 _ARROW_TO_DECLARED = {"double": "float64", "date32[day]": "date", "timestamp[us, tz=UTC]": "timestamp"}
+#: What a value of each type is called, and how a CSV file writes it.
+_FORMS = {
+    "float64": ("number", "numbers with a point, as in 1234.5"),
+    "int64": ("whole number", "whole numbers without a point"),
+    "bool": ("truth value", "true or false"),
+    "date": ("day", "days as 2024-09-30"),
+    "timestamp": ("time", "times as 2024-09-30T12:00:00Z"),
+    "string": ("text", "texts"),
+}
 _SUFFIXES = (".csv", ".parquet")
 
 
@@ -45,7 +55,12 @@ def score(
     given = pl.read_parquet(keys) if keys.suffix == ".parquet" else pl.read_csv(keys, infer_schema=False)
     typed = _typed(given, loaded, keys) if keys.suffix == ".csv" else given
     added = predict(
-        Lake(settings.lake, settings.environment), loaded, typed, missing=missing, library=FunctionLibrary(settings)
+        Lake(settings.lake, settings.environment),
+        loaded,
+        typed,
+        missing=missing,
+        library=FunctionLibrary(settings),
+        projects=ProjectCatalog(settings),
     )
     write_frame(given.hstack(added), out)
     console.print(
@@ -114,10 +129,20 @@ def _typed(given: pl.DataFrame, loaded: LoadedModel, path: Path) -> pl.DataFrame
     """A CSV's text in the types of the model's keys and features; a key such as 007 stays text where it is text."""
     types = {**loaded.metadata.feature_types} | {n: t for f in loaded.functions for n, t in f.types.items()}
     wanted = {n: t for n, t in types.items() if n in given.columns}
-    for lookup in loaded.lookups:
-        pairs = [*lookup.keys.items(), *([lookup.time] if lookup.time else [])]
-        wanted |= {column: _declared(lookup.schema[key]) for column, key in pairs if column in given.columns}
+    keys = {column: _declared(lk.schema[key]) for lk in loaded.lookups for column, key in lk.keys.items()}
+    # The time by which a lookup finds its row may be an hour, where that table's own is a day.
+    times = {lk.time[0]: "timestamp" for lk in loaded.lookups if lk.time and not _are_days(given, lk.time[0])}
+    days = {lk.time[0]: "date" for lk in loaded.lookups if lk.time and lk.time[0] not in times}
+    known = days | times | keys | dict(loaded.metadata.spine_types)
+    wanted |= {column: dtype for column, dtype in known.items() if column in given.columns}
     return given.with_columns(_cast(given[name], dtype, path) for name, dtype in wanted.items())
+
+
+def _are_days(given: pl.DataFrame, column: str) -> bool:
+    """Whether a CSV column holds days alone; True where the file has no such column."""
+    return column not in given.columns or bool(
+        given[column].str.strip_chars().str.len_chars().le(len("2024-09-30")).all()
+    )
 
 
 def _declared(arrow: str) -> str:
@@ -138,10 +163,12 @@ def _cast(column: pl.Series, dtype: str, path: Path) -> pl.Series:
     bad = column.is_not_null() & cast.is_null()
     if bad.any():
         row = bad.arg_max() or 0
+        noun, form = _FORMS[dtype]
         raise SchemaMismatch(
-            f"column {column.name!r} has {int(bad.sum())} values that are no {dtype}: {column[row]!r} in row {row + 1}",
+            f"column {column.name!r} has {int(bad.sum())} of {len(column)} values that are no {noun}, the first is "
+            f"{column[row]!r} in row {row + 1}",
             where=str(path),
-            remedy="write dates as 2024-09-30, times as 2024-09-30T12:00:00Z, truth values as true and false",
+            remedy=f"write {form}; leave a cell empty where nothing is known",
         )
     return cast
 
