@@ -24,7 +24,11 @@ Cell = object
 _SHORT_COLUMNS = ("model", "state", "version", "champion", "metric", "value", "baseline", "gain", "why")
 #: What the table of a run's details shows beside it; ``why`` in full.
 _DETAIL_COLUMNS = ("model", "kind", "truth", "attained", "why", "remedy", "mlflow")
-#: The longest text in a cell of the table of models.
+#: What the tables of features, predictions and reports show; what is long or seldom read has a table of its own.
+_FEATURES = ("table", "state", "version", "rows written", "days", "set aside", "why")
+_PREDICTIONS = ("model", "state", "version", "rows", "without", "degraded", "model version", "why")
+_REPORTS = ("model", "check", "state", "drifted", "columns", "days", "result")
+#: The longest text in a cell of a table that is not one of details.
 _BRIEF = 60
 _NO_TABLE = FeatureTableOutcome(name="", state="failed")
 _NO_VERSION = ModelOutcome(name="", state="failed")
@@ -33,20 +37,7 @@ _NO_PREDICTIONS = PredictionTableOutcome(name="", state="failed")
 
 def show_features(scope: Scope, outcomes: Sequence[Outcome]) -> None:
     """Show the state of every feature table and the statistics of its features."""
-    rows = [
-        {
-            "table": o.name,
-            "state": o.state,
-            "version": f.version,
-            "rows written": f.rows,
-            "days": f.days,
-            "set aside": f.set_aside,
-            "warnings": "\n".join(o.warnings),
-            "error": str(o.error or (o.summary if o.state == "skipped" else "")),
-        }
-        for o, f in ((o, o if isinstance(o, FeatureTableOutcome) else _NO_TABLE) for o in outcomes)
-    ]
-    create_table_artifact(key=_key(scope, "feature-tables"), table=rows, description="Feature tables of this run")
+    _show(scope, "feature-tables", feature_rows(outcomes), _FEATURES, "Feature tables of this run")
     for outcome in outcomes:
         if isinstance(outcome, FeatureTableOutcome) and outcome.statistics:
             create_table_artifact(
@@ -54,6 +45,25 @@ def show_features(scope: Scope, outcomes: Sequence[Outcome]) -> None:
                 table=[{k: _rounded(v) for k, v in row.items()} for row in outcome.statistics],
                 description=f"Features of {outcome.table}, Delta version {outcome.version}",
             )
+
+
+def feature_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Cell]]:
+    """Return one row per feature table: what was written, what was set aside, and why not more."""
+    pairs = ((o, o if isinstance(o, FeatureTableOutcome) else _NO_TABLE) for o in outcomes)
+    return [
+        {
+            "table": o.name,
+            "state": o.state,
+            "version": f.version,
+            "rows written": f.rows,
+            "days": f.days,
+            "set aside": f.set_aside,
+            "why": str(o.error or (o.summary if o.state == "skipped" else "\n".join(o.warnings))),
+            "warnings": "\n".join(o.warnings),
+            "remedy": o.error.remedy if o.error else "",
+        }
+        for o, f in pairs
+    ]
 
 
 def show_models(scope: Scope, outcomes: Sequence[Outcome]) -> None:
@@ -80,43 +90,63 @@ def show_models(scope: Scope, outcomes: Sequence[Outcome]) -> None:
 
 def show_predictions(scope: Scope, outcomes: Sequence[Outcome]) -> None:
     """Show the prediction table of every model."""
-    rows = [
-        {
-            "model": o.name,
-            "state": o.state,
-            "table": t.table,
-            "version": t.version,
-            "rows": t.rows,
-            "model version": t.model_version if isinstance(t, ScoringOutcome) else None,
-            "error": str(o.error or ""),
-        }
-        for o, t in ((o, o if isinstance(o, PredictionTableOutcome) else _NO_PREDICTIONS) for o in outcomes)
-    ]
-    create_table_artifact(key=_key(scope, "predictions"), table=rows, description="Batch predictions of this run")
+    _show(scope, "predictions", prediction_rows(outcomes), _PREDICTIONS, "Batch predictions of this run")
+
+
+def prediction_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Cell]]:
+    """Return one row per prediction table: its rows, those without a prediction, and those that are degraded."""
+    rows: list[dict[str, Cell]] = []
+    for outcome in outcomes:
+        table = outcome if isinstance(outcome, PredictionTableOutcome) else _NO_PREDICTIONS
+        scored = table if isinstance(table, ScoringOutcome) else None
+        rows.append(
+            {
+                "model": outcome.name,
+                "state": outcome.state,
+                "version": table.version,
+                "rows": table.rows,
+                "without": scored.unknown if scored else None,
+                "degraded": scored.degraded if scored else None,
+                "model version": scored.model_version if scored else None,
+                "why": str(outcome.error or (outcome.summary if outcome.state == "skipped" else "")),
+                "table": table.table,
+                "summary": outcome.summary,
+                "remedy": outcome.error.remedy if outcome.error else "",
+            }
+        )
+    return rows
 
 
 def show_reports(scope: Scope, outcomes: Sequence[Outcome]) -> None:
     """Show a row for each model and check, with a link to its page in MLflow."""
-    rows = [row for outcome in outcomes for row in _report_rows(scope, outcome)]
-    create_table_artifact(key=_key(scope, "reports"), table=rows, description="Drift and fairness of the champions")
+    rows = report_rows(scope, outcomes)
+    _show(scope, "reports", rows, _REPORTS, "Drift and fairness of the champions", head=("model", "check"))
+
+
+def report_rows(scope: Scope, outcomes: Sequence[Outcome]) -> list[dict[str, Cell]]:
+    """Return one row per model and check: how many columns drifted, which, and the page."""
+    return [row for outcome in outcomes for row in _report_rows(scope, outcome)]
 
 
 def _report_rows(scope: Scope, outcome: Outcome) -> list[dict[str, Cell]]:
     head: dict[str, Cell] = {"model": outcome.name, "state": outcome.state}
+    remedy = outcome.error.remedy if outcome.error else ""
     reports = outcome.reports if isinstance(outcome, MonitoringOutcome) else ()
     if not reports:
-        return [head | {"result": str(outcome.error or outcome.summary)}]
+        return [head | {"check": None, "result": str(outcome.error or outcome.summary), "remedy": remedy}]
     return [
         head
         | {
             "check": report.check,
-            "drifted": "\n".join(report.drifted),
+            "drifted": len(report.drifted),
             "columns": report.columns,
             "days": report.days,
+            "result": str(outcome.error or report.summary),
+            "drifted columns": "\n".join(report.drifted),
             "rows": report.current_rows,
             "reference rows": report.reference_rows,
-            "version": report.model_version,
-            "result": str(outcome.error or report.summary),
+            "model version": report.model_version,
+            "remedy": remedy,
             "page": report_address(scope, report),
         }
         for report in reports
@@ -137,14 +167,41 @@ def model_rows(scope: Scope, outcomes: Sequence[Outcome]) -> list[dict[str, Cell
     return [_model_row(scope, of[m]) for m in scope.models if m in of]
 
 
-def short_rows(rows: Sequence[Mapping[str, Cell]]) -> list[dict[str, Cell]]:
-    """Return what the table of models shows of ``model_rows``: no link, and a reason in brief."""
-    return [{c: _brief(row[c]) for c in _SHORT_COLUMNS} for row in rows]
+def short_rows(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str] = _SHORT_COLUMNS) -> list[dict[str, Cell]]:
+    """Return what a table shows of its rows, of ``model_rows`` by default: no link, and a reason in brief."""
+    return [{c: _brief(row.get(c)) for c in columns} for row in rows]
 
 
-def detail_rows(rows: Sequence[Mapping[str, Cell]]) -> list[dict[str, Cell]]:
-    """Return what stands beside it: kind, truth, the whole reason and the page in MLflow."""
-    return [{c: row[c] for c in _DETAIL_COLUMNS} for row in rows]
+def detail_rows(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str] = _DETAIL_COLUMNS) -> list[dict[str, Cell]]:
+    """Return what stands beside it; of ``model_rows`` kind, truth, the whole reason and the page in MLflow."""
+    return [{c: row.get(c) for c in columns} for row in rows]
+
+
+def detail_columns(rows: Sequence[Mapping[str, Cell]], short: Sequence[str], head: Sequence[str]) -> list[str]:
+    """Return the columns of the table of details: ``head``, and what the short table lacks or cuts."""
+    named = dict.fromkeys(c for row in rows for c in row)
+    lacks = [c for c in named if c not in short and any(row.get(c) not in (None, "") for row in rows)]
+    cut = [c for c in short if c not in head and any(_brief(row.get(c)) != row.get(c) for row in rows)]
+    return [*head, *cut, *lacks] if cut or lacks else []
+
+
+def _show(
+    scope: Scope,
+    name: str,
+    rows: Sequence[Mapping[str, Cell]],
+    short: Sequence[str],
+    about: str,
+    *,
+    head: Sequence[str] = (),
+) -> None:
+    """Make the table, and one of its details where there are any. ``head`` is its first column by default.
+
+    Prefect gives each column the width of its longest cell.
+    """
+    create_table_artifact(key=_key(scope, name), table=short_rows(rows, short), description=about)
+    if columns := detail_columns(rows, short, head or short[:1]):
+        details = detail_rows(rows, columns)
+        create_table_artifact(key=_key(scope, name, "details"), table=details, description=f"{about}: details")
 
 
 def _model_row(scope: Scope, outcome: Outcome) -> dict[str, Cell]:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
+from infra.cli.tables import Column, Wide, print_table
 from infra.expression_check import mistakes
 from infra.impact import broken_champions, may_have_models, registry_if_any
 from karat.catalogue import page as pages
@@ -31,13 +31,26 @@ from karat.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
+_COLUMNS = (
+    Column("feature", whole=True),
+    Column("type", rank=3),
+    Column("window", whole=True, rank=4),
+    Column("description"),
+    Column("nulls", number=True, rank=1),
+    Column("min", number=True, rank=5),
+    Column("mean", number=True, rank=2),
+    Column("max", number=True, rank=5),
+)
+
 
 def features(
     project: Annotated[str | None, typer.Argument(help="a folder under projects/; all of them by default")] = None,
     table: Annotated[str | None, typer.Option(help="only this feature table")] = None,
+    *,
     as_json: Json = False,
     html: Annotated[Path | None, typer.Option(help="write a page to search and sort, with the course by day")] = None,
     markdown: Annotated[Path | None, typer.Option(help="write the declared part as a page")] = None,
+    wide: Wide = False,
 ) -> None:
     """List features with type, source, window and statistics.
 
@@ -67,7 +80,12 @@ def features(
         console.print(f"written: {html}", highlight=False, soft_wrap=True)
     else:
         for name, group in _grouped(rows):
-            console.print(_table(name, group))
+            cells = [_cells(row) for row in group]
+            print_table(console, _COLUMNS, cells, wide=wide, title=f"{name}, from {group[0]['source']}")
+            console.print(_standing(group[0]), style="italic", markup=False, highlight=False)
+            console.print()
+        if not rows:
+            console.print(_first_step(project), highlight=False, markup=False)
 
 
 def _importance(settings: Settings, projects: Sequence[Project]) -> Importance:
@@ -95,20 +113,20 @@ def _grouped(rows: list[CatalogueRow]) -> Iterator[tuple[str, list[CatalogueRow]
         yield name, [r for r in rows if r["table"] == name]
 
 
-def _table(name: str, rows: list[CatalogueRow]) -> Table:
-    out = Table("feature", "type", "window", "description", title=f"{name}, from {rows[0]['source']}")
-    out.title_justify = out.caption_justify = "left"
-    out.caption = escape(_standing(rows[0]))
-    for column in ("nulls", "min", "mean", "max"):
-        out.add_column(column, justify="right")
-    for row in rows:
-        figures = row["statistics"] or {}
-        shown = [_number(figures.get(k)) for k in ("min", "mean", "max")]
-        share = figures.get("null_rate")
-        told = f"{row['description']} (deprecated: {row['deprecated']})" if row["deprecated"] else row["description"]
-        cells = (row["feature"], row["type"], row["window"] or "", escape(told))
-        out.add_row(*cells, "" if share is None else f"{share:.1%}", *shown)
-    return out
+def _first_step(project: str | None) -> str:
+    """What to do where no feature is declared."""
+    if project is None:
+        return "There is no project yet. Begin one with: karat new project NAME"
+    return f"{project} declares no feature table yet: karat new features NAME --project {project}"
+
+
+def _cells(row: CatalogueRow) -> tuple[str, ...]:
+    figures = row["statistics"] or {}
+    shown = [_number(figures.get(k)) for k in ("min", "mean", "max")]
+    share = figures.get("null_rate")
+    told = f"{row['description']} (deprecated: {row['deprecated']})" if row["deprecated"] else row["description"]
+    cells = (escape(row["feature"]), escape(row["type"]), row["window"] or "", escape(told))
+    return (*cells, "" if share is None else f"{share:.1%}", *shown)
 
 
 def _standing(row: CatalogueRow) -> str:

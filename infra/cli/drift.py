@@ -6,16 +6,23 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
-from rich.box import SIMPLE
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.app import console, print_json
+from infra.cli.tables import Column, print_table
 from karat.declare import Project, load_project
 from karat.errors import UnknownModel, did_you_mean
 from karat.lake import Lake
 from karat.monitoring import read_drift
 from karat.settings import Settings
+
+_COLUMNS = (
+    Column("column"),
+    Column("statistic", number=True),
+    Column("threshold", number=True),
+    Column("usual", number=True),
+    Column("note"),
+)
 
 
 def drift(
@@ -62,7 +69,7 @@ def _show(shown: pl.DataFrame, rows: pl.DataFrame) -> None:
     for (name, check), part in sorted(rows.group_by(keys)):
         console.print(f"[bold]{name}[/], {check}, {part['day'][0]}: {escape(_said(part))}", highlight=False)
         if (own := shown.filter(model_name=name, check_name=check)).height:
-            console.print(_table(own))
+            print_table(console, _COLUMNS, _cells(own))
 
 
 def _said(part: pl.DataFrame) -> str:
@@ -73,16 +80,12 @@ def _said(part: pl.DataFrame) -> str:
     return f"{over} ({part['current_rows'][0]:,} rows{days}; {part['reference_rows'][0]:,} to compare with)"
 
 
-def _table(rows: pl.DataFrame) -> Table:
-    out = Table(box=SIMPLE, pad_edge=False)
-    out.add_column("column", overflow="fold")
-    for column in ("statistic", "threshold", "usual"):
-        out.add_column(column, justify="right", no_wrap=True)
-    out.add_column("")
+def _cells(rows: pl.DataFrame) -> list[tuple[str, ...]]:
+    cells = []
     for row in rows.sort("statistic", descending=True, nulls_last=True).to_dicts():
         figures = ("-" if row[c] is None else f"{row[c]:.3f}" for c in ("statistic", "threshold", "usual"))
-        out.add_row(row["column_name"], *figures, _colored(row))
-    return out
+        cells.append((escape(row["column_name"]), *figures, _colored(row)))
+    return cells
 
 
 def _colored(row: dict[str, Any]) -> str:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
 from infra.cli.tables import Column, Wide, print_table
@@ -36,6 +35,7 @@ _COLUMNS = (
     Column("changed", whole=True, rank=5),
 )
 
+_REASON_COLUMNS = (Column("rows", number=True), Column("reason"))
 _WRITTEN_COLUMNS = (
     Column("gold table", whole=True),
     Column("version", number=True),
@@ -203,9 +203,5 @@ def _happened(one: IngestResult) -> str:
 def _show_reasons(one: IngestResult) -> None:
     what = "set aside, and values set to null," if one.nulled else "set aside"
     console.print(f"{what} in {quarantine_name(one.table)}:", highlight=False, soft_wrap=True)
-    reasons = Table(box=None, header_style="bold")
-    reasons.add_column("rows", justify="right")
-    reasons.add_column("reason")
-    for reason, count in (one.reasons | one.nulled).items():
-        reasons.add_row(f"{count:,}", reason)
-    console.print(reasons)
+    counted = (one.reasons | one.nulled).items()
+    print_table(console, _REASON_COLUMNS, [(f"{count:,}", escape(reason)) for reason, count in counted])

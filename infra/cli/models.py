@@ -24,8 +24,8 @@ _COLUMNS = (
     Column("value", number=True),
     Column("baseline", number=True),
     Column("attained", number=True, rank=1),
-    Column("task", rank=2),
-    Column("kind", rank=3),
+    Column("task", whole=True, rank=2),
+    Column("kind", whole=True, rank=3),
     Column("domain", rank=4),
     Column("origin", rank=5),
 )

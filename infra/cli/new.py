@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.app import console
+from infra.cli.tables import Column, print_table
 from infra.new.columns import names_of
 from infra.new.drafts import Draft, place
 from infra.new.features import Grain, TableOptions, draft_features, source_of
@@ -252,18 +252,15 @@ def _types(given: list[str]) -> dict[str, str]:
 
 def _show_columns(draft: FileDraft, file: Path) -> None:
     """What each column was taken for, with the values that say so."""
-    shown = Table(box=None, header_style="bold", title=f"{file.name} is read as", title_justify="left", width=80)
-    shown.add_column("column", overflow="fold", ratio=3)
-    shown.add_column("type", no_wrap=True)
-    shown.add_column("values, such as", overflow="fold", ratio=4)
-    shown.add_column("note", overflow="fold", ratio=4)
+    cells = []
     for column in draft.columns:
         named = column.source if names_of([column.source]) == [column.source] else f"{column.source} → {column.name}"
         values = " · ".join(v if len(v) <= 20 else f"{v[:19]}…" for v in column.evidence)
-        shown.add_row(*map(escape, (named, column.dtype, values, column.told)))
-    console.print(shown, highlight=False)
+        cells.append([escape(text) for text in (named, column.dtype, values, column.told)])
+    print_table(console, _COLUMNS, cells, title=f"{escape(file.name)} is read as")
 
 
+_COLUMNS = (Column("column"), Column("type", whole=True), Column("values, such as"), Column("note"))
 #: More columns than this are asked for on a terminal.
 _MANY = 12
 

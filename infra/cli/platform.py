@@ -6,16 +6,26 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
+from infra.cli.tables import Column, print_table
 from infra.local.platform import down as stop
 from infra.local.platform import up as start
 from infra.local.platform_parts import parts
 from infra.local.status import PlatformStatus
 from infra.local.status import status as look
 from karat.settings import Settings
+
+_STARTED_COLUMNS = (Column("part", whole=True), Column("address"))
+_COLUMNS = (
+    Column("part", whole=True),
+    Column("state"),
+    Column("pid", number=True, rank=2),
+    Column("up for", number=True, rank=1),
+    Column("address"),
+)
 
 
 def up() -> None:
@@ -30,13 +40,9 @@ def up() -> None:
         started = start(
             settings, lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
         )
-    table = Table(title="The platform runs" if started.fresh else "The platform runs already", title_justify="left")
-    table.add_column("part")
-    table.add_column("address")
-    for part in parts(settings).values():
-        if part.address:
-            table.add_row(part.title, part.address)
-    console.print(table)
+    title = "The platform runs" if started.fresh else "The platform runs already"
+    rows = [(escape(part.title), escape(part.address)) for part in parts(settings).values() if part.address]
+    print_table(console, _STARTED_COLUMNS, rows, title=title)
     console.print(f"{len(started.deployments)} deployments are registered with Prefect.")
     console.print("Each page asks for its login: karat open prefect, mlflow or ray shows it.")
     for problem in started.problems:
@@ -83,7 +89,7 @@ def _show(found: PlatformStatus) -> None:
     if not found.running:
         console.print(f"Nothing runs for {found.home}; start it with: karat up", soft_wrap=True)
     else:
-        console.print(_table(found))
+        print_table(console, _COLUMNS, _cells(found), title=f"Platform of {escape(str(found.home))}")
     silent = [f"{part.title}: {part.problem} (log: {part.log})" for part in found.parts if part.problem]
     for problem in [*found.problems, *(silent if found.running else ())]:
         console.print(f"- {problem}", markup=False, soft_wrap=True)
@@ -93,15 +99,13 @@ def _show(found: PlatformStatus) -> None:
             console.print(f"- {problem}", markup=False, soft_wrap=True)
 
 
-def _table(found: PlatformStatus) -> Table:
-    table = Table(title=f"Platform of {found.home}", title_justify="left")
-    for column in ("part", "state", "pid", "up for", "address"):
-        table.add_column(column, no_wrap=True)
+def _cells(found: PlatformStatus) -> list[tuple[str, ...]]:
+    cells: list[tuple[str, ...]] = []
     for part in found.parts:
         uptime = str(timedelta(seconds=int(part.uptime_seconds))) if part.uptime_seconds is not None else ""
         state = f"[red]silent ({part.state})[/]" if part.problem else f"[green]{part.state}[/]"
-        table.add_row(part.title, state, str(part.pid or ""), uptime, part.address)
-    return table
+        cells.append((escape(part.title), state, str(part.pid or ""), uptime, escape(part.address)))
+    return cells
 
 
 def _bar() -> Progress:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.app import console, print_json
+from infra.cli.tables import Column, Wide, print_table
 from karat.declare import Check, Project, load_project
 from karat.errors import TableNotFound, did_you_mean
 from karat.lake import Lake
@@ -18,6 +18,19 @@ from karat.names import TableName
 from karat.quality import latest_results, quarantine_counts, quarantine_name, reading_checks
 from karat.settings import Settings
 
+_COLUMNS = (
+    Column("check"),
+    Column("on fail", whole=True, rank=2),
+    Column("state", whole=True),
+    Column("failed", number=True),
+    Column("rows", number=True),
+    Column("version", number=True, rank=1),
+)
+_ASIDE_COLUMNS = (
+    Column("gold table"),
+    Column("rows", number=True),
+    Column("set aside by ingest, or a value set to null: reason"),
+)
 _COLORS = {"passed": "green", "warned": "yellow", "set_aside": "yellow", "blocked": "red"}
 
 
@@ -25,6 +38,7 @@ def quality(
     project: Annotated[str, typer.Argument(help="a folder under projects/")],
     table: Annotated[str | None, typer.Option(help="only this gold or feature table")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    wide: Wide = False,
 ) -> None:
     """Show the checks of gold and feature tables, and what each found last.
 
@@ -46,10 +60,10 @@ def quality(
         print_json({"checks": rows, "set_aside": aside})
         return
     if rows:
-        _show(rows)
+        _show(rows, wide=wide)
     else:
         console.print("There are no checks. Declare some beside a table: checks=(not_null(...), between(...))")
-    _show_set_aside(aside)
+    _show_set_aside(aside, wide=wide)
 
 
 def _set_aside(project: Project, lake: Lake) -> Iterator[dict[str, Any]]:
@@ -88,22 +102,11 @@ def _declared(project: Project) -> Iterator[tuple[str, TableName, Check]]:
         yield from ((table.name, project.table_name(table.name), c) for c in table.declared_checks)
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
-    shown = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for column in ("table", "check", "on fail", "state"):
-        shown.add_column(column, overflow="fold")
-    for column in ("failed", "rows", "version"):
-        shown.add_column(column, justify="right")
-    for row in rows:
-        state = row["state"] or "not asked yet"
-        shown.add_row(
-            row["name"],
-            escape(row["check"]),
-            row["on_fail"].replace("_", " "),
-            f"[{_COLORS.get(state, 'dim')}]{state.replace('_', ' ')}[/]",
-            *("" if row[k] is None else f"{row[k]:,}" for k in ("failed", "rows", "version")),
-        )
-    console.print(shown)
+def _show(rows: list[dict[str, Any]], *, wide: bool) -> None:
+    for table in dict.fromkeys(row["table"] for row in rows):
+        cells = [_cells(row) for row in rows if row["table"] == table]
+        print_table(console, _COLUMNS, cells, wide=wide, title=escape(table))
+        console.print()
     for row in rows:
         told = [e for e in row["examples"] if row["state"] not in (None, "passed") or "left_out" in e]
         if told:
@@ -111,16 +114,17 @@ def _show(rows: list[dict[str, Any]]) -> None:
             console.print(f"{row['name']}, {row['check']}: {examples}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_set_aside(rows: list[dict[str, Any]]) -> None:
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    state = row["state"] or "not asked yet"
+    standing = f"[{_COLORS.get(state, 'dim')}]{state.replace('_', ' ')}[/]"
+    figures = ("" if row[k] is None else f"{row[k]:,}" for k in ("failed", "rows", "version"))
+    return escape(row["check"]), row["on_fail"].replace("_", " "), standing, *figures
+
+
+def _show_set_aside(rows: list[dict[str, Any]], *, wide: bool) -> None:
     if not rows:
         return
-    shown = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    shown.add_column("gold table", overflow="fold")
-    shown.add_column("rows", justify="right", no_wrap=True)
-    shown.add_column("set aside by ingest, or a value set to null: reason", overflow="fold")
-    for row in rows:
-        shown.add_row(row["name"], f"{row['rows']:,}", escape(row["reason"]))
-    console.print()
-    console.print(shown)
+    cells = [(escape(row["name"]), f"{row['rows']:,}", escape(row["reason"])) for row in rows]
+    print_table(console, _ASIDE_COLUMNS, cells, wide=wide)
     example = f'karat sql "SELECT * FROM {rows[0]["table"]} LIMIT 5"'
     console.print(f"To see such rows:\n  {example}", markup=False, highlight=False, soft_wrap=True)

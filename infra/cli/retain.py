@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
-from rich.table import Table
+from rich.markup import escape
 
 from infra.cli.app import console, print_json
+from infra.cli.tables import Column, Wide, print_table
 from karat.declare import load_project
 from karat.declare.base import format_duration, parse_duration
 from karat.errors import WrongCall
@@ -18,12 +18,21 @@ from karat.lifecycle import retain as retain_tables
 from karat.registry import open_registry
 from karat.settings import Settings
 
+_COLUMNS = (
+    Column("table", whole=True),
+    Column("files", number=True),
+    Column("MiB", number=True),
+    Column("pinned versions", number=True, rank=1),
+    Column("unreadable versions", number=True, rank=2),
+)
+
 
 def retain(
     project: Annotated[str, typer.Argument(help="a folder under projects/")],
     keep: Annotated[str, typer.Option(help="every version of the last 30d, 12w, ... stays")] = "30d",
     apply: Annotated[bool, typer.Option("--apply", help="remove the files; without it they are only listed")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    wide: Wide = False,
 ) -> None:
     """List (or, with --apply, remove) the files of old table versions that nothing needs.
 
@@ -42,9 +51,16 @@ def retain(
     if as_json:
         print_json(_told(found, applied=apply))
         return
-    console.print(_table(found, applied=apply))
+    if not found.tables:
+        console.print(f"{catalog} has no table yet. Make gold tables with: karat sample {project}", highlight=False)
+        return
+    total = sum(t.bytes for t in found.tables) / 2**20
+    title = f"{total:,.1f} MiB {'removed' if apply else 'could be removed'}"
+    print_table(console, _COLUMNS, _cells(found), wide=wide, title=title)
     if not apply and any(t.files for t in found.tables):
         console.print(f"nothing was removed: karat retain {project} --keep {format_duration(span)} --apply")  # type: ignore[arg-type]
+    elif not apply:
+        console.print(f"Nothing is to be removed: no version is older than {format_duration(span)} and without use")  # type: ignore[arg-type]
 
 
 def _told(found: RetentionResult, *, applied: bool) -> dict[str, object]:
@@ -65,14 +81,9 @@ def _told(found: RetentionResult, *, applied: bool) -> dict[str, object]:
     }
 
 
-def _table(found: RetentionResult, *, applied: bool) -> Table:
-    total = sum(t.bytes for t in found.tables) / 2**20
-    title = f"{total:,.1f} MiB {'removed' if applied else 'could be removed'}"
-    out = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    out.add_column("table")
-    for column in ("files", "MiB", "pinned versions", "unreadable versions"):
-        out.add_column(column, justify="right")
+def _cells(found: RetentionResult) -> list[tuple[str, ...]]:
+    cells: list[tuple[str, ...]] = []
     for t in found.tables:
-        pinned = found.pins.tables.get(t.table, {})
-        out.add_row(str(t.table), str(t.files), f"{t.bytes / 2**20:,.1f}", str(len(pinned)), str(len(t.lost)))
-    return out
+        pinned = str(len(found.pins.tables.get(t.table, {})))
+        cells.append((escape(str(t.table)), str(t.files), f"{t.bytes / 2**20:,.1f}", pinned, str(len(t.lost))))
+    return cells

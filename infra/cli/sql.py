@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.app import console, errors, print_json
+from infra.cli.tables import Column, print_table
 from infra.impact import registry_if_any
 from karat.catalogue.sql import run_query
 from karat.catalogue.views import Views
@@ -70,7 +71,7 @@ def _projects(settings: Settings) -> list[Project]:
 def _list(lake: Lake, views: Views) -> None:
     about = [(name, (getattr(views, name).__doc__ or "").strip().split("\n")[0]) for name in views.names]
     tables = [(str(name), lake.info(name).description) for name in lake.tables()]
-    console.print(_table(["view or table", "what it holds"], [*about, *tables]))
+    _print(["view or table", "what it holds"], [*about, *tables])
     console.print(f'Ask:  karat sql "{EXAMPLE}"', markup=False, highlight=False)
 
 
@@ -84,11 +85,15 @@ def _show(columns: list[str], rows: list[tuple[object, ...]]) -> None:
                 told = "" if value is None else str(value)
                 console.print(f"  {column}: {told}", markup=False, highlight=False, soft_wrap=True)
     else:
-        console.print(_table(columns, rows))
+        _print(columns, rows)
 
 
-def _table(columns: list[str], rows: list[tuple[object, ...]]) -> Table:
-    out = Table(*(escape(c) for c in columns))
-    for row in rows:
-        out.add_row(*("" if v is None else escape(str(v)) for v in row))
-    return out
+def _print(columns: list[str], rows: list[tuple[object, ...]]) -> None:
+    cells = [["" if v is None else escape(str(v)) for v in row] for row in rows]
+    numbers = [_are_numbers([row[i] for row in rows]) for i in range(len(columns))]
+    print_table(console, [Column(escape(c), number=n) for c, n in zip(columns, numbers, strict=True)], cells)
+
+
+def _are_numbers(values: Sequence[object]) -> bool:
+    known = [v for v in values if v is not None]
+    return bool(known) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from infra.cli.app import console, print_json
 from infra.cli.gold import task_progress
+from infra.cli.tables import Column, print_table
 from karat.declare import load_project
 from karat.lake import Lake
 from karat.lifecycle.trial import TRIAL_ROWS, Trial, try_model
@@ -21,6 +21,13 @@ from karat.training.cross_validation import fold_statistics
 from karat.training.evaluation import beats_baseline, primary_metric
 
 _SHOWN = 8
+_COLUMNS = (
+    Column("metric", whole=True),
+    Column("test", number=True),
+    Column("95 % interval", number=True),
+    Column("baseline", number=True),
+    Column("train", number=True),
+)
 
 
 def try_model_command(
@@ -56,7 +63,7 @@ def try_model_command(
     console.print(f"[bold]{escape(model)}[/] on a sample, in {took:.1f} s:", highlight=False)
     for line in trial.sample:
         console.print(f"  {line}", markup=False, highlight=False)
-    console.print(_metrics(trial))
+    _show_metrics(trial)
     for line in _verdict(trial):
         console.print(line, markup=False, highlight=False)
     for metric, (mean, deviation) in fold_statistics(result.folds).items():
@@ -74,23 +81,16 @@ def try_model_command(
         console.print(f"  {file.name}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _metrics(trial: Trial) -> Table:
+def _show_metrics(trial: Trial) -> None:
     result, gain = trial.run.result, trial.run.gain
     chief = primary_metric(result.spec, result.metrics)
-    shown = Table(box=None, header_style="bold")
-    shown.add_column("metric")
-    for heading in ("test", "95 % interval", f"baseline {result.baseline_name}", "train"):
-        shown.add_column(heading, justify="right")
+    cells = []
     for metric, value in result.metrics.items():
         interval = gain.intervals.get(metric) if gain else None
-        shown.add_row(
-            f"[bold]{metric}[/]" if metric == chief else metric,
-            _number(value),
-            f"{interval.low:.4g} to {interval.high:.4g}" if interval and isfinite(interval.low) else "",
-            _number(result.baseline.get(metric)),
-            _number(result.train_metrics.get(metric)),
-        )
-    return shown
+        span = f"{interval.low:.4g} to {interval.high:.4g}" if interval and isfinite(interval.low) else ""
+        others = (_number(result.baseline.get(metric)), _number(result.train_metrics.get(metric)))
+        cells.append((f"[bold]{metric}[/]" if metric == chief else metric, _number(value), span, *others))
+    print_table(console, _COLUMNS, cells, title=f"The baseline is {escape(result.baseline_name)}")
 
 
 def _number(value: float | None) -> str:

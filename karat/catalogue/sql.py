@@ -68,6 +68,8 @@ def _parse_query(text: str) -> _Tree:
             where=text.strip()[:200],
             remedy="write one SELECT in DuckDB's dialect; queries only read",
         )
+    if not tree["statements"]:
+        raise WrongCall("there is no query", remedy='give one, as in: karat sql "SELECT * FROM ml_models"')
     if len(tree["statements"]) != 1:
         raise WrongCall("there are several queries", where=text.strip()[:200], remedy="run one query at a time")
     return tree

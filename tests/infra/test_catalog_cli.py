@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +17,7 @@ import pytest
 
 from infra.cli.app import main
 from infra.cli.score import _cast
+from infra.serve_application import champions_file
 from karat.catalogue.page import html
 from karat.declare import load_project
 from karat.declare.models import Gates
@@ -110,6 +115,31 @@ def test_models_and_tables_fit_80_columns_and_wide_shows_every_column(karat, mon
     for row in json.loads(karat("tables", "--json")[1]):
         (line,) = [line for line in tables.splitlines() if line.split()[:1] == [row["name"]]]
         assert line.split()[1:3] == [str(row["version"]), f"{row['rows']:,}"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("features", "customers"),
+        ("features",),
+        ("tables", "customers"),
+        ("models",),
+        ("quality", "customers"),
+        ("retain", "customers"),
+        ("drift", "customers"),
+        ("status",),
+        ("sql", "SELECT table_name, feature_name FROM ml_features"),
+    ],
+)
+def test_what_a_command_prints_fits_80_columns(
+    karat, copied: Settings, monkeypatch: pytest.MonkeyPatch, call: tuple[str, ...]
+) -> None:
+    """Commands and paths, which a reader copies, stay on one line."""
+    monkeypatch.setattr("infra.cli.app.console.width", 80)
+    _, out, _ = karat(*call)
+    long = [line for line in out.splitlines() if len(line) > 80]
+    assert [line for line in long if "karat " not in line and "/" not in line and not line.startswith("  ")] == []
+    assert out.strip()
 
 
 def test_models_without_a_champion_say_what_to_do(karat) -> None:
@@ -562,7 +592,7 @@ def test_a_file_of_keys_may_write_dates_in_any_iso_form() -> None:
     assert read.to_list() == [noon, noon, noon, noon.replace(hour=0), None]
     days = _cast(pl.Series("day", ["2024-09-30", "2024-09-30T00:00:00Z", None]), "date", Path("keys.csv"))
     assert days.to_list() == [noon.date(), noon.date(), None]
-    with pytest.raises(SchemaMismatch, match="no date"):
+    with pytest.raises(SchemaMismatch, match=r"are no day, the first is [\s\S]*write days as 2024-09-30"):
         _cast(pl.Series("day", ["2024-09-30T12:00:00Z"]), "date", Path("keys.csv"))
 
 
@@ -599,18 +629,56 @@ def test_a_person_approves_a_version(karat, copied: Settings) -> None:
     assert registry.champion(name).version == 1
 
 
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch, answer: str) -> Iterator[None]:
+    """Somebody sits at a terminal and types ``answer``."""
+    typed, read = pty.openpty()
+    os.write(typed, f"{answer}\n".encode())
+    with monkeypatch.context() as patch, os.fdopen(read) as stdin:
+        patch.setattr("sys.stdin", stdin)
+        yield
+    os.close(typed)
+
+
+def test_a_person_at_a_terminal_is_asked(karat, copied: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, name = open_registry(copied), ModelName("customers_dev", "churn")
+    registry.clear_alias(name, "champion", "for the test")
+    for answer, champion in (("n", False), ("y", True)):
+        with terminal(monkeypatch, answer):
+            status, out, _ = karat("approve", "customers", "churn", "--version", "1")
+        assert (status, "Make it champion?" in out) == (0, True)
+        assert "roc_auc" in out
+        assert "baseline" in out
+        assert (registry.champion(name) is not None) is champion
+    lake, table = Lake(copied.lake, "dev"), TableName("customers_dev", "features", "churn_features")
+    for answer, there in (("n", True), ("y", False)):  # who read that a champion reads it may remove it
+        with terminal(monkeypatch, answer):
+            status, out, _ = karat("drop", "table", str(table))
+        assert (status, "Remove this for ever?" in out) == (0, True)
+        assert "the champion models:/customers_dev.models.churn/1 reads" in out
+        assert lake.exists(table) is there
+
+
 def test_what_is_dropped_is_told_before_and_gone_after(karat, copied: Settings) -> None:
     lake, table = Lake(copied.lake, "dev"), TableName("customers_dev", "features", "churn_features")
     status, out, _ = karat("drop", "table", str(table))
     assert status == 0
     assert "models:/customers_dev.models.churn/1 reads customers_dev.features.churn_features" in out
     assert "nothing was removed" in out
+    status, _, said = karat("drop", "table", str(table), "--yes")
+    assert (status, "--yes --allow-breaking" in said) == (2, True)
     assert lake.exists(table)
-    assert karat("drop", "table", str(table), "--yes")[0] == 0
+    assert karat("drop", "table", str(table), "--yes", "--allow-breaking")[0] == 0
     assert not lake.exists(table)
     status, _, said = karat("drop", "table", str(table), "--yes")
     assert (status, "there is no table" in said) == (1, True)
-    assert karat("drop", "model", "customers.churn", "--yes")[0] == 0
+    champions = champions_file(copied)
+    champions.parent.mkdir(exist_ok=True)
+    champions.write_text('{"champions": {"customers_dev.models.churn": 1}}')
+    status, _, said = karat("drop", "model", "customers.churn", "--yes")
+    assert (status, "version 1 of customers_dev.models.churn answers requests" in said) == (2, True)
+    assert karat("drop", "model", "customers.churn", "--yes", "--allow-breaking")[0] == 0
+    assert "churn" not in champions.read_text()  # the next karat up does not ask for it
     assert open_registry(copied).models("customers_dev") == []
     assert karat("drop", "project", "custmers", "--yes")[0] == 2
     assert lake.tables("customers_dev")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,9 +24,20 @@ from tasks.artifacts import detail_rows, model_rows, short_rows
 from tasks.scope import Scope
 from tests.profiles import examples
 
+CLI = Path(ROOT) / "infra" / "cli"
+#: Every tuple of columns that a command declares: module and name.
+DECLARED = [
+    (module.__name__, name)
+    for module in (import_module(f"infra.cli.{f.stem}") for f in sorted(CLI.glob("[!_]*.py")))
+    for name, value in vars(module).items()
+    if isinstance(value, tuple) and value and all(isinstance(v, Column) for v in value)
+]
+LONG = "a_name_of_sixty_characters_as_nobody_would_type_it_by_hand_x"
 TEXTS = st.text("abcdefgh_ ,.", min_size=1, max_size=70).map(str.strip).filter(bool)
 COLUMNS = st.lists(
-    st.builds(Column, st.sampled_from(["model", "rows", "key", "gain, 95 %"]), st.booleans(), st.booleans()),
+    st.builds(
+        Column, st.sampled_from(["model", "rows", "key", "gain, 95 %"]), st.booleans(), st.booleans(), st.just(0)
+    ),
     min_size=1,
     max_size=4,
 )
@@ -59,6 +73,29 @@ def test_columns_that_stay_fold_and_lose_no_character(data: st.DataObject, colum
     assert max(map(len, shown)) <= 80
     heads = [column.name for column in columns]
     assert squeezed("".join(shown)) == squeezed("".join([*heads, *(cell for row in rows for cell in row)]))
+
+
+def test_every_table_of_a_command_is_one_that_fits() -> None:
+    """No command makes a table of Rich itself: a new one is tested below as soon as it declares its columns."""
+    makers = set()
+    for file in CLI.glob("*.py"):
+        imports = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom)]
+        makers |= {file.name for n in imports if "Table" in {a.name for a in n.names}}
+    assert makers == {"tables.py", "follow.py"}  # the live lines of a run are as wide as the terminal
+    assert len(DECLARED) >= 12
+
+
+@pytest.mark.parametrize(("module", "name"), DECLARED)
+def test_the_columns_of_every_command_fit_with_long_names(module: str, name: str) -> None:
+    columns = getattr(import_module(module), name)
+    texts = [LONG, f"{LONG}, {LONG}"]
+    rows = [[f"{n + 1:,}" if c.number else text for c in columns] for n, text in enumerate(texts)]
+    console, wide = at(80), at(80)
+    print_table(console, columns, rows, title=f"{LONG} of {LONG}")
+    assert max(map(len, lines(console))) <= 80
+    print_table(wide, columns, rows, wide=True)
+    heads = lines(wide)[0]
+    assert all(column.name in heads for column in columns)
 
 
 def test_secondary_columns_give_way_by_rank_and_are_named() -> None:
