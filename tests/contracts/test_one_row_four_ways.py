@@ -247,6 +247,25 @@ def test_a_new_event_gets_the_value_that_it_has_once_stored(plant: Plant) -> Non
     assert stored == [new["predicted_value"]]
 
 
+def test_a_new_event_is_as_old_as_itself(plant: Plant) -> None:
+    """Not as the last event before it: its windows are not EXPIRED where the entity was idle for longer."""
+    lookups = (Lookup(table="before", lookback_window=timedelta(days=1)), Lookup(table="daily"))
+    spec = plant.project.models["events_alone"].model_copy(update={"lookups": lookups, "spine": "before"})
+    predictor, _ = summing_model(plant.project, spec, plant.lake, plant.store)
+    at = NOW - timedelta(hours=2)  # of B, whose last reading was three days ago
+    asked = ask(predictor, keys={"sensor": "B", "at": at, "num": 20_000})
+    assert asked["feature_statuses"]["count_1d"] == "PRESENT"
+    row = {"num": [20_000], "sensor": ["B"], "at": [at]}
+    spine = pl.DataFrame(row, schema_overrides={"at": pl.Datetime("us", "UTC")})
+    gold = plant.project.gold_name("readings")
+    plant.lake.merge(gold, spine.with_columns(value=pl.lit(4.0)))
+    compute_table(plant.project, "before", plant.lake)
+    stored = predict(plant.lake, predictor.loaded, spine)["prediction"].to_list()
+    plant.lake.delete(gold, spine.select("num"))  # the other tests have the plant as it was
+    compute_table(plant.project, "before", plant.lake)
+    assert stored == [asked["predicted_value"]]
+
+
 def test_an_event_is_named_by_its_id(plant: Plant) -> None:
     predictor, data = plant.model("events_alone")
     row = data.filter(sensor="B").row(5, named=True)

@@ -220,7 +220,7 @@ class EventRead(TableRead):
                 remedy=f"give {', '.join(missing)} under 'features', null where it is not known; or leave the event's "
                 "own features out, which gives the newest event that is stored",
             )
-        self._fill(row, self._tail(row.keys, at, record, online=online), at)
+        self._fill(row, self._tail(row.keys, at, record, online=online), at, is_new=True)
 
     def _place(self, tail: Tail, keys: Keys, at: int) -> int | None:
         return tail.place(at, self._declared.event_id, keys.get(self._event_id))
@@ -259,8 +259,11 @@ class EventRead(TableRead):
         values = tuple(finish(self._declared, tail.columns, at, event, self.columns))
         self._put(row, Row(values, _statuses(values), at, None), expires)
 
-    def _fill(self, row: EntityRow, tail: Tail | None, moment: int) -> None:
-        """Finish the features; an entity without an event is NOT_FOUND unless the request brings one itself."""
+    def _fill(self, row: EntityRow, tail: Tail | None, moment: int, *, is_new: bool = False) -> None:
+        """Finish the features; an entity without an event is NOT_FOUND unless the request brings one itself.
+
+        The row is as old as its newest event; one that ``is_new`` is of this moment, as it is once it is stored.
+        """
         key, event = self.key(row.keys), self._event(row)
         newest = None if tail is None else tail.newest(moment)
         if tail is None or None in key or (newest is None and event is None):
@@ -273,7 +276,7 @@ class EventRead(TableRead):
         if current is None:  # what is the event's own is not null: nothing says it
             own = self._own_features
             statuses = tuple(Status.NOT_FOUND if c in own else s for c, s in zip(self.columns, statuses, strict=True))
-        self._put(row, Row(values, statuses, newest if current is None else moment, None), moment)
+        self._put(row, Row(values, statuses, moment if is_new or current is not None else newest, None), moment)
 
     def _put(self, row: EntityRow, stored: Row, at: int) -> None:
         row.vector.record(self.table, stored)
