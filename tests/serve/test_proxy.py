@@ -95,7 +95,7 @@ def test_slow_and_idle_callers_are_let_go_of_and_hold_no_replica(proxy: int, set
         status, told = answer_of(bodies[-1])
         assert (status, told["error"], told.keys()) == (408, "BodyTimedOut", FIELDS)
         headers[-1].settimeout(20)
-        assert headers[-1].recv(1 << 10).startswith(b"HTTP/1.0 408 ")  # HAProxy's own page, without a setting
+        assert headers[-1].recv(1 << 10).split()[1] == b"408"  # HAProxy's own page
         assert time.monotonic() - began < 20 * HEADER_SECONDS
     answer = httpx.get(url, trust_env=False)
     assert answer.status_code == 200, answer.text
