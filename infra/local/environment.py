@@ -149,6 +149,10 @@ def _ray(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(ceil(settings.http.answer_seconds)),
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(ceil(REQUEST_SECONDS + 5)),
         "RAY_SERVE_HAPROXY_MAXCONN": str(settings.http.connections),
+        # A replica that dies in the midst of a request leaves it without an answer: the other one is asked. Every call
+        # may be made twice. Twice only, so that a request which kills its replica does not go round.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "2",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),

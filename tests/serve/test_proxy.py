@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -35,8 +37,15 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def proxy(settings: Settings, replica_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """HAProxy with the configuration of a platform of one replica; gives its port."""
-    folder, port = tmp_path_factory.mktemp("h"), free_port()
+    """HAProxy in front of one replica; gives its port."""
+    with haproxy(settings, [replica_port], tmp_path_factory.mktemp("h")) as port:
+        yield port
+
+
+@contextmanager
+def haproxy(settings: Settings, replicas: Sequence[int], folder: Path) -> Iterator[int]:
+    """HAProxy with the configuration of a platform with replicas at these ports; gives its own."""
+    port = free_port()
     (settings.home / "serve").mkdir(parents=True, exist_ok=True)
     write_haproxy_program(settings, folder)
     variables = platform_environment(settings)
@@ -52,6 +61,8 @@ def proxy(settings: Settings, replica_port: int, tmp_path_factory: pytest.TempPa
             maxconn=int(variables["RAY_SERVE_HAPROXY_MAXCONN"]),
             timeout_client_s=int(variables["RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"]),
             timeout_server_s=int(variables["RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"]),
+            retry_on=variables["RAY_SERVE_HAPROXY_RETRY_ON"],
+            retries=int(variables["RAY_SERVE_HAPROXY_RETRIES"]),
             http_options=HTTPOptions(host="127.0.0.1", port=port, keep_alive_timeout_s=settings.http.idle_seconds),
         ),
         {
@@ -59,7 +70,7 @@ def proxy(settings: Settings, replica_port: int, tmp_path_factory: pytest.TempPa
                 name="app",
                 path_prefix="/",
                 app_name="karat",
-                servers=[ServerConfig("r", "127.0.0.1", replica_port)],
+                servers=[ServerConfig(f"r{i}", "127.0.0.1", replica) for i, replica in enumerate(replicas)],
                 http_health_check_path="/health",
             )
         },
@@ -75,6 +86,31 @@ def proxy(settings: Settings, replica_port: int, tmp_path_factory: pytest.TempPa
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def dying_port() -> Iterator[int]:
+    """A replica that is sound by its health, and goes away in the midst of each prediction."""
+
+    class Dying(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.server.asked += 1  # type: ignore[attr-defined]
+            self.close_connection = True
+
+        def log_message(self, *said: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dying) as server:
+        server.asked = 0  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+        assert server.asked > 0  # type: ignore[attr-defined]
 
 
 def listens(port: int) -> bool:
@@ -140,3 +176,13 @@ def test_the_script_changes_a_configuration_once(settings: Settings, tmp_path: P
     assert texts[0] == texts[1]
     assert texts[0].count("wait-for-body") == texts[0].count("deny_status 413") == 1
     assert texts[0].index("bind") < texts[0].index("deny_status") < texts[0].index("# rest")
+
+
+def test_a_request_whose_replica_dies_is_answered_by_the_other(
+    settings: Settings, replica_port: int, dying_port: int, tmp_path: Path
+) -> None:
+    with haproxy(settings, [dying_port, replica_port], tmp_path) as port:
+        for _ in range(10):
+            answer = httpx.post(f"http://127.0.0.1:{port}{PREDICT}", json={"entity_id": "c0"}, trust_env=False)
+            assert answer.status_code == 404, answer.text
+            assert answer.json()["error"] == "UnknownModel"
