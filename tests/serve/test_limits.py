@@ -46,7 +46,8 @@ def ready(shop: Shop, loaded: Callable[[dict[str, int]], None], http: TestClient
 def connect(port: int, head: str, body: bytes = b"") -> socket.socket:
     made = socket.create_connection(("127.0.0.1", port), timeout=20)
     made.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{head}\r\n\r\n".encode())
-    made.sendall(body)
+    if body:
+        made.sendall(body)
     return made
 
 

@@ -72,9 +72,9 @@ def test_no_command_shows_the_help() -> None:
     assert "status" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("given", [["x" * 50_000], ["run", "y" * 50_000], ["sample", "roi", "--scale", "z" * 50_000]])
+@pytest.mark.parametrize("given", [["x" * 50_000], ["run", "y" * 50_000], ["models", "--z" + "z" * 50_000]])
 def test_a_wrong_call_echoes_no_more_than_a_line(given: list[str]) -> None:
     done = karat(*given)
     assert done.returncode == 2
     assert len(done.stdout + done.stderr) < 3000
-    assert given[-1][:10] in done.stderr
+    assert given[-1][-10:] in done.stderr
