@@ -11,8 +11,8 @@ import pytest
 from infra.cli.app import main
 from infra.local.environment import CLIENT_SECRETS, client_secrets, make_credentials, make_folders, server_secrets
 from infra.local.supervisor import Supervisor
-from karat.credentials import Login, login_file, mlflow_login, prefect_login, use_mlflow_login
-from karat.errors import WrongCall
+from karat.credentials import Login, api_login, login_file, mlflow_login, prefect_login, use_mlflow_login
+from karat.errors import PlatformError, WrongCall
 from karat.settings import Settings
 
 
@@ -114,3 +114,31 @@ def test_a_home_that_any_command_has_made_is_private(settings: Settings, monkeyp
     with pytest.raises(SystemExit):
         main(["tables"])
     assert mode(settings.home) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_open"),
+    [
+        ({}, True),
+        ({"environment": "rnd"}, True),
+        ({"environment": "prod"}, False),
+        ({"environment": "prod", "serve_auth": "off"}, True),
+        ({"serve_auth": "on"}, False),
+        ({"serve_auth": "on", "auth": "off"}, True),
+        ({"host": "10.0.0.5"}, False),
+        ({"host": "10.0.0.5", "serve_auth": "off"}, True),
+    ],
+)
+def test_inference_asks_for_a_login_but_in_rnd_and_dev_on_loopback(
+    settings: Settings, changes: dict[str, str], is_open: bool
+):
+    made = Settings(home=settings.home, **changes)
+    assert made.serve_is_open == is_open
+    if not is_open:
+        with pytest.raises(PlatformError, match="karat up"):  # closed is closed, also where no login was made
+            api_login(made)
+    make_folders(settings)
+    make_credentials(settings)
+    login = api_login(made)
+    assert (login is None) == is_open
+    assert is_open or login.text == login_file(settings, "api").read_text()
