@@ -119,11 +119,19 @@ def test_a_killed_replica_is_not_missed_and_comes_back_with_its_champions(
         http.post("/v1/predict/shop.churn", json={"entity_id": "c1"})
     before[0].kill()
     for _ in range(100):
-        answer = http.post("/v1/predict/shop.churn", json={"entity_id": "c1"})
+        answer = ask(http)
         assert answer.status_code == 200, answer.text
     wait_until(lambda: len(replicas(shop_on_ray.settings)) == 2 and is_settled(shop_on_ray.settings), seconds=120)
     for _ in range(10):
-        assert ours(read_champions(shop_on_ray.settings)).items() <= versions(http).items()
+        assert ask(http).json()["model_version"] == 1
+
+
+def ask(http: httpx.Client) -> httpx.Response:
+    """A prediction. HAProxy may close a connection that was kept when its replicas change: then on a new one."""
+    try:
+        return http.post("/v1/predict/shop.churn", json={"entity_id": "c1"})
+    except httpx.RemoteProtocolError:
+        return http.post("/v1/predict/shop.churn", json={"entity_id": "c1"})
 
 
 def replicas(settings: Settings) -> list[psutil.Process]:
