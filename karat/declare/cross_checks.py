@@ -144,7 +144,8 @@ def _default_problems(lookup: Lookup, table: FeatureTable) -> Iterator[tuple[tup
     """What a lookup can't keep of its lookback_window and default_values: (place, text)."""
     if lookup.lookback_window is not None and table.time is None:
         yield ("lookback_window",), f"{lookup.table!r} has no time, so its rows have no age"
-    taken = {f.name: f.dtype for f in table.stored if f.name in _looked_up_names(lookup, table)}
+    names = set(_looked_up_names(lookup, table))
+    taken = {f.name: f.dtype for f in table.stored if f.name in names}
     for name, value in lookup.default_values.items():
         place = ("default_values", name)
         if name not in taken:
