@@ -1,7 +1,8 @@
 """The order of the test files, and how they are spread over the workers.
 
 The tests of the platform share one platform: one worker takes all of them, and takes them first, for they take longest.
-The other workers take the rest file by file, the longest first (``durations.json``), so that all end together.
+The other workers take the rest file by file, the longest first (``durations.json``), so that all end together. A few
+files stay together, because they share what is made once for a worker.
 ``make test ORDER=random SEED=1`` shuffles the files, and the tests in each.
 """
 
@@ -20,6 +21,18 @@ from xdist.scheduler import LoadScopeScheduling
 ROOT = Path(__file__).parents[1]
 #: Test file -> processor seconds on one core; `pytest --write-durations` writes it anew.
 DURATIONS = Path(__file__).with_name("durations.json")
+
+
+#: Tests that share what takes seconds to make and is made once for a worker: one worker takes them all.
+TOGETHER = ("tests/karat/compat/", "tests/serve/", "tests/projects/test_cost_")
+
+
+def unit(path: Path) -> str:
+    """The unit of work that a file belongs to: itself, or several together."""
+    name = path.relative_to(ROOT).as_posix()
+    if asks_for_platform(path):
+        return "platform"
+    return next((together for together in TOGETHER if name.startswith(together)), name)
 
 
 @cache
@@ -43,21 +56,24 @@ def duration(path: Path) -> float:
 def sort_tests(items: list[pytest.Item], *, shuffled: bool) -> None:
     """Platform first, in it those last that kill parts of it; then the longest files, unless they are ``shuffled``."""
 
+    seconds: Counter[str] = Counter()
+    for path in sorted({item.path for item in items}):  # every worker adds up in the same order
+        seconds[unit(path)] += duration(path)
+
     def place(item: pytest.Item) -> tuple[bool, bool, float, str]:
         platform = asks_for_platform(item.path)
-        rest = (0.0, "") if platform or shuffled else (-duration(item.path), item.path.as_posix())
+        rest = (0.0, "") if platform or shuffled else (-seconds[unit(item.path)], item.path.as_posix())
         return not platform, "test_platform_faults" in item.nodeid, *rest
 
     items.sort(key=place)
 
 
 class OnePlatform(LoadScopeScheduling):
-    """The platform's files are one unit of work; every other file is one. (xdist's own groups have no effect with this
-    pytest, whose node ids can't be changed.)"""
+    """The platform's files are one unit of work, those ``TOGETHER`` are one, and every other file is one. (xdist's own
+    groups have no effect with this pytest, whose node ids can't be changed.)"""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::", 1)[0]
-        return "platform" if asks_for_platform(ROOT / path) else path
+        return unit(ROOT / nodeid.split("::", 1)[0])
 
 
 class DurationsWriter:
