@@ -126,6 +126,7 @@ gates: {floors: {roc_auc: 0.6}}
 description: Unusual days
 task: anomaly
 kind: isolation_forest
+parameters: {n_estimators: 25}
 label: {name: odd, source: orders, expression: "max(null::int)", horizon: 1d, offset: 0d}
 lookups: [{table: spend_features, features: [spent_7d, orders_7d, mean_28d]}]
 """,
