@@ -152,7 +152,7 @@ _COERCERS: dict[str, Callable[[object], KeyValue | None]] = {
 _YEARS = f"between the years {FIRST_YEAR} and {LAST_YEAR}"
 _EXPECTED = {
     "string": f"of type string with up to {LONGEST_TEXT:,} characters",
-    "date": f"a date {_YEARS}",
+    "date": f"of type date {_YEARS}",
     "timestamp": f"a timestamp with its time zone {_YEARS}",
 }
 
