@@ -205,7 +205,7 @@ def conclude_cancelled(settings: Settings, api: Prefect, run: Run, processes: Se
     for one in (*api.children(run.id), run):
         if not one.is_final:
             api.set_state(one.id, "CANCELLED", "Cancelled", "cancelled in place of its worker")
-    log.warning("%s (%s): cancelled in place of its worker; jobs: %s", run.name, run.id, ", ".join(stopped) or "none")
+    log.info("%s (%s): cancelled in place of its worker; jobs: %s", run.name, run.id, ", ".join(stopped) or "none")
 
 
 def stop_jobs(settings: Settings, run: str) -> list[str]:
