@@ -44,6 +44,8 @@ LATER = (
     *("ray_jobs.steps.model_work", "ray_jobs.steps.train", "ray_jobs.steps.promote", "ray_jobs.steps.score"),
     *("prefect.flow_engine", "prefect.engine", "prefect.deployments.steps.pull", "flows.master_orchestrator"),
 )
+#: Ray's random ids that a fork has to itself, and after how many forks they come round: 30 ms at the most.
+DRAWS_OF_A_FORK, DISTINCT_FORKS = 64, 512
 #: Seconds without a request after which it imports the rest.
 CALM_SECONDS = 4.0
 
@@ -64,6 +66,7 @@ class ForkServer:
         self._stamps: dict[str, tuple[int, int]] = {}
         self._stale = False
         self._flags: dict[str, int] | None = None
+        self._forks = 0
 
     def load(self, names: Sequence[str]) -> None:
         """Import modules out of reach of the garbage collector, whose marks would copy their pages in each fork."""
@@ -118,6 +121,7 @@ class ForkServer:
             return None
         self._stale = self._stale or self.is_stale()
         is_worker = request["arguments"][0].endswith(WORKER)
+        self._forks += 1
         pid = -1 if self._stale or (is_worker and self._flags is None) else os.fork()
         if not pid:
             self._listener.close()
@@ -127,7 +131,8 @@ class ForkServer:
             for other in self._waiting.values():
                 other.close()
             connection.settimeout(None)
-            return request | {"handles": handles, "connection": connection, "flags": self._flags}
+            known = {"flags": self._flags, "number": self._forks}
+            return request | {"handles": handles, "connection": connection} | known
         for handle in handles:
             os.close(handle)
         if pid > 0:
@@ -198,7 +203,7 @@ def become(request: dict[str, Any]) -> None:
     if request["wait"]:
         _die_with(last)
         _show_arguments([sys.executable, *request["arguments"]])
-    _begin_anew()
+    _begin_anew(request["number"])
     _run(request)
 
 
@@ -239,8 +244,15 @@ def _die_with(handle: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _begin_anew() -> None:
-    """What libraries have made of the server's environment or of its own randomness."""
+def _begin_anew(number: int) -> None:
+    """What libraries have made of the server's environment or of its own randomness.
+
+    Ray's library seeds its generator of ids once, and has no function to seed it: two forks would draw the same ids,
+    and one of two workers that start at once dies, as the other one has its object. Each fork skips another part.
+    """
+    if ray := sys.modules.get("ray"):
+        for _ in range(DRAWS_OF_A_FORK * (number % DISTINCT_FORKS)):
+            ray.ObjectRef.from_random()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
     if context := sys.modules.get("prefect.context"):

@@ -144,3 +144,23 @@ print(*(ctypes.string_at(address).decode() for address in flags.values()), find_
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("02000000 4194304 None\n", 0), done.stderr
+
+
+def test_no_two_forks_draw_the_same_random_ids() -> None:
+    """Ray's library has drawn one before the fork, as it does when Serve's modules are imported."""
+    program = """
+import os
+import ray
+from infra.local.fork_server import DISTINCT_FORKS, _begin_anew
+ray.ObjectRef.from_random()
+for number in (1, 2, 3, DISTINCT_FORKS - 1):
+    if not os.fork():
+        _begin_anew(number)
+        os.write(1, "".join(ray.ObjectRef.from_random().hex() + " " for _ in range(20)).encode())
+        os._exit(0)
+    os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    ids = done.stdout.split()
+    assert len(ids) == 80, done.stderr
+    assert len(set(ids)) == 80
