@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,15 @@ def start_fork_server(settings: Settings) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
+
+
+def await_fork_server(settings: Settings, seconds: float = 60.0) -> bool:
+    """Wait until the server has imported what comes first; return whether it has within so many seconds."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(seconds)
+        try:
+            connection.connect(str(socket_path(settings)))
+            connection.shutdown(socket.SHUT_WR)  # it closes a request that ends early
+            return connection.recv(1) == b""
+        except OSError:
+            return False

@@ -13,11 +13,12 @@ from ray._private import ray_constants, services
 from ray.scripts import scripts
 
 from infra.local import fork_client
-from infra.local.forks import start_fork_server
+from infra.local.forks import await_fork_server, start_fork_server
 from karat.settings import Settings
 
 #: The longest wait for a new node.
 NODE_SECONDS = 180.0
+start_raylet = vars(services)["start_raylet"]
 get_node = vars(services)["get_node"]
 python_command = vars(services)["_build_python_executable_command_memory_profileable"]
 
@@ -27,6 +28,12 @@ def command_of(component: str, *arguments: object, **options: object) -> list[st
     command: list[str] = python_command(component, *arguments, **options)
     is_agent = component == ray_constants.PROCESS_TYPE_DASHBOARD_AGENT
     return [*command, "-m", "infra.local.ray_agent"] if is_agent else command
+
+
+def begin_raylet(*arguments: object, **options: object) -> object:
+    """Start the raylet when nothing here imports any more: it ends itself if its agent takes more than 15 s to come."""
+    await_fork_server(Settings())
+    return start_raylet(*arguments, **options)
 
 
 def node_of(*arguments: object) -> object:
@@ -48,6 +55,7 @@ def main() -> None:
     server = start_fork_server(Settings())  # it lives as long as this process holds its pipe
     ray_constants.SETUP_WORKER_FILENAME = fork_client.__file__
     vars(services)["_build_python_executable_command_memory_profileable"] = command_of
+    vars(services)["start_raylet"] = begin_raylet
     vars(services)["get_node"] = node_of
     scripts.main()
     server.wait()

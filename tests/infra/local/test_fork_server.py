@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from infra.code import ROOT
-from infra.local import fork_client
+from infra.local import fork_client, forks
+from infra.local.forks import await_fork_server
+from karat.settings import Settings
 
 SERVER = "import sys; from infra.local.fork_server import main; main(sys.argv[1], ('json', 'probe'), ())"
 #: Says who started it, and what it was given.
@@ -88,6 +90,14 @@ def test_a_program_starts_where_no_fork_server_runs(tmp_path: Path) -> None:
     client = start(tmp_path / "none.sock", "one")
     assert client.communicate(timeout=20)[0] == "started one given\n"
     assert client.returncode == 7
+
+
+def test_one_can_wait_until_the_server_is_ready(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "socket_path", lambda settings: server)
+    assert await_fork_server(Settings())
+    assert start(server, "after it").communicate(timeout=20)[0].startswith("forked")
+    monkeypatch.setattr(forks, "socket_path", lambda settings: server.with_name("none"))
+    assert not await_fork_server(Settings())
 
 
 def test_a_fork_dies_with_its_client(server: Path) -> None:
