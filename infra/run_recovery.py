@@ -15,7 +15,7 @@ from enum import Enum
 
 import psutil
 
-from infra.local.instances import running_instance
+from infra.local.instances import instance_before, running_instance
 from infra.local.platform_parts import WORKER_NAME
 from infra.local.probes import NoAnswer, call_ray
 from infra.local.processes import end, flow_processes
@@ -95,8 +95,6 @@ class RunRecovery:
     Attributes:
         missing_since: Run -> since when no process of it has been seen.
         told: Runs of which it was said that they go on without a worker.
-        worker: Process id of the worker at the last look.
-        lost_worker: Process id of the worker before.
         busy_until: Until when the looks are frequent, by the monotonic clock.
     """
 
@@ -104,8 +102,6 @@ class RunRecovery:
     api: Prefect
     missing_since: dict[str, float] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
-    worker: int | None = None
-    lost_worker: int | None = None
     busy_until: float = field(default_factory=lambda: time.monotonic() + BUSY_FOR_SECONDS)
 
     def look(self) -> float:
@@ -118,8 +114,6 @@ class RunRecovery:
             ServiceDown: Prefect does not answer.
         """
         worker = running_instance(self.settings, "worker")
-        if worker is not None and worker.pid != self.worker:
-            self.worker, self.lost_worker = worker.pid, self.worker
         unfinished = self.api.unfinished()
         processes = flow_processes(self.settings) if unfinished else {}
         self.missing_since = {r.id: self.missing_since.get(r.id, time.monotonic()) for r in unfinished}
@@ -182,7 +176,8 @@ class RunRecovery:
         log.warning("%s (%s): %s", run.name, run.id, said)
 
     def _loss(self) -> str:
-        lost = f" (process {self.lost_worker})" if self.lost_worker else ""
+        before = instance_before(self.settings, "worker")
+        lost = f" (process {before})" if before else ""
         return f"worker {WORKER_NAME}{lost} has ended"
 
 

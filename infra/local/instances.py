@@ -22,8 +22,22 @@ def record_instance(settings: Settings, part: str) -> None:
     me = psutil.Process()
     path = _record(settings, part)
     new = path.with_suffix(f".{me.pid}")
-    new.write_text(json.dumps({"pid": me.pid, "started": me.create_time()}))
+    new.write_text(json.dumps({"pid": me.pid, "started": me.create_time(), "before": _known(path).get("pid")}))
     new.replace(path)
+
+
+def instance_before(settings: Settings, part: str) -> int | None:
+    """The process id of the instance of ``part`` before the last one; None where nobody has noted it."""
+    before = _known(_record(settings, part)).get("before")
+    return before if isinstance(before, int) else None
+
+
+def _known(path: Path) -> dict[str, object]:
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def running_instance(settings: Settings, part: str) -> psutil.Process | None:

@@ -15,9 +15,10 @@ import pytest
 
 from infra.local import adopted
 from infra.local.environment import make_folders
-from infra.local.instances import instances, record_instance, rotate, running_instance
+from infra.local.instances import instance_before, instances, record_instance, rotate, running_instance
 from infra.local.processes import HOME_MARK, PART_MARK
 from karat.settings import Settings
+from tests.waiting import wait_until
 
 SLEEP = "import time; time.sleep(600)"
 
@@ -37,6 +38,7 @@ def mlflow(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     make_folders(settings)
     process = started(settings, "mlflow")
     record(settings, "mlflow", process.pid, psutil.Process(process.pid).create_time())
+    wait_until(lambda: running_instance(settings, "mlflow"))  # the kernel shows its environment a moment after its start
     yield process
     process.kill()
     process.wait()
@@ -47,7 +49,10 @@ def test_a_program_records_itself(settings: Settings) -> None:
     record_instance(settings, "mlflow")
     assert running_instance(settings, "mlflow") is None, "this process bears no mark of the platform"
     noted = json.loads((settings.home / "supervisor" / "mlflow.instance").read_text())
-    assert noted["pid"] == os.getpid()
+    assert (noted["pid"], instance_before(settings, "mlflow")) == (os.getpid(), None)
+    record(settings, "mlflow", 4711, 0.0)
+    record_instance(settings, "mlflow")
+    assert instance_before(settings, "mlflow") == 4711
 
 
 def test_the_instance_is_found_by_id_start_and_marks(settings: Settings, mlflow: subprocess.Popen[bytes]) -> None:
