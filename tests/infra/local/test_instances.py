@@ -38,7 +38,7 @@ def mlflow(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     make_folders(settings)
     process = started(settings, "mlflow")
     record(settings, "mlflow", process.pid, psutil.Process(process.pid).create_time())
-    wait_until(lambda: running_instance(settings, "mlflow"))  # the kernel shows its environment a moment after its start
+    wait_until(lambda: running_instance(settings, "mlflow"))  # its environment is seen a moment later
     yield process
     process.kill()
     process.wait()
