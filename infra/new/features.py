@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Any, Literal, get_args
 
 from infra.new.drafts import Draft, File, check_name
+from infra.new.durations import duration_option
 from infra.new.feature_lines import IDS, Choice, FeatureLines, daily_lines, entity_lines, event_lines
 from infra.new.render import literal, render
 from karat.clock import DAY
 from karat.declare import Column, GoldTable, Project
-from karat.declare.base import format_duration, parse_duration
+from karat.declare.base import format_duration
 from karat.dtypes import KEY_TYPES
 from karat.errors import AlreadyThere, ColumnMissing, TableNotFound, WrongCall, did_you_mean
 
@@ -162,13 +163,7 @@ def _windows(grain: Grain, given: Sequence[str]) -> tuple[timedelta, ...]:
         raise WrongCall("a table without time has no windows", remedy="leave out --windows, or take --grain day")
     found = []
     for text in given:
-        try:
-            window = parse_duration(text)
-        except ValueError as error:
-            raise WrongCall(f"the window {error}") from None
-        assert isinstance(window, timedelta)
-        if not window:
-            raise WrongCall(f"the window {text!r} is empty", remedy="write it as in 7d")
+        window = duration_option(text, "window")
         if grain == "day" and window % DAY:
             raise WrongCall(
                 f"a row per day has windows of whole days, and {text!r} is none",

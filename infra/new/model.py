@@ -9,11 +9,11 @@ from datetime import date, timedelta
 from typing import Any
 
 from infra.new.drafts import Draft, File, check_name
+from infra.new.durations import duration_option
 from infra.new.label import LabelChoice, Rows, telling, wanted
 from infra.new.render import render
 from karat.clock import DAY
 from karat.declare import FeatureTable, GoldTable, Project
-from karat.declare.base import parse_duration
 from karat.declare.models import BASELINES, DEFAULT_METRIC, UNSUPERVISED, ModelSpec
 from karat.errors import AlreadyThere, TableNotFound, WrongCall, did_you_mean
 from karat.kinds import facts
@@ -215,13 +215,7 @@ def _horizon(spine: FeatureTable, given: str | None, task: str | None) -> timede
     if given is None and spine.row_span is None and task != "forecast":
         return None
     text = given or (HORIZON if spine.row_span is not None else "1h")
-    try:
-        horizon = parse_duration(text)
-    except ValueError as error:
-        raise WrongCall(f"the horizon {error}") from None
-    assert isinstance(horizon, timedelta)
-    if not horizon:
-        raise WrongCall(f"the horizon {text!r} is empty", remedy="write it as in 7d")
+    horizon = duration_option(text, "horizon")
     if spine.row_span is not None and horizon < spine.row_span:
         raise WrongCall(
             f"the horizon {text} is shorter than a day, and {spine.name!r} has a row per day",
