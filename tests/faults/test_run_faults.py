@@ -8,6 +8,7 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 
 from infra.local.instances import running_instance
@@ -57,10 +58,11 @@ def running_jobs(shop: Shop, run: Run) -> list[str]:
     return [j["submission_id"] for j in jobs if j["submission_id"].startswith(run.id) and j["status"] == "RUNNING"]
 
 
-def kill_worker(shop: Shop) -> int:
+def kill_worker(shop: Shop, *others: psutil.Process) -> int:
     worker = running_instance(shop.settings, "worker")
     assert worker is not None
-    worker.kill()
+    for process in (worker, *others):
+        process.kill()
     await_until(lambda: running_instance(shop.settings, "worker") is not None)
     return worker.pid
 
@@ -78,9 +80,7 @@ def test_a_run_goes_on_without_its_worker(shop: Shop) -> None:
 def test_a_run_is_resumed_by_the_next_worker(shop: Shop) -> None:
     run = held_run(shop)
     (process, *_) = flow_processes(shop.settings)[run.id]
-    process.suspend()  # it must not tell of its worker's death
-    killed = kill_worker(shop)
-    process.kill()
+    killed = kill_worker(shop, process)
     shop.release()
     ended = end_of(shop, run)
     assert (ended.state_type, ended.run_count) == ("COMPLETED", 2)
