@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -15,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from infra.process_end import run_to_the_end
+from karat.boundary import library_failed
 from karat.errors import KaratError, shorten
 from karat.extras import optional_imports
 
@@ -136,16 +138,27 @@ def karat() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line. A KaratError becomes its message and exit status; a wrong call exits with 2."""
+    """Run the command line. A KaratError becomes its message and exit status; a wrong call exits with 2.
+
+    Another error is printed with its traceback, and below it as Karat's.
+    """
     try:
         with optional_imports():
             get_command(app)(args, prog_name="karat")
     except KaratError as error:
-        errors.print(f"[bold red]{type(error).__name__}[/]", highlight=False)
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        _stop(error)
+    except Exception as error:
+        traceback.print_exception(error)
+        words = " ".join(sys.argv[1:] if args is None else args)
+        _stop(library_failed(error, f"karat {words.partition(' ')[0]}", f"karat {words}"))
     finally:
         close_home()
+
+
+def _stop(error: KaratError) -> NoReturn:
+    errors.print(f"[bold red]{type(error).__name__}[/]", highlight=False)
+    errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    sys.exit(error.exit_code)
 
 
 def close_home() -> None:

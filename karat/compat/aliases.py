@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from karat.boundary import public_verbs
 from karat.client import FeatureEngineeringClient
 from karat.compat.registry import ModelRegistry
 from karat.errors import ModelNotFound, NoChampion, WrongCall, did_you_mean
@@ -9,6 +10,7 @@ from karat.names import ARCHIVED, CHAMPION, STAGE_ALIASES
 from karat.registry import ModelVersion
 
 
+@public_verbs
 class MlflowClient:
     """MLflow's calls that read and move aliases, for any spelling of a model and a stage."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from karat.boundary import public_verb
 from karat.client import FeatureEngineeringClient
 from karat.compat.declaration_index import DeclarationIndex
 from karat.declare import ModelSpec, Project
@@ -78,6 +79,7 @@ class ModelConfig(_ConfigSection):
     spec: ModelSpec
 
 
+@public_verb
 def load_model_config(name: str, client: FeatureEngineeringClient | None = None) -> ModelConfig:
     """Load the configuration of a declared model, in any spelling of its name.
 

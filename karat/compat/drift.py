@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from karat.boundary import public_verbs
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
 from karat.monitoring.drift import DriftTest, chi_square, kolmogorov_smirnov, population_stability
 from karat.training_sets.frames import Frame, to_polars
@@ -20,6 +21,7 @@ _TESTS: dict[str, Callable[[pl.Series, pl.Series, float], DriftTest]] = {
 }
 
 
+@public_verbs
 class DriftReport(dict[str, DriftTest]):
     """Drift tests by column."""
 
@@ -42,6 +44,7 @@ class DriftReport(dict[str, DriftTest]):
         return {name: asdict(found) for name, found in self.items()}
 
 
+@public_verbs
 class DriftDetector:
     """Compares frames with a reference: numbers by Kolmogorov-Smirnov, other types by chi-square.
 

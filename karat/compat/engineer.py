@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from karat.boundary import public_verbs
 from karat.client import FeatureEngineeringClient
 from karat.compat.declaration_index import DeclarationIndex, FeatureSelection
 from karat.compat.rules import rule_errors
@@ -38,6 +39,7 @@ class FeatureSet(dict[str, Any]):
         return any(s is not Status.NOT_FOUND for s in self.statuses.values())
 
 
+@public_verbs
 class FeatureEngineer:
     """Computes declared features from gold.
 

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import polars as pl
 
+from karat.boundary import public_verb
 from karat.errors import DataError, DiskFull, StoreUnreachable, WrongCall, did_you_mean, is_disk_full
 from karat.training_sets.frames import Frame, to_polars
 
@@ -21,6 +22,7 @@ _WRITERS: dict[str, Callable[[pl.DataFrame, Any], Any]] = {
 }
 
 
+@public_verb
 def export(df: Frame, path: str | Path, format: str | None = None) -> Path:
     """Write ``df`` to a file and return its path.
 

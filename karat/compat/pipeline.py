@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from karat.boundary import public_verbs
 from karat.compat.engineer import Day, Entity, FeatureEngineer, FeatureSet, entity_frame
 from karat.compat.exports import export
 from karat.errors import EmptyTrainingSet, LookupKeyMismatch, SchemaMismatch
@@ -14,6 +15,7 @@ from karat.registry import open_registry
 from karat.training_sets.frames import Frame, convert_frame
 
 
+@public_verbs
 class FeaturePipeline:
     """Datasets over a FeatureEngineer; frames are of the kind that its client returns."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from karat.boundary import public_verbs
 from karat.declare.checks import Check, Unique, between, not_null, unique
 from karat.dtypes import dtype_of_polars
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
@@ -48,6 +49,7 @@ class QualityReport:
         return [f"{r.check}: {r.failed:,} of {r.rows:,} rows" for r in self.results if not r.passed]
 
 
+@public_verbs
 class DataQualityChecker:
     """Checks frames; ``max_null_rate`` is the greatest share of nulls in a column."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from karat.boundary import public_verbs
 from karat.client import FeatureEngineeringClient
 from karat.compat.comparison import compare_versions
 from karat.compat.declaration_index import DeclarationIndex, spellings
@@ -20,6 +21,7 @@ from karat.training_sets.training_set import TrainingSet
 Version = str | int | None
 
 
+@public_verbs
 class ModelRegistry:
     """Versions of declared models and of models logged by hand, by any spelling of their name."""
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from karat.boundary import public_verbs
 from karat.registry import LoadedModel
 from karat.training_sets.frames import Frame, to_polars
 
 
+@public_verbs
 @dataclass(frozen=True)
 class ServedModel:
     """A loaded version with its name, run and features."""

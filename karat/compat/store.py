@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from karat.boundary import public_verbs
 from karat.client import FeatureEngineeringClient
 from karat.declare.project_catalog import ProjectCatalog
 from karat.dtypes import ARROW, Dtype
@@ -49,6 +50,7 @@ class Feature:
         return pa.field(self.name, ARROW[self.dtype], metadata={"comment": self.description})
 
 
+@public_verbs
 @dataclass(frozen=True)
 class HistoricalFeatures:
     """The rows of ``entity_df`` with features; ``training_set`` has pins and leakage report."""
@@ -74,6 +76,7 @@ class HistoricalFeatures:
         return self.data.to_arrow()
 
 
+@public_verbs
 @dataclass(frozen=True)
 class OnlineFeatures:
     """Present values, in the order of the entity rows."""
@@ -102,6 +105,7 @@ class OnlineFeatures:
         return {name: [row[j] for row in self.found.statuses] for j, name in enumerate(self.names)}
 
 
+@public_verbs
 class FeatureStore:
     """Feature store over a client; a bare table name needs a single catalog with such a table."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from karat.boundary import public_verb
 from karat.compat.engineer import Day, Entity, FeatureEngineer, FeatureSet
 from karat.compat.pipeline import FeaturePipeline
 from karat.compat.registry import ModelRegistry, Version
@@ -17,6 +18,7 @@ from karat.training_sets.frames import Frame
 from karat.training_sets.training_set import TrainingSet
 
 
+@public_verb
 def compute_feature(
     feature_name: str, entity_id: Entity, entity_type: str | None = None, as_of_date: Day | None = None
 ) -> Any:
@@ -24,6 +26,7 @@ def compute_feature(
     return FeatureEngineer().compute_feature(feature_name, entity_id, entity_type, as_of_date)
 
 
+@public_verb
 def compute_feature_set(
     feature_names: str | Sequence[str],
     entity_id: Entity,
@@ -34,6 +37,7 @@ def compute_feature_set(
     return FeatureEngineer().compute_feature_set(feature_names, entity_id, entity_type, as_of_date)
 
 
+@public_verb
 def backfill_features(
     feature_names: str | Sequence[str],
     entity_ids: Iterable[Entity] | None,
@@ -49,11 +53,13 @@ def backfill_features(
     )
 
 
+@public_verb
 def validate_features(features: Mapping[str, Any]) -> tuple[bool, list[str]]:
     """See ``FeatureEngineer.validate_features``."""
     return FeatureEngineer().validate_features(features)
 
 
+@public_verb
 def create_training_dataset(
     entity_ids: Iterable[Entity], feature_sets: str | Sequence[str], as_of_date: Day | None = None
 ) -> Frame:
@@ -61,11 +67,13 @@ def create_training_dataset(
     return FeaturePipeline().create_training_dataset(entity_ids, feature_sets, as_of_date)
 
 
+@public_verb
 def create_prediction_features(entity_id: Entity, model_type: str, as_of_date: Day | None = None) -> FeatureSet:
     """See ``FeaturePipeline.create_prediction_features``."""
     return FeaturePipeline().create_prediction_features(entity_id, model_type, as_of_date)
 
 
+@public_verb
 def get_historical_features(
     entity_df: Frame, features: Sequence[str], *, full_feature_names: bool = False
 ) -> HistoricalFeatures:
@@ -73,6 +81,7 @@ def get_historical_features(
     return FeatureStore().get_historical_features(entity_df, features, full_feature_names=full_feature_names)
 
 
+@public_verb
 def get_online_features(
     entity_rows: Frame | Sequence[Mapping[str, Any]], features: Sequence[str], *, full_feature_names: bool = False
 ) -> OnlineFeatures:
@@ -80,6 +89,7 @@ def get_online_features(
     return FeatureStore().get_online_features(entity_rows, features, full_feature_names=full_feature_names)
 
 
+@public_verb
 def register_model(
     model: Any,
     model_name: str,
@@ -93,21 +103,25 @@ def register_model(
     return ModelRegistry().register_model(model, model_name, metrics, parameters, tags, training_set=training_set)
 
 
+@public_verb
 def load_model(model_name: str, version: Version = None) -> ServedModel:
     """See ``ModelRegistry.load_model``."""
     return ModelRegistry().load_model(model_name, version)
 
 
+@public_verb
 def promote_model(model_name: str, version: Version = None, stage: str = "Production") -> ModelVersion:
     """See ``ModelRegistry.promote_model``."""
     return ModelRegistry().promote_model(model_name, version, stage)
 
 
+@public_verb
 def get_model_metadata(model_name: str, version: Version = None) -> dict[str, Any]:
     """See ``ModelRegistry.get_model_metadata``."""
     return ModelRegistry().get_model_metadata(model_name, version)
 
 
+@public_verb
 def compare_models(
     model_name: str, version1: Version, version2: Version, metrics: Sequence[str] | None = None
 ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from karat.boundary import public_verbs
 from karat.errors import (
     DataError,
     EmptyTrainingSet,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@public_verbs
 @dataclass(frozen=True)
 class TrainingSet:
     """A training set, frozen; ``load_df`` gives its rows.

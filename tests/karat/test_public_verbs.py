@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 from karat import FeatureEngineeringClient, FeatureLookup
 from karat.errors import KaratError, LibraryFailed, WrongCall
@@ -92,16 +94,27 @@ ZONES = st.none() | st.sampled_from(["UTC", "Europe/Berlin", "Europe/Berln", ""]
 
 
 @pytest.fixture(scope="module")
-def fe(tmp_path_factory) -> FeatureEngineeringClient:
+def fe(tmp_path_factory, empty_database) -> FeatureEngineeringClient:
+    """A client with a feature table and a registered model on it."""
     client = FeatureEngineeringClient(catalog="shop_dev", settings=Settings(home=tmp_path_factory.mktemp("fuzz")))
+    (client.settings.home / "mlflow").mkdir()
+    shutil.copy(empty_database, client.settings.home / "mlflow" / "mlflow.db")
     at = [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)]
     client.create_table(
         "good", ["id", "at"], pl.DataFrame({"id": [1, 2], "at": at, "x": [1.0, 2.0]}), timeseries_columns="at"
     )
+    spine = pl.DataFrame({"id": [1, 2], "at": at, "y": [0, 1]})
+    made = client.create_training_set(spine, [FeatureLookup("good", "x", "id", "at")], "y", ["id", "at"])
+    client.log_model(fitted(), training_set=made, registered_model_name="m")
+    client.made = made
     return client
 
 
-@settings(max_examples=examples(60), deadline=None)
+def fitted() -> LogisticRegression:
+    return LogisticRegression().fit(pd.DataFrame({"x": [1.0, 2.0]}), [0, 1])
+
+
+@settings(max_examples=examples(90), deadline=None)
 @given(st.data())
 def test_a_user_meets_karats_errors_alone(fe, data) -> None:
     frame, draw = data.draw(frames()), data.draw
@@ -110,6 +123,22 @@ def test_a_user_meets_karats_errors_alone(fe, data) -> None:
     def lookup() -> FeatureLookup:
         return FeatureLookup("good", draw(ARGUMENTS), draw(ARGUMENTS), draw(ARGUMENTS))
 
+    def log() -> object:
+        model = draw(st.sampled_from([None, 3, "x", LogisticRegression(), fitted(), object(), lambda x: x]))
+        training = draw(st.sampled_from([None, fe.made, frame]))
+        return fe.log_model(
+            model,
+            training_set=training,
+            registered_model_name=draw(NAMES | st.just("m")),
+            input_example=draw(st.sampled_from([None, frame])),
+            metrics=draw(st.sampled_from([None, {"a": float("nan")}, {"a": "x"}, {"a b/<": 1}])),
+            parameters=draw(st.sampled_from([None, {"a": object()}, {"": 1}, {"p": "x" * 7000}])),
+            tags=draw(st.sampled_from([None, {"": "x"}, {"t": 5}, {"t": "x" * 9000}])),
+            signature=draw(st.sampled_from([None, 5, "x"])),
+            flavor=draw(st.sampled_from([None, "sklearn", "nope", pd])),
+        )
+
+    uri = st.sampled_from(["models:/m/1", "m", "models:/m@champion", "models:/m/7", "models:/no/1", "", "runs:/x"])
     plain = FeatureLookup("good", "x", "id", "at")
     calls = {
         "create": lambda: fe.create_table(f"t{number}", ["id"], frame, timezone=draw(ZONES)),
@@ -121,7 +150,13 @@ def test_a_user_meets_karats_errors_alone(fe, data) -> None:
         "erase": lambda: fe.erase("good", frame),
         "train": lambda: fe.create_training_set(frame, [lookup()], label=draw(ARGUMENTS)).load_df(),
         "train_plain": lambda: fe.create_training_set(frame, [plain], label=None).load_df(),
-        "score": lambda: fe.score_batch(draw(ARGUMENTS), frame),
+        "score": lambda: fe.score_batch(draw(uri), frame, draw(st.sampled_from([None, "long", "x", 5]))),
+        "log": log,
+        "rebuild": lambda: fe.rebuild_training_set(draw(uri | ARGUMENTS)),
+        "consistency": lambda: fe.check_consistency(
+            draw(uri | ARGUMENTS), draw(st.sampled_from([0.1, 0, -1, 2, float("nan"), "x"])), since=draw(ARGUMENTS)
+        ),
+        "columns": lambda: fe.create_training_set(frame, [plain], label=None, exclude_columns=draw(ARGUMENTS)),
         "publish": lambda: fe.publish_table(draw(ARGUMENTS), sequence_length=draw(ARGUMENTS)),
     }
     before = set(fe.lake.tables())
