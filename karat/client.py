@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from karat.boundary import public_verbs
 from karat.declare.project_catalog import ProjectCatalog
+from karat.dtypes import decimal_type, to_decimals
 from karat.errors import WrongCall, did_you_mean
 from karat.executors import Progress, silent
 from karat.inference import score_batch
@@ -27,7 +28,7 @@ from karat.names import ModelName, TableName
 from karat.online import OnlineStore, PublishResult, open_store, publish_table
 from karat.registry import ModelVersion, Registry, open_registry
 from karat.settings import Settings
-from karat.training_sets.frames import Frame, FrameKind, convert_frame, to_polars
+from karat.training_sets.frames import Frame, FrameKind, convert_frame, named_index_as_columns, to_polars
 from karat.training_sets.functions import FeatureFunction, FunctionLibrary
 from karat.training_sets.lookups import FeatureLookup
 from karat.training_sets.training_set import TrainingSet, create_training_set
@@ -85,7 +86,7 @@ class FeatureEngineeringClient:
         Args:
             name: The table.
             primary_keys: Key columns.
-            df: Rows to write.
+            df: Rows to write; the named levels of a pandas index become columns.
             schema: The schema, if there are no rows.
             timeseries_columns: The time column.
             event_id: Key column that orders rows of one entity and time; a point-in-time join takes the highest.
@@ -114,7 +115,7 @@ class FeatureEngineeringClient:
             )
         if len(times) > 1:
             raise WrongCall(f"{name!r} would have {len(times)} timeseries columns", remedy="name one of them")
-        rows = None if df is None else _localize(to_polars(df), timezone, full)
+        rows = None if df is None else _localize(to_polars(named_index_as_columns(df)), timezone, full)
         columns = _with_descriptions(schema if rows is None else _arrow_schema(rows), descriptions or {})
         definition: dict[str, Any] = {
             "primary_key": _as_list(primary_keys),
@@ -159,7 +160,7 @@ class FeatureEngineeringClient:
             near = did_you_mean(mode, ("merge", "overwrite"))
             raise WrongCall(f"{mode!r} is not a write mode", where=f"write_table({name!r})", remedy=near)
         write = self.lake.merge if mode == "merge" else self.lake.overwrite
-        return write(full, to_polars(df), timezone=timezone)
+        return write(full, to_polars(named_index_as_columns(df)), timezone=timezone)
 
     def read_table(
         self,
@@ -169,13 +170,19 @@ class FeatureEngineeringClient:
         columns: Sequence[str] | None = None,
         frames: FrameKind | None = None,
     ) -> Frame:
-        """Read the present rows, or those of a Delta version.
+        """Read the present rows, or those of a Delta version, in the order in which they are stored.
 
         Raises:
             TableNotFound: There is no such table; the message has the nearest name.
             ColumnMissing: There is no such column; the message has the nearest name.
         """
-        return convert_frame(self.lake.read(self._table(name), version=version, columns=columns), frames or self.frames)
+        full = self._table(name)
+        rows = self.lake.read(full, version=version, columns=columns)
+        came = {
+            f.name: kind for f in self.lake.info(full).schema if (kind := decimal_type(f)) and f.name in rows.columns
+        }
+        rows = rows.with_columns(to_decimals(rows[column], kind) for column, kind in came.items())
+        return convert_frame(rows, frames or self.frames)
 
     def get_table(self, name: str) -> TableInfo:
         """Return keys, schema, owner, descriptions and version.
@@ -202,7 +209,9 @@ class FeatureEngineeringClient:
             WrongCall: A column is not part of the key.
             TableNotFound: There is no such table.
         """
-        return erase(self.lake, self.registry, self._table(name), to_polars(keys), library=self.functions)
+        return erase(
+            self.lake, self.registry, self._table(name), to_polars(named_index_as_columns(keys)), library=self.functions
+        )
 
     def publish_table(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Literal, get_args
 
 import polars as pl
@@ -124,3 +126,45 @@ def arrow_type(text: str) -> pa.DataType:
         ValueError: no type is written like that.
     """
     return _ARROW_OF_TEXT[text] if text in _ARROW_OF_TEXT else pa.type_for_alias(text)
+
+
+def decimal_type(field: pa.Field) -> pl.Decimal | None:
+    """The decimal type in which a column of a table was given, which the lake keeps as doubles.
+
+    Args:
+        field: A column of the lake; its ``karat.type`` says how it came.
+
+    Returns:
+        The type; None if the column came as something else.
+    """
+    came = (field.metadata or {}).get(b"karat.type", b"").decode()
+    found = re.fullmatch(r"decimal\d+\((\d+), (\d+)\)", came)
+    return pl.Decimal(int(found[1]), int(found[2])) if found else None
+
+
+def to_decimals(values: pl.Series, kind: pl.Decimal) -> pl.Series:
+    """The decimals that doubles are shown as; null where a double has more digits behind the point than the type.
+
+    Args:
+        values: Doubles.
+        kind: The decimal type.
+
+    Returns:
+        The decimals. Up to 15 digits each is the one that was given.
+    """
+    made = values.cast(pl.String).str.to_decimal(scale=kind.scale).cast(kind, strict=False)
+    doubtful = values.is_not_null() & (made.is_null() | (made.cast(pl.Float64) != values)).fill_null(True)
+    if not doubtful.any():
+        return made
+    parts = [_decimal(v, kind) if doubt else d for v, doubt, d in zip(values, doubtful, made, strict=True)]
+    return pl.Series(values.name, parts, dtype=kind)
+
+
+def _decimal(value: float, kind: pl.Decimal) -> Decimal | None:
+    """The decimal that a double is shown as; None if the type does not hold it."""
+    if value - value != 0:  # infinity and NaN are no decimals
+        return None
+    exact = Decimal(repr(value))
+    _, _, exponent = exact.normalize().as_tuple()
+    whole = abs(exact) < Decimal(10) ** ((kind.precision or 38) - kind.scale)
+    return exact if whole and isinstance(exponent, int) and exponent >= -kind.scale else None

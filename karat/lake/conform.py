@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from karat.clock import DAY_MICROSECONDS, days, microseconds
-from karat.dtypes import polars_type
+from karat.dtypes import decimal_type, polars_type, to_decimals
 from karat.errors import (
     ColumnMissing,
     DuplicateKeys,
@@ -105,11 +105,24 @@ def _check_columns(frame: pl.DataFrame, info: TableInfo) -> None:
 
 
 def _cast(column: pl.Series, field: pa.Field, info: TableInfo, timezone: str | None) -> pl.Series:
-    wanted = polars_type(field.type)
+    wanted, came = polars_type(field.type), decimal_type(field)
     cast = column if column.dtype == wanted else _cast_type(column, wanted, info, timezone)
+    if came is not None and column.dtype != came:
+        _check_decimals(cast, came, info)
     if wanted.is_temporal():
         _check_range(cast, info)
     return cast
+
+
+def _check_decimals(column: pl.Series, kind: pl.Decimal, info: TableInfo) -> None:
+    """Refuse numbers that the decimals of a column cannot hold: it is read as decimals."""
+    lost = column.filter(column.is_not_null() & to_decimals(column, kind).is_null())
+    if len(lost):
+        raise SchemaMismatch(
+            f"column {column.name!r} holds {kind}, which cannot hold {lost[0]!r}",
+            where=str(info.name),
+            remedy=f"round it before writing, as in pl.col({column.name!r}).round({kind.scale})",
+        )
 
 
 def _cast_type(column: pl.Series, wanted: pl.DataType, info: TableInfo, timezone: str | None) -> pl.Series:
@@ -120,7 +133,9 @@ def _cast_type(column: pl.Series, wanted: pl.DataType, info: TableInfo, timezone
         raise SchemaMismatch(
             f"column {column.name!r} is {column.dtype}, and the table has {wanted}{_example(column, cast)}",
             where=str(info.name),
-            remedy="cast it before writing; Karat casts only if no value is lost",
+            remedy="round it to 15 digits, or store it as text"
+            if isinstance(column.dtype, pl.Decimal)
+            else "cast it before writing; Karat casts only if no value is lost",
         )
     return cast
 
@@ -153,7 +168,9 @@ def _is_lossless(given: pl.Series, cast: pl.Series) -> bool:
         return True
     if given.dtype.is_integer() and cast.dtype == pl.Float64:
         return bool(given.is_between(-_EXACT_FLOAT, _EXACT_FLOAT).all())
-    if given.dtype.is_numeric() or given.dtype.is_temporal():  # a DECIMAL is kept as the nearest double
+    if isinstance(given.dtype, pl.Decimal) and cast.dtype == pl.Float64:  # kept as the nearest double
+        return bool(((to_decimals(cast, given.dtype) == given).fill_null(False) | given.is_null()).all())
+    if given.dtype.is_numeric() or given.dtype.is_temporal():
         return bool((cast.cast(given.dtype, strict=False) == given).all())
     return True
 
@@ -183,7 +200,8 @@ def _check_range(column: pl.Series, info: TableInfo) -> None:
 def _example(given: pl.Series, cast: pl.Series | None) -> str:
     if cast is None or given.dtype.is_nested():
         return ""
-    back = cast.cast(given.dtype, strict=False)
+    decimals = isinstance(given.dtype, pl.Decimal) and cast.dtype == pl.Float64
+    back = to_decimals(cast, given.dtype) if decimals else cast.cast(given.dtype, strict=False)  # type: ignore[arg-type]
     lost = given.filter(given.is_not_null() & (back.is_null() | (back != given)))
     return f", which cannot hold {lost[0]!r}" if len(lost) else ""
 

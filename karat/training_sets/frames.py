@@ -274,7 +274,51 @@ def convert_frame(frame: pl.DataFrame, kind: FrameKind) -> Frame:
         raise WrongCall(f"there is no kind of frame {kind!r}", remedy=did_you_mean(str(kind), get_args(FrameKind)))
     if kind == "pandas":
         return _to_pandas(frame)
-    return frame.to_arrow() if kind == "arrow" else frame
+    return _to_arrow(frame) if kind == "arrow" else frame
+
+
+def named_index_as_columns(frame: Frame) -> Frame:
+    """A pandas frame whose named index levels are columns, in front of the others; another frame as it is.
+
+    Raises:
+        SchemaMismatch: A level has the name of a column.
+    """
+    if not _is_pandas(frame):
+        return frame
+    named = [name for name in frame.index.names if name is not None]
+    both = [name for name in named if name in frame.columns]
+    if both:
+        raise SchemaMismatch(
+            f"{both[0]!r} is a column and a level of the index",
+            where="the frame",
+            remedy="drop one: reset_index(drop=True)",
+        )
+    return frame.reset_index(level=named) if named else frame
+
+
+def _to_arrow(frame: pl.DataFrame) -> pa.Table:
+    """Convert to Arrow, in types that every reader has: no views, and no large offsets where none are needed."""
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    try:
+        return table.cast(pa.schema(f.with_type(_small(f.type)) for f in table.schema))
+    except pa.ArrowInvalid:  # more than 2 GiB of text
+        return table
+
+
+def _small(kind: pa.DataType) -> pa.DataType:
+    """The type without large offsets."""
+    is_ = pa.types
+    if is_.is_large_string(kind):
+        return pa.string()
+    if is_.is_large_binary(kind):
+        return pa.binary()
+    if is_.is_large_list(kind):
+        return pa.list_(kind.value_field.with_type(_small(kind.value_type)))
+    if is_.is_struct(kind):
+        return pa.struct([f.with_type(_small(f.type)) for f in kind])
+    if is_.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _small(kind.value_type), kind.ordered)
+    return kind
 
 
 def _to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
@@ -295,14 +339,14 @@ def _to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
 def convert_like(out: pl.DataFrame, given: Frame) -> Frame:
     """Convert ``out`` to the kind of ``given``.
 
-    pandas keeps its index, and the columns that were given keep their dtypes, if both have as many rows.
+    If both have as many rows, the columns that were given are those of ``given``, and pandas keeps its index.
     """
     if isinstance(given, pl.DataFrame):
-        return out
+        return _with_given(out, given)
     if isinstance(given, pl.LazyFrame):
         return out.lazy()
     if isinstance(given, pa.RecordBatch | pa.Table):
-        return out.to_arrow()
+        return _arrow_like(out, given)
     if not _is_pandas(given):
         return out
     frame = _to_pandas(out)
@@ -310,19 +354,40 @@ def convert_like(out: pl.DataFrame, given: Frame) -> Frame:
         return frame
     frame.index = given.index
     own = {str(name): i for i, name in enumerate(given.columns)}
-    return frame.assign(**{name: given.iloc[:, own[name]] for name in frame.columns if name in own})
+    kept = frame.assign(**{name: given.iloc[:, own[name]] for name in frame.columns if name in own})
+    return kept.rename(columns={str(name): name for name in given.columns if not isinstance(name, str)})
+
+
+def _with_given(out: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
+    if out.height != given.height:
+        return out
+    return out.with_columns(given[name] for name in out.columns if name in given.columns)
+
+
+def _arrow_like(out: pl.DataFrame, given: pa.RecordBatch | pa.Table) -> pa.RecordBatch | pa.Table:
+    made, own = _to_arrow(out), {name: i for i, name in enumerate(given.schema.names)}
+    if made.num_rows == given.num_rows:
+        for i, name in enumerate(made.column_names):
+            if name in own:
+                made = made.set_column(i, given.schema.field(own[name]), given.column(own[name]))
+    return _one_batch(made) if isinstance(given, pa.RecordBatch) else made
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def append_columns(given: Frame, added: pl.DataFrame) -> Frame:
     """Return ``given`` with the columns of ``added`` to the right."""
     if isinstance(given, pl.DataFrame):
         return given.with_columns(added)
-    if isinstance(given, pa.RecordBatch):
-        given = pa.Table.from_batches([given])
-    if isinstance(given, pa.Table):
-        for name, column in zip(added.columns, added.to_arrow().columns, strict=True):
-            given = given.append_column(name, column)
-        return given
+    if isinstance(given, pa.RecordBatch | pa.Table):
+        table = pa.Table.from_batches([given]) if isinstance(given, pa.RecordBatch) else given
+        new = _to_arrow(added)
+        for name in added.columns:
+            table = table.append_column(new.schema.field(name), new.column(name))
+        return _one_batch(table) if isinstance(given, pa.RecordBatch) else table
     if _is_pandas(given):
         extra = _to_pandas(added)
         extra.index = given.index
