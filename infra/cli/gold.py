@@ -177,6 +177,7 @@ def _as_json(done: IngestResult) -> dict[str, Any]:
         "set_aside": done.set_aside,
         "reasons": done.reasons,
         "nulled": done.nulled,
+        "short": done.short,
         "changed": done.changed,
         "map": done.map,
         "replaced_sample": done.replaced_sample,
@@ -190,6 +191,10 @@ def _show(done: list[IngestResult]) -> None:
         rows.append((escape(str(one.table)), str(one.version), f"{one.rows:,}", aside, _happened(one)))
     print_table(console, _WRITTEN_COLUMNS, rows)
     for one in done:
+        if one.short:
+            console.print(
+                f"{one.short:,} lines have fewer fields than the header; the missing ones are null.", highlight=False
+            )
         if one.reasons or one.nulled:
             _show_reasons(one)
 

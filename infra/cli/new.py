@@ -65,9 +65,14 @@ def project(
     nulls: Annotated[
         list[str] | None, typer.Option("--null", help="of FILE: a text that means no value; may be repeated")
     ] = None,
+    join: Annotated[
+        list[str] | None,
+        typer.Option("--join", help="of FILE: a time of a day and a clock, as in at=date,time; may be repeated"),
+    ] = None,
     delimiter: Annotated[str | None, typer.Option(help="of FILE: a character, \\t or whitespace")] = None,
     encoding: Annotated[str | None, typer.Option(help="of FILE: utf-8, utf-16, windows-1252, ...")] = None,
     quote: Annotated[str | None, typer.Option(help="of FILE: the quote character")] = None,
+    sheet: Annotated[str | None, typer.Option(help="of an Excel FILE: the sheet")] = None,
     skip: Annotated[int | None, typer.Option(help="of FILE: lines before the header")] = None,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="of FILE: whether its first line names the columns")
@@ -95,10 +100,10 @@ def project(
     settings = Settings()
     about = About(owner or _login(), description, timezone)
     form: dict[str, object] = {"delimiter": delimiter, "encoding": encoding, "quote": quote, "skip": skip}
-    form |= {"header": header, "names": _listed(names) or None}
+    form |= {"sheet": sheet, "header": header, "names": _listed(names) or None}
     declared = {k: v for k, v in form.items() if v is not None}
     if file is None:
-        if key or time or types or nulls or declared or dry_run:
+        if key or time or types or nulls or join or declared or dry_run:
             raise WrongCall(
                 "--key, --time, --set and the options of a format are of a file", remedy="name it with --from FILE"
             )
@@ -110,7 +115,9 @@ def project(
             f"karat run {name}   # sample rows, features, training, predictions, serving",
         )
         return
-    told = Told(_listed(key), time, entity, _format(declared), _types(types or []), tuple(nulls or ()))
+    told = Told(
+        _listed(key), time, entity, _format(declared), _types(types or []), tuple(nulls or ()), _joins(join or [])
+    )
     drafted = draft_project_on(file, name, settings, table=table, about=about, told=told)
     _show_columns(drafted, file)
     if dry_run:
@@ -247,6 +254,18 @@ def _types(given: list[str]) -> dict[str, str]:
         if not sign or not column or not dtype:
             raise WrongCall(f"--set {one!r} is no COLUMN=TYPE", remedy="write it as in --set zip=string")
         found[column] = dtype
+    return found
+
+
+def _joins(given: list[str]) -> dict[str, tuple[str, str]]:
+    """``NAME=DAY,CLOCK`` as a mapping. Raises WrongCall."""
+    found = {}
+    for one in given:
+        name, _, parts = one.partition("=")
+        day, _, clock = parts.partition(",")
+        if not (name and day and clock) or "," in clock:
+            raise WrongCall(f"--join {one!r} is no NAME=DAY,CLOCK", remedy="write it as in --join at=date,time")
+        found[name] = (day, clock)
     return found
 
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from infra.new.dates import EPOCHS, date_reading, epoch_reading, reading_by_format
-from karat.dtypes import DTYPES, Dtype, dtype_of_polars
+from infra.new.dates import EPOCHS, date_reading, reading_by_format
+from infra.new.number_forms import FORMS, number_reading, reading_by_form
+from karat.dtypes import DTYPES, Dtype, dtype_of_polars, to_decimals
 from karat.errors import ColumnMissing, WrongCall, did_you_mean
-from karat.quality.text_parsing import parse
 from karat.sql import literal, quote
 
-#: The share of a column's values that must be of its type; the others' rows will be set aside.
-NEARLY = 0.98
 #: Texts that stand for a missing value in a column of numbers or times.
 NULL_MARKERS = (
     "?", "NA", "N/A", "n/a", "na", "#N/A", "NaN", "nan", "NAN", "NULL", "null", "None", "none", "nil", "-", "--", ".",
@@ -24,34 +22,6 @@ NULL_MARKERS = (
 )  # fmt: skip
 #: Numbers that stand for a missing value where no other value is negative.
 SENTINELS = re.compile(r"-(99|9{3,})(\.0+)?")
-#: Ways to write numbers that a contract does not read as they are: how they look, and the SQL that converts them.
-NUMBER_FORMS: Mapping[str, tuple[str, str]] = {
-    "point": (r"[-+]?([1-9]\d{0,2}(,\d{3})+|\d+)(\.\d+)?", "CAST(replace({}, ',', '') AS DOUBLE)"),
-    "comma": (
-        r"[-+]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?",
-        "CAST(replace(replace({}, '.', ''), ',', '.') AS DOUBLE)",
-    ),
-    "spaces": (
-        r"[-+]?([1-9]\d{0,2}([ '’\x{a0}\x{202f}]\d{3})+|\d+)([.,]\d+)?",
-        r"CAST(replace(regexp_replace({}, '[^-+0-9.,]', '', 'g'), ',', '.') AS DOUBLE)",
-    ),
-    "percent": (r"[-+]?\d+([.,]\d+)?\s*%", "CAST(replace(rtrim({}, ' %'), ',', '.') AS DOUBLE)"),
-    "money": (
-        r"[-+]?\s*(\p{Sc}|USD|EUR|GBP|CHF)\s*[-+]?([1-9]\d{0,2}(,\d{3})+|\d+)(\.\d+)?",
-        "CAST(regexp_replace({}, '[^-+0-9.]', '', 'g') AS DOUBLE)",
-    ),
-    "money_comma": (
-        r"[-+]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?\s*(\p{Sc}|USD|EUR|GBP|CHF)",
-        "CAST(replace(regexp_replace({}, '[^-+0-9,]', '', 'g'), ',', '.') AS DOUBLE)",
-    ),
-}
-_TOLD_OF_FORM = {
-    "comma": "decimal comma",
-    "spaces": "thousands set apart",
-    "percent": "the number before the % sign is kept: 12% is 12",
-    "money": "the currency sign is dropped",
-    "money_comma": "the currency sign is dropped",
-}
 
 
 @dataclass(frozen=True)
@@ -65,6 +35,7 @@ class InferredColumn:
         values: The values that are not null.
         sql: SQL that converts the value, if the contract cannot read it as it is.
         told: What was inferred, in words.
+        term: SQL that names the value as it is in the file.
     """
 
     source: str
@@ -73,6 +44,7 @@ class InferredColumn:
     values: pl.Series
     sql: str | None = None
     told: str = ""
+    term: str = ""
 
     @property
     def unique(self) -> bool:
@@ -87,7 +59,11 @@ class InferredColumn:
 
 
 def columns_of(
-    rows: pl.DataFrame, *, texts: frozenset[str] = frozenset(), given: Mapping[str, str] | None = None
+    rows: pl.DataFrame,
+    *,
+    texts: frozenset[str] = frozenset(),
+    given: Mapping[str, str] | None = None,
+    computed: Mapping[str, str] | None = None,
 ) -> list[InferredColumn]:
     """Infer every column of a file's rows.
 
@@ -95,6 +71,7 @@ def columns_of(
         rows: The rows; those of a text file are all text.
         texts: Columns that the file itself declares as text: never numbers.
         given: Types that the user sets, by the file's or by gold's name: ``float64``, ``date:%m/%d/%Y``.
+        computed: The SQL of columns that the file does not have.
 
     Returns:
         The columns.
@@ -103,9 +80,10 @@ def columns_of(
         ColumnMissing: ``given`` names a column that the file does not have.
         WrongCall: ``given`` names a type that does not exist.
     """
-    leaves = [leaf for column in rows.get_columns() for leaf in _leaves(column, quote(column.name))]
+    sql_of = {name: quote(name) for name in rows.columns} | dict(computed or {})
+    leaves = [leaf for column in rows.get_columns() for leaf in _leaves(column, sql_of[column.name])]
     found = [
-        _inferred(values, name, sql, texts)
+        replace(_inferred(values, name, sql, texts), term=sql)
         for (values, sql), name in zip(leaves, names_of([v.name for v, _ in leaves]), strict=True)
     ]
     chosen = dict(_chosen(found, given or {}))
@@ -147,7 +125,7 @@ def _inferred(column: pl.Series, name: str, sql: str, texts: frozenset[str]) -> 
         return _without_markers(plain, sql, (date_reading,)) or plain
     if reason := _is_code(values):
         return replace(plain, told=reason)
-    found = _truth(plain) or _without_markers(plain, sql, (_number, date_reading)) or plain
+    found = _truth(plain, sql) or _without_markers(plain, sql, (number_reading, date_reading)) or plain
     if found.dtype != "string":
         return found
     padded = column.drop_nulls()
@@ -167,6 +145,15 @@ def _typed(column: pl.Series, name: str, sql: str) -> InferredColumn:
     declared = dtype_of_polars(column.dtype)
     if declared == "int64" and column.dtype in (pl.UInt64, pl.Int128) and (values > 2**63 - 1).any():
         return InferredColumn(column.name, name, "string", values, f"CAST({sql} AS VARCHAR)", "too large for int64")
+    if isinstance(column.dtype, pl.Decimal) and to_decimals(values.cast(pl.Float64), column.dtype).null_count():
+        told = "more digits than a double holds"
+        return InferredColumn(column.name, name, "string", values, f"CAST({sql} AS VARCHAR)", told)
+    if (
+        isinstance(column.dtype, pl.Datetime)
+        and column.dtype.time_unit == "ns"
+        and (values.dt.nanosecond() % 1000).any()
+    ):
+        return InferredColumn(column.name, name, "timestamp", values, plain, "times are cut to microseconds")
     if declared == "other" and column.dtype != pl.Null:
         nested = column.dtype.is_nested()
         told = f"{column.dtype} becomes its JSON" if nested else f"{column.dtype} becomes text"
@@ -177,25 +164,35 @@ def _typed(column: pl.Series, name: str, sql: str) -> InferredColumn:
 
 def _is_code(values: pl.Series) -> str:
     """Why digits are a name and no number; empty if nothing says so."""
-    if values.str.contains(r"^0\d+$").any():
+    if values.str.contains(r"^0[0-9]+$").any():
         return "zeros in front: a code, not a number"
-    digits = values.filter(values.str.contains(r"^[-+]?\d+$"))
+    digits = values.filter(values.str.contains(r"^[-+]?[0-9]+$"))
     if digits.str.contains(r"^\+\d{6,}$").any():
         return "a plus sign in front, as phone numbers have it"
     if digits.cast(pl.Int64, strict=False).null_count():
         return "more digits than an int64 holds exactly"
-    if values.str.contains(r"^\d+[eE]\d+$").any() and not values.str.contains(r"\.|[eE][-+]").any():
+    if values.str.contains(r"^[0-9]+[eE][0-9]+$").any() and not values.str.contains(r"\.|[eE][-+]").any():
         return "digits around an E: a code as well as a number (--set says float64)"
     return ""
 
 
-def _truth(column: InferredColumn) -> InferredColumn | None:
-    """True and false, where both words stand and mean nothing else."""
-    words = set(column.values.head(100_000).str.to_lowercase().unique().head(4).to_list())
-    if len(words) > 2 or len(set(column.values.str.to_lowercase().unique().head(3))) > 2:
+def _truth(column: InferredColumn, sql: str) -> InferredColumn | None:
+    """True and false, where both words stand and mean nothing else; markers of missing values become null."""
+    words = set(column.values.head(100_000).str.to_lowercase().unique().head(8).to_list())
+    if not words & {"true", "false", "yes", "no", "t", "f", "y", "n", "0", "1"}:
+        return None
+    found = column.values.unique(maintain_order=True).head(8).to_list()
+    markers = [v for v in found if v in NULL_MARKERS]
+    words = {v.lower() for v in found} - {m.lower() for m in markers}
+    if len(found) > 7 or len(words) > 2:
         return None
     if words in ({"true", "false"}, {"yes", "no"}):
-        return replace(column, dtype="bool")
+        kept = column.values.filter(~column.values.is_in(markers)) if markers else column.values
+        made = _nulled(sql, markers) if markers else column.sql
+        told = f"{', '.join(markers)} as null" if markers else ""
+        return replace(column, dtype="bool", values=kept, sql=made, told=told)
+    if markers:
+        return None
     if words == {"0", "1"}:  # the next file may have a 2
         return replace(column, dtype="int64", told=f"0 and 1 stay numbers: --set {column.name}=bool")
     if words <= {"t", "f"} or words <= {"y", "n"} or words <= {"true", "false"} or words <= {"yes", "no"}:
@@ -245,56 +242,6 @@ def _sentinel(values: pl.Series) -> str:
     return shown[0] if len(shown) == 1 and len(negative) > 1 and SENTINELS.fullmatch(shown[0]) else ""
 
 
-def _number(values: pl.Series, column: str) -> _Reading | None:
-    """The way to read numbers that most of the values have; of ways that read as many, the first."""
-    readings: list[tuple[int, str | None, Dtype, str]] = [
-        (_read_as(values, "int64"), None, "int64", ""),
-        (_read_as(values, "float64"), None, "float64", ""),
-        *((_looking(values, n), sql.format(column), "float64", n) for n, (_, sql) in NUMBER_FORMS.items()),
-    ]
-    most, sql, dtype, form = max(readings, key=lambda reading: reading[0])
-    if most < NEARLY * len(values):
-        return None
-    if most < len(values) and (code := _mixed_code(values, dtype, form)):
-        return None, "string", f"{code!r} is no number, so all of them are codes"
-    if not form and (epoch := epoch_reading(values, column)):
-        return epoch
-    told = [_TOLD_OF_FORM.get(form, ""), _ambiguous(values, form, column)]
-    if most < len(values):
-        told.append(f"{len(values) - most} of {len(values)} values are no such numbers; their rows are set aside")
-    return sql, dtype, "; ".join(filter(None, told))
-
-
-def _mixed_code(values: pl.Series, dtype: Dtype, form: str) -> str:
-    """A value with digits that is no number, as C536379 among invoices; empty if there is none."""
-    read = values.str.contains(f"^{NUMBER_FORMS[form][0]}$") if form else parse(values, dtype, "UTC").problem.is_null()
-    others = values.filter(~read)
-    codes = others.filter(others.str.contains(r"\d"))
-    return str(codes[0]) if not codes.is_empty() else ""
-
-
-def _ambiguous(values: pl.Series, form: str, column: str) -> str:
-    """1,234 and 1.234 are numbers both ways: what to tell if nothing in the column speaks against either."""
-    if form not in ("", "point"):
-        return ""
-    marked = values.filter(values.str.contains(f"^{NUMBER_FORMS['comma'][0]}$") & values.str.contains("[.,]"))
-    if marked.is_empty() or _looking(values, "comma") < len(values):
-        return ""
-    if form == "" and not marked.str.contains(r"\.").all():
-        return ""
-    shown = marked[0]
-    read, other = shown.replace(",", ""), shown.replace(".", "").replace(",", ".")
-    return f"{column} {shown} is read as {float(read):.15g}, and could be {float(other):.15g}"
-
-
-def _looking(values: pl.Series, form: str) -> int:
-    return int(values.str.contains(f"^{NUMBER_FORMS[form][0]}$").sum())
-
-
-def _read_as(values: pl.Series, dtype: Dtype) -> int:
-    return parse(values, dtype, "UTC").problem.null_count()
-
-
 def _chosen(found: Sequence[InferredColumn], given: Mapping[str, str]) -> list[tuple[str, str]]:
     names = {c.source: c.name for c in found} | {c.name: c.name for c in found}
     for column, wanted in given.items():
@@ -310,16 +257,16 @@ def _set(column: InferredColumn, wanted: str) -> InferredColumn:
     """The column in the type that the user sets; ``how`` is a form of numbers, an epoch or a format of times."""
     dtype, _, how = wanted.partition(":")
     kind: Dtype = next(d for d in DTYPES if d == dtype)
-    told, source = f"set: {wanted}", quote(column.source)
+    told, source = f"set: {wanted}", column.term
     if how:
-        return replace(column, dtype=kind, sql=_by_form(source, kind, how), told=told)
+        return replace(column, dtype=kind, sql=_by_form(source, kind, how, column.values), told=told)
     if kind == column.dtype:
         return replace(column, told="; ".join(filter(None, (column.told, told))))
     if column.values.dtype != pl.String:
         return replace(column, dtype=kind, sql=f"CAST({column.sql or source} AS {_SQL[kind]})", told=told)
     readers: tuple[_Reader, ...] = ()
     if kind in ("int64", "float64"):
-        readers = (lambda v, c: None if (r := _number(v, c)) is None else (r[0], kind, r[2]),)
+        readers = (lambda v, c: _as_number(v, c, kind),)
     elif kind in ("date", "timestamp"):
         readers = (lambda v, c: r if (r := date_reading(v, c)) and r[1] == kind else None,)
     read = _without_markers(replace(column, sql=None), source, readers) if readers else None
@@ -331,13 +278,22 @@ _SQL = {"string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "bool": "BO
 }
 
 
-def _by_form(column: str, dtype: Dtype, how: str) -> str:
+def _as_number(values: pl.Series, column: str, kind: Dtype) -> _Reading | None:
+    """The reading of numbers in the type that the user sets."""
+    read = number_reading(values, column, forced=True)
+    if read is None or read[1] not in ("int64", "float64"):
+        return read and (None, kind, read[2])
+    call = "parse_integer(" if kind == "int64" else "parse_number("
+    return read[0] and re.sub(r"^parse_\w+\(", call, read[0]), kind, read[2]
+
+
+def _by_form(column: str, dtype: Dtype, how: str, values: pl.Series) -> str:
     if dtype in ("date", "timestamp"):
         return reading_by_format(column, dtype, how)
-    if dtype == "float64" and how in NUMBER_FORMS:
-        return NUMBER_FORMS[how][1].format(column)
+    if dtype in ("int64", "float64") and how in FORMS:
+        return reading_by_form(values, column, how, whole=dtype == "int64")
     raise WrongCall(
         f"--set {dtype}:{how}: there is no such form",
-        remedy=f"a number's form is one of {', '.join(NUMBER_FORMS)}; a time's a format such as %d/%m/%Y, or one of "
+        remedy=f"a number's form is one of {', '.join(FORMS)}; a time's a format such as %d/%m/%Y, or one of "
         f"{', '.join(EPOCHS)}",
     )

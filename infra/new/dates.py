@@ -21,29 +21,39 @@ NEARLY = 0.98
 _TRIED = 500
 #: Values whose shape is looked at before any format is tried.
 _SHOWN = 20
-_ORDERS = ("%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%Y{0}%m{0}%d", "%d{0}%m{0}%y", "%m{0}%d{0}%y")
+_ORDERS = ("%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%Y{0}%m{0}%d", "%d{0}%m{0}%y", "%m{0}%d{0}%y", "%y{0}%m{0}%d")
 _NAMED = (
     "%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%d %b %y", "%d %B %Y", "%d-%B-%Y", "%d. %B %Y", "%b %d, %Y",
     "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d", "%Y %b %d", "%a, %d %b %Y", "%A, %d %B %Y", "%A, %B %d, %Y",
 )  # fmt: skip
 _DAYS = (*(order.format(mark) for mark, order in product("./-", _ORDERS)), *_NAMED, "%Y%m%d")
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M", ", %H:%M", ", %H:%M:%S", " %H.%M.%S")
+_CLOCKS = (
+    "", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M", ", %H:%M", ", %H:%M:%S", " %H.%M.%S",
+    " %H:%M:%S,%f", " %H:%M:%S %z", "T%H:%M:%S%z",
+)  # fmt: skip
 _HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p", ", %I:%M %p", ", %I:%M:%S %p", " %I:%M%p")
 #: Without separators, as ISO 8601 has it.
 _BASIC = ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M", "%Y%m%d %H%M%S", "%Y%m%d %H%M", "%Y%m%d%H%M%S")
-_OTHERS = ("%a %b %d %H:%M:%S %Y",)
+_OTHERS = ("%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S,%f")
 #: A unit of epochs, and how many of it make a microsecond, as SQL over the number.
 EPOCHS: Mapping[str, str] = {
     "epoch": "CAST({} AS BIGINT) * 1000000",
     "epoch_ms": "CAST({} AS BIGINT) * 1000",
     "epoch_us": "CAST({} AS BIGINT)",
+    "epoch_ns": "CAST({} AS BIGINT) // 1000",
+    "epoch_fraction": "CAST(CAST({} AS DECIMAL(18, 6)) * 1000000 AS BIGINT)",
 }
-_EPOCH_DIGITS = {"epoch": 10, "epoch_ms": 13, "epoch_us": 16}
+#: A unit of epochs, and its digits between 2001 and 2286; those of seconds between 1973 and 2001 have one less.
+_EPOCH_DIGITS = {"epoch": "(?:1[0-9]{9}|[1-9][0-9]{8})", "epoch_ms": "1[0-9]{12}", "epoch_us": "1[0-9]{15}"} | {
+    "epoch_ns": "1[0-9]{18}",
+    "epoch_fraction": r"1[0-9]{9}\.[0-9]{1,6}",
+}
+_UNITS = {"epoch_ms": "milliseconds", "epoch_us": "microseconds", "epoch_ns": "nanoseconds"}
 _TIME_WORDS = re.compile(r"(?i)(^|[^a-z])(time|timestamp|ts|date|epoch|unix|created|updated|at)([^a-z]|$)")
 _SHAPES = {
     "%Y": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{1,2}", "%d": r"\d{1,2}", "%H": r"\d{1,2}", "%I": r"\d{1,2}",
     "%M": r"\d{2}", "%S": r"\d{2}", "%f": r"\d{1,6}", "%b": r"[A-Za-z]{3}", "%B": r"[A-Za-z]{3,9}",
-    "%a": r"[A-Za-z]{3}", "%A": r"[A-Za-z]{6,9}", "%p": r"[AaPp][Mm]",
+    "%a": r"[A-Za-z]{3}", "%A": r"[A-Za-z]{6,9}", "%p": r"[AaPp][Mm]", "%z": r"[+-]\d{2}:?\d{2}",
 }  # fmt: skip
 
 
@@ -61,7 +71,8 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
     tried: tuple[Dtype, ...] = ("date", "timestamp")
     for dtype in tried:
         if (read := parse(values, dtype, "UTC").problem.null_count()) >= NEARLY * len(values):
-            return None, dtype, _unread(len(values) - read, len(values))
+            notes = (_unread(len(values) - read, len(values)), *_told_of_iso(values))
+            return None, dtype, "; ".join(filter(None, notes))
     if not values.str.contains(r"^\D{0,12}\d").head(_TRIED).any():
         return None
     fitting = _fitting(values)
@@ -69,15 +80,25 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
         return None
     chosen, *others = fitting
     told = [f"{column} is read as {chosen}"]
-    if swapped := next((o for o in others if _swapped(o) == chosen), None):
-        told = [f"{column} is read as {chosen}, and could be {swapped}"]
+    if other := next((o for o in others if o != chosen and o.replace("%B", "%b") != chosen.replace("%B", "%b")), None):
+        told = [f"{column} is read as {chosen}, and could be {other}"]
     if "%y" in chosen:
         told.append("years 69 to 99 are 1969 to 1999")
     dtype = "timestamp" if re.search("%[HI]", chosen) else "date"
-    plain = not swapped and "%y" not in chosen and not chosen.startswith("%Y%m%d")
+    plain = not other and "%y" not in chosen and not chosen.startswith("%Y%m%d")
     unread = _unread(round((1 - _shares(values, [chosen])[chosen]) * len(values)), len(values))
     told = [f"as {chosen}" if plain else "; ".join(told), unread]
     return reading_by_format(column, dtype, chosen), dtype, "; ".join(filter(None, told))
+
+
+def _told_of_iso(values: pl.Series) -> tuple[str, str]:
+    """Of times as ISO 8601 has them: those without a zone beside others, and digits that are cut."""
+    zoned = values.str.contains(r"\d[Zz]$|UTC$|:\d{2}(\.\d+)?\s*[+-]\d{2}(:?\d{2})?$").sum()
+    finer = values.filter(values.str.contains(r"\.\d{6}\d*[1-9]"))
+    mixed = (
+        f"{zoned} of {len(values)} times name a zone; the others are of the map's" if 0 < zoned < len(values) else ""
+    )
+    return mixed, f"{finer[0]} is cut to microseconds" if len(finer) else ""
 
 
 def _unread(number: int, of: int) -> str:
@@ -105,20 +126,20 @@ def reading_by_format(column: str, dtype: Dtype, form: str) -> str:
 
 
 def epoch_reading(values: pl.Series, column: str) -> _Reading | None:
-    """Seconds, milliseconds or microseconds since 1970, if the column's name says that it is a time."""
-    for unit, digits in _EPOCH_DIGITS.items():
-        if values.str.contains(rf"^1\d{{{digits - 1}}}(\.0)?$").all() and _TIME_WORDS.search(column.replace("_", " ")):
-            exact = f"CAST({column} AS DOUBLE)" if values.str.ends_with(".0").any() else column
-            told = f"{column} is read as seconds since 1970 (UTC)".replace("seconds", unit.replace("epoch_", ""))
-            return reading_by_format(exact, "timestamp", unit), "timestamp", told.replace("epoch", "seconds")
+    """Seconds since 1970 or parts of them, if the column's name says that it is a time."""
+    if _TIME_WORDS.search(column.replace("_", " ")):
+        for unit, digits in _EPOCH_DIGITS.items():
+            if not values.str.contains(rf"^{digits}(\.0)?$").all():
+                continue
+            exact = (
+                f"CAST({column} AS DOUBLE)" if values.str.ends_with(".0").any() and unit != "epoch_fraction" else column
+            )
+            told = f"{column} is read as {_UNITS.get(unit, 'seconds')} since 1970 (UTC)"
+            return reading_by_format(exact, "timestamp", unit), "timestamp", told
     if values.str.contains(r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])([0-5]\d){2})?$").all():
         read = date_reading(values, column)
         return None if read is None else (read[0], read[1], f"{read[2]}, and could be a number")
     return None
-
-
-def _swapped(form: str) -> str:
-    return form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
 
 
 def _fitting(values: pl.Series) -> list[str]:

@@ -15,7 +15,7 @@ from infra.new.feature_lines import IDS
 from infra.new.render import call, literal, render
 from karat.dtypes import KEY_TYPES
 from karat.errors import ColumnMissing, UnreadableInput, WrongCall, did_you_mean
-from karat.quality.dialect import infer_format, looks_like_data
+from karat.quality.dialect import infer_format, looks_like_data, other_word
 from karat.quality.maps import Format
 from karat.quality.sources import InputFile, kind_of, read_source
 from karat.sql import quote
@@ -37,6 +37,7 @@ class Told:
         format: What is declared of a CSV file.
         types: Types of columns: ``float64``, ``date:%m/%d/%Y``.
         nulls: Texts that are a missing value in every column.
+        joined: A time -> the file's column of its day, and the one of its clock.
     """
 
     key: Sequence[str] = ()
@@ -45,6 +46,7 @@ class Told:
     format: Format = field(default_factory=Format)
     types: Mapping[str, str] = field(default_factory=dict)
     nulls: Sequence[str] = ()
+    joined: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,17 +85,20 @@ def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told 
     """
     check_name(table, "gold table")
     source, form = _read(path, told)
-    columns = columns_of(source.rows, texts=source.texts, given=told.types)
+    rows, computed = _joined(source.rows, told, path)
+    columns = columns_of(rows, texts=source.texts, given=told.types, computed=computed)
+    _check_joined(columns, told)
     named = set(told.types)
     empty = [c for c in columns if c.source in source.unnamed and c.values.is_empty() and not {c.name} & named]
     columns = [c for c in columns if c not in empty]
     found = {column.name: column for column in columns}
-    chosen = [*_told_of_format(form, told.format), *_told_of_names(source, empty)]
+    chosen = [*_told_of_format(path, form, told.format), *source.notes, *_told_of_rows(source, empty)]
     keys, how = _key(found, told, path)
     chosen += how
     surrogate = keys == (SURROGATE,) and SURROGATE not in found
     whose = _named(found, told.entity, path) if told.entity else _entity(found, keys)
     chosen += [column.told for column in columns if "could be" in column.told]
+    chosen += _joinable(columns, told)
     when = _time(found, keys, whose, told, path)
     if when and not told.time:
         chosen.append(f"event time {when} (--time names another)")
@@ -148,9 +153,48 @@ def _read(path: Path, told: Told) -> tuple[InputFile, Format]:
     return source, form
 
 
-def _told_of_format(form: Format, declared: Format) -> Iterator[str]:
+def _joined(rows: pl.DataFrame, told: Told, path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The rows with the times that the user joins from a day and a clock, and the SQL of each."""
+    computed = {}
+    for name, parts in told.joined.items():
+        if missing := [p for p in parts if p not in rows.columns]:
+            raise ColumnMissing(
+                f"--join names a column {missing[0]!r}", where=str(path), remedy=did_you_mean(missing[0], rows.columns)
+            )
+        if name in rows.columns:
+            raise WrongCall(f"--join {name}: the file has such a column", remedy="give the time another name")
+        texts = [pl.col(p).cast(pl.String).str.strip_chars() for p in parts]
+        rows = rows.with_columns(pl.concat_str(texts, separator=" ").alias(name))
+        computed[name] = " || ' ' || ".join(f"trim(CAST({quote(p)} AS VARCHAR))" for p in parts)
+    return rows, {name: f"({sql})" for name, sql in computed.items()}
+
+
+def _check_joined(columns: Sequence[InferredColumn], told: Told) -> None:
+    for column in columns:
+        if column.source in told.joined and column.dtype != "timestamp":
+            raise WrongCall(
+                f"--join {column.source}: these are no times: {', '.join(column.evidence)}",
+                remedy=f"name a column of days and one of clocks, or a format: --set {column.name}=timestamp:FORMAT",
+            )
+
+
+def _joinable(columns: Sequence[InferredColumn], told: Told) -> Iterator[str]:
+    """A column of days and one of clocks could be one time; it is proposed, never made."""
+    days = [c for c in columns if c.dtype == "date"]
+    clocks = [c for c in columns if c.dtype == "string" and _is_clock(c.values)]
+    if len(days) == len(clocks) == 1 and not told.joined:
+        day, clock = days[0].source, clocks[0].source
+        yield f"{day} and {clock} could be one time (--join at={literal(f'{day},{clock}')})"
+
+
+def _is_clock(values: pl.Series) -> bool:
+    shape = r"^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?( ?[AaPp][Mm])?$"
+    return values.dtype == pl.String and len(values) > 0 and bool(values.str.contains(shape).all())
+
+
+def _told_of_format(path: Path, form: Format, declared: Format) -> Iterator[str]:
     if form.encoding != declared.encoding:
-        yield f"encoding {form.encoding} (--encoding names another)"
+        yield f"encoding {form.encoding}, as in {other_word(path, form.encoding)!r} (--encoding names another)"
     if form.quote != declared.quote:
         yield f"quote {form.quote} (--quote names another)"
     if form.escape != declared.escape:
@@ -159,7 +203,10 @@ def _told_of_format(form: Format, declared: Format) -> Iterator[str]:
         yield f"lines before the header: {form.skip} (--skip says how many)"
 
 
-def _told_of_names(source: InputFile, empty: Sequence[InferredColumn]) -> Iterator[str]:
+def _told_of_rows(source: InputFile, empty: Sequence[InferredColumn]) -> Iterator[str]:
+    if source.short:
+        some = ", ".join(source.short[:3]) + (", ..." if len(source.short) > 3 else "")
+        yield f"{len(source.short)} lines have fewer fields than the header; the missing ones are null: {some}"
     if source.unread.height:
         shown = source.unread.row(0, named=True)
         yield f"{source.unread.height} lines are no rows, and will be set aside: {shown['place']}: {shown['reason']}"
@@ -174,20 +221,21 @@ def _key(found: dict[str, InferredColumn], told: Told, path: Path) -> tuple[tupl
     """The key, and what is to be told of it."""
     if told.key:
         return tuple(_named(found, name, path) for name in told.key), []
-    fit = [c for c in found.values() if c.dtype in ("string", "int64") and _complete(c, found) and c.unique]
+    rows = max((len(c.values) for c in found.values()), default=0)
+    fit = [c for c in found.values() if c.dtype in ("string", "int64") and len(c.values) == rows and c.unique]
     ids = [c for c in fit if c.name == "id" or c.name.endswith(IDS)]
     first = [c for c in fit if c.name == next(iter(found))]
     others = [c for c in fit if c.values.dtype == pl.String and all(len(v) <= 64 for v in c.values)]
     times = [c for c in found.values() if c.dtype in ("date", "timestamp")]
     if best := next(iter((*first, *ids, *others)), None):
         return (best.name,), [f"key {best.name}: no two rows are alike in it (--key names others)"]
-    series = [c for c in times if _complete(c, found) and c.unique and not told.entity]
+    series = [c for c in times if len(c.values) == rows and c.unique and not told.entity]
     if series and _is_moment(series[0].name):
         return (series[0].name,), [f"key {series[0].name}: a single series, a row a time (--key names others)"]
     entity = _named(found, told.entity, path) if told.entity else None
     for one in (c for c in found.values() if c.dtype in ("string", "int64") and entity in (None, c.name)):
         for time in times:
-            if _complete(one, found) and _complete(time, found) and _alike(one, time) == 0:
+            if len(one.values) == len(time.values) == rows and _alike(one, time) == 0:
                 pair = (one.name, time.name)
                 return pair, [f"key {', '.join(pair)}: no two rows are alike in both (--key names others)"]
     told_of = f"key {SURROGATE}: made from each row's values, as no column tells the rows apart (--key names some)"

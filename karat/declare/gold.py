@@ -72,6 +72,10 @@ class GoldTable(Declaration):
                 ((field,), f"gold table {self.name!r} has no column {column!r}. {did_you_mean(column, self.columns)}")
                 for field, column in unknown
             )
+        if ours := [c for c in self.columns if c.startswith("__")]:
+            raise ValueError(f"{ours[0]!r} of {self.name!r}: names that begin with two underscores are Karat's")
+        if self.name.endswith("_set_aside"):
+            raise ValueError(f"{self.name!r} is the name of the table in which rows of another table are set aside")
         if self.event_time and self.columns[self.event_time].dtype not in ("date", "timestamp"):
             raise ValueError(f"event_time {self.event_time!r} of {self.name!r} is neither date nor timestamp")
         dtypes = {name: column.dtype for name, column in self.columns.items()}

@@ -21,7 +21,7 @@ from karat.quality.check_results import CheckResult, as_rows, merge_results, rai
 from karat.quality.day_checks import check_freshness, check_volume
 from karat.quality.gold_check import check_unique
 from karat.quality.results_table import record_results
-from karat.quality.row_checks import REASON, count_failures, quarantine_rules, split_rows
+from karat.quality.row_checks import count_failures, quarantine_rules, reason_name, split_rows
 from karat.quality.unfinished_day import unfinished_gold_day
 
 #: The kind of work by which the rows set aside of a feature table are written.
@@ -95,7 +95,9 @@ def define_aside(project: Project, table: FeatureTable, lake: Lake) -> Work | No
         days = (table.time,) if table.time else None
         lake.create(
             name,
-            schema.append(pa.field(REASON, pa.string(), metadata={"comment": "the first check that it breaks"})),
+            schema.append(
+                pa.field(reason_name(schema.names), pa.string(), metadata={"comment": "the first check that it breaks"})
+            ),
             primary_key=table.primary_key,
             timeseries=table.time,
             partition_by=days,

@@ -59,6 +59,7 @@ class Dialect:
         skip: Lines before the header.
         header: Lines of the header; a name may hold a line's end.
         unnamed: The columns that the file gives no name.
+        spaced: Whether blanks stand between a delimiter and a quote.
         plain: Whether DuckDB reads the lines as they are if all end alike; other files are rewritten first.
     """
 
@@ -69,6 +70,7 @@ class Dialect:
     skip: int
     header: int
     unnamed: tuple[str, ...]
+    spaced: bool
     plain: bool
 
 
@@ -111,6 +113,15 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     else:
         with path.open("rb") as file:
             yield file
+
+
+def member_name(path: Path) -> str:
+    """The name of the only file in a zip archive; the archive's own if it cannot be opened as such."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _member(path, archive).filename
+    except (zipfile.BadZipFile, OSError):
+        return path.name
 
 
 def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
@@ -167,8 +178,8 @@ class _Raw(io.RawIOBase):
         return len(block)
 
 
-def records(lines: Iterable[str], delimiter: str, quote: str, escape: str = "") -> _csv.Reader:
-    """The records of lines, whatever ends each line."""
+def records(lines: Iterable[str], delimiter: str, quote: str, escape: str = "", *, spaced: bool = False) -> _csv.Reader:
+    """The records of lines, whatever ends each line; ``spaced`` drops blanks after a delimiter."""
     csv.field_size_limit(1 << 30)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     if delimiter == WHITESPACE:
@@ -183,7 +194,12 @@ def records(lines: Iterable[str], delimiter: str, quote: str, escape: str = "") 
         )
     delimiter = "\t" if delimiter == "\\t" else delimiter
     return csv.reader(
-        iter(lines), delimiter=delimiter, quotechar=quote or None, quoting=quoting, escapechar=escape or None
+        iter(lines),
+        delimiter=delimiter,
+        skipinitialspace=spaced,
+        quotechar=quote or None,
+        quoting=quoting,
+        escapechar=escape or None,
     )
 
 
@@ -214,7 +230,8 @@ def dialect_of(path: Path, options: Format) -> Dialect:
         raise UnreadableInput(f"{path} is not a CSV file", remedy="its first line must name the columns")
     delimiter = options.delimiter or named or judged_delimiter(lines, options.quote)
     delimiter = "\t" if delimiter == "\\t" else delimiter
-    reader = records(lines, delimiter, options.quote, options.escape)
+    spaced = _is_spaced(lines, delimiter, options.quote)
+    reader = records(lines, delimiter, options.quote, options.escape, spaced=spaced)
     first = next((r for r in reader if any(f.strip() for f in r)), [])
     header = reader.line_num if options.header else 0
     body = [r for _, r in zip(range(_JUDGED), reader, strict=False) if r]
@@ -223,8 +240,18 @@ def dialect_of(path: Path, options: Format) -> Dialect:
     names = tuple(n or f"column_{place}" for place, n in enumerate(given, 1))
     check_names(path, names)
     unnamed = tuple(n for n, own in zip(names, given, strict=True) if not own)
-    plain = delimiter != WHITESPACE and len(given) == len(first)
-    return Dialect(names, delimiter, options.quote, options.escape, skip, header, unnamed, plain)
+    plain = delimiter != WHITESPACE and len(given) == len(first) and not spaced
+    return Dialect(names, delimiter, options.quote, options.escape, skip, header, unnamed, spaced, plain)
+
+
+def _is_spaced(lines: Sequence[str], delimiter: str, quote: str) -> bool:
+    """Whether blanks stand between a delimiter and a quoted field: without them the quotes would be text."""
+    if delimiter == WHITESPACE or not quote:
+        return False
+    sign, mark = re.escape(delimiter), re.escape(quote)
+    after, at_once = re.compile(f"{sign} +{mark}[^{mark}]*{mark}"), re.compile(f"{sign}{mark}")
+    found = [bool(after.search(line)) - bool(at_once.search(line)) for line in lines[:_JUDGED]]
+    return sum(found) > 0
 
 
 def _lines(sample: str) -> list[str]:
@@ -340,11 +367,20 @@ def infer_format(path: Path, options: Format) -> Format:
 
     Returns:
         The format; what is declared stays.
+
+    Raises:
+        UnreadableInput: The encoding must be declared.
     """
     declared = options.model_fields_set
     update: dict[str, object] = {}
     if "encoding" not in declared:
-        update["encoding"] = _guessed_encoding(path)
+        if not (likely := likely_encoding(path)):
+            raise UnreadableInput(
+                f"{path} is written neither in UTF-8 nor, by its words, in Windows-1252",
+                remedy="name its encoding, as in --encoding cp1250 (Central European), cp1251 (Cyrillic), shift_jis, "
+                "gb18030 or latin-1",
+            )
+        update["encoding"] = likely
     found = options.model_copy(update=update)
     with text(path, found.encoding) as file:
         lines = _lines(file.read(_SAMPLE))
@@ -358,7 +394,8 @@ def infer_format(path: Path, options: Format) -> Format:
     return Format.model_validate({**options.model_dump(exclude_unset=True), **update})
 
 
-def _guessed_encoding(path: Path) -> str:
+def likely_encoding(path: Path) -> str:
+    """The encoding by a mark, by zeros between letters, by what can be decoded; empty if the words make no sense."""
     sample = sample_of(path)
     marked = encoding_of(sample, "")
     if marked:
@@ -374,8 +411,22 @@ def _guessed_encoding(path: Path) -> str:
                     pass
         except UnicodeError:
             continue
-        return encoding
-    return "latin-1"
+        return "" if encoding == "windows-1252" and _is_foreign(sample.decode(encoding, "replace")) else encoding
+    return ""
+
+
+def _is_foreign(sample: str) -> bool:
+    """Whether most words with letters beside ASCII have little else: another script, read as Western European."""
+    words = {w for w in re.findall(r"[^\W\d_]{3,}", sample) if not w.isascii()}
+    foreign = [w for w in words if sum(c > "\x7f" for c in w) > 0.6 * len(w)]
+    return len(foreign) > 1 and len(foreign) > len(words) / 2
+
+
+def other_word(path: Path, encoding: str) -> str:
+    """The first word of a file with a letter or sign beside ASCII; empty if its first part has none."""
+    with text(path, encoding) as file:
+        found = re.search(r"\w*[^\x00-\x7f]\w*", file.read(_SAMPLE))
+    return found[0] if found else ""
 
 
 def _single_quoted(lines: Sequence[str]) -> bool:
@@ -385,12 +436,16 @@ def _single_quoted(lines: Sequence[str]) -> bool:
 
 
 def _preamble(lines: Sequence[str], options: Format) -> int:
-    """Lines of other widths before the first line that has as many fields as the rows."""
+    """Lines before the header: comments, and lines of other widths than the rows have."""
     if lines and _EXCEL.match(lines[0]):
         return 0
     delimiter = options.delimiter or judged_delimiter(lines, options.quote)
     widths = [len(next(records([line], delimiter, options.quote), [])) for line in lines[:_JUDGED]]
     usual = Counter(widths).most_common(1)[0][0] if widths else 0
+    comments = next((n for n, line in enumerate(lines) if not line.startswith("#")), 0)
+    if comments and (body := widths[comments:]):
+        usual = Counter(body).most_common(1)[0][0]
+        return comments if all(w != usual for w in widths[:comments]) else 0
     if usual < 3 or len(lines) < 6:
         return 0
     if widths[0] == usual - 1 and widths[1] == usual:  # R's names of rows have no header

@@ -6,13 +6,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import polars as pl
 
-from karat.errors import UnreadableInput
+from karat.errors import UnreadableInput, did_you_mean
 from karat.extras import optional_imports
 from karat.quality.dialect import text
+
+if TYPE_CHECKING:
+    import fastexcel
 
 
 class _Digits(str):
@@ -62,13 +65,18 @@ def read_json(path: Path) -> Documents:
                     if is_text:
                         texts.add(name)
                 number += 1
-                for values in columns.values():
+                for name, values in columns.items():
+                    if len(values) > number:
+                        raise UnreadableInput(
+                            f"{path}: object {number} has the field {name!r} twice, as a name and as a path",
+                            remedy="rename one of them in the file",
+                        )
                     if len(values) < number:
                         values.append(None)
+        rows = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
         raise UnreadableInput(f"{path} is not JSON: {error}", remedy="write an object a line, in UTF-8") from None
     schema = {"place": pl.String, "reason": pl.String, "row": pl.String}
-    rows = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     return Documents(rows, frozenset(texts), pl.DataFrame(unread, schema=schema, orient="row"))
 
 
@@ -87,24 +95,37 @@ def _objects(path: Path, file: IO[str], unread: list[tuple[str, str, str]]) -> I
     if not rest.strip() and _many(one):
         yield from _whole(path, first)
         return
+    if not rest.strip():
+        _check_orientation(path, one)
     yield one
     place = 1
     while rest:
         place += 1
         if rest.strip():
+            reason = "not a JSON object"
             try:
                 found = _load(rest)
-            except json.JSONDecodeError:
-                found = None
+            except json.JSONDecodeError as error:
+                found, reason = None, error.msg if error.msg.startswith("an object names") else reason
             if isinstance(found, dict):
                 yield found
             else:
-                unread.append((f"line {place}", "not a JSON object", rest.strip()))
+                unread.append((f"line {place}", reason, rest.strip()))
         rest = file.readline()
 
 
 def _load(line: str) -> object:
-    return json.loads(line, parse_int=_Digits, parse_float=_Digits)
+    return json.loads(line, parse_int=_Digits, parse_float=_Digits, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object; a name that stands twice would lose the first value. Raises JSONDecodeError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(n for n in names if names.count(n) > 1)
+        raise json.JSONDecodeError(f"an object names the field {doubled!r} twice", "", 0)
+    return found
 
 
 def _many(found: object) -> list[dict[str, object]]:
@@ -120,11 +141,25 @@ def _is_array(value: object) -> bool:
 def _whole(path: Path, document: str) -> Iterator[dict[str, object]]:
     found = _load(document)
     if isinstance(found, dict):
+        _check_orientation(path, found)
         yield from _many(found) or [found]
     elif isinstance(found, list) and all(isinstance(v, dict) for v in found):
         yield from found
     else:
         raise UnreadableInput(f"{path} holds no JSON objects", remedy="write an object a line, or an array of objects")
+
+
+def _check_orientation(path: Path, found: dict[str, object]) -> None:
+    """Refuse objects by column or by key, as pandas' to_json writes them: they can be read as one row as well."""
+    values = list(found.values())
+    shapes = {tuple(v) if isinstance(v, dict) else len(v) if isinstance(v, list) else None for v in values}
+    nested = any(isinstance(v, dict | list) and any(isinstance(i, dict) for i in v) for v in values)
+    if len(values) > 1 and len(shapes) == 1 and None not in shapes and not nested:
+        alike = "the same names" if isinstance(values[0], dict) else "lists"
+        raise UnreadableInput(
+            f"{path} is one object whose {len(values)} fields have {alike}: columns, rows by their key, or one row",
+            remedy="write a list of objects, as in df.to_json(orient='records', lines=True)",
+        )
 
 
 def _flat(value: dict[str, object], prefix: str) -> Iterator[tuple[str, str | None, bool]]:
@@ -156,33 +191,83 @@ def _dumped(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def read_excel(path: Path, *, skip: int = 0, header: bool = True) -> pl.DataFrame:
-    """Read the first sheet of an Excel file.
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet of an Excel file.
+
+    Attributes:
+        rows: Its rows, in the sheet's types; columns without a name are ``column_N``.
+        name: Its name.
+        others: The names of the other sheets that have rows.
+        unnamed: The columns that the sheet gives no name.
+    """
+
+    rows: pl.DataFrame
+    name: str
+    others: tuple[str, ...]
+    unnamed: tuple[str, ...]
+
+
+def read_excel(path: Path, *, sheet: str | None = None, skip: int = 0, header: bool = True) -> Sheet:
+    """Read a sheet of an Excel file.
 
     Args:
         path: The file.
+        sheet: The sheet's name; by default the first one that is not empty.
         skip: Rows before the header.
         header: Whether the first row names the columns.
 
     Returns:
-        The rows, in the sheet's types; columns without a name are ``column_N``.
+        The sheet.
 
     Raises:
         MissingExtra: The extra ``excel`` is not installed.
-        UnreadableInput: It is no Excel file.
+        UnreadableInput: It is no Excel file, has no such sheet, or its first row is a title.
     """
     with optional_imports():
         import fastexcel
     try:
-        sheet = fastexcel.read_excel(path).load_sheet(0, skip_rows=skip, header_row=0 if header else None)
-        rows = sheet.to_polars()
+        book = fastexcel.read_excel(path)
+        if sheet is not None and sheet not in book.sheet_names:
+            raise UnreadableInput(f"{path} has no sheet {sheet!r}", remedy=did_you_mean(sheet, book.sheet_names))
+        filled = [n for n in book.sheet_names if n == sheet or _is_filled(book, n)]
+        name = sheet or next(iter(filled), book.sheet_names[0])
+        if not skip and header:
+            _check_title(path, book.load_sheet(name, header_row=None, n_rows=20).to_polars())
+        loaded = book.load_sheet(name, skip_rows=skip, header_row=0 if header else None)
+        rows = loaded.to_polars()
     except fastexcel.FastExcelError as error:
-        raise UnreadableInput(f"{path} cannot be read as Excel: {error}", remedy="save it as .xlsx or CSV") from None
+        first = str(error).splitlines()[0]
+        raise UnreadableInput(f"{path} cannot be read as Excel: {first}", remedy="save it as .xlsx or CSV") from None
     named = {c: f"column_{n}" for n, c in enumerate(rows.columns, 1) if not c.strip() or c.startswith("__UNNAMED__")}
-    rows = rows.rename(named)
-    return rows.with_columns(
+    rows = rows.rename(named).with_columns(
         pl.col(c).cast(pl.Int64) for c, t in rows.schema.items() if t == pl.Float64 and _whole_numbers(rows[c])
     )
+    clocks = [c for c, t in rows.schema.items() if isinstance(t, pl.Datetime) and _is_clock(rows[c])]
+    rows = rows.with_columns(pl.col(clocks).dt.strftime("%H:%M:%S"))
+    return Sheet(rows, name, tuple(n for n in filled if n != name), tuple(named.values()))
+
+
+def _is_filled(book: fastexcel.ExcelReader, name: str) -> bool:
+    return bool(book.load_sheet(name, header_row=None, n_rows=1).to_polars().width)
+
+
+def _check_title(path: Path, head: pl.DataFrame) -> None:
+    """Refuse a first row with a single cell above rows with several: it is a title."""
+    filled = [sum(v is not None for v in row) for row in head.rows()]
+    if len(filled) > 1 and filled[0] == 1 and max(filled) > 1:
+        first = next(v for v in head.row(0) if v is not None)
+        skip = next(n for n, count in enumerate(filled) if count > 1)
+        raise UnreadableInput(
+            f"the first row of {path} has a single cell, {first!r}: a title, not the names of columns",
+            remedy=f"say how many rows stand before the names, as in --skip {skip}, or rename the sheet's columns",
+        )
+
+
+def _is_clock(values: pl.Series) -> bool:
+    """Whether each value is a time of day: Excel keeps it as a part of its day 0."""
+    kept = values.drop_nulls()
+    return len(kept) > 0 and bool((kept.dt.year() == 1899).all())
 
 
 def _whole_numbers(values: pl.Series) -> bool:

@@ -54,6 +54,7 @@ class IngestResult:
         map: The map that was used; several are separated by commas.
         replaced_sample: Whether the rows replaced a sample.
         nulled: In how many kept rows a value was set to null, for each reason.
+        short: How many lines had fewer fields than the header; the missing ones are null.
     """
 
     table: TableName
@@ -65,6 +66,7 @@ class IngestResult:
     map: str | None = None
     replaced_sample: bool = False
     nulled: dict[str, int] = field(default_factory=dict)
+    short: int = 0
 
 
 def ingest(
@@ -118,17 +120,17 @@ def ingest(
     if done:
         create_gold(lake, name, contract, INGEST)  # in case the run that wrote the rows was killed before
         return _unchanged(lake, name, done, used)
-    good, beside = _read_inputs(inputs, contract, progress)
+    good, beside, short = _read_inputs(inputs, contract, progress)
     if not good.height:
         raise _no_rows(beside.aside, paths, name)
     progress(len(paths), len(paths), f"writing {name}")
-    detail = {"origin": INGEST, "files": [str(p) for p in paths], "map": used}
+    detail = {"origin": INGEST, "files": [str(p) for p in paths], "map": used, "short": short}
     work = Work(work.kind, work.key, detail)
     replaces = origin(lake, name) == SAMPLE
     commit, reasons = write_gold(lake, name, contract, good, beside, work=work, replaces=replaces)
     replaced, nulled = replaces and commit.changed, count_reasons(beside.nulled)
     rows, aside = good.height, beside.aside.height
-    return IngestResult(name, commit.version, rows, aside, reasons, commit.changed, used, replaced, nulled)
+    return IngestResult(name, commit.version, rows, aside, reasons, commit.changed, used, replaced, nulled, short)
 
 
 def _contract(project: Project, table: str) -> GoldTable:
@@ -174,13 +176,15 @@ def _unchanged(lake: Lake, name: TableName, done: Commit, used: str | None) -> I
     detail = work.detail if work else {}
     reasons = detail.get("reasons", {})
     rows = detail.get("rows", done.rows)
-    nulled = detail.get("nulled", {})
+    nulled, short = detail.get("nulled", {}), detail.get("short", 0)
     version, aside = lake.version(name), sum(reasons.values())
-    return IngestResult(name, version, rows, aside, reasons, changed=False, map=used, nulled=nulled)
+    return IngestResult(name, version, rows, aside, reasons, changed=False, map=used, nulled=nulled, short=short)
 
 
-def _read_inputs(inputs: Sequence[Input], contract: GoldTable, progress: Progress) -> tuple[pl.DataFrame, RowsBeside]:
-    """The rows that keep the contract, with a key unique across the files, and those to keep beside them."""
+def _read_inputs(
+    inputs: Sequence[Input], contract: GoldTable, progress: Progress
+) -> tuple[pl.DataFrame, RowsBeside, int]:
+    """The rows that keep the contract, with a key unique across the files, those beside them, and the short lines."""
     mapped: list[MappedRows] = []
     checked: list[CheckedRows] = []
     for index, one in enumerate(inputs):
@@ -196,7 +200,7 @@ def _read_inputs(inputs: Sequence[Input], contract: GoldTable, progress: Progres
         for part, rows, reason in zip(mapped, checked, reasons, strict=True)
         for why in kept_nulls(rows, reason)
     ]
-    return good, RowsBeside(aside, pl.concat([aside.clear(), *nulled]))
+    return good, RowsBeside(aside, pl.concat([aside.clear(), *nulled])), sum(len(part.source.short) for part in mapped)
 
 
 def _no_rows(aside: pl.DataFrame, paths: Sequence[Path], name: TableName) -> NoRowsLeft:

@@ -9,7 +9,7 @@ import polars as pl
 
 from karat.declare import GoldTable, Project
 from karat.errors import ColumnMissing, DeclarationError, UnreadableInput, WrongCall, did_you_mean
-from karat.quality.mapping import bind_map, has_column, referenced_columns
+from karat.quality.mapping import bind_map, missing_columns, referenced_columns
 from karat.quality.maps import Format, Map, load_map
 from karat.quality.sources import head_of
 
@@ -103,4 +103,4 @@ def _may_read(chosen: Map, table: GoldTable, head: pl.DataFrame, path: str, lack
 
 def _lacking_share(chosen: Map, head: pl.DataFrame) -> float:
     names = referenced_columns(chosen)
-    return sum(not has_column(head.columns, c) for c in names) / len(names)
+    return len(missing_columns(head.columns, names)) / len(names)

@@ -11,6 +11,7 @@ import polars as pl
 from karat.declare import GoldTable
 from karat.errors import ColumnMissing, DeclarationError, did_you_mean
 from karat.quality.maps import Expression, Map
+from karat.quality.numbers import MACROS
 from karat.quality.sources import InputFile
 from karat.sql import column_references, quote, unused_name
 
@@ -35,7 +36,10 @@ class MappedRows:
 
 
 def isolated_connection(timezone: str | None) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB without files, network, extensions or Python's variables; its settings are locked."""
+    """An in-memory DuckDB without files, network, extensions or Python's variables; its settings are locked.
+
+    It has the macros ``parse_number`` and ``parse_integer``.
+    """
     connection = duckdb.connect(
         config={
             "enable_external_access": "false",
@@ -44,6 +48,8 @@ def isolated_connection(timezone: str | None) -> duckdb.DuckDBPyConnection:
         }
     )
     connection.execute("SET python_enable_replacements = false")
+    for macro in MACROS:
+        connection.execute(macro)
     connection.execute(f"SET TimeZone = '{timezone or 'UTC'}'")
     # This optimizer moves common expressions out of TRY(...), so that one bad value would fail all rows.
     connection.execute("SET disabled_optimizers = 'common_subexpressions'")
@@ -63,7 +69,7 @@ def bind_map(chosen: Map, head: pl.DataFrame, path: str) -> None:
         ColumnMissing: The file lacks a column that the map reads.
         DeclarationError: DuckDB cannot bind an expression; the message lists all.
     """
-    missing = [c for c in referenced_columns(chosen) if not has_column(head.columns, c)]
+    missing = missing_columns(head.columns, referenced_columns(chosen))
     if missing:
         raise ColumnMissing(
             f"the map {chosen.name!r} reads the column {missing[0]!r}, which the file does not have"
@@ -71,14 +77,13 @@ def bind_map(chosen: Map, head: pl.DataFrame, path: str) -> None:
             where=path,
             remedy=did_you_mean(missing[0], head.columns),
         )
-    errors = []
+    errors: list[str] = []
     with isolated_connection(None) as connection:
         connection.register("rows", _numbered(head, path).to_arrow())
-        for target, text in _expressions(chosen).items():
-            try:
-                connection.sql(f"SELECT {text} FROM rows").columns  # noqa: B018 - binding alone is wanted
-            except duckdb.Error as error:
-                errors.append(f"{target}: {str(error).splitlines()[0]}")
+        texts = _expressions(chosen)
+        if not _binds(connection, ", ".join(texts.values())):
+            for target, text in texts.items():
+                _binds(connection, text, errors, target)
     if errors:
         raise DeclarationError(
             f"the map {chosen.name!r} has expressions that DuckDB cannot bind to this file",
@@ -88,9 +93,21 @@ def bind_map(chosen: Map, head: pl.DataFrame, path: str) -> None:
         )
 
 
-def has_column(columns: Sequence[str], name: str) -> bool:
-    """Whether the file has the column; case does not count, as in SQL."""
-    return name.lower() in {c.lower() for c in (*columns, ROW, FILE)}
+def _binds(connection: duckdb.DuckDBPyConnection, text: str, errors: list[str] | None = None, target: str = "") -> bool:
+    """Whether DuckDB binds expressions to the rows; an error is added to ``errors``."""
+    try:
+        connection.sql(f"SELECT {text} FROM rows").columns  # noqa: B018 - binding alone is wanted
+    except duckdb.Error as error:
+        if errors is not None:
+            errors.append(f"{target}: {str(error).splitlines()[0]}")
+        return False
+    return True
+
+
+def missing_columns(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names that are no columns of a file; case does not count, as in SQL."""
+    known = {c.lower() for c in (*columns, ROW, FILE)}
+    return [name for name in names if name.lower() not in known]
 
 
 def referenced_columns(chosen: Map) -> list[str]:
@@ -168,10 +185,12 @@ def _kept(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[str]
 
 def _targets(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[str], list[str]]:
     columns, failed = [], []
+    tried = [v.sql for v in chosen.columns.values() if isinstance(v, Expression)]
+    every = bool(tried) and _binds(connection, ", ".join(f"TRY({sql})" for sql in tried))
     for target, value in chosen.columns.items():
         if isinstance(value, str):
             columns.append(f"{quote(value)} AS {quote(target)}")
-        elif _can_try(connection, value.sql):
+        elif every or _can_try(connection, value.sql):
             columns.append(f"TRY({value.sql}) AS {quote(target)}")
             failed.append(f"(TRY(({value.sql}) IS NULL) IS NULL) AS {quote(f'__failed: {target}')}")
         else:
@@ -181,11 +200,7 @@ def _targets(connection: duckdb.DuckDBPyConnection, chosen: Map) -> tuple[list[s
 
 def _can_try(connection: duckdb.DuckDBPyConnection, expression: str) -> bool:
     """Whether DuckDB's TRY takes the expression: it takes no window function and no subquery."""
-    try:
-        connection.sql(f"SELECT TRY({expression}) FROM rows").columns  # noqa: B018
-    except duckdb.Error:
-        return False
-    return True
+    return _binds(connection, f"TRY({expression})")
 
 
 def _completed(found: pl.DataFrame, table: GoldTable) -> pl.DataFrame:

@@ -20,11 +20,12 @@ class Expression(Declaration):
 
 
 class Format(Declaration):
-    """The format of a CSV file.
+    """The format of a CSV file, or the sheet of an Excel file.
 
     The delimiter is detected in the rows if it is not declared; ``whitespace`` means any number of blanks. ``skip`` are
     lines before the header. Without a ``header`` the columns are called ``names``, else ``column_1``, ``column_2``.
-    ``escape`` stands before a quote within quotes; by default the quote is doubled.
+    ``escape`` stands before a quote within quotes; by default the quote is doubled. ``sheet`` is by default the first
+    one with rows.
     """
 
     delimiter: str | None = Field(None, min_length=1, pattern="^(.|\\t|whitespace)$")
@@ -32,6 +33,7 @@ class Format(Declaration):
     quote: str = Field('"', max_length=1)
     escape: str = Field("", max_length=1)
     null_values: tuple[str, ...] = ("",)
+    sheet: str | None = None
     skip: int = Field(0, ge=0)
     header: bool = True
     names: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from karat.fingerprint import fingerprint_bytes
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality.mapping import MappedRows
-from karat.quality.row_checks import REASON, as_json, failure_reason
+from karat.quality.row_checks import as_json, failure_reason, reason_name
 
 SCHEMA = pa.schema(
     [
@@ -113,7 +113,8 @@ def copy_to_quarantine(
         checks: Checks that set aside.
         key: Gold's key columns.
     """
-    broken = rows.with_columns(failure_reason(checks).alias(REASON)).filter(pl.col(REASON).is_not_null())
+    reason = reason_name(rows.collect_schema().names())
+    broken = rows.with_columns(failure_reason(checks).alias(reason)).filter(pl.col(reason).is_not_null())
     rejected = broken.collect(engine="streaming")
     keys = as_json(rejected.select(key))
     aside = pl.DataFrame(
@@ -122,8 +123,8 @@ def copy_to_quarantine(
             "number": pl.repeat(1, rejected.height, dtype=pl.Int64, eager=True),
             "source": pl.repeat("gold", rejected.height, dtype=pl.String, eager=True),
             "place": keys,
-            "reason": rejected[REASON],
-            "row": as_json(rejected.drop(REASON)),
+            "reason": rejected[reason],
+            "row": as_json(rejected.drop(reason)),
         }
     )
     lake.create(name, SCHEMA, primary_key=("batch", "number"), description=_description(name))

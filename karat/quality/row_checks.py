@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 from karat.declare.checks import RowCheck
 from karat.quality.check_results import EXAMPLES, CheckResult
+from karat.sql import unused_name
 
-#: The column of reasons; no column of a table begins with an underscore.
+#: The column of reasons, unless a table has such a column itself.
 REASON = "_reason"
 
 
@@ -25,9 +26,15 @@ def quarantine_rules(checks: Sequence[object]) -> list[RowCheck]:
 
 
 def split_rows(frame: pl.DataFrame, checks: Sequence[RowCheck]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows to keep, and the rows to set aside with the column ``REASON``."""
-    checked = frame.with_columns(failure_reason(quarantine_rules(checks)).alias(REASON))
-    return checked.filter(pl.col(REASON).is_null()).drop(REASON), checked.filter(pl.col(REASON).is_not_null())
+    """The rows to keep, and the rows to set aside with the column ``reason_name(frame.columns)``."""
+    name = reason_name(frame.columns)
+    checked = frame.with_columns(failure_reason(quarantine_rules(checks)).alias(name))
+    return checked.filter(pl.col(name).is_null()).drop(name), checked.filter(pl.col(name).is_not_null())
+
+
+def reason_name(columns: Iterable[str]) -> str:
+    """The column of reasons beside these columns: ``REASON``, unless one of them has that name."""
+    return unused_name(columns, REASON)
 
 
 def count_failures(rows: pl.LazyFrame, checks: Sequence[RowCheck], shown: Sequence[str]) -> list[CheckResult]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from karat.dtypes import to_decimals
 from karat.errors import NaiveTimestamp, SchemaMismatch
 
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
@@ -94,7 +95,8 @@ def _number(column: pl.Series) -> ParsedColumn:
         values = text.cast(pl.Float64, strict=False)
         problem = _parsed(values, text, "text in a number").problem
     elif column.dtype.is_numeric():
-        values, problem = column.cast(pl.Float64), _reason(column.is_null() & False, "")
+        values = column.cast(pl.Float64)
+        problem = _reason(~_is_exact(column, values), "more digits than a double holds")
     else:
         raise _wrong_type(column, "a number")
     # pandas writes NaN for a missing value; infinity is no measurement.
@@ -102,6 +104,13 @@ def _number(column: pl.Series) -> ParsedColumn:
     infinite = values.is_infinite().fill_null(False)
     problem = pl.select(pl.when(infinite).then(pl.lit("infinite")).otherwise(problem)).to_series()
     return ParsedColumn(values.set(infinite, None), problem)
+
+
+def _is_exact(column: pl.Series, values: pl.Series) -> pl.Series:
+    """Whether each decimal is the one that its double is shown as: up to 15 digits always are."""
+    if not isinstance(column.dtype, pl.Decimal):
+        return column.is_null() | True
+    return (to_decimals(values, column.dtype) == column).fill_null(False) | column.is_null()
 
 
 def _whole(column: pl.Series) -> ParsedColumn:
@@ -142,7 +151,7 @@ def _date(column: pl.Series) -> ParsedColumn:
         clock = text.str.extract(_TIME, 2).is_null() | text.str.contains(
             r"[T ]00:00(:00(\.0+)?)?\s*(Z|z|UTC|[+-]00.*)?$"
         )
-        day = text.str.extract(_TIME, 1).str.to_date("%Y-%m-%d", strict=False)
+        day = _from_year_1(text.str.extract(_TIME, 1).str.to_date("%Y-%m-%d", strict=False))
         return _parsed(day.set(~clock.fill_null(True), None), text, "not a date")
     if isinstance(column.dtype, pl.Datetime):
         utc = column.dt.convert_time_zone("UTC") if column.dtype.time_zone else column
@@ -152,6 +161,11 @@ def _date(column: pl.Series) -> ParsedColumn:
         )
         return _parsed(day.set(~midnight, None), column, "a time, not a date")
     raise _wrong_type(column, "a date")
+
+
+def _from_year_1(times: pl.Series) -> pl.Series:
+    """The times without those of the year 0, for which Python has no value."""
+    return times.set((times.dt.year() < 1).fill_null(False), None)
 
 
 def _timestamp(column: pl.Series, timezone: str | None) -> ParsedColumn:
@@ -181,7 +195,7 @@ def _time_text(text: pl.Series, timezone: str | None) -> ParsedColumn:
             pl.Series(fraction).fill_null(".0"),
         )
     ).to_series()
-    naive = whole.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    naive = _from_year_1(whole.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False))
     offset = zone.str.replace(r"^(Z|z|UTC)$", "+00").str.replace_all(":", "")
     minutes = offset.str.slice(1, 2).cast(pl.Int64) * 60 + offset.str.slice(3, 2).replace("", "0").cast(pl.Int64)
     minutes = minutes * pl.select(pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)).to_series()

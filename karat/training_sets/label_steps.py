@@ -38,20 +38,20 @@ def label_steps(
     assert label.steps is not None
     names = [c for c in spine.columns if c != "t"]
     asked = spine.with_columns(
-        pl.int_range(pl.len()).alias("_row"),
-        pl.col("t").cast(pl.Datetime("us")).to_physical().alias("_from") + (label.offset + start) // MICROSECOND,
+        pl.int_range(pl.len()).alias("__row"),
+        pl.col("t").cast(pl.Datetime("us")).to_physical().alias("__from") + (label.offset + start) // MICROSECOND,
     )
     on = " AND ".join(f"e.{quote(name)} = s.{quote(name)}" for name in names)
     window = label.horizon // MICROSECOND
     query = f"""
         WITH kept AS (SELECT * FROM gold WHERE {label.where or "true"}),
-        timed AS (SELECT *, epoch_us({quote(str(gold.event_time))}::TIMESTAMP) AS _us FROM kept),
-        e AS (SELECT *, _us // {window * label.steps} AS _bucket FROM timed),
-        s AS (SELECT *, unnest([_from // {window * label.steps}, _from // {window * label.steps} + 1]) AS _bucket
-            FROM (SELECT _row, _from, {", ".join(quote(n) for n in names)} FROM spine))
-        SELECT s._row, (e._us - s._from) // {window} AS _step, ({label.expression}) AS _label
-        FROM s JOIN e ON e._bucket = s._bucket AND {on}
-        WHERE e._us >= s._from AND e._us < s._from + {window * label.steps}
+        timed AS (SELECT *, epoch_us({quote(str(gold.event_time))}::TIMESTAMP) AS __us FROM kept),
+        e AS (SELECT *, __us // {window * label.steps} AS __bucket FROM timed),
+        s AS (SELECT *, unnest([__from // {window * label.steps}, __from // {window * label.steps} + 1]) AS __bucket
+            FROM (SELECT __row, __from, {", ".join(quote(n) for n in names)} FROM spine))
+        SELECT s.__row, (e.__us - s.__from) // {window} AS __step, ({label.expression}) AS __label
+        FROM s JOIN e ON e.__bucket = s.__bucket AND {on}
+        WHERE e.__us >= s.__from AND e.__us < s.__from + {window * label.steps}
         GROUP BY 1, 2
     """
     # One thread: several threads add floats in varying order, and the digest of equal data would differ.
@@ -59,19 +59,19 @@ def label_steps(
         connection.register("gold", plain_times(rows))
         connection.register("spine", asked)
         found = connection.sql(query).pl()
-    return _pivot_steps(label, asked.select("_row"), found)
+    return _pivot_steps(label, asked.select("__row"), found)
 
 
 def _pivot_steps(label: Label, rows: pl.DataFrame, found: pl.DataFrame) -> pl.Series:
     wide = rows
     for index, name in enumerate(label.parts):
-        step = found.filter(pl.col("_step") == index).select("_row", pl.col("_label").cast(pl.Float64).alias(name))
-        there = pl.lit(True).alias("_found")
-        wide = wide.join(step.with_columns(there), on="_row", how="left", maintain_order="left")
+        step = found.filter(pl.col("__step") == index).select("__row", pl.col("__label").cast(pl.Float64).alias(name))
+        there = pl.lit(True).alias("__found")
+        wide = wide.join(step.with_columns(there), on="__row", how="left", maintain_order="left")
         if label.default is not None:
-            wide = wide.with_columns(pl.when("_found").then(name).otherwise(pl.lit(label.default)).alias(name))
-        wide = wide.drop("_found")
-    return pack_struct(wide.drop("_row"), label.name)
+            wide = wide.with_columns(pl.when("__found").then(name).otherwise(pl.lit(label.default)).alias(name))
+        wide = wide.drop("__found")
+    return pack_struct(wide.drop("__row"), label.name)
 
 
 def pack_struct(parts: pl.DataFrame, name: str) -> pl.Series:

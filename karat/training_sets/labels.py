@@ -193,22 +193,23 @@ def _day_labels(
     assert spec.labelled.horizon is not None
     names = {c: spec.labelled.columns.get(c, c) for c in table.entity}
     spine = keys.select(
-        pl.int_range(pl.len()).alias("_row"),
-        pl.col(str(table.time)).alias("_day"),
-        *(pl.col(c).alias(f"_key_{i}") for i, c in enumerate(table.entity)),
+        pl.int_range(pl.len()).alias("__row"),
+        pl.col(str(table.time)).alias("__day"),
+        *(pl.col(c).alias(f"__key_{i}") for i, c in enumerate(table.entity)),
     )
-    on = " AND ".join(f"e.{quote(names[c])} = s._key_{i}" for i, c in enumerate(table.entity))
+    on = " AND ".join(f"e.{quote(names[c])} = s.__key_{i}" for i, c in enumerate(table.entity))
     query = f"""
         WITH kept AS (SELECT * FROM gold WHERE {spec.labelled.where or "true"}),
-        dated AS (SELECT *, {quote(str(gold.event_time))}::TIMESTAMP AS _time FROM kept),
-        bounded AS (SELECT * EXCLUDE (_time),
-            ((_time - INTERVAL '{_seconds(spec.labelled.offset + spec.labelled.horizon)} seconds')::DATE + 1) AS _from,
-            (_time - INTERVAL '{_seconds(spec.labelled.offset)} seconds')::DATE AS _until FROM dated),
-        e AS (SELECT * EXCLUDE (_from, _until),
-            _from + unnest(range(0, (_until - _from + 1)::BIGINT))::INTEGER AS _day FROM bounded),
-        labelled AS (SELECT s._row, ({_label_sql(spec)}) AS _label
-            FROM spine s JOIN e ON e._day = s._day AND {on} GROUP BY s._row)
-        SELECT s._row, l._label, l._row IS NOT NULL AS _found FROM spine s LEFT JOIN labelled l USING (_row) ORDER BY 1
+        dated AS (SELECT *, {quote(str(gold.event_time))}::TIMESTAMP AS __time FROM kept),
+        bounded AS (SELECT * EXCLUDE (__time),
+            (__time - INTERVAL '{_seconds(spec.labelled.offset + spec.labelled.horizon)} seconds')::DATE + 1 AS __from,
+            (__time - INTERVAL '{_seconds(spec.labelled.offset)} seconds')::DATE AS __until FROM dated),
+        e AS (SELECT * EXCLUDE (__from, __until),
+            __from + unnest(range(0, (__until - __from + 1)::BIGINT))::INTEGER AS __day FROM bounded),
+        labelled AS (SELECT s.__row, ({_label_sql(spec)}) AS __label
+            FROM spine s JOIN e ON e.__day = s.__day AND {on} GROUP BY s.__row)
+        SELECT s.__row, l.__label, l.__row IS NOT NULL AS __found
+            FROM spine s LEFT JOIN labelled l USING (__row) ORDER BY 1
     """
     # One thread: several threads add floats in varying order, and the digest of equal data would differ.
     with connect(threads=1) as connection:
@@ -249,13 +250,13 @@ def _keyed_labels(
             remedy="write an aggregate, such as max(...)",
         )
     joined = keys.join(found, left_on=key, right_on=entity, how="left", maintain_order="left", coalesce=True)
-    return keys.with_columns(_fill_default(spec, joined.with_columns(pl.col("_found").is_not_null())))
+    return keys.with_columns(_fill_default(spec, joined.with_columns(pl.col("__found").is_not_null())))
 
 
 def _keyed_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity: list[str]) -> str:
     """Return the query that binds: grouped by the key if the expression is an aggregate, else row by row."""
     columns = ", ".join(quote(c) for c in entity)
-    base = f"SELECT {columns}, ({_label_sql(spec)}) AS _label, true AS _found FROM gold"
+    base = f"SELECT {columns}, ({_label_sql(spec)}) AS __label, true AS __found FROM gold"
     base += f" WHERE {spec.labelled.where}" if spec.labelled.where else ""
     grouped = f"{base} GROUP BY {columns}"
     try:
@@ -270,11 +271,11 @@ def _keyed_query(spec: ModelSpec, gold: GoldTable, empty: pl.DataFrame, entity: 
 
 
 def _fill_default(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
-    value = pl.col("_label")
+    value = pl.col("__label")
     if spec.labelled.expressions:
         return _pack_parts(spec, labels)
     if spec.labelled.default is not None:
-        value = pl.when(pl.col("_found")).then(value).otherwise(pl.lit(spec.labelled.default))
+        value = pl.when(pl.col("__found")).then(value).otherwise(pl.lit(spec.labelled.default))
     series = labels.select(value.alias(spec.labelled.name)).to_series()
     if series.dtype.is_decimal() or isinstance(series.dtype, pl.Int128 | pl.Float32):
         series = series.cast(pl.Float64)  # DuckDB sums integers into HUGEINT, and MLflow knows no DECIMAL
@@ -284,9 +285,9 @@ def _fill_default(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
 def _pack_parts(spec: ModelSpec, labels: pl.DataFrame) -> pl.Series:
     """Return a multi-label's struct of 0 and 1."""
     default = spec.labelled.default
-    parts = [pl.col("_label").struct.field(name).cast(pl.Float64) for name in spec.labelled.expressions]
+    parts = [pl.col("__label").struct.field(name).cast(pl.Float64) for name in spec.labelled.expressions]
     if default is not None:
-        parts = [pl.when("_found").then(part).otherwise(pl.lit(default)) for part in parts]
+        parts = [pl.when("__found").then(part).otherwise(pl.lit(default)) for part in parts]
     named = zip(parts, spec.labelled.expressions, strict=True)
     return pack_struct(labels.select(part.alias(name) for part, name in named), spec.labelled.name)
 

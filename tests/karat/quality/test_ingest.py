@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
+from karat.declare.checks import between
 from karat.errors import (
     ColumnMissing,
     DeclarationError,
@@ -23,6 +24,7 @@ from karat.errors import (
     WrongCall,
 )
 from karat.quality import ingest, origin, quarantine_name
+from karat.quality.row_checks import split_rows
 
 HEADER = "order_id,placed_at,items,amount,country,paid,due"
 GOOD = "o1,2024-03-01T10:00:00Z,2,9.5,DE,yes,2024-04-01"
@@ -68,7 +70,7 @@ def test_rows_that_break_the_contract_are_set_aside_with_their_reason(lake, proj
         "o9,1.3.2024,1,1,DE,yes,",
         ",2024-03-01T10:00:00Z,1,1,DE,yes,",
         "o11,2024-03-01T10:00:00Z,1,inf,DE,yes,",
-        "o12,2024-03-01T10:00:00Z,1,1",
+        "o12",
         "o13,2024-03-01T10:00:00Z,1,1,DE,yes,,x",
     )
     done = ingest(project, "orders", [path], lake)
@@ -84,7 +86,7 @@ def test_rows_that_break_the_contract_are_set_aside_with_their_reason(lake, proj
         "not a time: placed_at": 1,
         "no value in key column: order_id": 1,
         "infinite: amount": 1,
-        "too few fields in the line": 1,
+        "no delimiter in the line": 1,
         "too many fields in the line": 1,
     }
     aside = aside_of(lake, project)
@@ -92,8 +94,35 @@ def test_rows_that_break_the_contract_are_set_aside_with_their_reason(lake, proj
     two = aside.row(by_predicate=pl.col("reason") == "text in a number: items", named=True)
     assert two["place"] == "row 2"
     assert json.loads(two["row"])["items"] == "two"
-    few = aside.row(by_predicate=pl.col("reason") == "too few fields in the line", named=True)
-    assert (few["place"], few["row"]) == ("line 13", "o12,2024-03-01T10:00:00Z,1,1")
+    few = aside.row(by_predicate=pl.col("reason") == "no delimiter in the line", named=True)
+    assert (few["place"], few["row"]) == ("line 13", "o12")
+
+
+def test_a_short_line_is_a_row_whose_last_fields_are_null(lake, project, csv):
+    path = csv(HEADER, GOOD, 'o2,2024-03-01T10:00:00Z,2,"1"', GOOD.replace("o1", "o3"))
+    done = ingest(project, "orders", [path], lake)
+    assert (done.rows, done.set_aside, done.short) == (3, 0, 1)
+    short = rows_of(lake, project).row(by_predicate=pl.col("order_id") == "o2", named=True)
+    assert (short["items"], short["amount"], short["country"], short["due"]) == (2, 1.0, None, None)
+    assert ingest(project, "orders", [path], lake).short == 1
+
+
+def test_a_quote_that_is_never_closed_swallows_no_rows(lake, project, csv):
+    done = ingest(
+        project, "orders", [csv(HEADER, GOOD, 'o2,2024-03-01T10:00:00Z,2,"1', GOOD.replace("o1", "o3"))], lake
+    )
+    assert done.rows + done.set_aside >= 2
+    assert rows_of(lake, project)["order_id"].to_list()[0] == "o1"
+    assert "a quote that is never closed" in done.reasons
+
+
+def test_columns_named_as_karats_helpers_keep_their_values():
+    """A gold column ``_reason`` beside the reasons of rows that are set aside."""
+    rows = pl.DataFrame({"id": [1, 2], "_reason": ["late", "lost"], "x": [5.0, -1.0]})
+    kept, aside = split_rows(rows, [between("x", low=0, on_fail="set_aside")])
+    assert kept.rows() == [(1, "late", 5.0)]
+    assert aside.columns == ["id", "_reason", "x", "_reason_"]
+    assert aside.row(0)[:3] == (2, "lost", -1.0)
 
 
 def test_of_rows_with_the_same_key_the_last_stays(lake, project, csv):
@@ -235,7 +264,7 @@ def test_one_file_of_many_that_lacks_a_column_stops_all(lake, project, csv):
     [
         ([HEADER], "no rows"),
         ([HEADER, GOOD.replace("9.5", "much")], "1 x text in a number: amount"),
-        ([HEADER, "o1,2024-03-01T10:00:00Z"], "too few fields"),
+        ([HEADER, "o1"], "no delimiter in the line"),
     ],
 )
 def test_no_row_left(lake, project, csv, lines, kept):
