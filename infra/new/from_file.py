@@ -150,6 +150,11 @@ def _read(path: Path, told: Told) -> tuple[InputFile, Format]:
             f"{first['place']}: {first['reason']}",
             remedy="say the format: --delimiter, --quote, --skip, --no-header; or correct the file",
         )
+    if len(source.short) == source.rows.height > 1:
+        raise UnreadableInput(
+            f"none of the {source.rows.height} rows of {path} has the {source.rows.width} columns of its header",
+            remedy="say the format: --delimiter, --quote, --skip, --no-header; or correct the file",
+        )
     return source, form
 
 

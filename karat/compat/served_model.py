@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from karat.boundary import public_verbs
+from karat.errors import SignatureError, did_you_mean
 from karat.registry import LoadedModel
 from karat.training_sets.frames import Frame, to_polars
 
@@ -42,5 +43,11 @@ class ServedModel:
         Returns:
             Output name -> values, ``(rows,)``.
         """
-        model = self.loaded.model
-        return model.outputs(model.predict(to_polars(frame).select(self.features)))
+        model, rows = self.loaded.model, to_polars(frame)
+        if missing := [name for name in self.features if name not in rows.columns]:
+            raise SignatureError(
+                f"the rows have no feature {missing[0]!r}",
+                where=f"{self.name}, version {self.version}",
+                remedy=did_you_mean(missing[0], rows.columns),
+            )
+        return model.outputs(model.predict(rows.select(self.features)))

@@ -19,7 +19,7 @@ from karat.quality.day_checks import check_freshness, check_volume
 from karat.quality.origin import quarantine_name
 from karat.quality.quarantine import copy_to_quarantine
 from karat.quality.results_table import record_results, results
-from karat.quality.row_checks import count_failures, quarantine_rules
+from karat.quality.row_checks import as_json, count_failures, quarantine_rules
 from karat.quality.unfinished_day import unfinished_gold_day
 
 
@@ -193,5 +193,5 @@ def check_unique(rows: pl.LazyFrame, check: Unique) -> CheckResult:
     total = rows.select(pl.len()).collect(engine="streaming").item()
     groups = rows.select(columns).drop_nulls().group_by(columns).len("rows").filter(pl.col("rows") > 1)
     alike = groups.collect(engine="streaming")
-    some = tuple(alike.sort(columns).head(3).select(pl.struct(pl.all()).struct.json_encode()).to_series().to_list())
+    some = tuple(as_json(alike.sort(columns).head(3)).to_list())
     return CheckResult(check, total, int(alike["rows"].sum()), some)

@@ -65,4 +65,6 @@ def as_json(frame: pl.DataFrame) -> pl.Series:
     """Each row as a JSON object."""
     if not frame.height:
         return pl.Series("row", [], dtype=pl.String)
-    return frame.select(pl.struct(pl.all()).struct.json_encode().alias("row")).to_series()
+    # Polars writes no bytes as JSON.
+    texts = frame.with_columns(pl.col(pl.Binary).bin.encode("hex"))
+    return texts.select(pl.struct(pl.all()).struct.json_encode().alias("row")).to_series()

@@ -52,6 +52,8 @@ def _value_bytes(series: pl.Series) -> list[bytes]:
     if series.dtype.is_float():
         # In NumPy adding 0.0 turns -0.0 into 0.0; Polars leaves such an addition out.
         return [(series.fill_null(0.0).fill_nan(float("nan")).to_numpy() + 0.0).tobytes()]
+    if series.dtype in (pl.Int128, pl.UInt128):  # NumPy has no integers of this width
+        return _value_bytes(series.cast(pl.String))
     if series.dtype.is_integer():
         return [_array_bytes(series.fill_null(0))]
     if isinstance(series.dtype, pl.Array):

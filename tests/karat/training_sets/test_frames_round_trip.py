@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,8 @@ def test_arrow_comes_back_as_it_came(fe, kinds, batch) -> None:
     assert out.schema.field("looked_up").type == pa.float64()
 
 
+#: Names of tables: each example has one of its own.
+NUMBERS = count()
 TABLE = [pl.String, pl.Int64, pl.Float64, pl.Boolean, pl.Date, pl.Datetime("us", "UTC"), pl.Decimal(15, 4), pl.Binary]
 TABLE += [pl.List(pl.Int64), pl.Struct({"a": pl.Float64, "b": pl.String})]
 
@@ -173,7 +176,7 @@ def test_a_table_gives_back_the_types_that_it_holds(fe, kinds, data) -> None:
         f"c{n}": polars_values(k, data.draw(st.lists(VALUES, min_size=3, max_size=3))) for n, k in enumerate(kinds)
     }
     frame = pl.DataFrame({"id": [1, 2, 3], **columns})
-    name = f"t{data.draw(st.integers(0, 10**9))}"
+    name = f"t{next(NUMBERS)}"
     fe.create_table(name, ["id"], frame)
     assert_frame_equal(fe.read_table(name).sort("id"), frame)
     pandas = fe.read_table(name, frames="pandas")
