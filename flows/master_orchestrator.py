@@ -15,7 +15,7 @@ from flows.training_pipeline import training_pipeline
 from infra.job_records import Outcome
 from tasks.artifacts import show_models
 from tasks.job_task import raise_failures
-from tasks.pipeline_steps import Train, serve_champions
+from tasks.pipeline_steps import Search, Train, serve_champions
 from tasks.scope import Scope, open_scope
 
 
@@ -27,6 +27,7 @@ def master_orchestrator(
     *,
     full: bool = False,
     train: Train = "when-due",
+    search: Search = "when-due",
     sample: bool = True,
     allow_breaking: bool = False,
 ) -> tuple[Outcome, ...]:
@@ -35,10 +36,10 @@ def master_orchestrator(
     The order: features, training where it is due, promotion, batch inference, serving, and the monitoring checks that
     are due.
 
-    ``sample`` writes sample data into gold tables that do not exist, ``full`` recomputes all features, ``train`` is as
-    in training-pipeline. If features that a champion reads would change their meaning, the run refuses, unless
-    ``allow_breaking``: the champion is then void, and another is trained. A table or model that fails leaves the
-    others; the run then ends Failed and names it.
+    ``sample`` writes sample data into gold tables that do not exist, ``full`` recomputes all features, ``train`` and
+    ``search`` are as in training-pipeline. If features that a champion reads would change their meaning, the run
+    refuses, unless ``allow_breaking``: the champion is then void, and another is trained. A table or model that fails
+    leaves the others; the run then ends Failed and names it.
     """
     scope = open_scope(project, domain, models)
     chosen = list(scope.models)
@@ -46,7 +47,8 @@ def master_orchestrator(
         feature_pipeline, project=project, models=chosen, full=full, sample=sample, allow_breaking=allow_breaking
     )
     ready = _with_features(scope, failed(computed))
-    trained = collect(training_pipeline, project=project, models=ready, train=train, serve=False) if ready else ()
+    options = {"train": train, "search": search, "serve": False}
+    trained = collect(training_pipeline, project=project, models=ready, **options) if ready else ()
     champions = champions_of(trained)
     scored: tuple[Outcome, ...] = ()
     watched: tuple[Outcome, ...] = ()

@@ -34,6 +34,7 @@ class RayExecutor:
         items: Iterable[Item],
         *,
         lost: Callable[[Item, RayError], Result] | None = None,
+        cpus: Callable[[Item], float] | None = None,
     ) -> Iterator[tuple[int, Result]]:
         """Call the function on each item and yield ``(index, result)`` in the order of completion.
 
@@ -42,6 +43,7 @@ class RayExecutor:
             items: Its arguments, read as tasks are submitted.
             lost: Returns the result of an item whose worker died every time (out of memory, killed, node gone);
                 without it that is an exception like any other.
+            cpus: CPUs of an item, where they differ from the executor's.
 
         Raises:
             Exception: the first exception of a task, as it was raised there; the other tasks are cancelled.
@@ -55,7 +57,8 @@ class RayExecutor:
             while True:
                 while len(running) < bound and (following := next(waiting, None)) is not None:
                     index, item = following
-                    running[task.remote(function, item)] = index, item
+                    sized = task if cpus is None else task.options(num_cpus=cpus(item))
+                    running[sized.remote(function, item)] = index, item
                 if not running:
                     return
                 (ready, *_), _ = ray.wait(list(running), num_returns=1)

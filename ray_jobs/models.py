@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -33,16 +33,21 @@ class ModelItem:
 
 
 def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
-    """Run ``ray_jobs.steps.STEP`` for each model of the job, each as a task of one CPU; a failure leaves the others."""
+    """Run ``ray_jobs.steps.STEP`` for each model of the job, each as a task; a failure leaves the others."""
     models = largest_first(job, {m: tables_of(job, m) for m in job.models()})
     left_out = skipped_for_gold(job, {m: job.project.gold_read_by({m: job.project.models[m]}) for m in models})
     items = [
         ModelItem(step, job.project.name, name, job.parameters, job.commit) for name in models if name not in left_out
     ]
-    worked = (outcome for _, outcome in RayExecutor().map(run_step, items, lost=lost_worker))
+    worked = (outcome for _, outcome in RayExecutor().map(run_step, items, lost=lost_worker, cpus=_cpus(job)))
     for done, outcome in enumerate(chain(left_out.values(), worked), start=1):
         log_outcome(outcome, done, len(models))
         yield outcome
+
+
+def _cpus(job: Job) -> Callable[[ModelItem], float]:
+    """The CPUs of a model's task: none where it waits for the trials of a search, which take one each."""
+    return lambda item: 0 if item.step == "train" and job.project.models[item.model].search else 1
 
 
 def tables_of(job: Job, model: str) -> list[TableName]:

@@ -15,6 +15,8 @@ from tasks.served_versions import serves_versions
 
 #: Whether to train: always; on the project's day, else only where there is no valid champion; not at all.
 Train = Literal["always", "when-due", "never"]
+#: Whether to search for parameters: where no version of the same declaration has; always; not at all.
+Search = Literal["when-due", "always", "never"]
 
 
 def _compute_features(
@@ -26,12 +28,12 @@ def _compute_features(
     return run_job("features", "ray_jobs.compute_features", scope.project.name, parameters, deadline)
 
 
-def _train_models(scope: Scope, train: Train, *, promote: bool) -> tuple[Outcome, ...]:
+def _train_models(scope: Scope, train: Train, *, promote: bool, search: Search = "when-due") -> tuple[Outcome, ...]:
     """Train candidates; with ``promote`` the gates decide on each at once.
 
     ``when-due`` here means a day that is not due: only models without a valid champion are trained.
     """
-    parameters = {"models": tuple(scope.models), "train": train, "promote": promote}
+    parameters = {"models": tuple(scope.models), "train": train, "promote": promote, "search": search}
     return run_job("train", "ray_jobs.train_models", scope.project.name, parameters)
 
 
@@ -81,6 +83,7 @@ monitor_models = task(name="monitor-models")(_monitor_models)
 serve_champions = task(name="serve-champions")(_serve_champions)
 
 __all__ = [
+    "Search",
     "Train",
     "compute_features",
     "monitor_models",

@@ -133,4 +133,4 @@ def test_a_declaration_walks_to_a_champion_without_turning_back():
     walk.enter("karat.lifecycle.candidate", "make_candidate")
     walk.enter("karat.lifecycle.promotion", "promote")
     assert len(set(walk.modules)) > 15, "the walk was lost on the way"
-    assert len(walk.modules) - len(set(walk.modules)) <= 6, walk.modules
+    assert len(walk.modules) - len(set(walk.modules)) <= 8, walk.modules

@@ -43,6 +43,10 @@ def run(  # noqa: PLR0917 - Typer takes options by position
         Literal["when-due", "always", "never"],
         typer.Option(help="when-due: on the project's day, and models without a valid champion"),
     ] = "when-due",
+    search: Annotated[
+        Literal["when-due", "always", "never"],
+        typer.Option(help="parameters: when-due: of models whose declaration has not been searched yet"),
+    ] = "when-due",
     allow_breaking: Annotated[
         bool, typer.Option("--allow-breaking", help="also where features that a champion reads have changed")
     ] = False,
@@ -67,7 +71,7 @@ def run(  # noqa: PLR0917 - Typer takes options by position
         required(settings)
     api = Prefect(settings)
     parameters: dict[str, Any] = {"project": project, "domain": domain, "models": list(chosen) if models else None}
-    parameters |= {"full": full, "train": train, "allow_breaking": allow_breaking}
+    parameters |= {"full": full, "train": train, "search": search, "allow_breaking": allow_breaking}
     started = _started(api, settings, project, parameters)
     console.print(f"{FLOW}/{project} started: {api.address(started.id)}", highlight=False, soft_wrap=True)
     ended = _followed(api, started)

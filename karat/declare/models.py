@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from karat.clock import DAY
 from karat.declare.base import Declaration, Duration, FieldErrors
-from karat.declare.search import SearchSpace
+from karat.declare.search import SearchBudget, SearchSpace
 from karat.declare.truth import Truth
 from karat.fingerprint import fingerprint_bytes
 
@@ -297,12 +297,13 @@ _LEVELLED = ("binary", "multilabel", "anomaly")
 class ModelSpec(Declaration):
     """One model of a project. ``name`` is the file's name and ``domain`` its folder; both are filled in on loading.
 
-    ``truth`` is what a sample's planted truth would answer; ``search`` the space of its parameters; ``protected`` the
-    columns by whose groups its fairness is measured, whether it reads them or not; ``risk_levels`` names each level
-    with the least prediction that belongs to it; ``explain`` whether a prediction says which features made it;
-    ``tags`` go to its runs and versions, ``experiment`` names the experiment in MLflow (by default
-    CATALOG/DOMAIN/NAME), ``missing_features`` says from which share on a prediction is degraded, and ``limits`` (why
-    it is worth no more) and ``notes`` stand in its card. ``docs/models.md`` explains every field.
+    ``truth`` is what a sample's planted truth would answer; ``search`` the space of its parameters and
+    ``search_budget`` how long they are searched; ``protected`` the columns by whose groups its fairness is measured,
+    whether it reads them or not; ``risk_levels`` names each level with the least prediction that belongs to it;
+    ``explain`` whether a prediction says which features made it; ``tags`` go to its runs and versions, ``experiment``
+    names the experiment in MLflow (by default CATALOG/DOMAIN/NAME), ``missing_features`` says from which share on a
+    prediction is degraded, and ``limits`` (why it is worth no more) and ``notes`` stand in its card.
+    ``docs/models.md`` explains every field.
     """
 
     name: str = ""
@@ -317,6 +318,7 @@ class ModelSpec(Declaration):
     spine: str | None = Field(None, description="the feature table whose keys are the rows; the first lookup's")
     parameters: dict[str, Any] = {}
     search: dict[str, SearchSpace] = {}
+    search_budget: SearchBudget = SearchBudget()
     class_weight: Literal["balanced"] | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | ThresholdRule = 0.5
     metric: str | None = None
@@ -364,6 +366,8 @@ class ModelSpec(Declaration):
             yield ("class_weight",), f"class_weight is for classes, and a {self.task} model has none"
         if isinstance(self.threshold, ThresholdRule) and self.task != "binary":
             yield ("threshold",), f"a rule chooses the threshold of a binary model; a {self.task} model takes a number"
+        if self.search and self.task in UNSUPERVISED:
+            yield ("search",), f"a {self.task} model learns no label that a search could compare its trials by"
         for name in self.search:
             if name in self.parameters:
                 yield ("search", name), f"{name!r} is searched and given under 'parameters' too; one of both"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from karat.declare.base import Declaration
 
@@ -54,7 +54,33 @@ class SearchSpace(Declaration):
         """Values by which the whole space is checked: every choice, or both ends."""
         return self.choices or (self.low, self.high)
 
+    def contains(self, value: Value) -> bool:
+        """Whether the search may try this value."""
+        if self.choices:
+            return any(repr(value) == repr(choice) for choice in self.choices)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        assert self.low is not None
+        assert self.high is not None
+        return self.low <= value <= self.high and (not self.whole or isinstance(value, int))
+
     @property
     def whole(self) -> bool:
         """Whether a range holds whole numbers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+class SearchBudget(Declaration):
+    """How long a search takes, and what its trials are compared on.
+
+    ``trials`` is the number of trials, ``minutes`` a time limit beside it. ``at_once`` trials are chosen together and
+    run side by side as the cluster has cores; a search with the same seed repeats only with the same number.
+    ``validation`` is the share of the training rows (their last days, or some of their entities) that the trials are
+    compared on. With ``stop_early`` a kind that learns in rounds ends trials that fall behind (successive halving).
+    """
+
+    trials: int = Field(20, ge=1, le=10_000)
+    minutes: float | None = Field(None, gt=0)
+    at_once: int = Field(4, ge=1, le=256)
+    validation: float = Field(0.2, gt=0, lt=1)
+    stop_early: bool = True

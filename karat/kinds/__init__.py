@@ -8,9 +8,10 @@ loads no machine-learning library: each kind's file imports its own.
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import KindFacts, check_declared, facts, load_kind, names
 from karat.kinds._kind import Kind, Report
-from karat.kinds._model import Model, parts_of
+from karat.kinds._model import EncodedRows, Model, parts_of
 
 __all__ = [
+    "EncodedRows",
     "Encoder",
     "Kind",
     "KindFacts",

@@ -19,13 +19,23 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class KindFacts:
-    """What a declaration is checked against: a kind's tasks, its parameters' defaults, whether it reads sequences."""
+    """What a declaration is checked against.
+
+    Attributes:
+        name: The kind.
+        description: The docstring of its file.
+        tasks: The tasks that it learns.
+        defaults: Every parameter with its default.
+        sequences: Whether it reads sequences.
+        rounds_parameter: The parameter that counts its rounds; empty if it does not report after each round.
+    """
 
     name: str
     description: str
     tasks: frozenset[str]
     defaults: Parameters
     sequences: bool = False
+    rounds_parameter: str = ""
 
 
 def names() -> tuple[str, ...]:
@@ -65,14 +75,21 @@ def facts(name: str) -> KindFacts:
     tree = ast.parse((_FOLDER / f"{_known(name)}.py").read_text())
     found = dict(_assigned(tree))
     described = ast.get_docstring(tree) or ""
-    return KindFacts(name, described, frozenset(found["tasks"]), found["defaults"], bool(found.get("sequences")))
+    return KindFacts(
+        name,
+        described,
+        frozenset(found["tasks"]),
+        found["defaults"],
+        bool(found.get("sequences")),
+        found.get("rounds_parameter", ""),
+    )
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
             continue
-        if node.targets[0].id in ("tasks", "defaults", "sequences"):
+        if node.targets[0].id in ("tasks", "defaults", "sequences", "rounds_parameter"):
             # frozenset({...}) is a call; its argument is the literal.
             value = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
             yield node.targets[0].id, ast.literal_eval(value)

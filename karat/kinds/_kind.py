@@ -34,6 +34,7 @@ class Kind(ABC):
         tasks: The tasks that the kind can learn.
         defaults: Every parameter that the kind takes, with its default.
         sequences: Whether the kind reads sequences.
+        rounds_parameter: The parameter that counts its rounds, if it calls ``report`` after each; else empty.
         parameters: The given parameters over the defaults.
         curve: Part of the rows ("train", "validation") -> the loss after each round. Empty if the kind learns in one
             step.
@@ -46,6 +47,7 @@ class Kind(ABC):
     tasks: ClassVar[frozenset[str]]
     defaults: ClassVar[Parameters]
     sequences: ClassVar[bool] = False
+    rounds_parameter: ClassVar[str] = ""
 
     def __init__(
         self, task: str, parameters: Parameters | None = None, *, seed: int = 0, class_weight: str | None = None

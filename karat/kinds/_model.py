@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,21 @@ UNSUPERVISED = ("anomaly", "clustering")
 SEVERAL = ("multilabel", "forecast")
 #: A label with more distinct values than this holds numbers, not classes.
 MAX_CLASSES = 200
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows to learn from, as arrays.
+
+    Attributes:
+        X: Features, ``(rows, features)`` or ``(rows, steps, features)``.
+        target: What the kind learns, ``(rows,)`` or ``(rows, parts)``; None for a task without labels.
+        order: The time of each row, ``(rows,)``; None if the rows are in the order of time.
+    """
+
+    X: np.ndarray
+    target: np.ndarray | None
+    order: np.ndarray | None
 
 
 class Model:
@@ -90,21 +107,64 @@ class Model:
             SchemaMismatch: A feature has a type that no model takes.
             TrainingError: The library refuses a parameter's value or the data.
         """
+        return self.fit_encoded(self.encode_rows(frame, y, order=order), report=report)
+
+    def encode_rows(
+        self, frame: pl.DataFrame, y: pl.Series | None = None, *, order: pl.Series | None = None
+    ) -> EncodedRows:
+        """Fit the encoder and the classes, and encode the rows to learn from; ``fit`` without the estimator.
+
+        Args:
+            frame: The features alone; the model keeps their order.
+            y: The labels, one per row of ``frame``; None for a task without labels.
+            order: The time of each row.
+
+        Returns:
+            What ``fit_encoded`` takes.
+
+        Raises:
+            UnusableLabel: The label is null or infinite, or has too few or too many classes.
+            SchemaMismatch: A feature has a type that no model takes.
+        """
         self.encoder = Encoder.fit(frame, sequences=self.kind.sequences)
         target = None if y is None or self.task in UNSUPERVISED else self._target(y)
         if target is not None and self.transform is not None:
             target = transform_label(self.transform, target)
+        return EncodedRows(
+            self.encoder.encode(frame), target, None if order is None else order.to_physical().to_numpy()
+        )
+
+    def fit_encoded(self, rows: EncodedRows, *, report: Report | None = None) -> Model:
+        """Fit the estimator on rows that this model, or the one that it is a copy of, has encoded; see ``fit``.
+
+        Raises:
+            TrainingError: The library refuses a parameter's value or the data.
+        """
         self.kind.fit(
-            self.encoder.encode(frame),
-            target,
+            rows.X,
+            rows.target,
             names=self.encoder.names,
             categorical=self.encoder.categorical,
             report=report,
-            order=None if order is None else order.to_physical().to_numpy(),
+            order=rows.order,
         )
         if self.kind.threshold is not None:
             self.threshold = self.kind.threshold
         return self
+
+    def with_parameters(self, parameters: Parameters) -> Model:
+        """Return an unfitted copy with other parameters, which shares the fitted encoder and the classes.
+
+        Args:
+            parameters: The kind's parameters that differ from its defaults.
+
+        Raises:
+            DeclarationError: The kind takes no such parameter.
+        """
+        copied = copy.copy(self)
+        kind = self.kind
+        copied.kind = type(kind)(kind.task, parameters, seed=kind.seed, class_weight=kind.class_weight)
+        return copied
 
     def _target(self, y: pl.Series) -> np.ndarray:
         if self.task in SEVERAL:

@@ -11,6 +11,7 @@ class GRU(Recurrent):
     cell = "gru"
     sequences = True
     tasks = frozenset({"regression", "forecast", "binary"})
+    rounds_parameter = "epochs"
     defaults = {
         "sequence_length": None,  # how many of the latest steps to read; None reads all
         "hidden_size": 64,

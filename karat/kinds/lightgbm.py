@@ -30,6 +30,7 @@ class LightGBM(Kind):
     """LightGBM boosters, one per label."""
 
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
+    rounds_parameter = "num_boost_round"
     defaults = {
         "num_leaves": 31,
         "learning_rate": 0.05,

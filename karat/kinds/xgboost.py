@@ -31,6 +31,7 @@ class XGBoost(Kind):
     """An XGBoost booster."""
 
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
+    rounds_parameter = "n_estimators"
     defaults = {
         "n_estimators": 300,
         "learning_rate": 0.1,

@@ -8,14 +8,16 @@ from karat.declare.declared_model import DeclaredModel
 from karat.executors import Progress, silent
 from karat.lake import Lake
 from karat.lifecycle.model_context import ModelContext
+from karat.lifecycle.parameter_search import SearchMode, found_parameters, was_searched
 from karat.lifecycle.provenance import provenance
-from karat.lifecycle.records import Candidate, TrainingRun
+from karat.lifecycle.records import Candidate, FoundParameters, TrainingRun
 from karat.lifecycle.version_entry import version_entry
 from karat.names import CHALLENGER
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
 from karat.training.data_warnings import missing_day_warnings
 from karat.training.oracle import with_oracle
+from karat.training.search import Searcher, with_parameters
 from karat.training.significance import gain_significance
 from karat.training.split import split_rows
 from karat.training.train import train_declared
@@ -28,11 +30,17 @@ _STEPS = 5
 
 
 def make_candidate(
-    context: ModelContext, *, progress: Progress = silent, commit: str = "", force: bool = False
+    context: ModelContext,
+    *,
+    progress: Progress = silent,
+    commit: str = "",
+    force: bool = False,
+    searcher: Searcher | None = None,
+    search: SearchMode = "when-due",
 ) -> Candidate:
     """Train the declared model on the current data and register it as the challenger.
 
-    The pipeline: label, training set, split, fit, evaluation, gain report, registration. A version of the same
+    The pipeline: label, training set, split, search, fit, evaluation, gain report, registration. A version of the same
     definition and the same training set is not trained again, unless ``force``: the existing one is returned.
 
     Args:
@@ -40,6 +48,8 @@ def make_candidate(
         progress: Receives each step.
         commit: The commit of the code, kept with the version.
         force: Train even if a version of this definition and these data exists.
+        searcher: Runs the trials of a search; None trains with the declared parameters and the kind's own.
+        search: When the declared ``search`` is made: see ``SearchMode``.
 
     Raises:
         KaratError: what labels, lookups and training raise; nothing has been logged then.
@@ -51,11 +61,14 @@ def make_candidate(
     training_set = declared_training_set(context, lake, spine)
     definition = context.definition_hash
     existing = None if force else registry.find(context.name, definition, training_set.digest)
+    if existing is not None and search == "always" and searcher is not None and not was_searched(context, existing):
+        existing, force = None, True
     if existing is not None:
         registry.settle(existing)
         return Candidate(offer(registry, existing), False, existing.metrics, existing.baseline)
     progress(2, _STEPS, "training")
-    run = training_run(context, lake, training_set)
+    found = found_parameters(context, training_set, searcher, search, progress=progress)
+    run = training_run(context, lake, training_set, found=found)
     trained, gain = run.result, run.gain
     progress(3, _STEPS, "registration")
     version = registry.log(version_entry(context, run, definition=definition, commit=commit))
@@ -67,22 +80,27 @@ def make_candidate(
     return Candidate(version, True, trained.metrics, trained.baseline, warnings)
 
 
-def training_run(model: DeclaredModel, lake: Lake, training_set: TrainingSet) -> TrainingRun:
+def training_run(
+    model: DeclaredModel, lake: Lake, training_set: TrainingSet, *, found: FoundParameters | None = None
+) -> TrainingRun:
     """Split a training set, fit and evaluate the declared model on it, and measure its gain; nothing is registered.
 
     Args:
         model: The declared model.
         lake: Holds the gold tables.
         training_set: The declared training set.
+        found: Parameters that a search has found.
 
     Raises:
         TrainingError: what ``train`` raises.
     """
+    if found is not None:
+        model = replace(model, spec=with_parameters(model.spec, found.parameters))
     split = split_rows(training_set.data, model.spec, time=model.spine.time, entity=model.spine.entity)
     trained = train_declared(model, training_set, with_oracle(model, lake, training_set.data), split)
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
     gain = gain_significance(trained, entity=model.spine.entity, time=model.spine.time)
-    return TrainingRun(training_set, split, trained, gain, provenance(model, lake))
+    return TrainingRun(training_set, split, trained, gain, provenance(model, lake), found)
 
 
 def _first(registry: Registry, version: ModelVersion) -> ModelVersion:

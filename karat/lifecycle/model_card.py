@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -11,10 +12,11 @@ import polars as pl
 from karat.declare.base import format_duration
 from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import Label, ModelSpec
-from karat.lifecycle.records import TrainingRun
+from karat.lifecycle.records import FoundParameters, TrainingRun
 from karat.training.cross_validation import fold_statistics
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import ConfidenceInterval, GainReport
+from karat.training.search import TrialState
 from karat.training.split import GAP, TEST, TRAIN
 from karat.training_sets.training_set import TrainingSet
 
@@ -46,6 +48,7 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         "## Split\n\n" + _split(model, training_set.data, run.split),
         f"## Metrics on {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
         *_cross_validation(model, trained),
+        *_search(spec, run.search),
         *_gains(trained, judged),
         *_why(spec, judged),
         *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.meets_targets) else []),
@@ -62,7 +65,7 @@ def _what(spec: ModelSpec, trained: TrainingResult) -> Iterator[str]:
     yield f"| kind | {spec.kind} |"
     if spec.owner:
         yield f"| owner | {spec.owner} |"
-    chosen = {k: v for k, v in trained.parameters.items() if k in spec.parameters}
+    chosen = {k: v for k, v in trained.parameters.items() if k in trained.spec.parameters}
     if chosen:
         yield f"| parameters | `{json.dumps(chosen)}` |"
     if spec.protected:
@@ -134,6 +137,22 @@ def _cross_validation(model: DeclaredModel, trained: TrainingResult) -> Iterator
             f"## Cross-validation in {len(trained.folds)} folds by {by}\n\n"
             f"| metric | mean | standard deviation |\n|---|---|---|\n{rows}"
         )
+
+
+def _search(spec: ModelSpec, found: FoundParameters | None) -> Iterator[str]:
+    if found is None:
+        return
+    parameters = f"`{json.dumps(found.parameters)}`"
+    if found.result is None:
+        yield f"## Search\n\nThe parameters {parameters} were found by the search of version {found.version}."
+        return
+    search, best = found.result, found.result.best
+    counts = ", ".join(f"{search.count(state)} {state}" for state in get_args(TrialState))
+    yield (
+        f"## Search\n\n{len(search.trials)} trials of {', '.join(spec.search)} in {search.seconds:.0f} s: {counts}. "
+        f"The best, trial {best.number}, has {search.metric} {best.value:.4g} on {search.validation_rows} validation "
+        f"rows, which are part of the training rows: {parameters}. The model was then fitted on all training rows."
+    )
 
 
 def _number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from karat.registry.records import ModelVersion
 from karat.registry.tags import DecisionStatus
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import GainReport
+from karat.training.search import SearchResult
 from karat.training_sets.training_set import TrainingSet
 
 
@@ -35,6 +37,27 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class FoundParameters:
+    """Parameters that a search found.
+
+    Attributes:
+        parameters: The searched parameters with their best values.
+        version: The version that was registered after the search; None if this one is.
+        result: The search; None if ``version`` holds it.
+    """
+
+    parameters: dict[str, Any]
+    version: int | None = None
+    result: SearchResult | None = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what the version's metadata keep: the parameters, and where they were found."""
+        if self.result is None:
+            return {"parameters": self.parameters, "version": self.version}
+        return {"parameters": self.parameters, **self.result.to_dict()}
+
+
+@dataclass(frozen=True)
 class TrainingRun:
     """A model that was fitted and evaluated, before it is registered.
 
@@ -44,6 +67,7 @@ class TrainingRun:
         result: The model and its metrics on the test rows.
         gain: The gain over the baseline with confidence intervals; None where the test rows allow none.
         provenance: Origin of the gold rows and definitions of the features.
+        search: The parameters that a search found; None without one.
     """
 
     training_set: TrainingSet = field(repr=False)
@@ -51,6 +75,7 @@ class TrainingRun:
     result: TrainingResult = field(repr=False)
     gain: GainReport | None
     provenance: Provenance
+    search: FoundParameters | None = None
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ import polars as pl
 from karat.lifecycle.model_card import card_summary, model_card
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.records import TrainingRun
-from karat.registry.entry import VersionEntry
+from karat.registry.entry import TrialEntry, VersionEntry
 from karat.registry.metadata import ModelMetadata
 from karat.registry.records import Servable
 from karat.registry.signature import sign
 from karat.registry.tags import VersionTags
 from karat.training.cross_validation import fold_statistics
 from karat.training.evaluation import primary_metric
-from karat.training.fitted_evaluation import TrainingResult
 from karat.training.split import SPLIT
 from karat.training_sets.leakage_report import leak_messages
 from karat.training_sets.pins import TrainingPins
@@ -65,7 +64,8 @@ def version_entry(context: ModelContext, run: TrainingRun, *, definition: str, c
         train_metrics=trained.train_metrics,
         judged=_gain_metrics(run),
         curve=trained.curve,
-        draw=lambda folder: [*_draw(trained, folder), training_set.draw_report(folder, title=spec.name)],
+        draw=lambda folder: [*_draw(run, folder), training_set.draw_report(folder, title=spec.name)],
+        trials=_trials(run),
     )
 
 
@@ -118,6 +118,7 @@ def _metadata(context: ModelContext, run: TrainingRun, *, definition: str, commi
         commit=commit,
         origin=run.provenance.origin,
         origins=run.provenance.origins,
+        search=run.search.to_dict() if run.search else None,
         warnings=[*leak_messages(run.training_set.report), *trained.warnings],
     )
 
@@ -147,10 +148,31 @@ def model_metadata(training_set: TrainingSet, fitted: Servable, pins: TrainingPi
     )
 
 
-def _draw(trained: TrainingResult, folder: Path) -> list[Path]:
-    from karat.training.plots import save_plots  # matplotlib, which scoring and serving do without
+def _draw(run: TrainingRun, folder: Path) -> list[Path]:
+    # matplotlib, which scoring and serving do without
+    from karat.training.plots import save_plots
+    from karat.training.search_plot import save_search_plot
 
-    return save_plots(trained, folder)
+    found = run.search.result if run.search else None
+    return [*save_plots(run.result, folder), *([save_search_plot(found, folder)] if found else [])]
+
+
+def _trials(run: TrainingRun) -> list[TrialEntry]:
+    """The trials of the search that was made for this version."""
+    found = run.search.result if run.search else None
+    if found is None:
+        return []
+    return [
+        TrialEntry(
+            name=f"trial {trial.number}",
+            parameters=trial.parameters,
+            metrics={"seconds": trial.seconds} | ({} if trial.value is None else {found.metric: trial.value}),
+            curve=trial.losses,
+            failed=trial.state == "failed",
+            tags={"state": trial.state} | ({"error": trial.error} if trial.error else {}),
+        )
+        for trial in found.trials
+    ]
 
 
 def _gain_metrics(run: TrainingRun) -> dict[str, float]:

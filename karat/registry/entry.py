@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
 from karat.names import ModelName
@@ -33,6 +34,27 @@ from karat.registry.tags import KILLED, PROJECT, VersionTags
 PARAMETER_LIMIT, TAG_LIMIT = 6000, 5000
 #: The card's file among a run's artifacts.
 CARD = "model_card.md"
+
+
+@dataclass(frozen=True)
+class TrialEntry:
+    """A trial of a parameter search, logged as a child of its version's run.
+
+    Attributes:
+        name: The child run's name.
+        parameters: The trial's parameters.
+        metrics: Metrics on the validation rows, and its duration.
+        curve: (round, loss), logged as the metric ``loss``.
+        failed: Whether it ended with an error.
+        tags: Tags of the child run.
+    """
+
+    name: str
+    parameters: Mapping[str, object]
+    metrics: Mapping[str, float]
+    curve: Sequence[tuple[int, float]] = ()
+    failed: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,7 @@ class VersionEntry:
         judged: Metrics of the gain report, under their own names.
         curve: Part -> loss per round.
         draw: Writes plots into a folder.
+        trials: Trials of the search that found its parameters.
     """
 
     name: ModelName
@@ -80,6 +103,7 @@ class VersionEntry:
     judged: Mapping[str, float] = field(default_factory=dict)
     curve: Mapping[str, list[float]] = field(default_factory=dict)
     draw: Callable[[Path], list[Path]] | None = None
+    trials: Sequence[TrialEntry] = field(default=(), repr=False)
 
     @property
     def all_tags(self) -> dict[str, str]:
@@ -114,6 +138,8 @@ def write_entry(connection: Connection, entry: VersionEntry) -> int:
         _files(connection, run, entry)
         _log_inputs(client, run_id, model_id, entry)
         client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+        for trial in entry.trials:
+            _log_trial(client, experiment, run_id, trial)
         number = _register(connection, run_id, model_id, entry)
         client.set_terminated(run_id, "FINISHED")
         return number
@@ -187,6 +213,17 @@ def _files(connection: Connection, run: Run, entry: VersionEntry) -> None:
             connection.client.log_artifacts(run.info.run_id, str(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_trial(client: MlflowClient, experiment: str, parent: str, trial: TrialEntry) -> None:
+    tags = {MLFLOW_PARENT_RUN_ID: parent, **{k: v[:TAG_LIMIT] for k, v in trial.tags.items()}}
+    run_id = client.create_run(experiment, run_name=trial.name, tags=tags).info.run_id
+    now = int(time.time() * 1000)
+    metrics = [Metric(k, float(v), now, 0) for k, v in trial.metrics.items() if _finite(v)]
+    metrics += [Metric("loss", loss, now, step) for step, loss in trial.curve if _finite(loss)]
+    params = [Param(k, str(v)[:PARAMETER_LIMIT]) for k, v in trial.parameters.items()]
+    client.log_batch(run_id, metrics=metrics, params=params)
+    client.set_terminated(run_id, "FAILED" if trial.failed else "FINISHED")
 
 
 @retry(
@@ -287,4 +324,4 @@ def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-__all__ = ["VersionEntry", "close_orphans", "write_entry"]
+__all__ = ["TrialEntry", "VersionEntry", "close_orphans", "write_entry"]

@@ -56,6 +56,7 @@ class ModelMetadata:
         origins: Gold table -> "sample" or "ingest".
         warnings: What is unusual about the data or the model.
         reported: Metrics as the caller reported them, for a model that was fitted elsewhere.
+        search: The search that found the parameters, or the version whose search found them.
         run_id: MLflow run.
         model_id: MLflow logged model.
         format: How the estimator is stored: "kind" or "estimator".
@@ -92,6 +93,7 @@ class ModelMetadata:
     origins: Mapping[str, str] | None = None
     warnings: list[str] | None = None
     reported: Mapping[str, float] | None = None
+    search: Mapping[str, Any] | None = None
     run_id: str | None = None
     model_id: str | None = None
     format: str | None = None

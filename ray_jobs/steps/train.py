@@ -7,6 +7,7 @@ from dataclasses import replace
 from infra.job_records import PromotionOutcome, TrainingOutcome
 from karat.lifecycle import make_candidate, valid_champion
 from karat.registry import DecisionStatus, ModelVersion
+from karat.training.search import Searcher
 from ray_jobs.program import attempt, log_progress
 from ray_jobs.steps import promote
 from ray_jobs.steps.model_work import ModelWork
@@ -33,11 +34,12 @@ def decide(model: ModelWork, trained: TrainingOutcome) -> TrainingOutcome:
 
 
 def train(model: ModelWork) -> TrainingOutcome:
-    """Train a candidate if the parameter ``train`` asks for it; else report the champion."""
+    """Train a candidate if the parameter ``train`` or ``search`` asks for it; else report the champion."""
     mode = model.parameters["train"]
     champion = valid_champion(model.context)
     stands = version_outcome(model, champion, champion)
-    if mode == "never" or (mode == "when-due" and champion is not None):
+    searched = bool(model.context.spec.search) and model.parameters.get("search") == "always"
+    if mode == "never" or (mode == "when-due" and champion is not None and not searched):
         summary = f"not trained, champion is version {champion.version}" if champion else "not trained, no champion"
         return stands.model_copy(update={"summary": summary})
     return attempt(stands, make, model, champion)
@@ -45,11 +47,23 @@ def train(model: ModelWork) -> TrainingOutcome:
 
 def make(model: ModelWork, champion: ModelVersion | None) -> TrainingOutcome:
     """Train a candidate, or find the version of the same data and definition."""
-    made = make_candidate(model.context, progress=log_progress(model.name), commit=model.commit)
+    made = make_candidate(
+        model.context,
+        progress=log_progress(model.name),
+        commit=model.commit,
+        searcher=_searcher() if model.context.spec.search else None,
+        search=model.parameters.get("search", "when-due"),
+    )
     summary = f"version {made.version.version} {'trained' if made.retrained else 'is of the same data and definition'}"
     state = "done" if made.retrained else "kept"
     update = {"state": state, "summary": summary, "warnings": made.warnings}
     return version_outcome(model, made.version, champion).model_copy(update=update)
+
+
+def _searcher() -> Searcher:
+    from ray_jobs.tune_search import tune_search  # Ray Tune takes a second to import
+
+    return tune_search
 
 
 def version_outcome(model: ModelWork, version: ModelVersion | None, champion: ModelVersion | None) -> TrainingOutcome:
