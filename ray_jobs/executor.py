@@ -49,7 +49,7 @@ class RayExecutor:
             Exception: the first exception of a task, as it was raised there; the other tasks are cancelled.
         """
         name = getattr(function, "__name__", "task")
-        task: Any = _call.options(num_cpus=self._cpus, name=name)
+        task: Any = _call
         bound = self._in_flight or 2 * self.workers
         waiting = iter(enumerate(items))
         running: dict[ray.ObjectRef[Result], tuple[int, Item]] = {}
@@ -57,8 +57,8 @@ class RayExecutor:
             while True:
                 while len(running) < bound and (following := next(waiting, None)) is not None:
                     index, item = following
-                    sized = task if cpus is None else task.options(num_cpus=cpus(item))
-                    running[sized.remote(function, item)] = index, item
+                    needed = self._cpus if cpus is None else cpus(item)
+                    running[task.options(num_cpus=needed, name=name).remote(function, item)] = index, item
                 if not running:
                     return
                 (ready, *_), _ = ray.wait(list(running), num_returns=1)
