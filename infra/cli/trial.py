@@ -43,8 +43,9 @@ def try_model_command(
 
     Features, label and training set are computed from the declarations as they are now, then the model is fitted and
     compared with its baseline. Of more than `--rows` gold rows whole entities are drawn, or of a few entities the
-    latest rows; what was drawn is printed. The lake stays as it is. Once the figures are good, `karat run` trains on
-    everything and registers a version.
+    latest rows; what was drawn is printed. The quality checks are asked as well: rows that a run would set aside are
+    left out, and a check that would stop a run is printed. The lake stays as it is. Once the figures are good, `karat
+    run` trains on everything and registers a version.
 
     Example:  `karat try shop comes_back --rows 20000`
     """
@@ -63,6 +64,7 @@ def try_model_command(
     console.print(f"[bold]{escape(model)}[/] on a sample, in {took:.1f} s:", highlight=False)
     for line in trial.sample:
         console.print(f"  {line}", markup=False, highlight=False)
+    _show_checks(trial)
     _show_metrics(trial)
     for line in _verdict(trial):
         console.print(line, markup=False, highlight=False)
@@ -79,6 +81,17 @@ def try_model_command(
     console.print(f"Card and plots: {folder}", markup=False, highlight=False, soft_wrap=True)
     for file in files:
         console.print(f"  {file.name}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_checks(trial: Trial) -> None:
+    asked, lines = trial.checks.asked, trial.checks.lines
+    if not lines:
+        told = f"{asked} asked, all pass" if asked else "none is declared"
+        console.print(f"Quality checks: {told}.", highlight=False)
+        return
+    console.print(f"Quality checks: {asked} asked, of which", highlight=False)
+    for line in lines:
+        console.print(f"  {line}", markup=False, highlight=False)
 
 
 def _show_metrics(trial: Trial) -> None:
@@ -115,6 +128,7 @@ def _as_json(trial: Trial, folder: Path, files: list[Path]) -> dict[str, Any]:
     return {
         "model": result.spec.name,
         "sample": list(trial.sample),
+        "checks": {"asked": trial.checks.asked, "found": list(trial.checks.lines)},
         "rows": result.rows,
         "metrics": result.metrics,
         "baseline": result.baseline,

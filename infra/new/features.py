@@ -14,7 +14,6 @@ from infra.new.render import literal, render
 from karat.clock import DAY
 from karat.declare import Column, GoldTable, Project
 from karat.declare.base import format_duration
-from karat.dtypes import KEY_TYPES
 from karat.errors import AlreadyThere, ColumnMissing, TableNotFound, WrongCall, did_you_mean
 
 #: What a row of a feature table stands for.
@@ -209,23 +208,21 @@ def _guessed(source: GoldTable) -> tuple[str, ...]:
         remedy=(f"name a column with --entity: {known}. " if known else "")
         + "Of a single series declare a constant column: "
         '"series": Column(dtype="string", nullable=False) in gold.py, and series: {sql: "\'all\'"} in the map; then '
-        "--entity series",
+        "--entity series. karat new project --from FILE does so where the key is a time",
     )
 
 
-def _event_id(source: GoldTable, keys: tuple[str, ...]) -> str:
-    """The column that tells events of one entity and time apart."""
+def _event_id(source: GoldTable, keys: tuple[str, ...]) -> str | None:
+    """The column that tells events of one entity and time apart; None where there is one event at a time."""
     own = {*keys, source.event_time}
     rest = [c for c in source.key if c not in own]
-    could = rest or [n for n, c in source.columns.items() if n not in own and c.dtype in KEY_TYPES and not c.nullable]
-    if len(rest) > 1 or not could:
-        several = f"its key has {', '.join(rest)} beside entity and time" if rest else "no column is fit"
+    if len(rest) > 1:
         raise WrongCall(
-            f"a row per event needs one column that tells events of one {' and '.join(keys)} and time apart: {several}",
-            remedy='declare one in gold.py, as in "row_id": Column(dtype="int64", nullable=False), and in the map, as '
-            'in row_id: {sql: "_row"}',
+            f"a row per event needs one column that tells events of one {' and '.join(keys)} and time apart: the key "
+            f"of {source.name!r} has {', '.join(rest)} beside entity and time",
+            remedy=f"name some of them as the entity, too: --entity {','.join((*keys, *rest[:-1]))}",
         )
-    return could[0]
+    return rest[0] if rest else None
 
 
 def _columns(

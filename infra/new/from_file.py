@@ -22,6 +22,8 @@ from karat.sql import quote
 
 #: The key of a file in which no column and no pair of columns tells the rows apart.
 SURROGATE = "row_id"
+#: The entity of a file that has none: a single series.
+SERIES = "series"
 #: How the time of a series without an entity is called, beside names that hold "date" or "time".
 _MOMENTS = ("day", "month", "week", "hour", "ts", "when")
 
@@ -103,9 +105,14 @@ def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told 
     if when and not told.time:
         chosen.append(f"event time {when} (--time names another)")
     lines = [_line(column, must=column.name in (whose, when)) for column in columns]
+    made = {SURROGATE: _surrogate(source.rows)} if surrogate else {}
     if surrogate:
-        described = f"description={literal('Fingerprint of the row, counted among equal rows')}"
-        lines.insert(0, call(f"{literal(SURROGATE)}: Column", 'dtype="string"', described, indent=8))
+        lines.insert(0, _made_line(SURROGATE, "Fingerprint of the row, counted among equal rows"))
+    if keys == (when,) and not whose and SERIES not in found:
+        # Features are of somebody, and here there is one.
+        keys, made = (SERIES, when), made | {SERIES: f"'{table}'"}
+        lines.insert(0, _made_line(SERIES, f"The one series that there is: {table}"))
+        chosen.append(f"entity {SERIES}, always {table!r}: the file names none (--entity names a column)")
     text = render(
         "contract.py",
         project=project,
@@ -117,7 +124,7 @@ def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told 
         time=when,
         columns=lines,
     )
-    mapped = _map(path, table, found, form, _surrogate(source.rows) if surrogate else None)
+    mapped = _map(path, table, found, form, made)
     files = (
         File("gold.py", text, f"gold table {table}: the contract of its {len(lines)} columns"),
         File(f"maps/{table}.yaml", mapped, f"how the columns of {path.name} become those"),
@@ -308,8 +315,13 @@ def _line(column: InferredColumn, *, must: bool) -> str:
     return call(f"{literal(column.name)}: Column", f'dtype="{column.dtype}"', *must_have, told, indent=8)
 
 
-def _map(path: Path, table: str, found: dict[str, InferredColumn], form: Format, surrogate: str | None) -> str:
-    columns: dict[str, Any] = {SURROGATE: {"sql": surrogate}} if surrogate else {}
+def _made_line(name: str, description: str) -> str:
+    return call(f"{literal(name)}: Column", 'dtype="string"', f"description={literal(description)}", indent=8)
+
+
+def _map(path: Path, table: str, found: dict[str, InferredColumn], form: Format, made: Mapping[str, str]) -> str:
+    """The map; ``made`` are columns that the file does not have -> their SQL."""
+    columns: dict[str, Any] = {name: {"sql": sql} for name, sql in made.items()}
     columns |= {n: {"sql": c.sql} if c.sql else c.source for n, c in found.items()}
     plain = Format().model_dump(mode="json")
     return render(

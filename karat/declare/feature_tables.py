@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, JsonValue, PlainSerializer, model_validator
 from typing_extensions import override
@@ -350,7 +350,8 @@ class DailyFeatureTable(FeatureTable):
 class EventFeatureTable(FeatureTable):
     """One row per gold event. The row of an event at t covers [t - delay - w, t - delay), and is known at once.
 
-    The key is (entity, ``time``, ``event_id``), gold's columns all; the id tells events of one time apart. With
+    The key is (entity, ``time``, ``event_id``), gold's columns all; the id tells events of one time apart. Where an
+    entity has one event at a time (a reading each hour), leave ``event_id`` out: it is the time then. With
     ``closed="right"`` the row covers (t - delay - w, t - delay]: the event itself counts then, and so does every other
     event of the same time, for a window is one of time.
     """
@@ -366,9 +367,17 @@ class EventFeatureTable(FeatureTable):
     grain: Literal["event"] = "event"
     lag: Duration = _ZERO
 
+    @model_validator(mode="before")
+    @classmethod
+    def _time_is_id(cls, fields: Any) -> Any:
+        """Without an event id the time tells the events of an entity apart."""
+        if isinstance(fields, Mapping) and not fields.get("event_id"):
+            return {**fields, "event_id": fields.get("time") or ""}
+        return fields
+
     def _row_problems(self) -> Iterator[str]:
-        if not self.time or not self.event_id:
-            yield f"{self.name!r} has a row per event: name its time and its event_id"
+        if not self.time:
+            yield f"{self.name!r} has a row per event: name its time"
         if self.event_time:
             yield f"{self.name!r} has a row per event: its time is the gold column, so leave out event_time"
         if self.rows != "active" or self.lag:
@@ -383,7 +392,8 @@ class EventFeatureTable(FeatureTable):
     @property
     @override
     def primary_key(self) -> tuple[str, ...]:
-        return (*self.entity, *filter(None, (self.time, self.event_id)))
+        beside = dict.fromkeys((self.time, self.event_id))
+        return (*self.entity, *filter(None, beside))
 
     @property
     @override
@@ -421,7 +431,7 @@ class EventFeatureTable(FeatureTable):
     @property
     @override
     def gold_time_columns(self) -> tuple[str, ...]:
-        return (self.time, self.event_id)
+        return tuple(dict.fromkeys((self.time, self.event_id)))
 
     @override
     def source_problems(self, source: GoldTable) -> Iterator[tuple[str, str]]:

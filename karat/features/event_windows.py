@@ -70,7 +70,8 @@ class EventQuery:
         table = self.table
         known = " AND ".join(f"{quote(c)} IS NOT NULL" for c in table.entity)
         where = f" AND ({table.where}\n)" if table.where else ""
-        keys = f"{key_list((*table.entity, table.event_id))}, {TIME}"
+        ids = () if table.event_id == table.time else (table.event_id,)
+        keys = f"{key_list((*table.entity, *ids))}, {TIME}"
         columns = ", ".join([keys, PLACE, *(f"{sql} AS {name}" for sql, name in self.values.items())])
         outputs = ", ".join([keys, *(f"{sql} AS {quote(name)}" for name, sql in self.outputs.items())])
         windows = f" WINDOW {', '.join(self.windows.values())}" if self.windows else ""

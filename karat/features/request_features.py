@@ -106,7 +106,9 @@ def _with(
     table = plan.table
     first, end = np.searchsorted(moments, at, "left"), np.searchsorted(moments, at, "right")
     place, after, own = int(end), int(end), current.get(table.event_id)
-    if first < end and own is not None:
+    if table.event_id == table.time:  # the one event of that time is this one
+        place = int(first)
+    elif first < end and own is not None:
         ids = tail[table.event_id][first:end].tolist()
         place = int(first) + sum(i < own for i in ids)
         after = place + ids.count(own)  # what is there already is not counted twice

@@ -42,7 +42,7 @@ class RequestPlan:
     @property
     def key(self) -> tuple[str, ...]:
         """The key columns besides the time."""
-        return (*self.table.entity, self.table.event_id)
+        return tuple(c for c in (*self.table.entity, self.table.event_id) if c != self.table.time)
 
 
 class TableIdentity:
@@ -69,9 +69,10 @@ def plan_of(identity: TableIdentity, features: tuple[str, ...]) -> RequestPlan:
     read = list(dict.fromkeys(t for f, _ in aggregated for t in (f.column, f.where) if t))
     read += [table.where] if table.where and table.where not in read else []
     mine = list(dict.fromkeys(str(f.event) for f in own))
+    ids = () if table.event_id == table.time else (table.event_id,)
     return RequestPlan(
         table=table,
-        columns=tuple(dict.fromkeys([table.event_id, *(c for t in read for c in columns_of(t))])),
+        columns=tuple(dict.fromkeys([*ids, *(c for t in read for c in columns_of(t))])),
         plain=tuple(t for t in read if is_column_name(t)),
         expressions=tuple(t for t in read if not is_column_name(t)),
         windows=tuple(dict.fromkeys(w for _, w in aggregated)),

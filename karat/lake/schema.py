@@ -296,11 +296,11 @@ def _check_event(
             where=str(name),
             remedy="give grain='event' and event_id",
         )
-    if event_id is not None and (timeseries is None or event_id not in primary_key or event_id == timeseries):
+    if event_id is not None and (timeseries is None or event_id not in primary_key):
         raise SchemaMismatch(
             f"the event id {event_id!r} is not part of the primary key {list(primary_key)} beside a time column",
             where=str(name),
-            remedy="the key of a table with a row per event is entity, time and event id",
+            remedy="the key of a table with a row per event is entity, time and event id; the time may be the id",
         )
 
 

@@ -24,6 +24,7 @@ from karat.lake import Lake
 from karat.lifecycle.candidate import training_run
 from karat.lifecycle.model_card import model_card
 from karat.lifecycle.records import TrainingRun
+from karat.lifecycle.trial_checks import TrialChecks, checked_features, checks_of_gold, checks_of_sample
 from karat.quality import check, origin, valid_rows
 from karat.quality.origin import SAMPLE, has_rows
 from karat.training_sets.declared_training_set import declared_training_set
@@ -46,12 +47,14 @@ class Trial:
         card: The model card in Markdown.
         sample: Which gold rows were read, one sentence a fact.
         warnings: What is unusual about the data or the model.
+        checks: What the quality checks of the gold tables and of the computed features found.
     """
 
     run: TrainingRun = field(repr=False)
     card: str
     sample: tuple[str, ...]
     warnings: tuple[str, ...]
+    checks: TrialChecks
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``model_card.md`` and the plots into ``folder``; returns the files."""
@@ -72,7 +75,8 @@ def try_model(
     The features are computed as the project declares them now, whatever the lake holds of them. Of a gold table with
     more rows than ``rows``, whole entities are drawn by a hash of their key, so that no window loses rows; a table of
     fewer than ``MIN_ENTITIES`` entities gives its latest rows. Where the lake has no gold rows, the project's sample
-    generator makes some.
+    generator makes some. The quality checks of gold and of the features are asked: rows that a run would set aside are
+    left out, a check that would stop a run is told.
 
     Args:
         project: The project.
@@ -90,12 +94,12 @@ def try_model(
     # A sample may have fewer rows than a version must; that is a warning here.
     trial = DeclaredModel(project, spec.model_copy(update={"minimum_rows": 1}))
     progress(0, _STEPS, "gold")
-    frames, origins, sample = _gold_frames(trial, lake, rows)
+    frames, origins, sample, checks = _gold_frames(trial, lake, rows)
     with tempfile.TemporaryDirectory(prefix="karat-trial-") as scratch:
         copy = Lake(Path(scratch), project.environment)
         progress(1, _STEPS, "features")
         _write_gold(trial, copy, frames, origins)
-        _write_features(trial, copy, frames)
+        checks += _write_features(trial, copy, frames)
         progress(2, _STEPS, "label")
         spine = label_spine(trial, copy)
         progress(3, _STEPS, "training set")
@@ -106,7 +110,7 @@ def try_model(
     used = sum(run.result.rows.values())
     few = () if used >= spec.minimum_rows else (_few_rows(used, spec.minimum_rows),)
     warnings = (*few, *leak_messages(training_set.report), *run.result.warnings)
-    return Trial(run, model_card(trial, run), sample, warnings)
+    return Trial(run, model_card(trial, run), sample, warnings, checks)
 
 
 def _few_rows(used: int, minimum: int) -> str:
@@ -125,15 +129,17 @@ def _needed_gold(model: DeclaredModel) -> tuple[str, ...]:
 
 def _gold_frames(
     model: DeclaredModel, lake: Lake, rows: int | None
-) -> tuple[dict[str, pl.DataFrame], dict[str, str], tuple[str, ...]]:
-    """The sampled rows of each gold table, where they come from, and what was drawn in words."""
+) -> tuple[dict[str, pl.DataFrame], dict[str, str], tuple[str, ...], TrialChecks]:
+    """The sampled rows of each gold table, where they come from, what was drawn in words, and what checks found."""
     project, spec = model.project, model.spec
     needed = _needed_gold(model)
     lacking = [n for n in needed if not _has_gold(lake, project, n)]
     if len(lacking) == len(needed) and project.sample is not None:
         truth = [spec.truth.source] if spec.truth else []
         made = project.sample(scale=1.0, seed=spec.seed, end=yesterday(), tables=[*needed, *truth])
-        scans = {n: check(made[n], project.gold[n]).good.lazy() for n in (*needed, *truth)}
+        checked = {n: check(made[n], project.gold[n]) for n in (*needed, *truth)}
+        checks = sum((checks_of_sample(n, checked[n]) for n in needed), TrialChecks())
+        scans = {n: one.good.lazy() for n, one in checked.items()}
         origins, told = dict.fromkeys(scans, SAMPLE), [f"the lake has no rows of {needed[0]}: a sample was generated"]
     elif lacking:
         name = project.gold_name(lacking[0])
@@ -146,9 +152,9 @@ def _gold_frames(
         held = [n for n in (spec.truth.source,) if _has_gold(lake, project, n)] if spec.truth else []
         scans = {n: _valid_gold(lake, project, n) for n in (*needed, *held)}
         origins = {n: origin(lake, project.gold_name(n)) or "" for n in scans}
-        told = []
+        told, checks = [], checks_of_gold(project, needed, lake)
     frames, drawn = _draw(model, scans, rows)
-    return frames, origins, (*told, *drawn)
+    return frames, origins, (*told, *drawn), checks
 
 
 def _has_gold(lake: Lake, project: Project, table: str) -> bool:
@@ -246,10 +252,12 @@ def _write_gold(
         lake.append(model.project.gold_name(name), frame)
 
 
-def _write_features(model: DeclaredModel, lake: Lake, frames: Mapping[str, pl.DataFrame]) -> None:
+def _write_features(model: DeclaredModel, lake: Lake, frames: Mapping[str, pl.DataFrame]) -> TrialChecks:
+    told = TrialChecks()
     for table in _tables(model):
         source: GoldTable = model.project.gold[table.source]
-        rows = compute_frame(table, frames[table.source], source=source)
+        rows, found = checked_features(table, compute_frame(table, frames[table.source], source=source))
+        told += found
         timed = {"grain": table.stored_grain, "lag": table.publication_lag} if table.time else {}
         lake.create(
             model.project.table_name(table.name),
@@ -261,3 +269,4 @@ def _write_features(model: DeclaredModel, lake: Lake, frames: Mapping[str, pl.Da
             **timed,  # type: ignore[arg-type]
         )
         lake.append(model.project.table_name(table.name), rows)
+    return told

@@ -32,7 +32,7 @@ nullable columns of the contract: they are null. It must have all others.
 
 from karat.quality.check_results import CheckResult
 from karat.quality.contract_check import CheckedFrame, check
-from karat.quality.gold_check import check_gold, reading_checks, valid_rows
+from karat.quality.gold_check import check_gold, gold_results, reading_checks, valid_rows
 from karat.quality.ingest import IngestResult, ingest
 from karat.quality.maps import Map, load_map
 from karat.quality.origin import awaited_gold, origin, quarantine_name
@@ -48,6 +48,7 @@ __all__ = [
     "awaited_gold",
     "check",
     "check_gold",
+    "gold_results",
     "ingest",
     "latest_results",
     "load_map",

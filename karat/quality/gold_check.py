@@ -129,6 +129,23 @@ def check_gold(
     return GoldCheck(tuple(found), warning_lines(found, name))
 
 
+def gold_results(project: Project, table: str, lake: Lake, *, now: datetime | None = None) -> tuple[CheckResult, ...]:
+    """Ask every check of all rows of the newest gold version; nothing is recorded, copied or refused.
+
+    Args:
+        project: The project.
+        table: The gold table.
+        lake: The lake; read only.
+        now: The current time.
+
+    Returns:
+        The result of each check.
+    """
+    declared, name = project.gold[table], project.gold_name(table)
+    checks, gold = reading_checks(declared), _Gold(declared, lake, name, lake.info(name).version)
+    return (*gold.days(checks, now or utc_now()), *gold.asked(checks, gold.changed(None)))
+
+
 def _last_sound(known: pl.DataFrame) -> int | None:
     """The newest version that was checked under these rules and not blocked."""
     blocked = known.filter(pl.col("state") == "blocked")["run"]
@@ -166,16 +183,27 @@ class _Gold:
         return out
 
     def rows(self, checks: Sequence[Check], before: int | None) -> list[CheckResult]:
-        """Rows of the days that changed since ``before``; uniqueness over all rows."""
-        every = changed = self.lake.scan(self.name, self.version)
-        if self.table.event_time and before is not None and before < self.version:
-            days = self.lake.changed_days(self.name, self.table.event_time, before, self.version)
-            day = pl.col(self.table.event_time).cast(pl.Date)
-            changed = every.filter(day.is_in(pl.Series(days, dtype=pl.Date).implode()))
+        """Rows of the days that changed since ``before``; uniqueness over all rows. Copies the rows set aside."""
+        changed = self.changed(before)
+        found = self.asked(checks, changed)
+        if any(f.state == "set_aside" for f in found):  # copy the rows that features will not read
+            copy_to_quarantine(self.lake, quarantine_name(self.name), changed, quarantine_rules(checks), self.table.key)
+        return found
+
+    def changed(self, before: int | None) -> pl.LazyFrame:
+        """The rows of the days that changed since ``before``; all without it, or without a time."""
+        every = self.lake.scan(self.name, self.version)
+        if not self.table.event_time or before is None or before >= self.version:
+            return every
+        days = self.lake.changed_days(self.name, self.table.event_time, before, self.version)
+        day = pl.col(self.table.event_time).cast(pl.Date)
+        return every.filter(day.is_in(pl.Series(days, dtype=pl.Date).implode()))
+
+    def asked(self, checks: Sequence[Check], changed: pl.LazyFrame) -> list[CheckResult]:
+        """The row checks on ``changed``, and uniqueness over all rows."""
         by_row = [c for c in checks if isinstance(c, RowCheck)]
         found = count_failures(changed, by_row, self.table.key) if by_row else []
-        if any(f.state == "set_aside" for f in found):  # copy the rows that features will not read
-            copy_to_quarantine(self.lake, quarantine_name(self.name), changed, quarantine_rules(by_row), self.table.key)
+        every = self.lake.scan(self.name, self.version)
         return found + [check_unique(every, c) for c in checks if isinstance(c, Unique)]
 
 

@@ -48,6 +48,10 @@ readings = GoldTable(
         "at": Column(dtype="timestamp", nullable=False), "value": Column(dtype="float64", minimum=-100, maximum=100),
     },
 )
+levels = GoldTable(
+    name="levels", description="One reading of a sensor at a time", key=("sensor", "at"), event_time="at",
+    columns={c: readings.columns[c] for c in ("sensor", "at", "value")},
+)
 sensors = GoldTable(
     name="sensors", description="Sensors", key=("sensor",),
     columns={"sensor": Column(dtype="string"), "height": Column(dtype="float64", minimum=0)},
@@ -69,6 +73,16 @@ before = FeatureTable(
     name="before", description="What was before", source="readings", entity=("sensor",), grain="event", time="at",
     event_id="num", features=(aggregate("count_1d", "count", window="1d", description="Readings of a day before"),),
 )
+level = FeatureTable(
+    name="level", description="A reading, named by its time", source="levels", entity=("sensor",), grain="event",
+    time="at", closed="right",
+    features=(
+        from_event("twice", "value * 2", description="Twice the reading"),
+        from_event("hour", "hour(at)", dtype="int64", description="Hour"),
+        aggregate("sum_3h", "sum", "value", window="3h", description="Sum of three hours"),
+        aggregate("times_1d", "count_distinct", "at", window="1d", description="Times of a day"),
+    ),
+)
 daily = FeatureTable(
     name="daily", description="A day", source="readings", entity=("sensor",), time="day",
     features=(aggregate("sum_1d", "sum", "value", window="1d", description="Sum of the day"),),
@@ -89,12 +103,13 @@ MODELS = {
     "days_alone": f"{LABEL}\nspine: daily\nlookups: ['daily:*', 'rare:*']",
     "events": f"{LABEL}\nspine: hourly\nlookups: ['hourly:*', 'daily:*', 'static:*']",
     "events_alone": f"{LABEL}\nspine: hourly\nlookups: ['hourly:*', 'before:*', 'daily:*']",
+    "levels": f"{LABEL}\nspine: level\nlookups: ['level:*', 'daily:*']",
     "entities": "label: {name: y, source: sensors, expression: height}\nlookups: ['static:*']",
 }
 #: By the copy of another: the kinds that read sequences take seconds to import.
 SEQUENCES = (Lookup(table="hourly", sequence_length=4), Lookup(table="daily"))
 NAMES = (*MODELS, "sequences")
-AS_OF = ("days_alone", "events_alone", "sequences")
+AS_OF = ("days_alone", "events_alone", "levels", "sequences")
 
 
 @dataclass
@@ -129,6 +144,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     project, lake = load_project("plant", settings), Lake(settings.lake, "dev")
     for name, frame in (
         ("readings", readings()),
+        ("levels", readings().drop("num")),
         ("sensors", pl.DataFrame({"sensor": ["A", "B"], "height": [1.0, 2.5]})),
     ):
         gold = project.gold[name]
@@ -264,6 +280,28 @@ def test_a_new_event_is_as_old_as_itself(plant: Plant) -> None:
     plant.lake.delete(gold, spine.select("num"))  # the other tests have the plant as it was
     compute_table(plant.project, "before", plant.lake)
     assert stored == [asked["predicted_value"]]
+
+
+def test_a_new_event_that_its_time_names(plant: Plant) -> None:
+    """Without an event id the event of that time is replaced by the request's, and a new one counts itself."""
+    predictor, data = plant.model("levels")
+    for row in data.filter(sensor="A").sort("at").tail(3).to_dicts():
+        keys = {k: row[k] for k in ("sensor", "at")}
+        stored = ask(predictor, keys=keys)
+        assert (
+            ask(predictor, keys=keys, features={"value": row["twice"] / 2})["feature_statuses"]
+            == (stored["feature_statuses"])
+        )
+        assert (
+            ask(predictor, keys=keys, features={"value": row["twice"] / 2})["predicted_value"]
+            == (stored["predicted_value"])
+        )
+    at = NOW - timedelta(minutes=25)
+    new = ask(predictor, keys={"sensor": "A", "at": at}, features={"value": 4.0})
+    spine = pl.DataFrame({"sensor": ["A"], "at": [at]}, schema_overrides={"at": pl.Datetime("us", "UTC")})
+    plant.lake.merge(plant.project.gold_name("levels"), spine.with_columns(value=pl.lit(4.0)))
+    compute_table(plant.project, "level", plant.lake)
+    assert predict(plant.lake, predictor.loaded, spine)["prediction"].to_list() == [new["predicted_value"]]
 
 
 def test_an_event_is_named_by_its_id(plant: Plant) -> None:

@@ -471,11 +471,49 @@ def test_columns_named_as_words_of_sql_make_features_and_labels(karat: Call, tmp
     assert loaded(tmp_path / "projects" / "words").models["spends"].label.name == "order_next_7d"
 
 
-def test_on_a_terminal_the_grain_is_asked_for(karat: Call, shop: Path, monkeypatch: pytest.MonkeyPatch):
-    answers = io.StringIO("event\n")
-    monkeypatch.setattr(answers, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("sys.stdin", answers)
-    monkeypatch.setattr("infra.cli.new.console", Console(force_terminal=True, width=200))
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """``answering(text)``: what somebody types on a terminal."""
+
+    def type_(text: str) -> None:
+        answers = io.StringIO(text)
+        monkeypatch.setattr(answers, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr("sys.stdin", answers)
+        monkeypatch.setattr("infra.cli.new.console", Console(force_terminal=True, width=200))
+
+    return type_
+
+
+def test_on_a_terminal_the_columns_are_asked_for_and_what_is_left_out_is_told(
+    karat: Call, tmp_path: Path, answering: Callable[[str], None]
+):
+    many = [f"v{n}" for n in range(14)]
+    rows = [",".join(("id", "customer_id", "at", "shop_id", *many))]
+    rows += [f"{n},c{n % 3},2026-05-{n:02} 10:00,{n},{','.join(['1.5'] * 14)}" for n in range(1, 29)]
+    (tmp_path / "visits.csv").write_text("\n".join(rows))
+    assert karat("new", "project", "wide", "--from", str(tmp_path / "visits.csv"))[0] == 0
+    answering("event\nv1, v3\n")
+    status, said = karat("new", "features", "picked", "-p", "wide")
+    assert status == 0, said
+    assert "v12" in said  # the columns that there are
+    assert "left out: shop_id, v0, v2, v4" in said
+    assert "(not among --columns)" in said
+    table = loaded(tmp_path / "projects" / "wide").tables["picked"]
+    assert table.grain == "event"
+    assert {f.event for f in table.features if f.event} == {"hour(at)", "isodow(at)", "v1", "v3"}
+    answering("event\n\n")  # the default takes all that can be features, and names the rest
+    status, said = karat("new", "features", "all_of_them", "-p", "wide")
+    assert status == 0, said
+    assert "left out: shop_id (the number of a name means nothing: --columns takes it all the same)" in said
+    assert {*many} <= {f.name for f in loaded(tmp_path / "projects" / "wide").tables["all_of_them"].features}
+    answering("dya\n")  # no such grain
+    status, said = karat("new", "features", "wrong", "-p", "wide", "--columns", "v1")
+    assert status != 0
+    assert "Did you mean 'day'?" in said
+
+
+def test_on_a_terminal_the_grain_is_asked_for(karat: Call, shop: Path, answering: Callable[[str], None]):
+    answering("event\n")
     status, said = karat("new", "features", "single", "-p", "shop", "--gold", "orders")
     assert status == 0, said
     assert "event (a row of orders)" in said

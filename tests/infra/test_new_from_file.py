@@ -345,7 +345,9 @@ def test_epochs_are_utc_by_their_name(tmp_path: Path):
 
 def test_a_key_is_found_or_made(tmp_path: Path):
     series, _, _ = taken(file(tmp_path, "date,sales\n2020-01-01,5\n2020-01-02,5\n"))
-    assert (series.key, series.event_time) == (("date",), "date")
+    assert (series.key, series.event_time) == (("series", "date"), "date")
+    rows, _ = brought_in(file(tmp_path, "date,sales\n2020-01-01,5\n2020-01-02,5\n"))
+    assert rows["series"].to_list() == ["rows", "rows"]
     panel, _, _ = taken(file(tmp_path, "store,date,n\n1,2020-01-01,5\n1,2020-01-02,5\n2,2020-01-01,5\n"))
     assert (panel.key, panel.event_time) == (("store", "date"), "date")
     path = file(tmp_path, "x,y\n1,2\n1,2\n1,\n")

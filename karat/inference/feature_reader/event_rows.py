@@ -50,7 +50,7 @@ class EventRead(TableRead):
         )
         gold = project.gold[table.source].columns
         self._own = {c for c in event_columns(table) if c not in (table.time, table.event_id)}
-        self.own_types = {c: gold[c].dtype for c in (*event_columns(table), str(table.event_id)) if c != table.time}
+        self.own_types = {c: gold[c].dtype for c in (*event_columns(table), table.event_id) if c != table.time}
         self._own_features = frozenset(f.name for f in table.features if f.event)
         self._outputs = {c: [lk.columns[c] for lk in lookups if c in lk.columns] for c in self.columns}
         self._check_columns()
@@ -177,7 +177,7 @@ class EventRead(TableRead):
         return {c: v for c in own if c not in self.pairs and (v := keys.get(c)) is not None}
 
     def _named(self, time: int, event_id: KeyValue | None) -> Keys | None:
-        named = {self._time: from_microseconds(time), self._event_id: event_id}
+        named = {self._event_id: event_id, self._time: from_microseconds(time)}  # the time may be the id
         return named if self.is_of_row else None
 
     def read_row(self, row: EntityRow, at: int, record: bytes | None, *, online: bool) -> None:
@@ -223,7 +223,8 @@ class EventRead(TableRead):
         self._fill(row, self._tail(row.keys, at, record, online=online), at, is_new=True)
 
     def _place(self, tail: Tail, keys: Keys, at: int) -> int | None:
-        return tail.place(at, self._declared.event_id, keys.get(self._event_id))
+        named = None if self._event_id == self._time else keys.get(self._event_id)
+        return tail.place(at, self._declared.event_id, named)
 
     def _tail(self, keys: Keys, at: int, record: bytes | None, *, online: bool) -> Tail | None:
         """The entity's events up to ``at``: online where they reach back far enough."""

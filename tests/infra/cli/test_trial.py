@@ -140,6 +140,8 @@ def test_the_command_prints_metrics_and_writes_card_and_plots(
     said = capsys.readouterr().out
     assert stop.value.code in (0, None)
     assert "better than the baseline" in said
+    assert "Quality checks: 0 asked, all pass." not in said
+    assert "Quality checks: none is declared." in said
     assert "roc_auc" in said
     assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith("Card and plots"))
     folder = club.home / "trials" / "club" / "returns"
@@ -147,6 +149,47 @@ def test_the_command_prints_metrics_and_writes_card_and_plots(
     with pytest.raises(SystemExit):
         main(["try", "club", "returns", "--rows", "900", "--json"])
     assert json.loads(capsys.readouterr().out)["metrics"]["roc_auc"] > 0.5
+
+
+def test_what_a_run_would_set_aside_or_refuse_is_left_out_and_told(
+    club: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    frame = visits(150).with_columns(spent=pl.when(pl.col("visit") % 10 == 0).then(-1.0).otherwise("spent"))
+    bring_in(club, frame)
+    folder = club.projects / "club"
+    # The contract is stricter than it was when the rows came in.
+    (folder / "gold.py").write_text(GOLD.replace('"float64")', '"float64", minimum=0)'))
+    checked = """    checks=(
+        between("visits_7d", 0, 2, on_fail="set_aside"),
+        not_null("spent_7d", on_fail="warn"),
+        unique("member", on_fail="block"),
+    ),
+)
+"""
+    text = FEATURES.replace(
+        "import FeatureTable, aggregate", "import FeatureTable, aggregate, between, not_null, unique"
+    )
+    (folder / "features" / "by_member.py").write_text(text.removesuffix(")\n") + checked)
+    lake = Lake(club.lake, club.environment)
+    before = {p: p.stat().st_mtime_ns for p in lake.root.rglob("*")}
+    trial = try_model(load_project("club", club), "returns", lake, rows=None)
+    assert {p: p.stat().st_mtime_ns for p in lake.root.rglob("*")} == before
+    gold, features, refused = trial.checks.lines
+    broken = (frame["visit"] % 10 == 0).sum()
+    assert gold.startswith(f"visits: spent is at least 0: {broken:,} of {frame.height:,} fail")
+    assert gold.endswith("(left out)")
+    assert features.startswith("by_member: visits_7d is between 0 and 2: ")
+    assert refused.endswith("(a run stops here)")
+    assert trial.checks.asked == 4
+    assert trial.run.training_set.data["visits_7d"].max() == 2
+    monkeypatch.setenv("KARAT_HOME", str(club.home))
+    monkeypatch.setenv("KARAT_PROJECTS", str(club.projects))
+    with pytest.raises(SystemExit) as stop:
+        main(["try", "club", "returns"])
+    said = capsys.readouterr().out
+    assert not stop.value.code
+    assert "Quality checks: 4 asked, of which" in said
+    assert "a run stops here" in said
 
 
 def test_an_unknown_model_is_named_with_the_nearest(

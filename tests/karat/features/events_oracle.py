@@ -46,7 +46,12 @@ START = datetime(2024, 2, 28, 23, 59, 50, tzinfo=UTC)  # a leap day begins ten s
 
 
 def table(
-    *, windows: Sequence[str] = ("10s", "1d"), closed: str = "left", delay: str = "0d", more: Sequence[Feature] = ()
+    *,
+    windows: Sequence[str] = ("10s", "1d"),
+    closed: str = "left",
+    delay: str = "0d",
+    more: Sequence[Feature] = (),
+    event_id: str | None = "payment_id",
 ) -> FeatureTable:
     """Every aggregation over every window, some sums with a condition of their own, and the event's own values."""
     features = [
@@ -61,7 +66,7 @@ def table(
         entity=("user", "shop"),
         grain="event",
         time="paid_at",
-        event_id="payment_id",
+        event_id=event_id,
         closed=closed,  # type: ignore[arg-type]
         delay=delay,  # type: ignore[arg-type]
         features=(*features, *more),
