@@ -34,6 +34,17 @@ _CLOCKS = (
 _HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p", ", %I:%M %p", ", %I:%M:%S %p", " %I:%M%p")
 #: Without separators, as ISO 8601 has it.
 _BASIC = ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M", "%Y%m%d %H%M%S", "%Y%m%d %H%M", "%Y%m%d%H%M%S")
+#: Months without a day: the format, and what every value must look like.
+_YEAR, _MONTH = r"(19|20)\d{2}", r"(0[1-9]|1[0-2])"
+_MONTHS: Mapping[str, str] = {
+    "%Y-%m": f"^{_YEAR}-{_MONTH}$",
+    "%Y/%m": f"^{_YEAR}/{_MONTH}$",
+    "%m/%Y": f"^{_MONTH}/{_YEAR}$",
+    "%m.%Y": f"^{_MONTH}\\.{_YEAR}$",
+    "%b %Y": f"^[A-Z][a-z]{{2}} {_YEAR}$",
+    "%b-%Y": f"^[A-Z][a-z]{{2}}-{_YEAR}$",
+    "%B %Y": f"^[A-Z][a-z]{{3,8}} {_YEAR}$",
+}
 _OTHERS = ("%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S,%f")
 #: A unit of epochs, and how many of it make a microsecond, as SQL over the number.
 EPOCHS: Mapping[str, str] = {
@@ -75,6 +86,8 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
             return None, dtype, "; ".join(filter(None, notes))
     if not values.str.contains(r"^\D{0,12}\d").head(_TRIED).any():
         return None
+    if month := next((form for form, shape in _MONTHS.items() if values.str.contains(shape).all()), None):
+        return reading_by_format(column, "date", month), "date", f"months, as {month}: their first day"
     fitting = _fitting(values)
     if not fitting:
         return None

@@ -149,7 +149,8 @@ def _grain(source: GoldTable, given: Grain | None) -> tuple[Grain, tuple[str, ..
     if given == "event" and source.columns[source.event_time].dtype != "timestamp":
         raise WrongCall(
             f"a row per event needs a time of the day, and {source.event_time!r} of {source.name!r} is a date",
-            remedy="take --grain day",
+            remedy="take --grain day; or begin the project with --set "
+            f"{source.event_time}=timestamp, which makes each date its midnight",
         )
     if given is not None:
         return given, ()

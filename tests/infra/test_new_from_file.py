@@ -338,6 +338,16 @@ def test_blanks_after_each_delimiter(tmp_path: Path):
     assert brought_in(path, nulls=("?",))[0].rows() == [(1, "SE", 5), (2, None, None)]
 
 
+@pytest.mark.parametrize("texts", [("1949-01", "1949-12"), ("01/1949", "12/1949"), ("Jan 1949", "Dec 1949")])
+def test_months_are_their_first_day(tmp_path: Path, texts: tuple[str, str]):
+    path = file(tmp_path, "Month,n\n" + "".join(f"{t},{n}\n" for n, t in enumerate(texts)))
+    rows, reason = brought_in(path)
+    assert rows["month"].to_list() == [date(1949, 1, 1), date(1949, 12, 1)]
+    assert reason.null_count() == 2
+    parts, _, _ = taken(file(tmp_path, "part,n\n2049-13,1\n4711-01,2\n", "parts.csv"))
+    assert parts.columns["part"].dtype == "string"
+
+
 def test_epochs_are_utc_by_their_name(tmp_path: Path):
     rows, _ = brought_in(file(tmp_path, "nr,created_at\n1,1700000000\n2,1700000060\n"))
     assert rows["created_at"].to_list()[0] == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
