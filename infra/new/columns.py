@@ -268,9 +268,19 @@ def _set(column: InferredColumn, wanted: str) -> InferredColumn:
     if kind in ("int64", "float64"):
         readers = (lambda v, c: _as_number(v, c, kind),)
     elif kind in ("date", "timestamp"):
-        readers = (lambda v, c: r if (r := date_reading(v, c)) and r[1] == kind else None,)
+        readers = (lambda v, c: _time_reading(v, c, kind),)
     read = _without_markers(replace(column, sql=None), source, readers) if readers else None
     return replace(read or replace(column, sql=None), dtype=kind, told=told)
+
+
+def _time_reading(values: pl.Series, column: str, wanted: Dtype) -> tuple[str | None, Dtype, str] | None:
+    """The reading of dates or times of the wanted type; a date is a time as well, its midnight."""
+    found = date_reading(values, column)
+    if found is None or found[1] == wanted:
+        return found
+    if wanted != "timestamp":
+        return None
+    return f"CAST({found[0] or f'CAST({column} AS DATE)'} AS TIMESTAMP)", wanted, found[2]
 
 
 _SQL = {"string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN", "date": "DATE"} | {

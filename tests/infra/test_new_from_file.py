@@ -344,6 +344,11 @@ def test_months_are_their_first_day(tmp_path: Path, texts: tuple[str, str]):
     rows, reason = brought_in(path)
     assert rows["month"].to_list() == [date(1949, 1, 1), date(1949, 12, 1)]
     assert reason.null_count() == 2
+    moments, reason = brought_in(path, types={"month": "timestamp"})
+    assert moments["month"].to_list() == [datetime(1949, 1, 1, tzinfo=UTC), datetime(1949, 12, 1, tzinfo=UTC)]
+    days = file(tmp_path, "day,n\n1949-01-05,1\n1949-01-06,2\n", "days.csv")
+    moments, _ = brought_in(days, types={"day": "timestamp"})
+    assert moments["day"].to_list() == [datetime(1949, 1, 5, tzinfo=UTC), datetime(1949, 1, 6, tzinfo=UTC)]
     parts, _, _ = taken(file(tmp_path, "part,n\n2049-13,1\n4711-01,2\n", "parts.csv"))
     assert parts.columns["part"].dtype == "string"
 
