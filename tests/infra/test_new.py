@@ -500,7 +500,7 @@ def test_on_a_terminal_the_columns_are_asked_for_and_what_is_left_out_is_told(
     assert "(not among --columns)" in said
     table = loaded(tmp_path / "projects" / "wide").tables["picked"]
     assert table.grain == "event"
-    assert {f.event for f in table.features if f.event} == {"hour(at)", "isodow(at)", "v1", "v3"}
+    assert {f.event for f in table.features if f.event} == {'hour("at")', 'isodow("at")', "v1", "v3"}
     answering("event\n\n")  # the default takes all that can be features, and names the rest
     status, said = karat("new", "features", "all_of_them", "-p", "wide")
     assert status == 0, said
