@@ -40,10 +40,8 @@ from karat.training_sets.labels import label_spine
 from serve.api.app import make_app
 from serve.api.loaded_model import LoadedVersion
 from tests.contracts.test_parity import One
-from tests.karat.conftest import empty_database
 from tests.test_csv_guide import _compare, _typed
 
-__all__ = ["empty_database"]
 PAGE = Path(__file__).parents[1] / "docs" / "shapes.md"
 #: Rows of a model that are asked for over HTTP.
 ASKED = 6
