@@ -54,7 +54,7 @@ def example_request(lake: Lake, model: DeclaredModel) -> dict[str, Mapping[str, 
     newest = (rows.top_k(1, by=order) if order else rows.head(1)).collect().to_dicts()
     if not newest:
         return None
-    left_out = {table.event_id} if table.event_id else set()
+    left_out = {table.event_id} if table.event_id and table.event_id != table.time else set()
     if (
         not table.event_id
         and table.time
