@@ -78,9 +78,9 @@ level = FeatureTable(
     time="at", closed="right",
     features=(
         from_event("twice", "value * 2", description="Twice the reading"),
-        from_event("hour", "hour(at)", dtype="int64", description="Hour"),
+        from_event("hour", 'hour("at")', dtype="int64", description="Hour"),
         aggregate("sum_3h", "sum", "value", window="3h", description="Sum of three hours"),
-        aggregate("times_1d", "count_distinct", "at", window="1d", description="Times of a day"),
+        aggregate("times_1d", "count_distinct", '"at"', window="1d", description="Times of a day"),
     ),
 )
 daily = FeatureTable(
