@@ -125,7 +125,7 @@ def test_as_of_any_time_is_what_the_stored_table_says(shop, hours: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('    event_id="event_id",\n', "", "name its time and its event_id"),
+        ('    event_id="event_id",\n', "", "name as event_id the column that tells them apart"),
         ('event_id="event_id"', 'event_id="evnt_id"', "Did you mean 'event_id'"),
         ('event_id="event_id"', 'event_id="shop"', "may have the same"),
         ('time="at"', 'time="amount"', "events have a timestamp"),
