@@ -108,7 +108,7 @@ def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told 
     made = {SURROGATE: _surrogate(source.rows)} if surrogate else {}
     if surrogate:
         lines.insert(0, _made_line(SURROGATE, "Fingerprint of the row, counted among equal rows"))
-    if keys == (when,) and not whose and SERIES not in found:
+    if when and keys == (when,) and not whose and SERIES not in found:
         # Features are of somebody, and here there is one.
         keys, made = (SERIES, when), made | {SERIES: f"'{table}'"}
         lines.insert(0, _made_line(SERIES, f"The one series that there is: {table}"))
