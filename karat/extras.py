@@ -28,6 +28,7 @@ EXTRA_OF = {
     "supervisor": "platform",
     "cronsim": "platform",
     "packaging": "platform",
+    "uvicorn": "platform",
 }
 
 

@@ -29,7 +29,9 @@ def guard(settings: Settings, supervisor: int) -> None:
 
     The caller is a child of ``supervisor`` and then ends itself: the new one starts it again.
     """
-    _await_death(settings, supervisor)
+    # A supervisor that died while this process was starting has left it to the first process of the machine.
+    if supervisor != 1 or Supervisor(settings).pid() == 1:
+        _await_death(settings, supervisor)
     while not revive(settings):
         time.sleep(AGAIN_SECONDS)
 

@@ -151,7 +151,7 @@ def _typed(column: pl.Series, name: str, sql: str) -> InferredColumn:
     if (
         isinstance(column.dtype, pl.Datetime)
         and column.dtype.time_unit == "ns"
-        and (values.dt.nanosecond() % 1000).any()
+        and (values.dt.nanosecond() % 1000 != 0).any()
     ):
         return InferredColumn(column.name, name, "timestamp", values, plain, "times are cut to microseconds")
     if declared == "other" and column.dtype != pl.Null:

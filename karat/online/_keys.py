@@ -24,7 +24,7 @@ from karat.online._values import KeyValue
 # LMDB takes keys of up to 511 bytes. A longer one keeps its beginning, for the order, and ends in its digest.
 _LONGEST, _HEAD, _DIGEST = 480, 440, 32
 #: Characters of a text that a request gives as a key.
-LONGEST_TEXT = 1000
+LONGEST_TEXT = 4000
 _STRING, _INT64, _DATE, _TIMESTAMP, _HASHED = b"\x02", b"\x10", b"\x11", b"\x12", b"\xff"
 
 
