@@ -28,7 +28,6 @@ EXTRA_OF = {
     "supervisor": "platform",
     "cronsim": "platform",
     "packaging": "platform",
-    "uvicorn": "platform",
 }
 
 
