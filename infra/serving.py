@@ -23,7 +23,7 @@ from infra.serve_application import (
 from infra.services import require_ray
 from karat.errors import KaratError, ModelNotFound, ServiceDown
 from karat.names import CHAMPION, ModelName, catalog_of
-from karat.registry.staged import keep_staged, stage_version
+from karat.registry.staging import keep_staged, stage_version
 from karat.settings import Settings
 
 LOAD_SECONDS = 120.0

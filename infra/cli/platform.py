@@ -44,7 +44,10 @@ def up() -> None:
     rows = [(escape(part.title), escape(part.address)) for part in parts(settings).values() if part.address]
     print_table(console, _STARTED_COLUMNS, rows, title=title)
     console.print(f"{len(started.deployments)} deployments are registered with Prefect.")
-    console.print("Each page asks for its login: karat open prefect, mlflow or ray shows it.")
+    if settings.auth == "on":
+        console.print("Each page asks for its login: karat open prefect, mlflow or ray shows it.")
+    else:
+        console.print("No page asks for a login: KARAT_AUTH is off.")
     for problem in started.problems:
         errors.print(f"[yellow]not registered:[/] {problem}", soft_wrap=True)
 

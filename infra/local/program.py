@@ -10,7 +10,7 @@ import sys
 import time
 from importlib.metadata import version
 
-from infra.local import adopted
+from infra.local import stand_in
 from infra.local.environment import haproxy_folder, runtime_folder, server_secrets
 from infra.local.instances import record_instance, redirect_output, rotate, running_instance
 from infra.local.new_database import create_database
@@ -27,7 +27,7 @@ def main(name: str) -> None:
     rotate(log)
     redirect_output(log)
     if left := running_instance(settings, name):
-        os.execv(sys.executable, [sys.executable, "-S", "-I", adopted.__file__, str(left.pid)])
+        os.execv(sys.executable, [sys.executable, "-S", "-I", stand_in.__file__, str(left.pid)])
     # Killed, as the instance whose remains these are has been: they hold its ports.
     end(ours(settings, lambda process: part_of(process) == name and (part.alone or not is_flow(process))), grace=0)
     if name in PREPARE:

@@ -316,11 +316,6 @@ def search_parameters(
     return SearchResult(problem.metric, ordered, len(problem.labels), time.monotonic() - began)
 
 
-def search_id(definition: str, digest: str) -> str:
-    """Name a search: the same declaration and the same training set make the same trials."""
-    return f"{definition}-{digest}"
-
-
 def with_parameters(spec: ModelSpec, found: Parameters) -> ModelSpec:
     """Return a declaration whose searched parameters have their found values."""
     return spec.model_copy(update={"parameters": {**spec.parameters, **found}})

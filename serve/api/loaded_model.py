@@ -21,7 +21,7 @@ from karat.lake import Lake
 from karat.names import ModelName
 from karat.online import open_store
 from karat.registry.records import LoadedModel, ModelVersion
-from karat.registry.staged import load_staged, stage_version
+from karat.registry.staging import load_staged, stage_version
 from karat.settings import Environment, Settings
 from karat.training_sets.functions import FunctionLibrary
 

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from karat.names import ModelName
 from karat.registry import open_registry
-from karat.registry.staged import keep_staged, load_staged, stage_version
+from karat.registry.staging import keep_staged, load_staged, stage_version
 from karat.settings import Settings
 from serve.api import loaded_model
 from serve.api.app import Api, make_app

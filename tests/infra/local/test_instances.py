@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.local import adopted
+from infra.local import stand_in as program
 from infra.local.environment import make_folders
 from infra.local.instances import instance_before, instances, record_instance, rotate, running_instance
 from infra.local.processes import HOME_MARK, PART_MARK
@@ -89,7 +89,7 @@ def test_the_instance_of_another_home_is_not_ours(settings: Settings) -> None:
 
 def stand_in(pid: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-S", "-I", adopted.__file__, str(pid)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-S", "-I", program.__file__, str(pid)], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     assert "runs on under this one" in process.stderr.readline()
@@ -114,7 +114,7 @@ def test_a_stand_in_passes_on_what_its_supervisor_asks(mlflow: subprocess.Popen[
 def test_a_stand_in_of_nobody_ends_at_once() -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
-    assert subprocess.run([sys.executable, adopted.__file__, str(gone.pid)], check=False, timeout=20).returncode == 0
+    assert subprocess.run([sys.executable, program.__file__, str(gone.pid)], check=False, timeout=20).returncode == 0
 
 
 def test_a_log_that_is_too_long_is_shortened_under_its_writer(tmp_path: Path) -> None:
