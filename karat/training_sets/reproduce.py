@@ -12,7 +12,7 @@ import polars as pl
 from karat.errors import KaratError, RebuildFailed
 from karat.lake import Lake
 from karat.names import ModelName
-from karat.training_sets.digest import digest
+from karat.training_sets.digest import RowDigest, digest
 from karat.training_sets.feature_join import join_features
 from karat.training_sets.functions import FunctionLibrary, PinnedFunction
 from karat.training_sets.lookups import PinnedLookup
@@ -24,8 +24,8 @@ from karat.training_sets.training_set import TrainingSet
 def store_pins(lake: Lake, model: ModelName, training_set: TrainingSet) -> TrainingPins:
     """Store the spine and return the pins that a model keeps: with the stored spine and each column's digest."""
     pins = training_set.pins
-    spine = store_spine(lake, model, training_set.spine, pins["spine"]["digest"])
-    columns = {c: digest(training_set.data.select(c)) for c in training_set.data.columns}
+    spine = store_spine(lake, model, training_set.spine)
+    columns = RowDigest.of(training_set.data).by_column
     return {**pins, "spine": {**pins["spine"], "stored": spine.as_json()}, "columns": columns}
 
 
@@ -172,10 +172,10 @@ def _digest_error(
     pins, data = record.pins, made.data
     source = {out: f"{p['table']} version {p['version']}" for p in pins["lookups"] for out in _output_names(p)}
     source |= {f["output"]: f"feature function {f['name']!r}" for f in pins.get("functions", [])}
-    known = pins.get("columns", {})
-    changed = [c for c in known if c not in data.columns or digest(data.select(c)) != known[c]]
+    known, found = pins.get("columns", {}), RowDigest.of(data).by_column
+    changed = [c for c in known if found.get(c) != known[c]]
     shown = ", ".join(f"{c} ({source.get(c, 'the spine')})" for c in changed) or (
-        "the order of the columns" if known else "at least one column"
+        _order_difference(list(known), data.columns) if known else "at least one column"
     )
     if erased is not None:  # the digests of single columns are older than the erasure
         shown = f"what the erasure of {erased.rows} rows left"
@@ -186,6 +186,11 @@ def _digest_error(
         remedy="check whether the files of a Delta version were changed, and whether this version of Karat computes as "
         "the one that trained the model",
     )
+
+
+def _order_difference(known: list[str], columns: list[str]) -> str:
+    """Describe a difference that no column shows on its own."""
+    return "the order of the columns" if known != columns else "which values stand in one row"
 
 
 def _output_names(pin: LookupRecord) -> list[str]:

@@ -12,6 +12,7 @@ import polars as pl
 from karat.fingerprint import fingerprint_bytes
 from karat.lake import Lake, Work
 from karat.names import ModelName, TableName
+from karat.training_sets.digest import digest
 from karat.training_sets.pins import StoredSpineRecord
 
 #: The stored row number by which a training set's rows keep their order.
@@ -48,7 +49,7 @@ class StoredSpine:
         return cls(TableName.parse(record["table"]), record["version"], record["columns"], record["schema"])
 
 
-def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame, digest: str) -> StoredSpine:
+def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame) -> StoredSpine:
     """Write ``spine`` as the next version of the model's spine table.
 
     Spines of other columns or types have a table of their own: ``catalog.models.spine__MODEL__SCHEMA``.
@@ -56,8 +57,7 @@ def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame, digest: str) 
     Args:
         lake: The lake.
         model: The model that the spine belongs to.
-        spine: Keys, time and label, ``(rows, columns)``.
-        digest: The spine's digest. A spine of the same digest is not written again.
+        spine: Keys, time and label, ``(rows, columns)``. The same rows in the same order are not written again.
 
     Returns:
         The table and version that hold the spine.
@@ -77,7 +77,7 @@ def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame, digest: str) 
         description=f"Keys and labels of the training sets of {model}, one version each",
         properties={"karat.model": str(model), "karat.spine": "true"},
     )
-    commit = lake.overwrite(name, rows, work=Work(KIND, digest))
+    commit = lake.overwrite(name, rows, work=Work(KIND, digest(rows)))
     return StoredSpine(name, commit.version, columns, schema)
 
 

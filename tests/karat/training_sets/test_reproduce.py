@@ -155,7 +155,7 @@ def test_every_type_comes_back(lake: Lake) -> None:
             "float": pl.Series([float("nan"), -0.0], dtype=pl.Float32),
         }
     )
-    stored = store_spine(lake, MODEL, frame, digest(frame))
+    stored = store_spine(lake, MODEL, frame)
     again = read_spine(lake, StoredSpine.from_json(json.loads(json.dumps(stored.as_json()))))
     assert_frame_equal(again, frame)
     assert digest(again) == digest(frame)
@@ -169,6 +169,6 @@ TYPES = [pl.Int8, pl.UInt32, pl.Float32, pl.Float64, pl.String, pl.Boolean, pl.D
 def test_a_spine_comes_back_as_it_was(tmp_path_factory, frame: pl.DataFrame, seed: int) -> None:
     lake = Lake(tmp_path_factory.mktemp("lake"), "dev")
     shuffled = frame.sample(fraction=1, shuffle=True, seed=seed)
-    stored = store_spine(lake, MODEL, shuffled, digest(shuffled))
+    stored = store_spine(lake, MODEL, shuffled)
     assert_frame_equal(read_spine(lake, stored), shuffled, categorical_as_str=True)
     assert digest(read_spine(lake, stored)) == digest(shuffled)

@@ -101,13 +101,15 @@ def test_pins_name_tables_versions_schemas_and_definitions(demo: Lake) -> None:
     assert after.pins["spine"]["digest"] == before.pins["spine"]["digest"]
 
 
-def test_the_digest_is_of_the_data_not_of_the_files(demo: Lake) -> None:
+def test_the_digest_is_of_the_rows_not_of_the_files_or_the_order(demo: Lake) -> None:
     first = create_training_set(demo, SPINE, [AGES, AS_OF], "label")
     demo.overwrite(USERS, demo.read(USERS).sort("user_id", descending=True))
     again = create_training_set(demo, SPINE, [AGES, AS_OF], "label")
     assert again.digest == first.digest
     turned = create_training_set(demo, SPINE.reverse(), [AGES, AS_OF], "label")
-    assert turned.digest != first.digest
+    assert turned.digest == first.digest
+    other = create_training_set(demo, SPINE.with_columns(pl.col("label").reverse()), [AGES, AS_OF], "label")
+    assert other.digest != first.digest
 
 
 def test_the_report_gives_ages_nulls_and_statuses(demo: Lake) -> None:
