@@ -14,6 +14,9 @@ ORDER ?=
 SEED ?= 1
 # One worker has the platform and waits for it; two others keep both cores busy (docs/testing.md).
 SPREAD := -n 3 --dist loadscope --no-loadscope-reorder $(if $(filter random,$(ORDER)),--random-order --random-order-seed=$(SEED))
+# A worker has less than a core: threads of its libraries would only wait for one another (a sixth of the processor time).
+test test-nightly: export POLARS_MAX_THREADS := 1
+test test-nightly: export OMP_NUM_THREADS := 1
 BENCH_VENV := .bench-venv
 # The quickest tests: the names, settings, errors and declarations, and what the documentation and the tree promise.
 QUICK := tests/karat/test_errors.py tests/karat/test_names.py tests/karat/test_settings.py tests/karat/declare \

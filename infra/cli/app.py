@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from importlib.metadata import version as installed_version
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from rich.console import Console
@@ -129,8 +130,19 @@ app = typer.Typer(
 )
 
 
+def show_version(asked: bool) -> None:
+    """Print the installed version and end, if it was asked for."""
+    if asked:
+        typer.echo(f"karat {installed_version('karat')}")
+        raise typer.Exit
+
+
 @app.callback()
-def karat() -> None:
+def karat(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="show Karat's version and end")
+    ] = False,
+) -> None:
     """Karat takes a team's gold tables to champion models in production, and keeps them there.
 
     Start with: `karat up`, then `karat run health_monitor --domain cost`, then `karat models`.

@@ -144,7 +144,7 @@ class Lake(LakeReader):
         rows = conform(frame, self.info(name), timezone)
         return commit_with_retries(
             name,
-            lambda: self._open_with_info(name),
+            lambda: self._open_for_commit(name),
             lambda table, info: self._finished_commit(name, work, base) or merge_plan(table, info, rows, work),
         )
 
@@ -168,7 +168,7 @@ class Lake(LakeReader):
         rows = conform(frame, self.info(name))
         return commit_with_retries(
             name,
-            lambda: self._open_with_info(name),
+            lambda: self._open_for_commit(name),
             lambda table, info: self.commit_of(name, work) or append_plan(table, info, rows, work),
         )
 
@@ -231,7 +231,7 @@ class Lake(LakeReader):
                     f"the table has no column {column!r}", where=str(name), remedy=did_you_mean(column, known)
                 )
         return commit_with_retries(
-            name, lambda: self._open_with_info(name), lambda table, info: delete_plan(table, info, keys.unique())
+            name, lambda: self._open_for_commit(name), lambda table, info: delete_plan(table, info, keys.unique())
         )
 
     def drop(self, name: TableName) -> None:
@@ -401,7 +401,7 @@ class Lake(LakeReader):
             plan.rows, plan.work, plan.days = sum(s.rows for s in staged), work, touched
             return plan
 
-        return commit_with_retries(name, lambda: self._open_with_info(name), plan_of)
+        return commit_with_retries(name, lambda: self._open_for_commit(name), plan_of)
 
     def _finished_commit(self, name: TableName, work: Work | None, base: Base) -> Commit | None:
         """The commit that did this work before. Raises CommitConflict if other work than ``base`` was the last."""

@@ -16,6 +16,7 @@ from deltalake.exceptions import TableNotFoundError as NoDeltaTable
 from karat.errors import ColumnMissing, SchemaMismatch, TableNotFound, did_you_mean
 from karat.lake import log
 from karat.lake.changes import LocalTable, active_files, scan_version
+from karat.lake.opened import newest_version, opened_version
 from karat.lake.records import DAY_COLUMN, Commit, TableInfo, Work
 from karat.lake.schema import info_of
 from karat.lake.transaction import APP, store_errors
@@ -40,7 +41,7 @@ class LakeReader:
 
     def exists(self, name: TableName) -> bool:
         """Whether the table exists."""
-        return any((self.path(name) / "_delta_log").glob("*.json"))
+        return newest_version(self.path(name)) is not None
 
     def tables(self, catalog: str | None = None, schema: str | None = None) -> list[TableName]:
         """Every table, sorted by name, of one ``catalog`` or ``schema`` if given."""
@@ -50,7 +51,10 @@ class LakeReader:
 
     def version(self, name: TableName) -> int:
         """The newest version of a table. Raises TableNotFound."""
-        return self._open(name).version()
+        newest = newest_version(self.path(name))
+        if newest is None:
+            raise self._not_found(name)
+        return newest
 
     def info(self, name: TableName, version: int | None = None) -> TableInfo:
         """The contract of a table.
@@ -293,24 +297,25 @@ class LakeReader:
 
     # ---- private
 
-    def _open_with_info(self, name: TableName) -> tuple[DeltaTable, TableInfo]:
-        table = self._open(name)
+    def _open_for_commit(self, name: TableName) -> tuple[DeltaTable, TableInfo]:
+        """The newest version, not shared: a commit moves it on."""
+        with store_errors(name):
+            table = LocalTable(self.path(name), version=self.version(name))
         return table, info_of(name, self.path(name), table)
 
     def _open(self, name: TableName, version: int | None = None) -> DeltaTable:
+        """A version for reading."""
+        newest = self.version(name)
         with store_errors(name):
-            if not self.exists(name):
-                raise self._not_found(name)
             try:
-                return LocalTable(self.path(name), version=version)
+                return opened_version(self.path(name), newest if version is None else version)
             except (NoDeltaTable, DeltaError) as error:
-                latest = DeltaTable(self.path(name)).version()
-                if version is None or version <= latest:
+                if version is None or version <= newest:
                     raise
                 raise TableNotFound(
                     f"{name} has no version {version}",
                     where=str(self.path(name)),
-                    remedy=f"its newest version is {latest}",
+                    remedy=f"its newest version is {newest}",
                 ) from error
 
     def _not_found(self, name: TableName) -> TableNotFound:

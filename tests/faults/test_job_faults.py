@@ -20,7 +20,7 @@ from karat.quality import write_sample
 from tests.shop import Shop
 
 #: Prefect takes two minutes to notice the zombie: it is killed before these tests, and looked for after them.
-pytestmark = [pytest.mark.platform, pytest.mark.usefixtures("zombie")]
+pytestmark = [pytest.mark.platform, pytest.mark.faults, pytest.mark.usefixtures("zombie")]
 
 
 def driver_of(job_prefix: str) -> int:

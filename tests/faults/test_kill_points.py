@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import pytest
 
+MATRIX = pytest.mark.faults
 COMPUTE = [
-    ("stale", ("karat.features.materialize.check_gold", "after", 1)),
-    ("empty", ("karat.features.shard.stage_checked", "after", 2)),
-    ("stale", ("karat.features.materialize.conclude", "before", 1)),
+    pytest.param("stale", ("karat.features.materialize.check_gold", "after", 1), marks=MATRIX),
+    pytest.param("empty", ("karat.features.shard.stage_checked", "after", 2), marks=MATRIX),
+    pytest.param("stale", ("karat.features.materialize.conclude", "before", 1), marks=MATRIX),
     ("empty", ("karat.features.materialize.commit_aside", "after", 1)),
-    ("empty", ("karat.features.materialize.commit_aside", "before", 1)),
-    ("stale", ("karat.features.materialize.commit_aside", "after", 1)),
+    pytest.param("empty", ("karat.features.materialize.commit_aside", "before", 1), marks=MATRIX),
+    pytest.param("stale", ("karat.features.materialize.commit_aside", "after", 1), marks=MATRIX),
     ("stale", ("karat.features.materialize.keep_results", "before", 1)),
-    ("stale", ("karat.features.materialize.keep_statistics", "before", 1)),
+    pytest.param("stale", ("karat.features.materialize.keep_statistics", "before", 1), marks=MATRIX),
 ]
 BACKFILL = [
-    ("karat.features.shard._stage_others", "after", 1),
-    ("karat.features.materialize.commit_aside", "after", 1),
+    pytest.param(("karat.features.shard._stage_others", "after", 1), marks=MATRIX),
+    pytest.param(("karat.features.materialize.commit_aside", "after", 1), marks=MATRIX),
     ("karat.features.materialize.commit_plan", "after", 1),
-    ("karat.features.daily_statistics._rows", "after", 1),
+    pytest.param(("karat.features.daily_statistics._rows", "after", 1), marks=MATRIX),
 ]
 MERGE = [
     ("karat.lake.changes.write_files", "after", 1),
-    ("karat.lake.transaction.attempt_commit", "before", 1),
+    pytest.param(("karat.lake.transaction.attempt_commit", "before", 1), marks=MATRIX),
     ("karat.lake.transaction.attempt_commit", "after", 1),
 ]
 PUBLISH = [
     ("karat.online._publish._write", "before", 1),
-    ("karat.online.lmdb.Store.apply", "after", 1),
+    pytest.param(("karat.online.lmdb.Store.apply", "after", 1), marks=MATRIX),
     ("karat.online.lmdb.Store.apply", "before", 4),
 ]
 
 
 def named(point):
-    return f"{point[0].rpartition('.')[2]}-{point[1]}-{point[2]}"
+    return point if isinstance(point, str) else f"{point[0].rpartition('.')[2]}-{point[1]}-{point[2]}"
 
 
-@pytest.mark.parametrize(("start", "point"), COMPUTE, ids=lambda p: p if isinstance(p, str) else named(p))
+@pytest.mark.parametrize(("start", "point"), COMPUTE, ids=named)
 def test_a_killed_computation(killed, start, point):
     killed("compute", start, point)
 

@@ -66,14 +66,15 @@ def kill_supervisor(settings: Settings) -> None:
     kill(psutil.Process(pid))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "names",
     [
         # Each wait is for the slowest: those that do not restart one another go together.
         ["mlflow", "prefect server", "prefect worker", "keeper", "raylet"],
-        pytest.param(["mlflow's worker", "dashboard"], marks=pytest.mark.faults),
-        pytest.param(["ray start"], marks=pytest.mark.faults),
-        pytest.param(["gcs_server"], marks=pytest.mark.faults),
+        ["dashboard"],
+        ["ray start"],
+        ["gcs_server"],
     ],
     ids=" and ".join,
 )
@@ -90,6 +91,7 @@ def test_kill_9_of_parts(platform: Settings, zombie: str, names: list[str]) -> N
     await_until(lambda: not any(probe(platform) for probe in PROBES.values()))
 
 
+@pytest.mark.faults
 def test_a_killed_flow_does_not_stay_running(platform: Settings, zombie: str) -> None:
     await_until(lambda: run_states(platform, zombie) == ["CRASHED"])
 
@@ -144,6 +146,7 @@ def is_watched(settings: Settings) -> bool:
         return False
 
 
+@pytest.mark.faults
 def test_a_supervisor_that_hangs_is_told_and_replaced(platform: Settings) -> None:
     await_until(lambda: status(platform).sound and is_watched(platform))
     kept, (hanging,) = instance_pids(platform), Supervisor(platform).processes()

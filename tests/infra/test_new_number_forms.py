@@ -57,7 +57,7 @@ def forms(draw: st.DrawFn) -> Form:
     )
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     columns=st.lists(
         st.tuples(forms(), st.lists(st.integers(-(10**9), 10**9), min_size=6, max_size=6)), min_size=1, max_size=4

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 import pytest
 
@@ -29,6 +30,10 @@ def test_help_names_every_command() -> None:
     for name, entry in COMMANDS.items():
         assert name in done.stdout
         assert entry.summary in done.stdout
+
+
+def test_version_is_the_packages() -> None:
+    assert karat("--version").stdout == f"karat {version('karat')}\n"
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -59,7 +59,7 @@ def test_two_processes_write_the_same_days_at_once(lake, daily, verb):
 
 
 def test_of_two_stale_overwrites_of_an_empty_partition_one_is_refused(lake, daily, sales):
-    first, second = lake._open_with_info(daily), lake._open_with_info(daily)  # both have read the same version
+    first, second = lake._open_for_commit(daily), lake._open_for_commit(daily)  # both have read the same version
     staged = [lake.stage(daily, sales("a", [1], v), label="x") for v in (1.0, 2.0)]
     attempt_commit(*first, CommitPlan(add=staged[0], rows=1))
     with pytest.raises(CommitLost):
@@ -122,7 +122,7 @@ def test_the_same_work_from_two_drivers_is_done_once(lake, daily, sales):
 
 def test_a_foreign_writer_is_noticed(lake, daily, sales):
     """Somebody appends with plain deltalake between reading and committing."""
-    table, info = lake._open_with_info(daily)
+    table, info = lake._open_for_commit(daily)
     sales("q", [5]).write_delta(str(lake.path(daily)), mode="append")
     staged = lake.stage(daily, sales("a", [1]), label="x")
     with pytest.raises(CommitLost):
