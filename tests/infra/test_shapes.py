@@ -122,7 +122,7 @@ def test_windows_and_horizons_of_hours(karat: Typed, tmp_path: Path, shared_data
     assert both[spec.label.name].cast(pl.Int64).equals(both["again"].rename(spec.label.name))
 
 
-@pytest.mark.parametrize("kind", ["gradient_boosting", "gru"])
+@pytest.mark.parametrize("kind", ["gradient_boosting", pytest.param("gru", marks=pytest.mark.nightly)])
 def test_a_single_series_by_the_hour(karat: Typed, tmp_path: Path, shared_data: Path, kind: str):
     """The next hour's number of payments, by windows of the hours before it or by their sequence."""
     file = tmp_path / "hours.parquet"
