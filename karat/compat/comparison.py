@@ -52,9 +52,10 @@ def _score_same_rows(
     client: FeatureEngineeringClient, declaration: tuple[Project, ModelSpec], one: ModelVersion, two: ModelVersion
 ) -> tuple[dict[str, float], dict[str, float], int]:
     """Score both versions on the test rows of the second."""
-    (project, spec), loaded = declaration, client.registry.load(two)
+    (project, spec), loaded = declaration, client.registry.load(two, judged=True)
     rows, library = candidate_test_rows(client.registry, two, loaded), FunctionLibrary(given=project.functions.values())
-    first, second = (score(client.lake, m, rows, spec, library) for m in (client.registry.load(one), loaded))
+    models = (client.registry.load(one, judged=True), loaded)
+    first, second = (score(client.lake, m, rows, spec, library) for m in models)
     return first, second, rows.rows.height
 
 

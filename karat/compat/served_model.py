@@ -50,4 +50,5 @@ class ServedModel:
                 where=f"{self.name}, version {self.version}",
                 remedy=did_you_mean(missing[0], rows.columns),
             )
-        return model.outputs(model.predict(rows.select(self.features)))
+        chosen = rows.select(self.features)
+        return model.outputs(model.predict(chosen), model.thresholds(chosen))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from karat.declare.fairness import Fairness
 from karat.declare.feature_tables import FeatureTable
 from karat.declare.models import ModelSpec
 from karat.declare.project import Project
@@ -11,8 +12,10 @@ from karat.fingerprint import fingerprint
 from karat.names import ModelName, TableName
 
 #: Fields of a declaration that leave the trained model as it is.
-_NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates", "protected", "risk_levels"}
+_NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates", "risk_levels"}
 _NOT_LEARNED |= {"explain", "tags", "experiment", "limits", "notes", "search", "missing_features"}
+#: Fields that came later: at their defaults they leave the hashes of earlier versions as they were.
+_UNCHANGED_BY_DEFAULT = ("calibration", "intervals", "calibration_share", "refit")
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,38 @@ class DeclaredModel:
     def definition_hash(self) -> str:
         """BLAKE2 over every field that decides what is learned and how it is evaluated, used functions included."""
         meaning = self.spec.model_dump(mode="json", exclude=_NOT_LEARNED)
+        del meaning["fairness"], meaning["protected"]
+        meaning |= self._fairness_meaning
+        for name in _UNCHANGED_BY_DEFAULT:
+            if getattr(self.spec, name) == type(self.spec).model_fields[name].default:
+                del meaning[name]
         used = meaning.pop("functions")
         if used:
             hashes = {use.function: self.project.functions[use.function].source_hash for use in self.spec.functions}
             meaning |= {"functions": used, "function_hashes": hashes}
         return fingerprint(meaning)
+
+    @property
+    def fairness(self) -> Fairness:
+        """The limits on the gaps between the groups of the protected columns."""
+        return self.project.fairness_of(self.spec)
+
+    @property
+    def gates_hash(self) -> str:
+        """A short BLAKE2 hash of the gates and of the fairness limits: others may decide otherwise."""
+        gates, columns = self.spec.gates.definition_hash, self.spec.protected
+        if not columns:
+            return gates
+        limits = {"metric": self.fairness.metric} | {c: self.fairness.limit(c) for c in columns}
+        return fingerprint({"gates": gates, "fairness": limits})
+
+    @property
+    def _fairness_meaning(self) -> dict[str, object]:
+        """What of the fairness decides what is learned and measured: the columns, and a mitigation."""
+        declared, protected = self.spec.fairness, self.spec.protected
+        if not protected:  # the hashes of models without protected columns stay as they were
+            return {}
+        if declared is None or declared.mitigation == "none":
+            return {"protected": protected}
+        columns = declared.mitigated_columns(protected)
+        return {"protected": protected, "mitigation": [declared.mitigation, declared.metric, columns]}

@@ -11,8 +11,10 @@ from pydantic import Field, model_validator
 
 from karat.clock import DAY
 from karat.declare.base import Declaration, Duration, FieldErrors
+from karat.declare.fairness import Fairness
 from karat.declare.search import SearchBudget, SearchSpace
 from karat.declare.truth import Truth
+from karat.errors import did_you_mean
 from karat.fingerprint import fingerprint_bytes
 
 Task = Literal["regression", "binary", "multiclass", "multilabel", "anomaly", "clustering", "forecast"]
@@ -268,6 +270,12 @@ class ThresholdRule(Declaration):
         return self
 
 
+class Intervals(Declaration):
+    """Prediction intervals of a regression or a forecast: the share of labels that they are to hold."""
+
+    coverage: float = Field(0.9, gt=0, lt=1)
+
+
 class Scope(Declaration):
     """What batch inference scores: the keys of the spine table, all or of its last days."""
 
@@ -290,6 +298,8 @@ class MissingFeatures(Declaration):
         return self.share * features
 
 
+#: The tasks whose predictions are probabilities that can be calibrated.
+CALIBRATED = ("binary", "multiclass", "multilabel")
 #: The tasks whose prediction is a number between 0 and 1 that can be cut into levels.
 _LEVELLED = ("binary", "multilabel", "anomaly")
 
@@ -299,10 +309,14 @@ class ModelSpec(Declaration):
 
     ``truth`` is what a sample's planted truth would answer; ``search`` the space of its parameters and
     ``search_budget`` how long they are searched; ``protected`` the columns by whose groups its fairness is measured,
-    whether it reads them or not; ``risk_levels`` names each level with the least prediction that belongs to it;
+    whether it reads them or not; ``fairness`` how much the groups may differ;
+    ``risk_levels`` names each level with the least prediction that belongs to it;
     ``explain`` whether a prediction says which features made it; ``tags`` go to its runs and versions, ``experiment``
     names the experiment in MLflow (by default CATALOG/DOMAIN/NAME), ``missing_features`` says from which share on a
     prediction is degraded, and ``limits`` (why it is worth no more) and ``notes`` stand in its card.
+    ``calibration`` maps probabilities to how often they are so, and ``intervals`` are ends between which a number lies;
+    both are taken from rows that are neither training nor test rows (``calibration_share``). ``refit: all`` fits the
+    model again on all rows after it was judged.
     ``docs/models.md`` explains every field.
     """
 
@@ -321,6 +335,10 @@ class ModelSpec(Declaration):
     search_budget: SearchBudget = SearchBudget()
     class_weight: Literal["balanced"] | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | ThresholdRule = 0.5
+    refit: Literal["none", "all"] = "none"
+    calibration: Literal["none", "isotonic", "platt"] = "none"
+    intervals: Intervals | None = None
+    calibration_share: float = Field(0.2, gt=0, lt=1, description="of the training rows, for calibration and intervals")
     metric: str | None = None
     baseline: Baseline = Baseline()
     truth: Truth | None = None
@@ -328,6 +346,7 @@ class ModelSpec(Declaration):
     gates: Gates = Gates()
     minimum_rows: int = Field(1000, ge=1)
     protected: tuple[str, ...] = ()
+    fairness: Fairness | None = Field(None, description="the project's where a model has none")
     risk_levels: dict[str, float] = {}
     explain: bool = True
     tags: dict[str, str] = {}
@@ -371,8 +390,14 @@ class ModelSpec(Declaration):
         for name in self.search:
             if name in self.parameters:
                 yield ("search", name), f"{name!r} is searched and given under 'parameters' too; one of both"
+        if self.calibration != "none" and self.task not in CALIBRATED:
+            told = ", ".join(CALIBRATED)
+            yield ("calibration",), f"calibration is for probabilities ({told}), and a {self.task} model has none"
+        if self.intervals is not None and self.task not in ("regression", "forecast"):
+            yield ("intervals",), f"intervals are for numbers, and a {self.task} model predicts none"
         yield from self._label_problems()
         yield from self._level_problems()
+        yield from self._fairness_problems()
 
     def _label_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
         label = self.label
@@ -397,6 +422,21 @@ class ModelSpec(Declaration):
             yield ("risk_levels",), f"a {self.task} model has no risk levels; {', '.join(_LEVELLED)} have"
         if least and (least[0] != 0 or least[-1] > 1 or any(a >= b for a, b in pairwise(least))):
             yield ("risk_levels",), "the levels' least values rise from 0 and stay under 1, as in {low: 0, high: 0.7}"
+
+    def _fairness_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        declared = self.fairness
+        if declared is None:
+            return
+        for field, columns in (("max_gaps", declared.max_gaps), ("mitigated", declared.mitigated)):
+            for column in columns:
+                if column not in self.protected:
+                    near = did_you_mean(column, self.protected) or "list it under 'protected'"
+                    yield ("fairness", field), f"{column!r} is no protected column. {near}"
+        if declared.mitigation != "none" and self.task != "binary":
+            yield ("fairness", "mitigation"), f"a mitigation is for binary models; a {self.task} model takes none"
+        if declared.mitigation == "thresholds" and len(declared.mitigated_columns(self.protected)) != 1:
+            text = "thresholds are by the groups of one column: name it, as in mitigated: [age_group]"
+            yield ("fairness", "mitigated"), text
 
     @property
     def labelled(self) -> Label:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from karat.declare.base import Declaration, TimeZone
 from karat.declare.batch_tables import BatchTable
+from karat.declare.fairness import Fairness
 from karat.declare.feature_tables import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
@@ -78,7 +79,14 @@ class ProjectSpec(Declaration):
     feature_shards: int | None = Field(None, ge=1, description="pieces by entity; by the rows of gold if unset")
     feature_sets: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     batch_tables: dict[str, BatchTable] = {}
+    fairness: Fairness = Field(Fairness(), description="of the models that declare none and have protected columns")
     environments: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _limits_alone(self) -> ProjectSpec:
+        if self.fairness.mitigation != "none":
+            raise ValueError("fairness of a project has limits alone: write the mitigation in the model's file")
+        return self
 
 
 #: ``sample(scale, seed, end)`` -> gold table name to frame, in the contract's columns; ``end`` is the last day.
@@ -135,6 +143,10 @@ class Project:
     def model_name(self, model: str) -> ModelName:
         """The full name of a model in the registry."""
         return ModelName(self.catalog, model)
+
+    def fairness_of(self, model: ModelSpec) -> Fairness:
+        """The fairness limits of a model: its own, or the project's."""
+        return model.fairness or self.spec.fairness
 
     @property
     def domains(self) -> tuple[str, ...]:

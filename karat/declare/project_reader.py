@@ -240,7 +240,8 @@ def _read_models(folder: Path, errors: list[str]) -> Declarations[ModelSpec]:
         if spec is not None:
             found[path.stem] = spec
             sequences = any(lookup.sequence_length for lookup in spec.lookups)
-            declared = check_declared(spec.kind, spec.task, spec.parameters, sequences=sequences)
+            reweighs = spec.fairness is not None and spec.fairness.mitigation == "reweigh"
+            declared = check_declared(spec.kind, spec.task, spec.parameters, sequences=sequences, reweighs=reweighs)
             for loc, text in (*declared, *_search_problems(spec)):
                 errors.append(f"{position(path, loc)}: {'.'.join(loc)}: {text}")
     return found

@@ -18,6 +18,14 @@ Label = str | int | float | bool
 _TOO_SLOW = "contributions of this kind of model are not exact, or take far longer than the prediction itself"
 
 
+class PredictionInterval(TypedDict):
+    """The ends between which the value lies with a probability; of a forecast by step."""
+
+    low: float | dict[str, float]
+    high: float | dict[str, float]
+    coverage: float
+
+
 class Outcome(TypedDict):
     """What a model predicts for one row."""
 
@@ -25,6 +33,7 @@ class Outcome(TypedDict):
     predicted_class: Label | list[str] | None
     confidence: float | None
     probabilities: NotRequired[dict[str, float]]
+    interval: NotRequired[PredictionInterval]
 
 
 class Contribution(TypedDict):
@@ -42,7 +51,7 @@ class Explanation(TypedDict):
     explanation: dict[str, Label | None]
 
 
-def outcome(model: Servable, prediction: np.ndarray) -> Outcome:
+def outcome(model: Servable, prediction: np.ndarray, threshold: float | None = None) -> Outcome:
     """Give ``predicted_value``, ``predicted_class`` and ``confidence`` of one row.
 
     The value is the number of a regression, the probability of the positive class, the probability of the predicted
@@ -53,15 +62,17 @@ def outcome(model: Servable, prediction: np.ndarray) -> Outcome:
     Args:
         model: The model that predicted.
         prediction: Its raw prediction, one row: ``(1,)`` or ``(1, outputs)``.
+        threshold: The row's threshold; the model's own by default.
 
     Returns:
         The fields of the answer.
     """
     if model.task in ("multilabel", "forecast"):
-        return _of_parts(model, prediction)
-    columns = {name: values[0].item() for name, values in model.outputs(prediction).items()}
+        return _with_interval(model, prediction, _of_parts(model, prediction))
+    columns = {name: values[0].item() for name, values in model.outputs(prediction, threshold).items()}
     if model.task == "regression":
-        return {"predicted_value": columns["prediction"], "predicted_class": None, "confidence": None}
+        told: Outcome = {"predicted_value": columns["prediction"], "predicted_class": None, "confidence": None}
+        return _with_interval(model, prediction, told)
     if model.task == "clustering":
         cluster = columns["prediction"]
         return {"predicted_value": float(cluster), "predicted_class": str(cluster), "confidence": None}
@@ -85,6 +96,20 @@ def _of_parts(model: Servable, prediction: np.ndarray) -> Outcome:
         "predicted_class": chosen if model.task == "multilabel" else None,
         "confidence": None,
     }
+
+
+def _with_interval(model: Servable, prediction: np.ndarray, told: Outcome) -> Outcome:
+    """Add the interval of a number, if the model has intervals."""
+    interval = model.interval if isinstance(model, Model) else None
+    if interval is None:
+        return told
+    parts = model.parts if isinstance(model, Model) else []
+    low, high = (_ends(end, parts) for end in interval.ends(prediction))
+    return {**told, "interval": {"low": low, "high": high, "coverage": interval.coverage}}
+
+
+def _ends(end: np.ndarray, parts: Sequence[str]) -> float | dict[str, float]:
+    return dict(zip(parts, end[0].tolist(), strict=True)) if parts else float(end[0])
 
 
 def unexplained(reason: str) -> Explanation:

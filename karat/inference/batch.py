@@ -146,7 +146,7 @@ def predict(
     inputs = inputs_of(lake, loaded, frame, missing=missing, versions=versions, library=library, projects=projects)
     model = loaded.model
     prediction = model.predict(inputs.values)
-    outputs = pl.DataFrame(model.outputs(prediction))
+    outputs = pl.DataFrame(model.outputs(prediction, model.thresholds(inputs.values)))
     _check_added(outputs.columns, frame)
     if loaded.risk_levels:
         outputs = outputs.with_columns(pl.Series("risk_level", risk_of(loaded, prediction), dtype=pl.String))

@@ -109,7 +109,7 @@ class Predictor:
             "keys": {name: _plain(value) for name, value in keys.items()},
             "model": f"{self.project}.{self.loaded.name.short}",
             "prediction_type": self.loaded.name.name.upper(),
-            **outcome(self.model, prediction),
+            **outcome(self.model, prediction, self.model.row_threshold(values)),
             "risk_level": risk_of(self.loaded, prediction)[0],
             **self._explained(request, values, prediction),
             "feature_statuses": dict(zip(self.features, statuses, strict=True)),

@@ -5,14 +5,20 @@ and the contract suite in tests/contracts tests it. Files that begin with ``_`` 
 loads no machine-learning library: each kind's file imports its own.
 """
 
+from karat.kinds._calibration import Calibrator
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import KindFacts, check_declared, facts, load_kind, names
+from karat.kinds._group_thresholds import GroupThresholds
 from karat.kinds._kind import Kind, Report
 from karat.kinds._model import EncodedRows, Model, parts_of
+from karat.kinds._prediction_interval import ConformalInterval
 
 __all__ = [
+    "Calibrator",
+    "ConformalInterval",
     "EncodedRows",
     "Encoder",
+    "GroupThresholds",
     "Kind",
     "KindFacts",
     "Model",

@@ -27,6 +27,7 @@ class KindFacts:
         tasks: The tasks that it learns.
         defaults: Every parameter with its default.
         sequences: Whether it reads sequences.
+        weighs_rows: Whether its fit takes weights of rows.
         rounds_parameter: The parameter that counts its rounds; empty if it does not report after each round.
     """
 
@@ -36,6 +37,7 @@ class KindFacts:
     defaults: Parameters
     sequences: bool = False
     rounds_parameter: str = ""
+    weighs_rows: bool = False
 
 
 def names() -> tuple[str, ...]:
@@ -82,6 +84,7 @@ def facts(name: str) -> KindFacts:
         found["defaults"],
         bool(found.get("sequences")),
         found.get("rounds_parameter", ""),
+        bool(found.get("weighs_rows")),
     )
 
 
@@ -89,13 +92,15 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
             continue
-        if node.targets[0].id in ("tasks", "defaults", "sequences", "rounds_parameter"):
+        if node.targets[0].id in ("tasks", "defaults", "sequences", "rounds_parameter", "weighs_rows"):
             # frozenset({...}) is a call; its argument is the literal.
             value = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
             yield node.targets[0].id, ast.literal_eval(value)
 
 
-def check_declared(kind: str, task: str, parameters: Parameters, *, sequences: bool = False) -> list[Problem]:
+def check_declared(
+    kind: str, task: str, parameters: Parameters, *, sequences: bool = False, reweighs: bool = False
+) -> list[Problem]:
     """Every error of a declaration's kind, task, parameters and lookups, found without loading the kind.
 
     Args:
@@ -103,6 +108,7 @@ def check_declared(kind: str, task: str, parameters: Parameters, *, sequences: b
         task: The declared task.
         parameters: The declared parameters.
         sequences: Whether one of the declared lookups has a ``sequence_length``.
+        reweighs: Whether the declaration asks for a fit with weights of rows.
 
     Returns:
         The field of each error and a line of text.
@@ -111,6 +117,9 @@ def check_declared(kind: str, task: str, parameters: Parameters, *, sequences: b
         return [(("kind",), f"there is no kind {kind!r}. {did_you_mean(kind, names())}")]
     known = facts(kind)
     found = problems(kind, known.tasks, known.defaults, task, parameters)
+    if reweighs and not known.weighs_rows:
+        able = ", ".join(name for name in names() if task in facts(name).tasks and facts(name).weighs_rows)
+        found.append((("fairness", "mitigation"), f"kind {kind!r} takes no weights of rows to reweigh; {able} do"))
     readers = [name for name in names() if facts(name).sequences]
     if sequences and not known.sequences:
         text = (

@@ -34,6 +34,7 @@ class Kind(ABC):
         tasks: The tasks that the kind can learn.
         defaults: Every parameter that the kind takes, with its default.
         sequences: Whether the kind reads sequences.
+        weighs_rows: Whether ``fit`` takes weights of rows.
         rounds_parameter: The parameter that counts its rounds, if it calls ``report`` after each; else empty.
         parameters: The given parameters over the defaults.
         curve: Part of the rows ("train", "validation") -> the loss after each round. Empty if the kind learns in one
@@ -47,6 +48,7 @@ class Kind(ABC):
     tasks: ClassVar[frozenset[str]]
     defaults: ClassVar[Parameters]
     sequences: ClassVar[bool] = False
+    weighs_rows: ClassVar[bool] = False
     rounds_parameter: ClassVar[str] = ""
 
     def __init__(
@@ -71,6 +73,7 @@ class Kind(ABC):
         self.threshold: float | None = None
         self.classes = self.outputs = 0
         self.order: np.ndarray | None = None
+        self.weight: np.ndarray | None = None
 
     def fit(
         self,
@@ -81,6 +84,7 @@ class Kind(ABC):
         categorical: list[bool],
         report: Report | None = None,
         order: np.ndarray | None = None,
+        weight: np.ndarray | None = None,
     ) -> None:
         """Fit the estimator.
 
@@ -97,13 +101,14 @@ class Kind(ABC):
             categorical: Per feature, whether its values are codes.
             report: Called after each round by kinds that learn in rounds.
             order: The time of each row, ``(rows,)``. None if the rows are in the order of time.
+            weight: How much each row counts, ``(rows,)``; all the same if None.
 
         Raises:
             TrainingError: The library refuses a parameter's value or the data.
         """
         self.classes = int(y.max()) + 1 if y is not None and self.task in ("binary", "multiclass") else 0
         self.outputs = y.shape[1] if y is not None and y.ndim == 2 else 0
-        self.order = order
+        self.order, self.weight = order, weight
         try:
             # -1 is scikit-learn's word for every core.
             with threadpool_limits(limits=max(self.parameters["n_jobs"], 0) or None):
@@ -115,7 +120,13 @@ class Kind(ABC):
                 + ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v != self.defaults[k]),
             ) from error
         finally:
-            self.order = None
+            self.order = self.weight = None
+
+    def row_weights(self, of_class: np.ndarray | None) -> np.ndarray | None:
+        """The weights of the rows times those of their classes, ``(rows,)``; None if all rows count the same."""
+        if of_class is None or self.weight is None:
+            return self.weight if of_class is None else of_class
+        return np.asarray(of_class * self.weight)
 
     @abstractmethod
     def _fit(

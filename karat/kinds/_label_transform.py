@@ -22,7 +22,7 @@ def transform_label(name: str, y: np.ndarray) -> np.ndarray:
     Raises:
         UnusableLabel: A label has no logarithm.
     """
-    least = -1.0 if name == "log1p" else 0.0
+    least = least_label(name)
     outside = int((y <= least).sum())
     if outside:
         raise UnusableLabel(
@@ -33,6 +33,11 @@ def transform_label(name: str, y: np.ndarray) -> np.ndarray:
             + (" (log1p takes 0)" if name == "log" else ""),
         )
     return np.asarray(np.log1p(y) if name == "log1p" else np.log(y))
+
+
+def least_label(name: str) -> float:
+    """Return the greatest number that has no logarithm under a transform."""
+    return -1.0 if name == "log1p" else 0.0
 
 
 def restore_label(name: str, prediction: np.ndarray) -> np.ndarray:

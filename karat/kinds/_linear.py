@@ -38,7 +38,7 @@ class Linear(Kind):
     ) -> None:
         self._features = X.shape[1]
         self._pipeline = Pipeline([("prepare", _preparation(categorical)), ("estimate", self._estimator())])
-        self._pipeline.fit(X, y)
+        self._pipeline.fit(X, y, estimate__sample_weight=self.weight)
         self._fold()
 
     def _fold(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ import numpy as np
 import polars as pl
 
 from karat.errors import SignatureError, UntrustedModel, UnusableLabel
+from karat.kinds._calibration import Calibrator
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import load_kind, names
+from karat.kinds._group_thresholds import GroupThresholds
 from karat.kinds._kind import Kind, Parameters, Report, read_json
 from karat.kinds._label_transform import restore_label, transform_label
+from karat.kinds._prediction_interval import ConformalInterval
 
 CLASSIFICATION = ("binary", "multiclass")
 UNSUPERVISED = ("anomaly", "clustering")
@@ -34,11 +37,13 @@ class EncodedRows:
         X: Features, ``(rows, features)`` or ``(rows, steps, features)``.
         target: What the kind learns, ``(rows,)`` or ``(rows, parts)``; None for a task without labels.
         order: The time of each row, ``(rows,)``; None if the rows are in the order of time.
+        weight: How much each row counts, ``(rows,)``; None if all count the same.
     """
 
     X: np.ndarray
     target: np.ndarray | None
     order: np.ndarray | None
+    weight: np.ndarray | None = None
 
 
 class Model:
@@ -50,6 +55,9 @@ class Model:
         classes: The label's values in ascending order. The second class of a binary model is the positive one.
         parts: The names of the label's parts (multi-label and forecast); else empty.
         transform: The transform of the label that the kind learns; None if it learns the label itself.
+        group_thresholds: Thresholds of a binary model by the groups of a feature; None without.
+        calibrator: Maps the kind's probabilities to calibrated ones; None without.
+        interval: Prediction intervals of a regression or a forecast; None without.
     """
 
     def __init__(
@@ -82,6 +90,9 @@ class Model:
         self.encoder = Encoder(())
         self.classes: list[Any] = []
         self.parts: list[str] = []
+        self.group_thresholds: GroupThresholds | None = None
+        self.calibrator: Calibrator | None = None
+        self.interval: ConformalInterval | None = None
 
     def fit(
         self,
@@ -90,6 +101,7 @@ class Model:
         *,
         report: Report | None = None,
         order: pl.Series | None = None,
+        weight: np.ndarray | None = None,
     ) -> Model:
         """Fit the encoder and the estimator.
 
@@ -98,6 +110,7 @@ class Model:
             y: The labels, one per row of ``frame``; None for a task without labels.
             report: Called after each round by kinds that learn in rounds.
             order: The time of each row. Kinds that stop early validate on the latest rows.
+            weight: How much each row counts, ``(rows,)``; all the same if None.
 
         Returns:
             The model itself.
@@ -107,7 +120,7 @@ class Model:
             SchemaMismatch: A feature has a type that no model takes.
             TrainingError: The library refuses a parameter's value or the data.
         """
-        return self.fit_encoded(self.encode_rows(frame, y, order=order), report=report)
+        return self.fit_encoded(replace(self.encode_rows(frame, y, order=order), weight=weight), report=report)
 
     def encode_rows(
         self, frame: pl.DataFrame, y: pl.Series | None = None, *, order: pl.Series | None = None
@@ -147,6 +160,7 @@ class Model:
             categorical=self.encoder.categorical,
             report=report,
             order=rows.order,
+            weight=rows.weight,
         )
         if self.kind.threshold is not None:
             self.threshold = self.kind.threshold
@@ -165,6 +179,37 @@ class Model:
         kind = self.kind
         copied.kind = type(kind)(kind.task, parameters, seed=kind.seed, class_weight=kind.class_weight)
         return copied
+
+    def refit(
+        self,
+        frame: pl.DataFrame,
+        y: pl.Series | None,
+        *,
+        parameters: Parameters,
+        order: pl.Series | None = None,
+        weight: np.ndarray | None = None,
+    ) -> Model:
+        """Return a model fitted on other rows that keeps encoder, classes, thresholds, calibration and intervals.
+
+        Args:
+            frame: Rows with at least the model's features.
+            y: The labels, of the model's classes; None for a task without labels.
+            parameters: The kind's parameters that differ from its defaults.
+            order: The time of each row.
+            weight: How much each row counts, ``(rows,)``; all the same if None.
+
+        Raises:
+            SignatureError: A feature is missing or has another type, or a label is none of the classes.
+            TrainingError: The library refuses the data.
+        """
+        target = None
+        if y is not None and self.task not in UNSUPERVISED:
+            target = codes_of(y, self.classes) if self.classes else self._target(y)
+        if target is not None and self.transform is not None:
+            target = transform_label(self.transform, target)
+        times = None if order is None else order.to_physical().to_numpy()
+        rows = EncodedRows(self.encoder.encode(frame), target, times, weight)
+        return self.with_parameters(parameters).fit_encoded(rows)
 
     def _target(self, y: pl.Series) -> np.ndarray:
         if self.task in SEVERAL:
@@ -240,19 +285,22 @@ class Model:
         return self.predict_encoded(X)
 
     def predict_encoded(self, X: np.ndarray) -> np.ndarray:
-        """Predict encoded rows, ``(rows, features)``, in the label's own unit; see ``predict``."""
+        """Predict encoded rows, ``(rows, features)``, in the label's own unit and calibrated; see ``predict``."""
         raw = self.kind.predict(X)
+        if self.calibrator is not None:
+            return self.calibrator.apply(raw)
         return raw if self.transform is None else restore_label(self.transform, raw)
 
     def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str] | None:
         """Contributions to one prediction and their unit, as ``Kind.contributions`` gives them.
 
         With a transform they add up to the transformed prediction, and the unit is ``log1p(value)`` or ``log(value)``.
+        With a calibrator they add up to the prediction before the calibration.
         """
         found = self.kind.contributions(X)
-        if found is None or self.transform is None:
+        if found is None or (self.transform is None and self.calibrator is None):
             return found
-        return found[0], f"{self.transform}({found[1]})"
+        return found[0], f"{self.transform}({found[1]})" if self.transform else f"{found[1]} before calibration"
 
     def predict_row(self, values: Sequence[Any]) -> np.ndarray:
         """Predict one row; equal to ``predict`` on a frame of this row, to the bit, without making a frame.
@@ -269,11 +317,28 @@ class Model:
         """The space in which a clustering measures its distances, ``(rows, dimensions)``; None for other tasks."""
         return self.kind.space(self.encoder.encode(frame))
 
-    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
+    def thresholds(self, frame: pl.DataFrame) -> float | np.ndarray:
+        """The threshold, or that of each row, ``(rows,)``, if groups have thresholds of their own."""
+        grouped = self.group_thresholds
+        if grouped is None:
+            return self.threshold
+        (column,) = (c for c in self.encoder.columns if c.name == grouped.column)
+        return grouped.of_codes(Encoder((column,)).encode(frame)[:, 0], self.threshold)
+
+    def row_threshold(self, values: Sequence[Any]) -> float:
+        """The threshold of one row, given as ``predict_row`` takes it."""
+        grouped = self.group_thresholds
+        if grouped is None:
+            return self.threshold
+        place = self.feature_names.index(grouped.column)
+        return float(grouped.of_codes(self.encoder.encode_row(values)[:, place], self.threshold)[0])
+
+    def outputs(self, prediction: np.ndarray, threshold: float | np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Name the columns of a batch or of an answer.
 
         Args:
             prediction: What ``predict`` returned.
+            threshold: What ``thresholds`` or ``row_threshold`` returned; the model's own threshold by default.
 
         Returns:
             Column -> values, ``(rows,)``. Every task has ``prediction``; besides:
@@ -284,22 +349,23 @@ class Model:
             - multilabel: ``probability_NAME`` for each label; ``prediction`` joins the names of those at or above the
               threshold with commas
             - forecast: ``prediction_step_1`` and so on if there are several steps; ``prediction`` is the first
+            - regression and forecast with intervals: ``_low`` and ``_high`` of each of these columns
         """
-        if self.task == "regression":
-            return {"prediction": prediction}
+        if self.task in ("regression", "forecast"):
+            # A user's estimator, which is named by this method too, has no intervals.
+            parts = self.parts if self.task == "forecast" else []
+            return _number_columns(prediction, parts, getattr(self, "interval", None))
         if self.task == "anomaly":
             return {"prediction": prediction >= self.threshold, "score": prediction}
         if self.task == "clustering":
             return {"prediction": prediction.astype(np.int64)}
-        if self.task == "forecast":
-            steps = {f"prediction_{name}": prediction[:, i] for i, name in enumerate(self.parts)}
-            return {"prediction": prediction[:, 0]} | (steps if len(steps) > 1 else {})
         if self.task == "multilabel":
             chances = {f"probability_{name}": prediction[:, i] for i, name in enumerate(self.parts)}
             return {"prediction": self._chosen(prediction)} | chances
         classes = np.array(self.classes)
         if self.task == "binary":
-            return {"prediction": classes[(prediction >= self.threshold).astype(int)], "probability": prediction}
+            least = self.threshold if threshold is None else threshold
+            return {"prediction": classes[(prediction >= least).astype(int)], "probability": prediction}
         best = prediction.argmax(axis=1)
         out = {"prediction": classes[best], "probability": prediction[np.arange(len(best)), best]}
         return out | {f"probability_{c}": prediction[:, i] for i, c in enumerate(self.classes)}
@@ -324,6 +390,9 @@ class Model:
             "classes": self.classes,
             "parts": self.parts,
             "transform": self.transform,
+            "calibrator": self.calibrator and self.calibrator.to_json(),
+            "interval": self.interval and self.interval.to_json(),
+            "group_thresholds": self.group_thresholds and self.group_thresholds.to_json(),
             "columns": self.encoder.to_json(),
         }
         (folder / "model.json").write_text(json.dumps(described, indent=1))
@@ -345,10 +414,31 @@ class Model:
             model.threshold, model.classes = described["threshold"], described["classes"]
             model.parts, model.transform = described["parts"], described.get("transform")
             model.encoder = Encoder.from_json(described["columns"])
+            grouped = described.get("group_thresholds")
+            calibrated, interval = described.get("calibrator"), described.get("interval")
+            model.calibrator = Calibrator.from_json(calibrated) if calibrated else None
+            model.interval = ConformalInterval.from_json(interval) if interval else None
+            model.group_thresholds = GroupThresholds.from_json(grouped) if grouped else None
         except (KeyError, TypeError) as error:
             raise UntrustedModel(f"model.json is incomplete: {error!r}", where=str(folder)) from error
         model.kind = load_kind(name).load(folder)
         return model
+
+
+def _number_columns(
+    prediction: np.ndarray, parts: Sequence[str], interval: ConformalInterval | None
+) -> dict[str, np.ndarray]:
+    """The columns of a regression or a forecast, with the ends of their intervals."""
+    named = [("", prediction)]
+    if interval is not None:
+        named += zip(("_low", "_high"), interval.ends(prediction), strict=True)
+    if not parts:
+        return {f"prediction{end}": values for end, values in named}
+    first = {f"prediction{end}": values[:, 0] for end, values in named}
+    if len(parts) < 2:
+        return first
+    steps = [(f"prediction_{name}", i) for i, name in enumerate(parts)]
+    return first | {f"{step}{end}": values[:, i] for step, i in steps for end, values in named}
 
 
 def parts_of(y: pl.Series) -> tuple[list[str], np.ndarray]:

@@ -32,6 +32,7 @@ class GradientBoosting(Kind):
     """scikit-learn's HistGradientBoosting, predicted without its per-call checks."""
 
     tasks = frozenset({"regression", "binary", "multiclass"})
+    weighs_rows = True
     defaults = {
         "learning_rate": 0.1,
         "max_iter": 200,
@@ -72,6 +73,9 @@ class GradientBoosting(Kind):
         self._categorical = np.array(categorical) & (np.nan_to_num(X).max(0, initial=0) < self.parameters["max_bins"])
         self._estimator = self._new(bool(aside.any()))
         validation = {"X_val": X[aside], "y_val": y[aside]} if aside.any() else {}
+        if self.weight is not None:
+            validation |= {"sample_weight": self.weight[~aside]}
+            validation |= {"sample_weight_val": self.weight[aside]} if aside.any() else {}
         self._estimator.fit(learned, y[~aside], **validation)
         self._prepare(_tables(self._estimator, self._categorical, X))
         self._learning_curve(report)

@@ -30,6 +30,7 @@ class LightGBM(Kind):
     """LightGBM boosters, one per label."""
 
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
+    weighs_rows = True
     rounds_parameter = "num_boost_round"
     defaults = {
         "num_leaves": 31,
@@ -81,7 +82,7 @@ class LightGBM(Kind):
         aside = np.zeros(len(y), dtype=bool)
         if self.parameters["early_stopping_rounds"]:
             aside = validation_rows(y, self.parameters["validation_fraction"], classes=classes, seed=self.seed)
-        weight = compute_sample_weight(self.class_weight, y) if self.class_weight else None
+        weight = self.row_weights(compute_sample_weight(self.class_weight, y) if self.class_weight else None)
         parts = {"train": ~aside} | ({"validation": aside} if aside.any() else {})
         data: dict[str, lightgbm.Dataset] = {}
         for part, rows in parts.items():

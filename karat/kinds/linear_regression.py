@@ -17,6 +17,7 @@ class LinearRegression(Linear):
     """Ridge regression."""
 
     tasks = frozenset({"regression"})
+    weighs_rows = True
     defaults = {"alpha": 1.0, "fit_intercept": True, "positive": False, "n_jobs": 1}
 
     def _estimator(self) -> Any:

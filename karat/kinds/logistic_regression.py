@@ -15,6 +15,7 @@ class LogisticRegression(Linear):
     """Logistic regression of two or more classes."""
 
     tasks = frozenset({"binary", "multiclass"})
+    weighs_rows = True
     defaults = {"C": 1.0, "l1_ratio": 0.0, "solver": "lbfgs", "max_iter": 1000, "tol": 1e-4, "n_jobs": 1}
 
     def _estimator(self) -> Any:

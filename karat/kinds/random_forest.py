@@ -17,6 +17,7 @@ class RandomForest(Kind):
     """A random forest whose prediction runs the trees in scikit-learn's order."""
 
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
+    weighs_rows = True
     defaults = {
         "n_estimators": 100,
         "max_depth": None,
@@ -46,7 +47,7 @@ class RandomForest(Kind):
             self._forest: Any = RandomForestRegressor(**given, random_state=self.seed)
         else:
             self._forest = RandomForestClassifier(**given, random_state=self.seed, class_weight=self.class_weight)
-        self._forest.fit(X.astype(np.float32), y)
+        self._forest.fit(X.astype(np.float32), y, sample_weight=self.weight)
         self._prepare()
 
     def _prepare(self) -> None:

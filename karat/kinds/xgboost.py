@@ -31,6 +31,7 @@ class XGBoost(Kind):
     """An XGBoost booster."""
 
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
+    weighs_rows = True
     rounds_parameter = "n_estimators"
     defaults = {
         "n_estimators": 300,
@@ -69,7 +70,7 @@ class XGBoost(Kind):
         aside = np.zeros(len(y), dtype=bool)
         if self.parameters["early_stopping_rounds"]:
             aside = validation_rows(y, self.parameters["validation_fraction"], classes=self.classes, seed=self.seed)
-        weight = compute_sample_weight(self.class_weight, y) if self.class_weight else None
+        weight = self.row_weights(compute_sample_weight(self.class_weight, y) if self.class_weight else None)
         types = ["c" if c else "q" for c in categorical]
         parts = {"train": ~aside} | ({"validation": aside} if aside.any() else {})
         data = {part: self._matrix(X[rows], y[rows], weight, rows, types) for part, rows in parts.items()}

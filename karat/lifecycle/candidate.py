@@ -16,6 +16,7 @@ from karat.names import CHALLENGER
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
 from karat.training.data_warnings import missing_day_warnings
+from karat.training.fairness import measure_fairness
 from karat.training.oracle import with_oracle
 from karat.training.search import Searcher, with_parameters
 from karat.training.significance import gain_significance
@@ -24,6 +25,7 @@ from karat.training.train import train_declared
 from karat.training_sets.declared_training_set import declared_training_set
 from karat.training_sets.labels import label_spine
 from karat.training_sets.leakage_report import leak_messages
+from karat.training_sets.protected_columns import with_protected
 from karat.training_sets.training_set import TrainingSet
 
 _STEPS = 5
@@ -97,10 +99,12 @@ def training_run(
     if found is not None:
         model = replace(model, spec=with_parameters(model.spec, found.parameters))
     split = split_rows(training_set.data, model.spec, time=model.spine.time, entity=model.spine.entity)
-    trained = train_declared(model, training_set, with_oracle(model, lake, training_set.data), split)
+    rows = with_protected(model, lake, with_oracle(model, lake, training_set.data))
+    trained = train_declared(model, training_set, rows, split)
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
     gain = gain_significance(trained, entity=model.spine.entity, time=model.spine.time)
-    return TrainingRun(training_set, split, trained, gain, provenance(model, lake), found)
+    fairness = measure_fairness(trained, entity=model.spine.entity, time=model.spine.time)
+    return TrainingRun(training_set, split, trained, gain, provenance(model, lake), found, fairness)
 
 
 def _first(registry: Registry, version: ModelVersion) -> ModelVersion:

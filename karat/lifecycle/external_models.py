@@ -26,6 +26,7 @@ from karat.registry.records import ModelVersion, Servable
 from karat.registry.signature import ModelSignature, check_given, sign
 from karat.registry.store import Registry
 from karat.registry.tags import VersionTags
+from karat.training.fairness import measure_fairness
 from karat.training.fitted_evaluation import evaluate_fitted
 from karat.training.oracle import with_oracle
 from karat.training.significance import gain_significance
@@ -33,6 +34,7 @@ from karat.training.split import split_rows
 from karat.training_sets.declared_training_set import declared_training_set
 from karat.training_sets.frames import Frame, to_polars
 from karat.training_sets.labels import label_spine
+from karat.training_sets.protected_columns import with_protected
 from karat.training_sets.reproduce import store_pins
 from karat.training_sets.spine import ROW_NUMBER
 from karat.training_sets.training_set import TrainingSet
@@ -83,7 +85,7 @@ def register_fitted(
     result = evaluate_fitted(
         spec,
         model,
-        with_oracle(context, lake, training_set.data),
+        with_protected(context, lake, with_oracle(context, lake, training_set.data)),
         features=training_set.features,
         label=spec.target,
         split=split,
@@ -91,7 +93,8 @@ def register_fitted(
     gain = gain_significance(result, entity=context.spine.entity, time=context.spine.time)
     # Karat may train a model of its own on this definition and these data; it must not find this one instead.
     definition = f"given:{uuid.uuid4().hex}"
-    run = TrainingRun(training_set, split, result, gain, provenance(context, lake))
+    fairness = measure_fairness(result, entity=context.spine.entity, time=context.spine.time)
+    run = TrainingRun(training_set, split, result, gain, provenance(context, lake), fairness=fairness)
     entry = version_entry(context, run, definition=definition, commit="")
     kind, metrics = type(estimator).__name__, dict(reported or {})
     entry = replace(

@@ -14,6 +14,7 @@ from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import Label, ModelSpec
 from karat.lifecycle.records import FoundParameters, TrainingRun
 from karat.training.cross_validation import fold_statistics
+from karat.training.fairness import MIN_GROUP_ROWS, RATES, FairnessRecord, FairnessReport
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import ConfidenceInterval, GainReport
 from karat.training.search import TrialState
@@ -45,9 +46,11 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         spec.description,
         "\n".join(_what(spec, trained)),
         "## Data\n\n" + "\n".join(_data(spec, training_set, run.provenance.origins)),
-        "## Split\n\n" + _split(model, training_set.data, run.split),
+        "## Split\n\n" + _split(model, training_set.data, run.split) + _refit(trained),
         f"## Metrics on {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
         *_cross_validation(model, trained),
+        *_calibration(trained),
+        *_fairness(model, run),
         *_search(spec, run.search),
         *_gains(trained, judged),
         *_why(spec, judged),
@@ -137,6 +140,77 @@ def _cross_validation(model: DeclaredModel, trained: TrainingResult) -> Iterator
             f"## Cross-validation in {len(trained.folds)} folds by {by}\n\n"
             f"| metric | mean | standard deviation |\n|---|---|---|\n{rows}"
         )
+
+
+def _refit(trained: TrainingResult) -> str:
+    if trained.refitted is None:
+        return ""
+    return (
+        "\n\n**Refitted**: after the evaluation the model was fitted again on all rows with a label, test rows "
+        "included, with the same parameters; that one predicts. All figures here are those of the model before, which "
+        "has not seen the test rows; thresholds, calibration and intervals are its own. Later versions are compared "
+        "with it too."
+    )
+
+
+def _calibration(trained: TrainingResult) -> Iterator[str]:
+    told, held, rows = trained.calibration, trained.intervals, trained.rows.get("calibration")
+    aside = f" on {rows} rows that are neither training nor test rows" if rows else ""
+    if told is not None:
+        how = f"Calibrated ({trained.spec.calibration}){aside}. " if told.before is not None else "Not calibrated. "
+        before = "" if told.before is None else f" (before the calibration {told.before:.4g})"
+        yield (
+            f"## Calibration\n\n{how}Brier score {told.brier:.4g}{before}, expected calibration error "
+            f"{told.expected_error:.3g} on the test rows; `calibration.png` shows the bins."
+        )
+    if held is not None:
+        yield (
+            f"## Prediction intervals\n\nIntervals of {held.declared:.0%}, from the residuals{aside} (split conformal "
+            f"prediction): they hold {held.coverage:.1%} of the test labels. Mean width {held.width:.4g}; one interval "
+            f"for all rows that holds {held.declared:.0%} of the test labels is {held.baseline_width:.4g} wide."
+        )
+
+
+def _fairness(model: DeclaredModel, run: TrainingRun) -> Iterator[str]:
+    """Rates of every group, the widest gaps, and what the promotion gate says of them."""
+    report, spec, declared = run.fairness, model.spec, model.fairness
+    if report is None:
+        if spec.protected:
+            why = "only models that select rows, with labels to compare, are measured"
+            yield f"## Fairness\n\nThe groups by {', '.join(spec.protected)} were not compared: {why}."
+        return
+    heads = ["column", "group", "rows", *(rate.replace("_", " ") for rate in RATES)]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for group in report.groups:
+        cells = [group.column, group.group, str(group.rows), *(_number(group.rates.get(rate)) for rate in RATES)]
+        lines.append(f"| {' | '.join(cells)} |")
+    yield "## Fairness\n\n" + "\n".join([*lines, "", *_gap_lines(model, report)])
+    if declared.mitigation != "none":
+        columns = ", ".join(declared.mitigated_columns(spec.protected))
+        how = {
+            "reweigh": f"training rows are weighed so that {columns} and the label are independent (reweighing)",
+            "thresholds": f"each group of {columns} has its own decision threshold",
+        }
+        yield f"**Mitigation**: {how[declared.mitigation]}."
+
+
+def _gap_lines(model: DeclaredModel, report: FairnessReport) -> Iterator[str]:
+    declared = model.fairness
+    exceeded = FairnessRecord.of(report, model.spec.protected)
+    for column in model.spec.protected:
+        gap, limit = report.of(declared, column), declared.limit(column)
+        if gap is None:
+            yield f"- {column}: not compared, fewer than two groups have {MIN_GROUP_ROWS} rows of each kind"
+            continue
+        bound = "no limit is declared" if limit is None else f"the limit is {limit:g}"
+        over = exceeded.exceeded(declared, [column])
+        verdict = "**over the limit**" if over else "within it, or not surely over it"
+        yield f"- {column}: {gap}; {bound}{'' if limit is None else f', {verdict}'}"
+    yield (
+        f"\n{declared.metric.replace('_', ' ').capitalize()}. A rate over fewer than {MIN_GROUP_ROWS} rows is left "
+        f"out. The intervals are simultaneous (bootstrap of {report.clusters} {report.cluster_unit}, max-t): a version "
+        "is refused if the whole interval of a gap lies above its limit."
+    )
 
 
 def _search(spec: ModelSpec, found: FoundParameters | None) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from karat.errors import ModelNotFound
+from karat.errors import KaratError, ModelNotFound
+from karat.lifecycle.fairness_gate import measure_champion
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.promotion_gates import decide_promotion
 from karat.lifecycle.provenance import void_reason
@@ -25,7 +26,8 @@ def promote(context: ModelContext, version: int | ModelVersion | None = None, *,
     The first version must beat its floors and its baseline; if the test rows allow a 95 % interval of the gain, the
     whole interval must lie above 0. A later version must beat its floors, its baseline and, by the declared margin, the
     champion's primary metric; both are scored on the candidate's test rows. A kind that reads sequences must also beat
-    persistence. A void champion is archived first. Deciding again on the champion changes nothing.
+    persistence. The gaps between groups must not exceed the limits that are declared. A void champion is archived
+    first: its data are outdated, or it exceeds these limits. Deciding again on the champion changes nothing.
 
     Args:
         context: The declared model with its lake and registry.
@@ -41,6 +43,8 @@ def promote(context: ModelContext, version: int | ModelVersion | None = None, *,
     if champion is not None and champion.version == candidate.version:
         _settle_champion(registry, candidate)
         return _standing_decision(candidate)
+    if champion is not None:
+        champion = _with_fairness(context, candidate, champion)
     void = void_reason(context, champion) if champion is not None else ""
     if champion is not None and void:
         _archive(registry, champion, f"void: {void}")
@@ -48,11 +52,18 @@ def promote(context: ModelContext, version: int | ModelVersion | None = None, *,
         champion = None
     decision = decide_promotion(context, candidate, champion, void=void, approved=approved)
     tag = DecisionTag(decision.status, decision.reason)
-    gates = context.spec.gates.definition_hash
+    gates = context.gates_hash
     decided = registry.tag(candidate, VersionTags(decision=tag, gates=gates))
     if decision.promoted:
         _make_champion(registry, decided, champion, decision.reason)
     return decision
+
+
+def _with_fairness(context: ModelContext, candidate: ModelVersion, champion: ModelVersion) -> ModelVersion:
+    try:
+        return measure_champion(context, candidate, champion)
+    except KaratError:  # a champion that cannot be scored any more stands in nobody's way
+        return champion
 
 
 def _candidate(context: ModelContext, version: int | ModelVersion | None) -> ModelVersion:

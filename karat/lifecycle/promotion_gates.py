@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
 from karat.lifecycle.consistency_gate import inconsistent_features
+from karat.lifecycle.fairness_gate import fairness_reasons
 from karat.lifecycle.model_context import ModelContext
-from karat.lifecycle.provenance import void_reason
+from karat.lifecycle.provenance import outdated_reason
 from karat.lifecycle.records import Decision
 from karat.lifecycle.version_comparison import compare
 from karat.registry.records import ModelVersion
@@ -66,10 +67,10 @@ def decide_promotion(
 
 
 def _own_gates(context: ModelContext, candidate: ModelVersion, *, first: bool) -> _Gates:
-    """The gates that need no champion: provenance, baseline, persistence, floors and online consistency."""
+    """The gates that need no champion: provenance, baseline, persistence, floors, online consistency and fairness."""
     spec, metrics, baseline = context.spec, candidate.metrics, candidate.baseline
     metric = primary_metric(spec, metrics)
-    stale = void_reason(context, candidate)
+    stale = outdated_reason(context, candidate)
     missed = [f"it is void itself: {stale}"] if stale else []
     if not _beats(candidate, metric, beats_baseline(spec, metrics, baseline)):
         missed.append(f"{metric} {_figure(metrics, metric)} does not beat its baseline of {_figure(baseline, metric)}")
@@ -78,6 +79,7 @@ def _own_gates(context: ModelContext, candidate: ModelVersion, *, first: bool) -
     missed += loses_to_persistence(candidate)
     missed += missed_floors(spec, metrics)
     missed += inconsistent_features(context.lake, candidate.name, spec)
+    missed += fairness_reasons(candidate, context.fairness, spec.protected)
     beaten = f"{metric} {_figure(metrics, metric)} beats the baseline's {_figure(baseline, metric)}"
     return _Gates([beaten + _interval(candidate)], missed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from karat.declare.declared_model import DeclaredModel
 from karat.lake import Lake
+from karat.lifecycle.fairness_gate import unfair_groups
 from karat.lifecycle.impact import broken_features
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.records import Provenance
@@ -39,7 +40,17 @@ def origins(model: DeclaredModel, lake: Lake) -> dict[str, str]:
 def void_reason(context: ModelContext, version: ModelVersion) -> str:
     """Return why a version no longer counts; "" if it does.
 
-    It is void if it was trained on sample rows that real rows have replaced, or on features whose definition changed.
+    It is void if its data are outdated, or if the groups of a protected column differ by more than the declared limit.
+    """
+    return outdated_reason(context, version) or "; ".join(
+        unfair_groups(version, context.fairness, context.spec.protected)
+    )
+
+
+def outdated_reason(context: ModelContext, version: ModelVersion) -> str:
+    """Return why a version's data are outdated; "" if they are not.
+
+    They are if real rows have replaced the sample rows that it was trained on, or if a feature's definition changed.
     """
     return _sample_reason(context, version) or _feature_reason(context, version)
 

@@ -11,6 +11,7 @@ from karat.names import ModelName
 from karat.quality.origin import INGEST, SAMPLE
 from karat.registry.records import ModelVersion
 from karat.registry.tags import DecisionStatus
+from karat.training.fairness import FairnessReport
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import GainReport
 from karat.training.search import SearchResult
@@ -68,6 +69,7 @@ class TrainingRun:
         gain: The gain over the baseline with confidence intervals; None where the test rows allow none.
         provenance: Origin of the gold rows and definitions of the features.
         search: The parameters that a search found; None without one.
+        fairness: Rates of the groups of the protected columns on the test rows; None without such columns.
     """
 
     training_set: TrainingSet = field(repr=False)
@@ -76,6 +78,7 @@ class TrainingRun:
     gain: GainReport | None
     provenance: Provenance
     search: FoundParameters | None = None
+    fairness: FairnessReport | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
@@ -50,10 +51,16 @@ def candidate_test_rows(registry: Registry, version: ModelVersion, model: Loaded
     return TestRows(rows, label, {p.table: p.version for p in model.lookups})
 
 
-def score(
-    lake: Lake, model: LoadedModel, test: TestRows, spec: ModelSpec, library: FunctionLibrary
-) -> dict[str, float]:
-    """Return the metrics of a model on these rows; tables that the candidate pins are read at its versions.
+@dataclass(frozen=True)
+class TestPredictions:
+    """A model's predictions for test rows, ``(rows,)`` or ``(rows, outputs)``, and the features that it read."""
+
+    features: pl.DataFrame
+    prediction: np.ndarray
+
+
+def candidate_features(lake: Lake, model: LoadedModel, test: TestRows, library: FunctionLibrary) -> pl.DataFrame:
+    """Return the features that a model reads for these rows; tables that the candidate pins are read at its versions.
 
     Raises:
         KaratError: a table or feature of the model is gone, or the code of a function changed.
@@ -62,7 +69,24 @@ def score(
     given = [c for c in model.features if c in test.rows.columns]
     functions = [library.bind(f) for f in model.functions]
     filled = join_features(lake, test.rows, lookups, pinned=True, given=given, functions=functions)
-    frame = pl.concat([test.rows, filled.values], how="horizontal").select(model.features)
+    return pl.concat([test.rows, filled.values], how="horizontal").select(model.features)
+
+
+def test_predictions(lake: Lake, model: LoadedModel, test: TestRows, library: FunctionLibrary) -> TestPredictions:
+    """Return a model's predictions for these rows; arguments and errors are those of ``candidate_features``."""
+    frame = candidate_features(lake, model, test, library)
+    return TestPredictions(frame, model.model.predict(frame))
+
+
+def score(
+    lake: Lake, model: LoadedModel, test: TestRows, spec: ModelSpec, library: FunctionLibrary
+) -> dict[str, float]:
+    """Return the metrics of a model on these rows; tables that the candidate pins are read at its versions.
+
+    Raises:
+        KaratError: a table or feature of the model is gone, or the code of a function changed.
+    """
+    frame = candidate_features(lake, model, test, library)
     labels = None if test.label is None else test.rows[test.label]
     if spec.task == "anomaly" and (labels is None or not has_both_classes(labels)):
         frame, labels = plant_anomalies(frame, seed=spec.seed)
@@ -70,7 +94,7 @@ def score(
         spec.task,
         labels,
         model.model.predict(frame),
-        threshold=model.model.threshold,
+        threshold=model.model.thresholds(frame),
         classes=model.model.classes or None,
         space=model.model.space(frame) if isinstance(model.model, Model) else None,
     )
@@ -113,11 +137,11 @@ def compare(context: ModelContext, candidate: ModelVersion, champion: ModelVersi
         champion: The champion.
     """
     spec, lake, registry = context.spec, context.lake, context.registry
-    loaded = registry.load(candidate)
+    loaded = registry.load(candidate, judged=True)
     rows = candidate_test_rows(registry, candidate, loaded)
     own = score(lake, loaded, rows, spec, context.functions)
     try:
-        others = score(lake, registry.load(champion), rows, spec, context.functions)
+        others = score(lake, registry.load(champion, judged=True), rows, spec, context.functions)
     except KaratError as error:
         return Comparison(f"champion {champion.version} can no longer be scored ({error.what})", True, own, None)
     metric, count = primary_metric(spec, candidate.metrics), rows.rows.height

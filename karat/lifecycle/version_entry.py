@@ -18,6 +18,7 @@ from karat.registry.signature import sign
 from karat.registry.tags import VersionTags
 from karat.training.cross_validation import fold_statistics
 from karat.training.evaluation import primary_metric
+from karat.training.fairness import FairnessRecord
 from karat.training.split import SPLIT
 from karat.training_sets.leakage_report import leak_messages
 from karat.training_sets.pins import TrainingPins
@@ -49,7 +50,8 @@ def version_entry(context: ModelContext, run: TrainingRun, *, definition: str, c
     return VersionEntry(
         name=context.name,
         experiment=experiment,
-        model=trained.model,
+        model=trained.refitted or trained.model,
+        judged_model=trained.model if trained.refitted else None,
         signature=sign(trained.model.feature_types, predicted_outputs(trained.model, head)),
         example=example_frame(trained.model, head),
         spine=training_set.spine.with_row_index(ROW_NUMBER).with_columns(run.split.alias(SPLIT)),
@@ -90,6 +92,7 @@ def _tags(context: ModelContext, run: TrainingRun, *, definition: str, commit: s
         definitions=run.provenance.definitions,
         pins={lookup.table.table: lookup.version for lookup in run.training_set.lookups},
         why="; ".join(why) or None,
+        fairness=FairnessRecord.of(run.fairness, spec.protected).gaps if run.fairness else None,
     )
 
 
@@ -150,11 +153,16 @@ def model_metadata(training_set: TrainingSet, fitted: Servable, pins: TrainingPi
 
 def _draw(run: TrainingRun, folder: Path) -> list[Path]:
     # matplotlib, which scoring and serving do without
+    from karat.training.fairness_plot import save_fairness_plot
     from karat.training.plots import save_plots
     from karat.training.search_plot import save_search_plot
 
     found = run.search.result if run.search else None
-    return [*save_plots(run.result, folder), *([save_search_plot(found, folder)] if found else [])]
+    return [
+        *save_plots(run.result, folder),
+        *([save_search_plot(found, folder)] if found else []),
+        *([save_fairness_plot(run.fairness, folder, title=run.result.spec.name)] if run.fairness else []),
+    ]
 
 
 def _trials(run: TrainingRun) -> list[TrialEntry]:
@@ -187,12 +195,14 @@ def _gain_metrics(run: TrainingRun) -> dict[str, float]:
         for metric, both in fold_statistics(run.result.folds).items()
         for name, value in zip(("mean", "std"), both, strict=True)
     }
-    return references | folds | (run.gain.as_metrics() if run.gain else {})
+    reports = (run.gain, run.fairness, run.result.calibration, run.result.intervals)
+    found = {name: value for report in reports if report for name, value in report.as_metrics().items()}
+    return references | folds | found
 
 
 def predicted_outputs(model: Servable, frame: pl.DataFrame) -> dict[str, Any]:
     """Return what the model answers for these rows, by output column."""
-    return model.outputs(model.predict(frame))
+    return model.outputs(model.predict(frame), model.thresholds(frame))
 
 
 def example_frame(model: Servable, frame: pl.DataFrame) -> pd.DataFrame:

@@ -17,10 +17,11 @@ from karat.monitoring.drift_inputs import DriftInputs, feature_inputs, predictio
 from karat.monitoring.drift_table import POLARS_SCHEMA, Check
 from karat.monitoring.drift_thresholds import Finding, drift_findings, empty_findings
 from karat.monitoring.fairness import audit_fairness
-from karat.monitoring.fairness_data import SELECTION_TASKS, fairness_data
+from karat.monitoring.fairness_data import fairness_data
 from karat.monitoring.reference_current import Champion
 from karat.monitoring.report import drift_page, fairness_page
 from karat.registry import Registry
+from karat.training.fairness import SELECTION_TASKS
 
 #: MLflow keeps the pages of this many days per check: each page has its own scripts, some megabytes.
 MAX_PAGES = 12
@@ -173,7 +174,9 @@ def _check_fairness(champion: Champion) -> _Outcome:
         reason = f"fairness compares selection rates, and a {spec.task} model selects nobody"
         return _Outcome(empty_findings(spec.protected, reason), reason)
     audit = fairness_data(champion)
-    found, groups = audit_fairness(audit.rows, spec.protected)
+    declared = champion.context.project.fairness_of(spec)
+    limits = {c: limit for c in spec.protected if (limit := declared.limit(c)) is not None}
+    found, groups = audit_fairness(audit.rows, spec.protected, limits)
     findings = [replace(f, note=_joined(f.note, audit.left_out)) for f in found]
     page = partial(fairness_page, findings, groups, audit.notes)
     summary = _joined(_summary(findings), audit.left_out)

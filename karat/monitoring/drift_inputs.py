@@ -114,7 +114,7 @@ def _current_window(until: date | None, newest: date | None, longest: int) -> tu
 def model_outputs(champion: Champion, inputs: pl.DataFrame) -> pl.DataFrame:
     """Return the champion's numbers for these rows, and the class of a multiclass model, ``(rows, outputs)``."""
     model = champion.loaded.model
-    found = pl.DataFrame(model.outputs(model.predict(inputs)))
+    found = pl.DataFrame(model.outputs(model.predict(inputs), model.thresholds(inputs)))
     parts = [c for c in found.columns if c not in ("prediction", "probability")]
     if model.task == "multiclass":
         return found.select("prediction", *parts)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from karat.monitoring.drift_thresholds import Finding
+from karat.training.fairness import MIN_GROUP_ROWS
 
-#: A difference of rates counts from this size, and from this many standard errors.
+#: A difference of rates counts from this size where no limit is declared, and from this many standard errors.
 MIN_GAP, STANDARD_ERRORS = 0.1, 3.0
 #: A group with fewer rows (or positives, or negatives) has no such rate.
-MIN_ROWS = 30
+MIN_ROWS = MIN_GROUP_ROWS
 _RATE_NAMES = {
     "selection_rate": "selection rate",
     "true_positive_rate": "true positive rate",
@@ -46,22 +47,26 @@ class GroupRates:
     counts: dict[str, int]
 
 
-def audit_fairness(rows: pl.DataFrame, columns: Sequence[str]) -> tuple[list[Finding], list[GroupRates]]:
+def audit_fairness(
+    rows: pl.DataFrame, columns: Sequence[str], limits: Mapping[str, float] | None = None
+) -> tuple[list[Finding], list[GroupRates]]:
     """Compare the groups of each protected column.
 
     A finding's statistic is the widest gap between two groups in true or false positive rate, or in selection rate if
-    too
-    few labels are known. Null is a group, too.
+    too few labels are known. Null is a group, too.
 
     Args:
         rows: ``selected`` (bool), ``positive`` (bool, null without a label) and the protected columns.
         columns: The protected columns.
+        limits: Protected column -> the greatest difference that is declared; ``MIN_GAP`` for the others.
 
     Returns:
         One finding per column, and the rates of every group.
     """
     groups = [g for column in columns for g in _group_rates(rows, column)]
-    return [_fairness_finding(column, [g for g in groups if g.column == column]) for column in columns], groups
+    declared = {column: (limits or {}).get(column, MIN_GAP) for column in columns}
+    found = [_fairness_finding(c, [g for g in groups if g.column == c], limit) for c, limit in declared.items()]
+    return found, groups
 
 
 def _group_rates(rows: pl.DataFrame, column: str) -> Iterator[GroupRates]:
@@ -83,15 +88,15 @@ def _selection_rate(selected: pl.Series) -> float | None:
     return float(selected.sum()) / len(selected) if len(selected) >= MIN_ROWS else None
 
 
-def _fairness_finding(column: str, groups: Sequence[GroupRates]) -> Finding:
-    gaps = {name: gap for name in _RATE_NAMES if (gap := _widest_gap(groups, name)) is not None}
+def _fairness_finding(column: str, groups: Sequence[GroupRates], limit: float) -> Finding:
+    gaps = {name: gap for name in _RATE_NAMES if (gap := _widest_gap(groups, name, limit)) is not None}
     labelled = [name for name in ("true_positive_rate", "false_positive_rate") if name in gaps]
     if not gaps:
         return Finding(column, "selection rate", note=f"fewer than two groups have {MIN_ROWS} rows")
     worst = max(labelled or gaps, key=lambda name: gaps[name].relative)
     gap = gaps[worst]
-    limit = "" if labelled else "; too few labels for true and false positive rates"
-    note = f"{gap.lowest} to {gap.highest}{limit}"
+    unlabelled = "" if labelled else "; too few labels for true and false positive rates"
+    note = f"{gap.lowest} to {gap.highest}{unlabelled}"
     return Finding(column, _RATE_NAMES[worst], gap.width, gap.threshold, gap.width > gap.threshold, None, note)
 
 
@@ -110,7 +115,7 @@ class _RateGap:
         return self.width / self.threshold
 
 
-def _widest_gap(groups: Sequence[GroupRates], name: str) -> _RateGap | None:
+def _widest_gap(groups: Sequence[GroupRates], name: str, limit: float) -> _RateGap | None:
     """Return the two groups that differ most in a rate, and the difference that chance explains."""
     known = sorted((rate, g.counts[name], g.value) for g in groups if (rate := getattr(g, name)) is not None)
     if len(known) < 2:
@@ -119,5 +124,5 @@ def _widest_gap(groups: Sequence[GroupRates], name: str) -> _RateGap | None:
     # The pooled rate: a rate of 0 has no standard error of its own.
     common = (low * n + high * m) / (n + m)
     error = float(np.sqrt(common * (1 - common) * (1 / n + 1 / m)))
-    threshold = max(MIN_GAP, STANDARD_ERRORS * error)
+    threshold = max(limit, STANDARD_ERRORS * error)
     return _RateGap(high - low, threshold, f"{low:.2f} ({lowest})", f"{high:.2f} ({highest})")

@@ -8,17 +8,13 @@ from datetime import date, timedelta
 import polars as pl
 
 from karat.declare.declared_model import DeclaredModel
-from karat.declare.models import Lookup
 from karat.errors import TrainingError
 from karat.monitoring.reference_current import Champion, ChampionRows
 from karat.training.split import TEST
-from karat.training_sets.feature_join import join_features
 from karat.training_sets.labels import label_spine
-from karat.training_sets.lookups import declared_lookups, pin
+from karat.training_sets.protected_columns import protected_columns
 
 QUARTER = timedelta(days=91)
-#: The tasks that select some rows and reject others.
-SELECTION_TASKS = ("binary", "anomaly")
 
 
 @dataclass(frozen=True)
@@ -77,23 +73,6 @@ def _fairness_rows(champion: Champion, side: ChampionRows) -> pl.DataFrame:
     label = side.keys[str(champion.spec.target)]
     yes = model.classes[1] if model.classes else 1
     positive = (label == yes).cast(pl.Boolean)  # null where no label has come
-    selected = pl.Series(model.predict(side.inputs) >= model.threshold)
-    groups = _protected_columns(champion, side.keys)
+    selected = pl.Series(model.predict(side.inputs) >= model.thresholds(side.inputs))
+    groups = protected_columns(DeclaredModel(champion.context.project, champion.spec), champion.lake, side.keys)
     return pl.DataFrame([selected.alias("selected"), positive.alias("positive"), *groups])
-
-
-def _protected_columns(champion: Champion, keys: pl.DataFrame) -> list[pl.Series]:
-    """Return the protected columns from the rows' keys, or by lookup with their present values."""
-    project, spec, found = champion.context.project, champion.spec, {}
-    for column in spec.protected:
-        if column in keys.columns:
-            found[column] = keys[column]
-            continue
-        tables = dict.fromkeys((spec.spine_table, *(lookup.table for lookup in spec.lookups)))
-        table = next(t for t in tables if column in {f.name for f in project.tables[t].stored})
-        # Name the spine: without it, the column's own table would become the spine.
-        alone = (Lookup(table=table, features=(column,)),)
-        asked = spec.model_copy(update={"spine": spec.spine_table, "lookups": alone})
-        pinned = [pin(lookup, champion.lake, keys) for lookup in declared_lookups(DeclaredModel(project, asked))]
-        found[column] = join_features(champion.lake, keys, pinned).values[column]
-    return [found[c].cast(pl.String).alias(c) for c in spec.protected]

@@ -35,7 +35,7 @@ class Champion:
     Attributes:
         context: The declared model with lake and registry.
         version: The champion's version.
-        loaded: The loaded model.
+        loaded: The model that was judged.
         training_keys: Keys of its training set, in stored order, ``(rows, keys)``.
     """
 
@@ -52,7 +52,9 @@ class Champion:
             ColumnMissing: The training set lacks a key column of the spine table as declared now.
         """
         registry, spec = context.registry, context.spec
-        champion = cls(context, version, registry.load(version), registry.spine(version).sort(ROW_NUMBER))
+        # The judged model has not learned from the test rows, and reference and current rows are seen by the same one.
+        loaded = registry.load(version, judged=True)
+        champion = cls(context, version, loaded, registry.spine(version).sort(ROW_NUMBER))
         for column in champion.key:
             if column not in champion.training_keys.columns:
                 raise ColumnMissing(

@@ -82,6 +82,7 @@ class VersionEntry:
         curve: Part -> loss per round.
         draw: Writes plots into a folder.
         trials: Trials of the search that found its parameters.
+        judged_model: The model that was evaluated, if ``model`` was fitted again afterwards.
     """
 
     name: ModelName
@@ -104,6 +105,7 @@ class VersionEntry:
     curve: Mapping[str, list[float]] = field(default_factory=dict)
     draw: Callable[[Path], list[Path]] | None = None
     trials: Sequence[TrialEntry] = field(default=(), repr=False)
+    judged_model: Servable | None = field(default=None, repr=False)
 
     @property
     def all_tags(self) -> dict[str, str]:
@@ -164,6 +166,7 @@ def _logged_model(connection: Connection, experiment: str, run_id: str, entry: V
         write_folder(
             work / "model",
             model=entry.model,
+            judged=entry.judged_model,
             metadata=metadata,
             spine=entry.spine,
             example=entry.example,

@@ -141,9 +141,17 @@ class Estimator:
         }
         return self.predict(pl.DataFrame(row))
 
-    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
+    def thresholds(self, frame: pl.DataFrame) -> float:
+        """Return the threshold: an estimator of a user has one for all rows."""
+        return self.threshold
+
+    def row_threshold(self, values: Sequence[object]) -> float:
+        """Return the threshold of one row."""
+        return self.threshold
+
+    def outputs(self, prediction: np.ndarray, threshold: float | np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Return the output columns of a prediction."""
-        return Model.outputs(self, prediction)  # type: ignore[arg-type]  # reads task, classes and threshold alone
+        return Model.outputs(self, prediction, threshold)  # type: ignore[arg-type]  # reads task, classes and threshold alone
 
     def importance(self) -> dict[str, float] | None:
         """Return feature -> importance, as the estimator measured it; None if it has none."""

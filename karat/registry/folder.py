@@ -17,7 +17,7 @@ from mlflow.models import ModelSignature
 
 from karat.registry.estimators import Estimator
 from karat.registry.metadata import ModelMetadata
-from karat.registry.model_files import METADATA, SPINE
+from karat.registry.model_files import JUDGED, METADATA, SPINE
 from karat.registry.records import Servable
 
 _REQUIRED = ("numpy", "polars", "pandas", "scikit-learn", "skops", "xgboost", "lightgbm")
@@ -28,6 +28,7 @@ def write_folder(
     folder: Path,
     *,
     model: Servable,
+    judged: Servable | None = None,
     metadata: ModelMetadata,
     spine: pl.DataFrame,
     example: pd.DataFrame,
@@ -37,6 +38,8 @@ def write_folder(
     own = folder.parent / "karat"
     own.mkdir(parents=True)
     model.save(own)
+    if judged is not None:
+        judged.save(own / JUDGED)
     spine.write_parquet(own / SPINE)
     described = replace(metadata, format="estimator" if isinstance(model, Estimator) else "kind")
     (own / METADATA).write_text(json.dumps(described.to_json(), indent=1, default=str))

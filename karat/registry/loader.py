@@ -20,8 +20,9 @@ class PyFunc:
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict as MLflow's pyfunc does: inputs by name, ``(rows, features)``, to output columns."""
-        prediction = self.model.predict(pl.from_pandas(model_input))
-        return pd.DataFrame(self.model.outputs(prediction), index=model_input.index)
+        rows = pl.from_pandas(model_input)
+        outputs = self.model.outputs(self.model.predict(rows), self.model.thresholds(rows))
+        return pd.DataFrame(outputs, index=model_input.index)
 
 
 def _load_pyfunc(path: str) -> PyFunc:

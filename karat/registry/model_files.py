@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 #: Where a model's own files lie inside of the folder that MLflow keeps.
 DATA = "data/karat"
 METADATA, SPINE = "karat.json", "spine.parquet"
+#: Folder of the model that was judged, if the version was fitted again on all rows afterwards.
+JUDGED = "judged"
 
 
-def read_folder(own: Path) -> tuple[Servable, ModelMetadata]:
+def read_folder(own: Path, *, judged: bool = False) -> tuple[Servable, ModelMetadata]:
     """Return the model and its metadata.
+
+    Args:
+        own: The folder.
+        judged: Whether to read the model whose metrics are known, which has not learned from the test rows.
 
     Raises:
         UntrustedModel: the folder is not one of Karat's.
@@ -35,7 +41,7 @@ def read_folder(own: Path) -> tuple[Servable, ModelMetadata]:
             where=str(own),
             remedy="load models that Karat has registered; others may run code when they are loaded",
         ) from error
-    return form.load(own), metadata
+    return form.load(own / JUDGED if judged and (own / JUDGED).is_dir() else own), metadata
 
 
 def _format(name: str | None) -> type[Model] | type[Estimator]:

@@ -40,8 +40,14 @@ class Servable(Protocol):
     def predict_row(self, values: Sequence[object]) -> np.ndarray:
         """Predict one row, given as plain values in the order of ``feature_names``."""
 
-    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the output columns of a prediction."""
+    def thresholds(self, frame: pl.DataFrame) -> float | np.ndarray:
+        """Return the decision threshold, or that of each row, ``(rows,)``."""
+
+    def row_threshold(self, values: Sequence[object]) -> float:
+        """Return the decision threshold of one row, given as ``predict_row`` takes it."""
+
+    def outputs(self, prediction: np.ndarray, threshold: float | np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return the output columns of a prediction, decided at ``threshold`` or at the model's own."""
 
     def importance(self) -> dict[str, float] | None:
         """Return feature -> importance; None if unknown."""

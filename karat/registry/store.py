@@ -239,8 +239,16 @@ class Registry:
 
     # ---- loading
 
-    def load(self, ref: ModelRef | ModelVersion | str, *, catalog: str | None = None) -> LoadedModel:
+    def load(
+        self, ref: ModelRef | ModelVersion | str, *, catalog: str | None = None, judged: bool = False
+    ) -> LoadedModel:
         """Load the model of a version, an alias or a name (its champion).
+
+        Args:
+            ref: The version, or a reference to it.
+            catalog: Where a bare name is.
+            judged: Whether to load the model whose metrics are known, in place of the one that was fitted again on all
+                rows afterwards. They are the same without a refit.
 
         Raises:
             KaratError: what ``resolve`` raises.
@@ -248,7 +256,7 @@ class Registry:
         """
         version = ref if isinstance(ref, ModelVersion) else self.resolve(ref, catalog=catalog)
         with self.files(version) as folder:
-            model, metadata = read_folder(folder)
+            model, metadata = read_folder(folder, judged=judged)
         return LoadedModel(version.name, version.version, version.run_id, model, metadata)
 
     def metadata(self, version: ModelVersion) -> ModelMetadata:

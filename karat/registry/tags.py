@@ -81,6 +81,7 @@ class VersionTags:
         user_model: Whether the model was fitted outside Karat.
         decision: Last decision of the promotion gates.
         gates: Hash of the gates that made the decision.
+        fairness: Protected column -> rate -> the widest gap between two groups on the test rows, and its lower bound.
         stage: "champion" or "archived".
         replaces: Version of the champion before it.
         released: When retention released the training set.
@@ -112,6 +113,7 @@ class VersionTags:
     user_model: bool | None = None
     decision: DecisionTag | None = None
     gates: str | None = None
+    fairness: Mapping[str, Mapping[str, tuple[float, float | None]]] | None = None
     stage: str | None = None
     replaces: int | None = None
     released: str | None = None
@@ -165,7 +167,7 @@ def _alias_tags(tags: Mapping[str, str]) -> dict[str, AliasTags]:
 _OWN = tuple(f.name for f in fields(VersionTags) if f.name != "aliases")
 #: How to read the fields that are no text.
 _READ: dict[str, Callable[[str], object]] = {
-    **dict.fromkeys(("origins", "rows", "definitions", "pins"), json.loads),
+    **dict.fromkeys(("origins", "rows", "definitions", "pins", "fairness"), json.loads),
     "user_model": lambda text: text == "true",
     "decision": DecisionTag.parse,
     "replaces": int,

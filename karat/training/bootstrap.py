@@ -77,7 +77,13 @@ def _draw_counts(random: np.random.Generator, number: int, times: int) -> np.nda
 
 
 def resampled_metric(
-    task: str, metric: str, y: np.ndarray, prediction: np.ndarray, *, threshold: float, classes: Sequence[Any] = ()
+    task: str,
+    metric: str,
+    y: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    threshold: float | np.ndarray,
+    classes: Sequence[Any] = (),
 ) -> ResampledMetric | None:
     """Return ``metric`` as ``evaluate`` computes it on these rows, as a function of sums.
 
@@ -86,7 +92,7 @@ def resampled_metric(
         metric: The metric's name.
         y: Labels, ``(rows,)`` or ``(rows, parts)``.
         prediction: Predictions, ``(rows,)`` or ``(rows, parts)``.
-        threshold: The model's threshold.
+        threshold: The model's threshold, or that of each row, ``(rows,)``.
         classes: The model's classes.
 
     Returns:
@@ -152,7 +158,9 @@ def _explained_variance(sums: np.ndarray, *, parts: int) -> np.ndarray:
         return np.asarray(1 - wrong / (squared - once**2 / number).sum(axis=1))
 
 
-def _binary_metric(metric: str, positive: np.ndarray, score: np.ndarray, threshold: float) -> ResampledMetric | None:
+def _binary_metric(
+    metric: str, positive: np.ndarray, score: np.ndarray, threshold: float | np.ndarray
+) -> ResampledMetric | None:
     if metric in ("roc_auc", "average_precision"):
         if positive.all() or not positive.any():
             return None

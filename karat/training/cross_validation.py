@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 
-from karat.declare.models import ModelSpec, ThresholdRule
+from karat.declare.models import ModelSpec
 from karat.kinds import Model
-from karat.training.decision_threshold import choose_threshold
 from karat.training.evaluation import evaluate
+from karat.training.fit import fit_declared
 from karat.training.preconditions import prepare_rows
 
 
@@ -23,10 +23,12 @@ def cross_validate(
     features: Sequence[str],
     label: str,
     time: str | None = None,
+    entity: Sequence[str] = (),
 ) -> list[dict[str, float]]:
     """Fit the declared kind once for each fold and measure it on the fold's test rows.
 
-    A declared threshold rule chooses each fold's threshold from the fold's own training rows.
+    A declared threshold rule chooses each fold's threshold from the fold's own training rows, and a mitigation of bias
+    works on them.
 
     Args:
         spec: The model's declaration.
@@ -36,6 +38,7 @@ def cross_validate(
         features: Columns that the model reads, in order.
         label: Column that the model learns.
         time: Column that orders the rows.
+        entity: Columns of the entity.
 
     Returns:
         The metrics of each fold.
@@ -47,12 +50,11 @@ def cross_validate(
     found = []
     for split in splits:
         rows = prepare_rows(few, frame, features, label, split)
-        model, order = unfitted(), rows.learned_rows[time] if time else None
-        model.fit(*rows.learned, order=order)
-        if isinstance(spec.threshold, ThresholdRule):
-            model.threshold, _ = choose_threshold(spec, spec.threshold, *rows.learned, order)
+        model = unfitted()
+        fit_declared(spec, model, rows, time=time, entity=entity)
         X, y = rows.test
-        metrics = evaluate(spec.task, y, model.predict(X), threshold=model.threshold, classes=model.classes or None)
+        decided_at = model.thresholds(X)
+        metrics = evaluate(spec.task, y, model.predict(X), threshold=decided_at, classes=model.classes or None)
         found.append(metrics)
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from karat.declare.models import ModelSpec, ThresholdRule
-from karat.kinds import Model
+from karat.kinds import Calibrator, Model
 
 FOLDS = 4
 #: A model that finds a smaller share of the positive test rows at its threshold gets a warning.
@@ -24,7 +24,14 @@ class Decider(Protocol):
 
 
 def choose_threshold(
-    spec: ModelSpec, rule: ThresholdRule, X: pl.DataFrame, y: pl.Series | None, order: pl.Series | None
+    spec: ModelSpec,
+    rule: ThresholdRule,
+    X: pl.DataFrame,
+    y: pl.Series | None,
+    order: pl.Series | None,
+    *,
+    weight: np.ndarray | None = None,
+    calibrator: Calibrator | None = None,
 ) -> tuple[float, str]:
     """Choose a binary model's threshold from its training rows alone.
 
@@ -34,16 +41,18 @@ def choose_threshold(
         X: Features of the training rows, ``(rows, features)``.
         y: Their labels, ``(rows,)``.
         order: Their times; None without time.
+        weight: How much each row counts in a fit, ``(rows,)``; all the same if None.
+        calibrator: The model's calibration: the threshold is one of calibrated probabilities.
 
     Returns:
         The threshold, and a line that says how it was chosen.
     """
     assert y is not None
     positive = (y == y.unique().sort()[-1]).to_numpy()
-    score = _out_of_fold(spec, X, y, order)
+    score = out_of_fold_scores(spec, X, y, order, weight)
     if np.isnan(score).any():
         return 0.5, "the threshold stayed at 0.5: a fold of the training rows has a single class"
-    chosen = best_threshold(positive, score, rule)
+    chosen = best_threshold(positive, score if calibrator is None else calibrator.apply(score), rule)
     aim = "the best f1" if rule.costs is None else "the least cost"
     return (
         chosen,
@@ -51,15 +60,29 @@ def choose_threshold(
     )
 
 
-def _out_of_fold(spec: ModelSpec, X: pl.DataFrame, y: pl.Series, order: pl.Series | None) -> np.ndarray:
-    """Predict each block of training rows by a model of the other blocks; NaN where those have a single class."""
+def out_of_fold_scores(
+    spec: ModelSpec, X: pl.DataFrame, y: pl.Series, order: pl.Series | None, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Predict each block of training rows by a model of the other blocks; NaN where those have a single class.
+
+    Args:
+        spec: The model's declaration.
+        X: Features of the training rows, ``(rows, features)``.
+        y: Their labels, ``(rows,)``.
+        order: Their times; None without time.
+        weight: How much each row counts in a fit, ``(rows,)``; all the same if None.
+
+    Returns:
+        The predictions, ``(rows,)``.
+    """
     score = np.full(X.height, np.nan)
     for fold in _folds(X.height, order, spec.seed):
         rest = np.setdiff1d(np.arange(X.height), fold)
         if y[rest].n_unique() < 2:
             continue
         model = Model(spec.kind, spec.task, spec.parameters, seed=spec.seed, class_weight=spec.class_weight)
-        model.fit(X[rest], y[rest], order=None if order is None else order[rest])
+        kept = None if weight is None else weight[rest]
+        model.fit(X[rest], y[rest], order=None if order is None else order[rest], weight=kept)
         score[fold] = model.predict(X[fold])
     return score
 

@@ -26,7 +26,7 @@ def evaluate(
     y_true: Labels | None,
     prediction: np.ndarray,
     *,
-    threshold: float = 0.5,
+    threshold: float | np.ndarray = 0.5,
     classes: Sequence[Any] | None = None,
     only: str | None = None,
     space: np.ndarray | None = None,
@@ -53,7 +53,7 @@ def evaluate(
             null
             where unknown, for a clustering.
         prediction: Output of ``Model.predict``, ``(rows,)`` or ``(rows, outputs)``.
-        threshold: Probability or score from which a row counts as positive.
+        threshold: Probability or score from which a row counts as positive, or that of each row, ``(rows,)``.
         classes: The model's classes.
         only: Computes this metric alone.
         space: Coordinates in which a clustering measures distances, ``(rows, dimensions)``.
@@ -120,7 +120,7 @@ def _forecast_metrics(y: np.ndarray, prediction: np.ndarray) -> _Metrics:
     return found
 
 
-def _multilabel_metrics(positive: np.ndarray, chances: np.ndarray, threshold: float) -> _Metrics:
+def _multilabel_metrics(positive: np.ndarray, chances: np.ndarray, threshold: float | np.ndarray) -> _Metrics:
     found: _Metrics = {"f1": partial(sk.f1_score, positive, chances >= threshold, average="macro", zero_division=0)}
     both = [k for k in range(positive.shape[1]) if 0 < positive[:, k].sum() < len(positive)]
     if both:
@@ -151,7 +151,9 @@ def silhouette_rows(number: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(number)[:SILHOUETTE_ROWS]
 
 
-def _binary_metrics(positive: np.ndarray, score: np.ndarray, threshold: float, *, anomaly: bool) -> _Metrics:
+def _binary_metrics(
+    positive: np.ndarray, score: np.ndarray, threshold: float | np.ndarray, *, anomaly: bool
+) -> _Metrics:
     decided = score >= threshold
     found: _Metrics = {
         **ranking_metrics(positive, score),

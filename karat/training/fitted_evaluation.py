@@ -12,6 +12,7 @@ import polars as pl
 from karat.declare.models import ModelSpec
 from karat.kinds import Model
 from karat.training.baseline import BaselinePrediction, baseline_prediction
+from karat.training.calibration import CalibrationReport, IntervalReport, calibration_report, interval_report
 from karat.training.decision_threshold import threshold_warnings
 from karat.training.evaluation import evaluate
 from karat.training.importance import feature_importance
@@ -52,6 +53,12 @@ class TrainingResult:
         warnings: Messages about the data and the model.
         reference_models: Predictions of the reference models, by name; only for kinds that read sequences.
         folds: Metrics of each fold of the cross-validation; empty without one.
+        test_thresholds: The decision threshold, or that of each test row, ``(rows,)``.
+        calibration: How well the probabilities of a binary model agree with the test rows.
+        intervals: How many test labels the prediction intervals hold.
+        refitted: The same model fitted again on all rows, which is registered in its place; None without.
+        time: The time column of the test rows; None without.
+        entity: The entity's columns of the test rows; empty if they are not known.
     """
 
     spec: ModelSpec
@@ -76,6 +83,12 @@ class TrainingResult:
     reference_models: dict[str, BaselinePrediction] = field(default_factory=dict, repr=False)
     folds: list[dict[str, float]] = field(default_factory=list)
     baseline_known: np.ndarray | None = field(default=None, repr=False)
+    test_thresholds: float | np.ndarray = field(default=0.5, repr=False)
+    calibration: CalibrationReport | None = None
+    intervals: IntervalReport | None = None
+    refitted: Model | None = field(default=None, repr=False)
+    time: str | None = None
+    entity: tuple[str, ...] = ()
 
 
 class FittedModel(Protocol):
@@ -91,6 +104,9 @@ class FittedModel(Protocol):
 
     def predict(self, frame: pl.DataFrame) -> np.ndarray:
         """Return predictions, ``(rows,)`` or ``(rows, outputs)``."""
+
+    def thresholds(self, frame: pl.DataFrame) -> float | np.ndarray:
+        """Return the decision threshold, or that of each row, ``(rows,)``."""
 
     def importance(self) -> dict[str, float] | None:
         """Return each feature's share, or None if the estimator has none."""
@@ -161,6 +177,9 @@ def evaluate_model(
         test_rows=rows.test_rows,
         learned_labels=learned[1],
         baseline_known=against.known,
+        test_thresholds=model.thresholds(X),
+        calibration=calibration_report(model, X, y, prediction) if isinstance(model, Model) else None,
+        intervals=interval_report(model, y, prediction) if isinstance(model, Model) else None,
         warnings=[
             *rows.warnings,
             *warnings,
@@ -212,7 +231,7 @@ def _model_metrics(
         model.task,
         y,
         prediction,
-        threshold=model.threshold,
+        threshold=model.thresholds(X),
         classes=model.classes or None,
         space=_cluster_space(model, X),
     )

@@ -103,8 +103,12 @@ def _interval_metrics(name: str, interval: ConfidenceInterval, *, whole: bool) -
     return {name: interval.value, **ends} if whole else ends
 
 
+#: Prefixes of what is logged of fairness, calibration and intervals.
+_REPORTED = ("fairness_", "calibration_", "interval_")
+
+
 def is_gain_metric(name: str) -> bool:
-    """Whether a logged metric is one of ``GainReport.as_metrics`` or a reference model's."""
-    return name.startswith(("truth_", "attained", f"{PERSISTENCE}_", f"{LINEAR}_")) or name.endswith(
+    """Whether a logged metric is one of ``GainReport.as_metrics``, a reference model's, or a report's."""
+    return name.startswith(("truth_", "attained", f"{PERSISTENCE}_", f"{LINEAR}_", *_REPORTED)) or name.endswith(
         ("_gain", "_low", "_high")
     )

@@ -18,20 +18,20 @@ from sklearn import metrics as sk
 
 from karat.kinds import parts_of
 from karat.training.fitted_evaluation import TrainingResult
+from karat.training.judgement_plots import plot_reliability, plot_series
+from karat.training.plot_style import BLUE, GREEN, GREY, ORANGE, make_axes, parent_figure, row_count
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#7F7F7F", "#009E73"
 MAX_POINTS, MAX_BARS, MAX_CLASSES = 3000, 20, 12
 
 
 def save_plots(trained: TrainingResult, folder: Path) -> list[Path]:
     """Write the PNG files that suit the model's task.
 
-    binary, anomaly: roc_pr.png; binary, multiclass: confusion_matrix.png; anomaly: scores.png; regression, forecast:
-    predictions.png (predicted against actual, and residuals); forecast: steps.png (error of each step); multilabel:
+    binary, anomaly: roc_pr.png; binary, multiclass: confusion_matrix.png; binary: calibration.png; anomaly: scores.png;
+    regression, forecast: predictions.png (predicted against actual, and residuals), and with a time series.png
+    (predicted against actual over time, with intervals); forecast: steps.png (error of each step); multilabel:
     labels.png; clustering: clusters.png (sizes, and rows in two dimensions); all: feature_importance.png; kinds that
-    learn
-    in rounds: learning_curve.png.
+    learn in rounds: learning_curve.png.
 
     Args:
         trained: The trained model.
@@ -42,6 +42,10 @@ def save_plots(trained: TrainingResult, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn: list[tuple[str, Callable[[TrainingResult], Figure]]] = [*_PLOTS[trained.model.task]]
+    if trained.calibration is not None:
+        drawn.append(("calibration", plot_reliability))
+    if trained.time is not None and trained.model.task in ("regression", "forecast"):
+        drawn.append(("series", plot_series))
     drawn.append(("feature_importance", _plot_importance))
     if trained.curve:
         drawn.append(("learning_curve", _plot_curve))
@@ -52,29 +56,6 @@ def save_plots(trained: TrainingResult, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(trained: TrainingResult, title: str, panels: int = 1, size: tuple[float, float] = (10, 4.6)) -> list[Axes]:
-    figure = Figure(figsize=size, layout="constrained")
-    name = trained.spec.name or trained.model.kind_name
-    figure.suptitle(f"{name}: {title}", fontsize=12, fontweight="bold")
-    axes = np.atleast_1d(figure.subplots(1, panels)).tolist()
-    for axis in axes:
-        axis.grid(True, alpha=0.25, linewidth=0.6)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.set_axisbelow(True)
-    made: list[Axes] = axes
-    return made
-
-
-def _parent_figure(axis: Axes) -> Figure:
-    figure = axis.get_figure()
-    assert isinstance(figure, Figure)
-    return figure
-
-
-def _test_row_count(trained: TrainingResult) -> str:
-    return f"{trained.rows['test']:,} test rows" + (", synthetic anomalies" if trained.planted else "")
-
-
 def _positive_rows(trained: TrainingResult) -> np.ndarray:
     y = trained.test_labels.to_numpy()
     made: np.ndarray = y == trained.model.classes[1] if trained.model.classes else y.astype(float) == 1
@@ -82,7 +63,7 @@ def _positive_rows(trained: TrainingResult) -> np.ndarray:
 
 
 def _plot_roc_pr(trained: TrainingResult) -> Figure:
-    left, right = _figure(trained, f"ROC and precision-recall, {_test_row_count(trained)}", panels=2, size=(10, 5.6))
+    left, right = make_axes(trained, f"ROC and precision-recall, {row_count(trained)}", panels=2, size=(10, 5.6))
     positive, score = _positive_rows(trained), trained.test_predictions
     for axis in (left, right):
         axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
@@ -92,7 +73,7 @@ def _plot_roc_pr(trained: TrainingResult) -> Figure:
         precision, recall, _ = sk.precision_recall_curve(positive, score)
         area = trained.metrics["average_precision"]
         right.step(recall, precision, where="post", color=BLUE, lw=2, label=f"model, average precision {area:.3f}")
-        decided = score >= trained.model.threshold
+        decided = score >= trained.test_thresholds
         at = f"threshold {trained.model.threshold:.3g}"
         left.plot(decided[~positive].mean(), decided[positive].mean(), "o", color=ORANGE, ms=7, label=at, zorder=3)
         if decided.any():
@@ -102,7 +83,7 @@ def _plot_roc_pr(trained: TrainingResult) -> Figure:
     right.set(xlabel="recall", ylabel="precision", title="Precision-recall")
     for axis in (left, right):
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
-    return _parent_figure(left)
+    return parent_figure(left)
 
 
 def _plot_baseline_curves(trained: TrainingResult, positive: np.ndarray, left: Axes, right: Axes) -> None:
@@ -124,7 +105,7 @@ def _plot_baseline_curves(trained: TrainingResult, positive: np.ndarray, left: A
 
 
 def _plot_predictions(trained: TrainingResult) -> Figure:
-    left, right = _figure(trained, f"predictions of {_test_row_count(trained)}", panels=2)
+    left, right = make_axes(trained, f"predictions of {row_count(trained)}", panels=2)
     actual, predicted = _label_numbers(trained).ravel(), trained.test_predictions.ravel()
     shown = np.random.default_rng(0).permutation(len(actual))[:MAX_POINTS]
     style: dict[str, Any] = {"s": 12, "alpha": 0.35, "color": BLUE, "edgecolors": "none"}
@@ -142,7 +123,7 @@ def _plot_predictions(trained: TrainingResult) -> Figure:
         right.set_xscale("symlog", linthresh=width)
         right.set_yscale("symlog", linthresh=width)
     left.legend(loc="upper left", frameon=False)
-    return _parent_figure(left)
+    return parent_figure(left)
 
 
 def _label_numbers(trained: TrainingResult) -> np.ndarray:
@@ -152,7 +133,7 @@ def _label_numbers(trained: TrainingResult) -> np.ndarray:
 
 
 def _plot_steps(trained: TrainingResult) -> Figure:
-    (axis,) = _figure(trained, f"error of each step, {_test_row_count(trained)}", size=(8, 4.4))
+    (axis,) = make_axes(trained, f"error of each step, {row_count(trained)}", size=(8, 4.4))
     y = _label_numbers(trained)
     for name, colour, found in (
         ("model", BLUE, trained.test_predictions),
@@ -164,13 +145,13 @@ def _plot_steps(trained: TrainingResult) -> Figure:
     axis.set(xlabel="step", ylabel="rmse")
     axis.set_ylim(bottom=0)
     axis.legend(frameon=False)
-    return _parent_figure(axis)
+    return parent_figure(axis)
 
 
 def _plot_labels(trained: TrainingResult) -> Figure:
     """Plot the ROC curve of each label that has both classes among the test rows."""
     names, y = parts_of(trained.test_labels)
-    (axis,) = _figure(trained, f"ROC of each label, {_test_row_count(trained)}", size=(7, 5.4))
+    (axis,) = make_axes(trained, f"ROC of each label, {row_count(trained)}", size=(7, 5.4))
     for k, name in enumerate(names):
         if 0 < y[:, k].sum() < len(y):
             false, true, _ = sk.roc_curve(y[:, k], trained.test_predictions[:, k])
@@ -179,11 +160,11 @@ def _plot_labels(trained: TrainingResult) -> Figure:
     axis.plot([0, 1], [0, 1], color=GREY, lw=1.5, ls="--", label="chance, AUC 0.500")
     axis.set(xlabel="false positive rate", ylabel="true positive rate (recall)", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     axis.legend(frameon=False)
-    return _parent_figure(axis)
+    return parent_figure(axis)
 
 
 def _plot_clusters(trained: TrainingResult) -> Figure:
-    left, right = _figure(trained, f"clusters of {_test_row_count(trained)}", panels=2)
+    left, right = make_axes(trained, f"clusters of {row_count(trained)}", panels=2)
     clusters, space = trained.test_predictions.astype(int), trained.model.space(trained.test)
     numbers, sizes = np.unique(clusters, return_counts=True)
     left.bar([str(n) for n in numbers], sizes, color=BLUE)
@@ -194,7 +175,7 @@ def _plot_clusters(trained: TrainingResult) -> Figure:
     second = flat[shown, 1] if flat.shape[1] > 1 else np.zeros(len(shown))
     right.scatter(flat[shown, 0], second, c=clusters[shown], cmap="tab10", s=12, alpha=0.6, edgecolors="none")
     right.set(xlabel="first principal component", ylabel="second", title="Rows")
-    return _parent_figure(left)
+    return parent_figure(left)
 
 
 def _has_wide_range(values: np.ndarray) -> bool:
@@ -211,14 +192,14 @@ def _metric_title(trained: TrainingResult) -> str:
 
 def _plot_confusion(trained: TrainingResult) -> Figure:
     labels = trained.test_labels.to_list()
-    decided = trained.model.outputs(trained.test_predictions)["prediction"].tolist()
+    decided = trained.model.outputs(trained.test_predictions, trained.test_thresholds)["prediction"].tolist()
     names = sorted({*trained.model.classes, *labels}, key=lambda c: (c not in trained.model.classes, str(c)))
     names = [*trained.model.classes, *[n for n in names if n not in trained.model.classes]]
     counts = sk.confusion_matrix([names.index(v) for v in labels], [names.index(v) for v in decided])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(4.4 + 0.5 * len(names), 11.0)
     at = f" at threshold {trained.model.threshold:.3g}" if trained.model.task == "binary" else ""
-    (axis,) = _figure(trained, f"confusion{at}, {_test_row_count(trained)}", size=(side + 1.6, side))
+    (axis,) = make_axes(trained, f"confusion{at}, {row_count(trained)}", size=(side + 1.6, side))
     axis.grid(False)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks, text = range(len(names)), [str(n) for n in names]
@@ -232,13 +213,13 @@ def _plot_confusion(trained: TrainingResult) -> Figure:
         colour = "white" if shares[row, column] > 0.55 else "black"
         told = f"{counts[row, column]:,}\n{shares[row, column]:.0%}"
         axis.text(column, row, told, ha="center", va="center", color=colour, fontsize=9)
-    bar = _parent_figure(axis).colorbar(image, ax=axis, shrink=0.8, format=PercentFormatter(1.0))
+    bar = parent_figure(axis).colorbar(image, ax=axis, shrink=0.8, format=PercentFormatter(1.0))
     bar.set_label("share of the actual class")
-    return _parent_figure(axis)
+    return parent_figure(axis)
 
 
 def _plot_scores(trained: TrainingResult) -> Figure:
-    (axis,) = _figure(trained, f"anomaly scores, {_test_row_count(trained)}", size=(8, 4.4))
+    (axis,) = make_axes(trained, f"anomaly scores, {row_count(trained)}", size=(8, 4.4))
     positive, score = _positive_rows(trained), trained.test_predictions
     edges = np.linspace(score.min(), score.max() + 1e-9, 40)
     for rows, colour, name in ((~positive, BLUE, "normal"), (positive, ORANGE, "anomalous")):
@@ -250,7 +231,7 @@ def _plot_scores(trained: TrainingResult) -> Figure:
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.set(xlabel="score (greater: more anomalous)", ylabel="share of its rows")
     axis.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    return _parent_figure(axis)
+    return parent_figure(axis)
 
 
 def _plot_importance(trained: TrainingResult) -> Figure:
@@ -258,18 +239,18 @@ def _plot_importance(trained: TrainingResult) -> Figure:
     own = trained.model.importance() is not None
     how = "the model's own importance" if own else f"of the loss in {trained.spec.primary_metric} when shuffled"
     of = f"top {len(top)} of {len(trained.importance)}" if len(top) < len(trained.importance) else f"{len(top)}"
-    (axis,) = _figure(trained, f"feature importance, {of} features", size=(8, 1.5 + 0.27 * max(len(top), 4)))
+    (axis,) = make_axes(trained, f"feature importance, {of} features", size=(8, 1.5 + 0.27 * max(len(top), 4)))
     bars = axis.barh([name for name, _ in top], [share for _, share in top], color=BLUE, height=0.7)
     axis.bar_label(bars, labels=[f"{share:.1%}" for _, share in top], padding=3, fontsize=8)
     axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axis.set_xlim(0, max([share for _, share in top], default=0) * 1.12 or 1)
     axis.set_xlabel(f"share ({how})")
     axis.grid(False, axis="y")
-    return _parent_figure(axis)
+    return parent_figure(axis)
 
 
 def _plot_curve(trained: TrainingResult) -> Figure:
-    (axis,) = _figure(trained, "learning curve", size=(8, 4.4))
+    (axis,) = make_axes(trained, "learning curve", size=(8, 4.4))
     for (part, losses), colour in zip(trained.curve.items(), (BLUE, ORANGE, GREEN), strict=False):
         axis.plot(range(1, len(losses) + 1), losses, color=colour, lw=2, label=part)
     if held_out := trained.curve.get("validation"):
@@ -278,7 +259,7 @@ def _plot_curve(trained: TrainingResult) -> Figure:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="round", ylabel=trained.curve_metric)
     axis.legend(frameon=False)
-    return _parent_figure(axis)
+    return parent_figure(axis)
 
 
 _PLOTS: dict[str, tuple[tuple[str, Callable[[TrainingResult], Figure]], ...]] = {

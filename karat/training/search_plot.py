@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from sklearn.ensemble import RandomForestRegressor
 
 from karat.declare.models import HIGHER_IS_BETTER
-from karat.training.plots import BLUE, GREY, ORANGE
+from karat.training.plot_style import BLUE, GREY, ORANGE
 from karat.training.search import SearchResult, Trial
 
 FILE = "search.png"

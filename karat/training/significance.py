@@ -144,8 +144,8 @@ def _resampled_metric(trained: TrainingResult, metric: str, answer: np.ndarray) 
     if spec.task == "clustering":
         space = model.space(trained.test) if metric == "silhouette" and isinstance(model, Model) else None
         return resampled_clustering_metric(metric, y, np.asarray(answer), space)
-    how = {"threshold": model.threshold, "classes": model.classes or ()}
-    return resampled_metric(spec.task, metric, label_array(y), np.asarray(answer), **how)
+    threshold, classes = trained.test_thresholds, model.classes or ()
+    return resampled_metric(spec.task, metric, label_array(y), np.asarray(answer), threshold=threshold, classes=classes)
 
 
 def _bootstrap_scores(
@@ -194,12 +194,17 @@ def _select_rows(trained: TrainingResult, rows: np.ndarray) -> TrainingResult:
         test_labels=trained.test_labels.filter(pl.Series(rows)),
         test_predictions=trained.test_predictions[rows],
         baseline_predictions=trained.baseline_predictions[rows],
+        test_thresholds=_of_rows(trained.test_thresholds, rows),
         baseline_known=None if trained.baseline_known is None else trained.baseline_known[rows],
         reference_models={
             name: replace(r, prediction=r.prediction[rows], known=None if r.known is None else r.known[rows])
             for name, r in trained.reference_models.items()
         },
     )
+
+
+def _of_rows(threshold: float | np.ndarray, rows: np.ndarray) -> float | np.ndarray:
+    return threshold[rows] if isinstance(threshold, np.ndarray) else threshold
 
 
 def _select_clusters(clusters: BootstrapClusters, rows: np.ndarray) -> BootstrapClusters:

@@ -12,10 +12,11 @@ from karat.declare.models import UNSUPERVISED, ModelSpec, ThresholdRule
 from karat.kinds import Model, Report
 from karat.training.cross_validation import cross_validate
 from karat.training.data_warnings import data_warnings, unseen_value_warnings
-from karat.training.decision_threshold import choose_threshold
+from karat.training.fit import fit_declared
 from karat.training.fitted_evaluation import TrainingResult, evaluate_model
 from karat.training.leakage_guard import refuse_perfect_score
 from karat.training.preconditions import prepare_rows
+from karat.training.refit import refit_on_all
 from karat.training.split import fold_splits
 from karat.training_sets.training_set import TrainingSet
 
@@ -52,6 +53,7 @@ def train_declared(
         split=split,
         evaluation_label=target if unsupervised and labelled else None,
         time=time,
+        entity=model.spine.entity,
     )
     if spec.split.folds is None or target is None:
         return trained
@@ -64,6 +66,7 @@ def train_declared(
         features=training_set.features,
         label=target,
         time=time,
+        entity=model.spine.entity,
     )
     return replace(trained, folds=folds)
 
@@ -78,6 +81,7 @@ def train(
     evaluation_label: str | None = None,
     report: Report | None = None,
     time: str | None = None,
+    entity: Sequence[str] = (),
 ) -> TrainingResult:
     """Fit the model of ``spec`` on the training rows and evaluate it on the test rows.
 
@@ -94,6 +98,7 @@ def train(
         evaluation_label: Label of an anomaly model (0, 1 or null) or a clustering; ``label`` by default.
         report: Called after each round.
         time: Column that orders the rows; kinds that stop early validate on the latest.
+        entity: Columns of the entity, whose rows calibration rows are taken by.
 
     Returns:
         The model and its evaluation.
@@ -114,14 +119,14 @@ def train(
     rows = prepare_rows(spec, frame, features, known, split)
     X, X_test = rows.learned[0], rows.test[0]
     warnings = [*data_warnings(X), *unseen_value_warnings(X, X_test)]
-    order = rows.learned_rows[time] if time else None
-    model.fit(*rows.learned, report=report, order=order)
-    if isinstance(spec.threshold, ThresholdRule):
-        model.threshold, told = choose_threshold(spec, spec.threshold, *rows.learned, order)
-        warnings.append(told)
-    warnings += [*model.encoder.warnings, *_class_warnings(model)]
-    trained = evaluate_model(spec, model, rows, warnings=warnings)
+    fit = fit_declared(spec, model, rows, time=time, entity=entity, report=report)
+    warnings += [*fit.notes, *model.encoder.warnings, *_class_warnings(model)]
+    trained = replace(evaluate_model(spec, model, fit.rows, warnings=warnings), time=time, entity=tuple(entity))
+    if fit.calibration:
+        trained = replace(trained, rows={**trained.rows, "calibration": fit.calibration})
     refuse_perfect_score(spec, trained.metrics, rows.learned, rows.test)
+    if spec.refit == "all":
+        trained = replace(trained, refitted=refit_on_all(spec, model, frame, label=label, time=time))
     return trained
 
 

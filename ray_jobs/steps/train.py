@@ -73,7 +73,7 @@ def version_outcome(model: ModelWork, version: ModelVersion | None, champion: Mo
     decision = version.own_tags.decision
     # A promotion that was killed may have written its decision without carrying it out.
     refused = decision is not None and decision.status is DecisionStatus.REFUSED
-    refused = refused and version.own_tags.gates == model.context.spec.gates.definition_hash
+    refused = refused and version.own_tags.gates == model.context.gates_hash
     is_champion = champion is not None and champion.version == version.version
     return TrainingOutcome(
         name=model.name,

@@ -1,18 +1,17 @@
-"""Which groups the audit of fairness sees."""
+"""Which groups fairness sees, in training and in the audit."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
-from types import SimpleNamespace
-from typing import Any
 
 import polars as pl
 
 from karat.declare import FeatureTable, Project, aggregate
+from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import Lookup
 from karat.lake import Lake
-from karat.monitoring.fairness_data import _protected_columns
+from karat.training_sets.protected_columns import protected_columns
 
 
 def test_a_protected_column_of_another_table_is_looked_up_for_the_models_own_rows(shop: Project, lake: Lake) -> None:
@@ -34,7 +33,6 @@ def test_a_protected_column_of_another_table_is_looked_up_for_the_models_own_row
         project.table_name("tiers"), rows.to_arrow().schema, primary_key=["customer", "since"], timeseries="since"
     )
     lake.overwrite(project.table_name("tiers"), rows)
-    champion: Any = SimpleNamespace(context=SimpleNamespace(project=project), spec=spec, lake=lake)
     keys = pl.DataFrame({"customer": ["a", "a", "b"], "day": [date(2026, 1, 20), date(2026, 3, 1), date(2026, 3, 1)]})
-    (tier,) = _protected_columns(champion, keys)
+    tier = protected_columns(DeclaredModel(project, spec), lake, keys)["tier"]
     assert tier.to_list() == ["low", "high", None]

@@ -1,0 +1,123 @@
+"""Fit of a declared model: mitigation of bias, the estimator, its calibration and its decision thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from karat.declare.fairness import Fairness
+from karat.declare.models import ModelSpec, ThresholdRule
+from karat.errors import TrainingError
+from karat.kinds import Model, Report
+from karat.training.bias_mitigation import group_thresholds, reweighing
+from karat.training.calibration import calibrate, set_calibration_rows_aside
+from karat.training.decision_threshold import choose_threshold, out_of_fold_scores
+from karat.training.preconditions import PreparedRows
+from karat.training_sets.protected_columns import groups_of
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit used, and what is to be said of it.
+
+    Attributes:
+        rows: The rows, calibration rows taken out of the training rows.
+        calibration: Number of calibration rows.
+        notes: Lines for the user.
+    """
+
+    rows: PreparedRows = field(repr=False)
+    calibration: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def fit_declared(
+    spec: ModelSpec,
+    model: Model,
+    rows: PreparedRows,
+    *,
+    time: str | None = None,
+    entity: Sequence[str] = (),
+    report: Report | None = None,
+) -> Fit:
+    """Fit the declared model on its training rows, calibrate it, and choose its thresholds.
+
+    Args:
+        spec: The model's declaration.
+        model: The unfitted model.
+        rows: Training and test rows; the test rows have no part in it.
+        time: Column that orders the rows.
+        entity: Columns of the entity.
+        report: Called after each round.
+
+    Returns:
+        The rows that were used, and what is to be said.
+
+    Raises:
+        TrainingError: The library refuses a parameter's value or the data, or the rows lack what the mitigation needs.
+    """
+    weight = reweighed(spec, rows.learned_rows, rows.learned[1])
+    kept, aside, fitted = set_calibration_rows_aside(spec, rows, time=time, entity=entity)
+    weight = None if weight is None else weight[fitted]
+    X, y = kept.learned
+    order = kept.learned_rows[time] if time else None
+    model.fit(X, y, report=report, order=order, weight=weight)
+    notes = calibrate(spec, model, aside)
+    if isinstance(spec.threshold, ThresholdRule):
+        model.threshold, told = choose_threshold(
+            spec, spec.threshold, X, y, order, weight=weight, calibrator=model.calibrator
+        )
+        notes.append(told)
+    if spec.fairness is not None and spec.fairness.mitigation == "thresholds" and y is not None:
+        (column,) = spec.fairness.mitigated_columns(spec.protected)
+        score = out_of_fold_scores(spec, X, y, order)
+        notes.append(_choose_group_thresholds(model, spec.fairness, column, X, y=y, score=score))
+    return Fit(kept, 0 if aside is None else aside[0].height, tuple(notes))
+
+
+def reweighed(spec: ModelSpec, rows: pl.DataFrame, y: pl.Series | None) -> np.ndarray | None:
+    """Return the weights of reweighing, ``(rows,)``; None for a model that declares none.
+
+    Args:
+        spec: The model's declaration.
+        rows: The rows, with their protected columns.
+        y: Their labels.
+
+    Raises:
+        TrainingError: The rows have no protected columns.
+    """
+    if spec.fairness is None or spec.fairness.mitigation != "reweigh" or y is None:
+        return None
+    columns = spec.fairness.mitigated_columns(spec.protected)
+    groups = groups_of(rows, columns)
+    if groups is None:
+        raise TrainingError(
+            f"the rows of {spec.name!r} lack the protected columns {', '.join(columns)}",
+            where=f"model {spec.name!r}, fairness",
+            remedy="train the declared model on its training set, which looks them up",
+        )
+    return reweighing(groups, y)
+
+
+def _choose_group_thresholds(
+    model: Model, fairness: Fairness, column: str, X: pl.DataFrame, *, y: pl.Series, score: np.ndarray
+) -> str:
+    """Set the thresholds of the groups, and say so; ``score`` is out-of-fold."""
+    if np.isnan(score).any():
+        return "groups have no thresholds of their own: a fold of the training rows has a single class"
+    model.group_thresholds = group_thresholds(
+        model,
+        column,
+        fairness.metric,
+        X=X,
+        positive=(y == model.classes[1]).to_numpy(),
+        score=score if model.calibrator is None else model.calibrator.apply(score),
+    )
+    groups = len(model.group_thresholds.thresholds)
+    return (
+        f"{groups} groups of {column} have thresholds of their own, chosen on out-of-fold predictions of {len(y)} "
+        "training rows"
+    )
