@@ -11,8 +11,8 @@ from benchmarks.report import write
 from karat.errors import did_you_mean
 
 HERE = Path(__file__).parent
-#: Programs of this folder that measure no speed: `make nightly`, `make kills` and `make soak` run them.
-NO_SPEED = {"champions_by_date", "kills", "soak"}
+#: Programs of this folder that measure no speed; `make nightly`, `make kills` and `make soak` run most of them.
+NO_SPEED = {"champions_by_date", "kills", "refit_later_rows", "soak"}
 
 
 def names() -> tuple[str, ...]:

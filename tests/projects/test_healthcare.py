@@ -244,7 +244,9 @@ def test_models_are_good_and_not_perfect(bench: Bench, model: str, truth: str) -
     assert 0.65 < trained.metrics["roc_auc"] < 0.9
     assert trained.baseline["roc_auc"] == 0.5
     assert {"precision", "recall"} <= set(trained.metrics)
-    assert not {"gender", "ethnicity", "age_group", *known.columns} - {"day"} & set(trained.model.feature_names)
+    # The age groups of heart_disease have thresholds of their own, so that it reads them.
+    protected = {"gender", "ethnicity"} | ({"age_group"} if model == "sepsis" else set())
+    assert not {*protected, *known.columns} - {"day"} & set(trained.model.feature_names)
 
 
 def test_they_are_declared_as_the_document_has_them(healthcare: Project) -> None:
