@@ -40,7 +40,7 @@ def learned(*columns: str) -> Any:
     """A registry whose champion learned from one row of these columns."""
     values = {"customer": "a", "at": MOMENT, "order_id": 1, "terminal": "t", "spent_next_7d": 1.0, ROW_NUMBER: 0}
     frame = pl.DataFrame([{c: values[c] for c in (*columns, "spent_next_7d", ROW_NUMBER)}])
-    return SimpleNamespace(spine=lambda _: frame, load=lambda _: SimpleNamespace(lookups=[]))
+    return SimpleNamespace(spine=lambda _: frame, load=lambda _, judged=False: SimpleNamespace(lookups=[]))
 
 
 def champion(project: Project, lake: Lake, registry: Any) -> Champion:

@@ -18,6 +18,7 @@ from karat.errors import TooFewRows
 from karat.inference.answer import outcome
 from karat.kinds import Calibrator, ConformalInterval, Model
 from karat.training.fitted_evaluation import TrainingResult
+from karat.training.plots import save_plots
 from karat.training.train import train
 from tests.profiles import examples
 
@@ -183,3 +184,14 @@ def test_rows_that_cannot_be_divided_are_an_error() -> None:
 def test_each_is_for_its_own_tasks(task: str, kind: str, field: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"probabilities|numbers"):
         spec_of(task, kind, **field)
+
+
+def test_intervals_are_drawn_over_time_and_bins_of_probabilities_against_what_came(
+    overfitted: dict[str, TrainingResult], tmp_path: Path, pictures: None
+) -> None:
+    spec = spec_of("regression", "linear_regression", intervals={})
+    frame = rows(600).with_columns(id=pl.int_range(pl.len()) % 7)
+    numbers = {p.stem for p in save_plots(trained(spec, frame, "value"), tmp_path / "numbers")}
+    assert {"predictions", "series"} <= numbers
+    assert "calibration" in {p.stem for p in save_plots(overfitted["isotonic"], tmp_path / "chances")}
+    assert all(p.stat().st_size > 5000 for p in tmp_path.rglob("*.png"))

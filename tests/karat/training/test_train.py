@@ -286,7 +286,7 @@ def test_names_that_are_not_there_are_refused_with_the_nearest():
 
 PICTURES = {
     "regression": {"predictions", "feature_importance", "learning_curve"},
-    "binary": {"roc_pr", "confusion_matrix", "feature_importance"},
+    "binary": {"roc_pr", "confusion_matrix", "calibration", "feature_importance"},
     "multiclass": {"confusion_matrix", "feature_importance", "learning_curve"},
     "anomaly": {"roc_pr", "scores", "feature_importance"},
 }
