@@ -246,6 +246,8 @@ def _query(gold: Relation, table: FeatureTable, order: tuple[str, ...]) -> Daily
     """Checks every declared expression over gold, then puts them into one query."""
     if table.where:
         gold.check(table.where, ExpressionPlace(table.name))
+    declared = [f for f in table.features if f.function is not None or f.event is not None]
+    gold.bind_together(sql for f in declared for sql in (f.where, f.column, f.event) if sql)
     query = EventQuery(table) if isinstance(table, EventFeatureTable) else DailyQuery(table, order)
     for feature in table.features:
         if feature.function is not None:

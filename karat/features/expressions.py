@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 import polars as pl
@@ -39,31 +42,51 @@ class Relation:
         Shards hold some entities and some days only, so an expression that looks at other rows would depend on how the
         work was cut.
         """
-        asked = (sql, self.name, *self.schema.items())
-        found = _TYPES.get(asked)
+        found = self._known.get(sql)
         if found is None:
-            found = self._checked(sql, place)
-            if len(_TYPES) >= _REMEMBERED:  # by another thread, too, at any time
-                _TYPES.clear()
-            _TYPES[asked] = found
+            found = self._known[sql] = self._checked(sql, place)
         return found
+
+    def bind_together(self, expressions: Iterable[str]) -> None:
+        """Find the types of many expressions in few queries, since each binds all columns of a wide table anew.
+
+        Those that do not bind are left to ``check``, which says what is wrong with which.
+        """
+        new = [sql for sql in dict.fromkeys(expressions) if sql not in self._known and not has_subquery(sql)]
+        for some in (new[i : i + _TOGETHER] for i in range(0, len(new), _TOGETHER)):
+            with suppress(duckdb.Error):
+                self._known.update(zip(some, self._bound(some), strict=True))
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        if len(_TYPES) >= _REMEMBERED:  # by another thread, too, at any time
+            _TYPES.clear()
+        return _TYPES.setdefault((self.name, *self.schema.items()), {})
+
+    def _bound(self, expressions: Sequence[str]) -> list[str]:
+        # WHERE takes neither aggregates nor window functions: what binds there is about one row.
+        missing = " OR ".join(f"({sql}\n) IS NULL" for sql in expressions)
+        self.connection.sql(f"SELECT 1 FROM {self.name} WHERE {missing}")
+        # An expression could read the name of one before it: no feature has a name like these.
+        values = ", ".join(f"({sql}\n) AS __karat_{i}" for i, sql in enumerate(expressions))
+        return [str(dtype) for dtype in self.connection.sql(f"SELECT {values} FROM {self.name}").types]
 
     def _checked(self, sql: str, place: ExpressionPlace) -> str:
         if has_subquery(sql):
             raise place.error(f"{sql!r} has a subquery", remedy="write an expression over the columns of one row")
         try:
-            # WHERE takes neither aggregates nor window functions: what binds there is about one row.
-            self.connection.sql(f"SELECT 1 FROM {self.name} WHERE ({sql}\n) IS NULL")
-            return str(self.connection.sql(f"SELECT ({sql}\n) AS v FROM {self.name}").types[0])
+            return self._bound([sql])[0]
         except duckdb.Error as error:
             remedy = _nearest(self.connection, self.name, error)
             raise place.error(f"{sql!r}: {why(error)}", remedy=remedy) from error
 
 
-#: What was found of an expression over such columns: asked again for each part of the work and each request, and
-#: dearer than the work itself where that is of one entity.
-_TYPES: dict[tuple[object, ...], str] = {}
-_REMEMBERED = 10_000
+#: Of each relation the types of its expressions: asked again for each part of the work and each request, and dearer
+#: than the work itself where that is of one entity.
+_TYPES: dict[tuple[object, ...], dict[str, str]] = {}
+_REMEMBERED = 500
+#: How many expressions one query binds: DuckDB limits how deep an expression may be.
+_TOGETHER = 200
 
 
 def _nearest(connection: duckdb.DuckDBPyConnection, relation: str, error: Exception) -> str:

@@ -176,14 +176,15 @@ class Encoder:
         return _finite(out)
 
     def _check(self, frame: pl.DataFrame) -> None:
-        missing = [c.name for c in self.columns if c.name not in frame.columns]
+        types = frame.schema  # Polars makes it anew each time it is asked for
+        missing = [c.name for c in self.columns if c.name not in types]
         if missing:
             raise SignatureError(
                 f"{len(missing)} of the model's {len(self.columns)} features are missing: {', '.join(missing[:5])}",
                 remedy=did_you_mean(missing[0], frame.columns),
             )
         for column in self.columns:
-            given = frame.schema[column.name]
+            given = types[column.name]
             if column.length:
                 _check_length(column, given)
                 continue

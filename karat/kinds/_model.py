@@ -315,7 +315,7 @@ class Model:
 
     def space(self, frame: pl.DataFrame) -> np.ndarray | None:
         """The space in which a clustering measures its distances, ``(rows, dimensions)``; None for other tasks."""
-        return self.kind.space(self.encoder.encode(frame))
+        return self.kind.space(self.encoder.encode(frame)) if self.task == "clustering" else None
 
     def thresholds(self, frame: pl.DataFrame) -> float | np.ndarray:
         """The threshold, or that of each row, ``(rows,)``, if groups have thresholds of their own."""

@@ -87,16 +87,17 @@ def conform(frame: pl.DataFrame | pa.Table, info: TableInfo, timezone: str | Non
 
 
 def _check_columns(frame: pl.DataFrame, info: TableInfo) -> None:
-    for column in info.schema.names:
-        if column not in frame.columns:
+    given, known = dict.fromkeys(frame.columns), dict.fromkeys(info.schema.names)
+    for column in known:
+        if column not in given:
             raise ColumnMissing(
                 f"the column {column!r} is missing",
                 where=str(info.name),
                 remedy=did_you_mean(column, set(frame.columns) - set(info.schema.names))
                 or f"the table has the columns {', '.join(info.schema.names)}",
             )
-    for column in frame.columns:
-        if column not in info.schema.names:
+    for column in given:
+        if column not in known:
             raise SchemaMismatch(
                 f"the table has no column {column!r}",
                 where=str(info.name),

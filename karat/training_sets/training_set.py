@@ -243,8 +243,9 @@ def model_inputs(frame: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
         DataError: A feature's type is one that no model reads (a list, a struct, a time).
     """
     out: list[pl.Expr] = []
+    types = frame.schema  # Polars makes it anew each time it is asked for
     for name in features:
-        dtype = frame.schema[name]
+        dtype = types[name]
         if dtype == pl.Array:
             raise SchemaMismatch(
                 f"the feature {name!r} is a sequence, and this kind of model reads one value per row",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -41,7 +42,15 @@ class Summing:
         rows = ([list(v) if isinstance(v, pl.Series | tuple | list) else v for v in row] for row in frame.rows())
         return np.concatenate([self.predict_row(row) for row in rows])
 
-    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
+    def thresholds(self, frame: pl.DataFrame) -> float:
+        """The threshold of each row."""
+        return self.threshold
+
+    def row_threshold(self, values: Any) -> float:
+        """The threshold of one row."""
+        return self.threshold
+
+    def outputs(self, prediction: np.ndarray, threshold: Any = None) -> dict[str, np.ndarray]:
         """The columns of a prediction."""
         return {"prediction": prediction}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -243,7 +244,7 @@ def test_a_new_event_gets_the_value_that_it_has_once_stored(plant: Plant) -> Non
     at = NOW - timedelta(minutes=30)
     event = {"keys": {"sensor": "A", "at": at}, "features": {"value": 4.0}}
     new = ask(predictor, **event)
-    gold, table = plant.project.gold_name("readings"), plant.project.table_name("hourly")
+    table = plant.project.table_name("hourly")
     assert set(new["feature_statuses"].values()) == {"PRESENT"}
     for features in ({}, {"twice": 8.0}):
         with pytest.raises(InvalidRequest, match="can't be computed without its value"):
@@ -253,14 +254,25 @@ def test_a_new_event_gets_the_value_that_it_has_once_stored(plant: Plant) -> Non
     spine = pl.DataFrame(
         {"num": [10_000], "sensor": ["A"], "at": [at]}, schema_overrides={"at": pl.Datetime("us", "UTC")}
     )
-    version = plant.lake.info(gold).version
-    plant.lake.merge(gold, spine.with_columns(value=pl.lit(4.0)))
-    for name in ("hourly", "before"):
-        compute_table(plant.project, name, plant.lake)
-    assert plant.lake.info(gold).version > version
-    assert plant.lake.scan(table).filter(num=10_000).collect().height == 1
-    stored = predict(plant.lake, predictor.loaded, spine)["prediction"].to_list()
+    with stored_event(plant, "readings", spine, "hourly", "before"):
+        assert plant.lake.scan(table).filter(num=10_000).collect().height == 1
+        stored = predict(plant.lake, predictor.loaded, spine)["prediction"].to_list()
     assert stored == [new["predicted_value"]]
+
+
+@contextmanager
+def stored_event(plant: Plant, source: str, event: pl.DataFrame, *tables: str) -> Iterator[None]:
+    """An event with the value 4 in gold and in these tables; afterwards the plant is as it was."""
+    gold = plant.project.gold_name(source)
+    plant.lake.merge(gold, event.with_columns(value=pl.lit(4.0)))
+    try:
+        for name in tables:
+            compute_table(plant.project, name, plant.lake)
+        yield
+    finally:
+        plant.lake.delete(gold, event.select(plant.project.gold[source].key))
+        for name in tables:
+            compute_table(plant.project, name, plant.lake)
 
 
 def test_a_new_event_is_as_old_as_itself(plant: Plant) -> None:
@@ -273,12 +285,8 @@ def test_a_new_event_is_as_old_as_itself(plant: Plant) -> None:
     assert asked["feature_statuses"]["count_1d"] == "PRESENT"
     row = {"num": [20_000], "sensor": ["B"], "at": [at]}
     spine = pl.DataFrame(row, schema_overrides={"at": pl.Datetime("us", "UTC")})
-    gold = plant.project.gold_name("readings")
-    plant.lake.merge(gold, spine.with_columns(value=pl.lit(4.0)))
-    compute_table(plant.project, "before", plant.lake)
-    stored = predict(plant.lake, predictor.loaded, spine)["prediction"].to_list()
-    plant.lake.delete(gold, spine.select("num"))  # the other tests have the plant as it was
-    compute_table(plant.project, "before", plant.lake)
+    with stored_event(plant, "readings", spine, "before"):
+        stored = predict(plant.lake, predictor.loaded, spine)["prediction"].to_list()
     assert stored == [asked["predicted_value"]]
 
 
@@ -299,9 +307,9 @@ def test_a_new_event_that_its_time_names(plant: Plant) -> None:
     at = NOW - timedelta(minutes=25)
     new = ask(predictor, keys={"sensor": "A", "at": at}, features={"value": 4.0})
     spine = pl.DataFrame({"sensor": ["A"], "at": [at]}, schema_overrides={"at": pl.Datetime("us", "UTC")})
-    plant.lake.merge(plant.project.gold_name("levels"), spine.with_columns(value=pl.lit(4.0)))
-    compute_table(plant.project, "level", plant.lake)
-    assert predict(plant.lake, predictor.loaded, spine)["prediction"].to_list() == [new["predicted_value"]]
+    with stored_event(plant, "levels", spine, "level"):
+        stored = predict(plant.lake, predictor.loaded, spine)["prediction"].to_list()
+    assert stored == [new["predicted_value"]]
 
 
 def test_an_event_is_named_by_its_id(plant: Plant) -> None:

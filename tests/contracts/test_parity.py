@@ -411,7 +411,13 @@ class Echo:
     def predict_row(self, values: Any) -> np.ndarray:
         return np.zeros(1)
 
-    def outputs(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
+    def thresholds(self, frame: pl.DataFrame) -> float:
+        return self.threshold
+
+    def row_threshold(self, values: Any) -> float:
+        return self.threshold
+
+    def outputs(self, prediction: np.ndarray, threshold: Any = None) -> dict[str, np.ndarray]:
         return {"prediction": prediction}
 
 
