@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from infra.job_records import JobError, Outcome
+from karat.declare.models import ModelSpec
 from karat.names import TableName
 from ray_jobs.executor import RayExecutor
 from ray_jobs.missing_gold import skipped_for_gold
@@ -46,8 +47,12 @@ def for_each_model(job: Job, step: Step) -> Iterator[Outcome]:
 
 
 def _cpus(job: Job) -> Callable[[ModelItem], float]:
-    """The CPUs of a model's task: none where it waits for the trials of a search, which take one each."""
-    return lambda item: 0 if item.step == "train" and job.project.models[item.model].search else 1
+    """The CPUs of a model's task: none where it waits for trials or for workers, which have their own."""
+
+    def waits(spec: ModelSpec) -> bool:
+        return bool(spec.search) or spec.distributed.backend in ("ray_train", "xgboost_ray")
+
+    return lambda item: 0 if item.step == "train" and waits(job.project.models[item.model]) else 1
 
 
 def tables_of(job: Job, model: str) -> list[TableName]:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from karat.clock import DAY
 from karat.declare.base import Declaration, Duration, FieldErrors
+from karat.declare.distribution import Distribution
 from karat.declare.fairness import Fairness
 from karat.declare.search import SearchBudget, SearchSpace
 from karat.declare.truth import Truth
@@ -308,9 +309,9 @@ class ModelSpec(Declaration):
     """One model of a project. ``name`` is the file's name and ``domain`` its folder; both are filled in on loading.
 
     ``truth`` is what a sample's planted truth would answer; ``search`` the space of its parameters and
-    ``search_budget`` how long they are searched; ``protected`` the columns by whose groups its fairness is measured,
-    whether it reads them or not; ``fairness`` how much the groups may differ;
-    ``risk_levels`` names each level with the least prediction that belongs to it;
+    ``search_budget`` how long they are searched; ``distributed`` whether Ray workers fit it together; ``protected``
+    the columns by whose groups its fairness is measured, whether it reads them or not; ``fairness`` how much the groups
+    may differ; ``risk_levels`` names each level with the least prediction that belongs to it;
     ``explain`` whether a prediction says which features made it; ``tags`` go to its runs and versions, ``experiment``
     names the experiment in MLflow (by default CATALOG/DOMAIN/NAME), ``missing_features`` says from which share on a
     prediction is degraded, and ``limits`` (why it is worth no more) and ``notes`` stand in its card.
@@ -333,6 +334,7 @@ class ModelSpec(Declaration):
     parameters: dict[str, Any] = {}
     search: dict[str, SearchSpace] = {}
     search_budget: SearchBudget = SearchBudget()
+    distributed: Distribution = Distribution()
     class_weight: Literal["balanced"] | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | ThresholdRule = 0.5
     refit: Literal["none", "all"] = "none"

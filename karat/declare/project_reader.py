@@ -27,7 +27,7 @@ from karat.declare.yaml_source import (
     validate_record,
 )
 from karat.errors import DeclarationError, UnknownProject, did_you_mean
-from karat.kinds import check_declared
+from karat.kinds import check_declared, facts, names
 from karat.settings import ENVIRONMENTS, Settings
 
 T = TypeVar("T")
@@ -242,9 +242,25 @@ def _read_models(folder: Path, errors: list[str]) -> Declarations[ModelSpec]:
             sequences = any(lookup.sequence_length for lookup in spec.lookups)
             reweighs = spec.fairness is not None and spec.fairness.mitigation == "reweigh"
             declared = check_declared(spec.kind, spec.task, spec.parameters, sequences=sequences, reweighs=reweighs)
-            for loc, text in (*declared, *_search_problems(spec)):
+            for loc, text in (*declared, *_search_problems(spec), *_distribution_problems(spec)):
                 errors.append(f"{position(path, loc)}: {'.'.join(loc)}: {text}")
     return found
+
+
+def _distribution_problems(spec: ModelSpec) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Check that the kind can be fitted as ``distributed`` says."""
+    if spec.kind not in names():
+        return
+    known, wanted = facts(spec.kind), spec.distributed
+    several = [name for name in names() if facts(name).communicator]
+    if wanted.backend in ("ray_train", "xgboost_ray") and not known.communicator:
+        text = f"one process fits a model of kind {spec.kind!r}; several workers fit {', '.join(several)}"
+        yield ("distributed",), text
+    elif wanted.backend == "xgboost_ray" and known.communicator != "xgboost":
+        yield ("distributed",), f"xgboost_ray fits xgboost alone; write ray_train for kind {spec.kind!r}"
+    if wanted.gpu and not known.gpu:
+        on_gpu = ", ".join(name for name in names() if facts(name).gpu)
+        yield ("distributed",), f"a model of kind {spec.kind!r} is fitted on CPUs; on a GPU can be {on_gpu}"
 
 
 def _search_problems(spec: ModelSpec) -> Iterator[tuple[tuple[str, ...], str]]:

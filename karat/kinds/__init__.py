@@ -12,17 +12,25 @@ from karat.kinds._group_thresholds import GroupThresholds
 from karat.kinds._kind import Kind, Report
 from karat.kinds._model import EncodedRows, Model, parts_of
 from karat.kinds._prediction_interval import ConformalInterval
+from karat.kinds._shard import Batch, Checkpoints, LabelStatistics, NoCheckpoints, Shard, WorkerPlace, WriteFiles
 
 __all__ = [
+    "Batch",
     "Calibrator",
+    "Checkpoints",
     "ConformalInterval",
     "EncodedRows",
     "Encoder",
     "GroupThresholds",
     "Kind",
     "KindFacts",
+    "LabelStatistics",
     "Model",
+    "NoCheckpoints",
     "Report",
+    "Shard",
+    "WorkerPlace",
+    "WriteFiles",
     "check_declared",
     "facts",
     "load_kind",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
+from karat.kinds._reduction import OneWorker, Reduction
+
 #: Values are clipped at this many standard deviations, so that one row does not drown the rest.
 FARTHEST = 10.0
 
@@ -28,26 +30,31 @@ class Channels:
     codes: np.ndarray
 
     @classmethod
-    def fit(cls, X: np.ndarray, categorical: list[bool], *, tell_missing: bool) -> Channels:
+    def fit(
+        cls, X: np.ndarray, categorical: list[bool], *, tell_missing: bool, workers: Reduction = OneWorker()
+    ) -> Channels:
         """Fit the scaling.
 
         Args:
             X: ``(rows, features)`` or ``(rows, steps, features)``, NaN where missing. Every step counts as a row.
             categorical: Per feature, whether its values are codes of texts.
             tell_missing: Whether columns with missing numbers get an indicator channel.
+            workers: Sums over the workers that each have some of the rows.
 
         Returns:
             The fitted channels.
         """
         rows = X.reshape(-1, X.shape[-1])
         texts, missing = np.array(categorical, dtype=bool), np.isnan(rows)
-        count = np.maximum((~missing).sum(0), 1)
-        mean = np.where(missing, 0.0, rows / count).sum(0)
-        spread = np.sqrt((np.where(missing, 0.0, rows - mean) ** 2 / count).sum(0))
+        count = np.maximum(workers.sum((~missing).sum(0)), 1)
+        mean = workers.sum(np.where(missing, 0.0, rows / count).sum(0))
+        spread = np.sqrt(workers.sum((np.where(missing, 0.0, rows - mean) ** 2 / count).sum(0)))
         # What varies in its last bits only is constant.
         scale = np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
-        codes = np.where(texts, np.where(texts, np.nan_to_num(rows), 0).max(0, initial=0).astype(int) + 1, 0)
-        return cls(mean, np.where(scale > 0, scale, 1.0), missing.any(0) & ~texts & tell_missing, codes)
+        largest = workers.max(np.where(texts, np.nan_to_num(rows), 0).max(0, initial=0))
+        codes = np.where(texts, largest.astype(int) + 1, 0)
+        told = workers.max(missing.any(0).astype(float)) > 0
+        return cls(mean, np.where(scale > 0, scale, 1.0), told & ~texts & tell_missing, codes)
 
     @property
     def owners(self) -> np.ndarray:

@@ -15,6 +15,8 @@ from karat.extras import optional_imports
 from karat.kinds._kind import Kind, Parameters, Problem, problems
 
 _FOLDER = Path(__file__).parent
+#: What is read from a kind's file: literals in its class.
+_FACTS = ("tasks", "defaults", "sequences", "rounds_parameter", "weighs_rows", "communicator", "gpu")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class KindFacts:
         sequences: Whether it reads sequences.
         weighs_rows: Whether its fit takes weights of rows.
         rounds_parameter: The parameter that counts its rounds; empty if it does not report after each round.
+        communicator: Family of the network by which several workers fit it; empty if one process fits it.
+        gpu: Whether it can be fitted on a GPU.
     """
 
     name: str
@@ -38,6 +42,8 @@ class KindFacts:
     sequences: bool = False
     rounds_parameter: str = ""
     weighs_rows: bool = False
+    communicator: str = ""
+    gpu: bool = False
 
 
 def names() -> tuple[str, ...]:
@@ -85,6 +91,8 @@ def facts(name: str) -> KindFacts:
         bool(found.get("sequences")),
         found.get("rounds_parameter", ""),
         bool(found.get("weighs_rows")),
+        found.get("communicator", ""),
+        bool(found.get("gpu")),
     )
 
 
@@ -92,7 +100,7 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
             continue
-        if node.targets[0].id in ("tasks", "defaults", "sequences", "rounds_parameter", "weighs_rows"):
+        if node.targets[0].id in _FACTS:
             # frozenset({...}) is a call; its argument is the literal.
             value = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
             yield node.targets[0].id, ast.literal_eval(value)

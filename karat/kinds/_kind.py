@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from karat.errors import DeclarationError, TrainingError, UntrustedModel, did_you_mean
 from karat.fingerprint import fingerprint_file
+from karat.kinds._shard import Checkpoints, NoCheckpoints, Shard
 
 #: ``report(iteration, metrics)``: called by kinds that learn in rounds, after each round.
 Report = Callable[[int, dict[str, float]], None]
@@ -36,6 +37,9 @@ class Kind(ABC):
         sequences: Whether the kind reads sequences.
         weighs_rows: Whether ``fit`` takes weights of rows.
         rounds_parameter: The parameter that counts its rounds, if it calls ``report`` after each; else empty.
+        communicator: Family of the network by which several workers fit it together ("xgboost", "lightgbm", "torch");
+            empty if one process fits it.
+        gpu: Whether it can be fitted on a GPU.
         parameters: The given parameters over the defaults.
         curve: Part of the rows ("train", "validation") -> the loss after each round. Empty if the kind learns in one
             step.
@@ -50,6 +54,8 @@ class Kind(ABC):
     sequences: ClassVar[bool] = False
     weighs_rows: ClassVar[bool] = False
     rounds_parameter: ClassVar[str] = ""
+    communicator: ClassVar[str] = ""
+    gpu: ClassVar[bool] = False
 
     def __init__(
         self, task: str, parameters: Parameters | None = None, *, seed: int = 0, class_weight: str | None = None
@@ -113,12 +119,8 @@ class Kind(ABC):
             # -1 is scikit-learn's word for every core.
             with threadpool_limits(limits=max(self.parameters["n_jobs"], 0) or None):
                 self._fit(X, y, names=names, categorical=categorical, report=report)
-        except ValueError as error:  # what the libraries say of a parameter's value, or of the data
-            raise TrainingError(
-                f"{type(self).__name__} could not be trained: {str(error).partition('Stack trace')[0].strip()}",
-                remedy="look at the model's parameters: "
-                + ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v != self.defaults[k]),
-            ) from error
+        except ValueError as error:
+            raise self._untrainable(error) from error
         finally:
             self.order = self.weight = None
 
@@ -127,6 +129,58 @@ class Kind(ABC):
         if of_class is None or self.weight is None:
             return self.weight if of_class is None else of_class
         return np.asarray(of_class * self.weight)
+
+    def fit_shard(
+        self,
+        shard: Shard,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        """Fit the estimator together with other workers, each on its shard of the rows.
+
+        Every worker ends with the same estimator, whose files are those of ``fit``.
+
+        Args:
+            shard: The worker's rows.
+            names: Feature names.
+            categorical: Per feature, whether its values are codes.
+            report: Called after each round.
+            checkpoints: Where the fit goes on after a fault; None begins anew.
+
+        Raises:
+            TrainingError: The library refuses a parameter's value or the data.
+            NotImplementedError: The kind has no ``communicator``.
+            Exception: Another worker could not be reached, as the library says it.
+        """
+        self.classes, self.outputs = shard.labels.classes, shard.labels.outputs
+        try:
+            with threadpool_limits(limits=shard.place.cores):
+                self._fit_shard(
+                    shard,
+                    names=names,
+                    categorical=categorical,
+                    report=report,
+                    checkpoints=checkpoints or NoCheckpoints(),
+                )
+        except ValueError as error:
+            if self._is_network_error(error):
+                raise
+            raise self._untrainable(error) from error
+
+    def _is_network_error(self, error: ValueError) -> bool:
+        """Whether the library could not reach another worker, which a retry mends."""
+        return False
+
+    def _untrainable(self, error: ValueError) -> TrainingError:
+        """What the libraries say of a parameter's value, or of the data."""
+        return TrainingError(
+            f"{type(self).__name__} could not be trained: {str(error).partition('Stack trace')[0].strip()}",
+            remedy="look at the model's parameters: "
+            + ", ".join(f"{k}={v!r}" for k, v in self.parameters.items() if v != self.defaults[k]),
+        )
 
     @abstractmethod
     def _fit(
@@ -139,6 +193,27 @@ class Kind(ABC):
         report: Report | None,
     ) -> None:
         """Fit the library's estimator; see ``fit``. ``X`` must stay unchanged."""
+
+    def _fit_shard(
+        self,
+        shard: Shard,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None,
+        checkpoints: Checkpoints,
+    ) -> None:
+        """Fit the library's estimator with other workers; see ``fit_shard``."""
+        raise NotImplementedError(f"{type(self).__name__} has no communicator: one process fits it")
+
+    def validation_rows(self, y: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+        """Choose the rows that a fit sets aside to stop early by, ``(rows,)``; all False if there are none.
+
+        Args:
+            y: What the kind learns, ``(rows,)`` or ``(rows, parts)``.
+            order: The time of each row, ``(rows,)``; None if the rows are in the order of time.
+        """
+        return np.zeros(len(y), dtype=bool)
 
     @abstractmethod
     def predict(self, X: np.ndarray) -> np.ndarray:

@@ -139,13 +139,51 @@ class Model:
             UnusableLabel: The label is null or infinite, or has too few or too many classes.
             SchemaMismatch: A feature has a type that no model takes.
         """
-        self.encoder = Encoder.fit(frame, sequences=self.kind.sequences)
-        target = None if y is None or self.task in UNSUPERVISED else self._target(y)
-        if target is not None and self.transform is not None:
-            target = transform_label(self.transform, target)
+        target = self.fit_encoder(frame, y)
         return EncodedRows(
             self.encoder.encode(frame), target, None if order is None else order.to_physical().to_numpy()
         )
+
+    def fit_encoder(self, frame: pl.DataFrame, y: pl.Series | None) -> np.ndarray | None:
+        """Fit the encoder and the classes alone.
+
+        Args:
+            frame: The features alone; the model keeps their order.
+            y: The labels, one per row of ``frame``; None for a task without labels.
+
+        Returns:
+            What the kind learns, ``(rows,)`` or ``(rows, parts)``; None for a task without labels.
+
+        Raises:
+            UnusableLabel: The label is null or infinite, or has too few or too many classes.
+            SchemaMismatch: A feature has a type that no model takes.
+        """
+        self.encoder = Encoder.fit(frame, sequences=self.kind.sequences)
+        if y is None or self.task in UNSUPERVISED:
+            return None
+        return self._transformed(self._target(y))
+
+    def encode_batch(self, frame: pl.DataFrame, y: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+        """Encode rows by the fitted encoder and classes.
+
+        Args:
+            frame: Rows with at least the model's features.
+            y: Their labels, of classes that are known.
+
+        Returns:
+            The features, ``(rows, features)`` or ``(rows, steps, features)``, and what the kind learns, ``(rows,)`` or
+            ``(rows, parts)``.
+        """
+        if self.task in SEVERAL:
+            target = parts_of(y)[1]
+        elif self.task in CLASSIFICATION:
+            target = codes_of(y, self.classes)
+        else:
+            target = y.cast(pl.Float64).to_numpy()
+        return self.encoder.encode(frame), self._transformed(target)
+
+    def _transformed(self, target: np.ndarray) -> np.ndarray:
+        return target if self.transform is None else transform_label(self.transform, target)
 
     def fit_encoded(self, rows: EncodedRows, *, report: Report | None = None) -> Model:
         """Fit the estimator on rows that this model, or the one that it is a copy of, has encoded; see ``fit``.
@@ -481,7 +519,11 @@ def codes_of(y: pl.Series, classes: list[Any]) -> np.ndarray:
         SignatureError: A label is none of ``classes``.
     """
     codes = {value: code for code, value in enumerate(classes)}
+    values = y.cast(pl.String) if y.dtype in (pl.Categorical, pl.Enum) else y
+    different = values.unique()
     try:
-        return np.array([codes[value] for value in y.to_list()], dtype=np.int64)
+        known = [codes[value] for value in different.to_list()]
     except KeyError as error:
         raise SignatureError(f"the label {error.args[0]!r} is none of the model's classes {classes}") from error
+    found: np.ndarray = values.replace_strict(different, known, return_dtype=pl.Int64).to_numpy()
+    return found

@@ -7,8 +7,10 @@ size, because the last bits of a matrix product depend on its shape.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import ClassVar
+from types import ModuleType
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit
@@ -19,6 +21,9 @@ from karat.kinds import _arrays
 from karat.kinds._cells import CELLS, GATES, Layer
 from karat.kinds._channels import Channels
 from karat.kinds._kind import Kind, Parameters, Report, State
+from karat.kinds._reduction import OneWorker
+from karat.kinds._shard import Checkpoints, NoCheckpoints, Shard, WorkerPlace, collect
+from karat.kinds._validation import latest_rows
 
 #: Rows that are predicted together.
 BLOCK = 16
@@ -47,25 +52,61 @@ class Recurrent(Kind):
         self._check()
         X = self._steps(X)
         self._channels = Channels.fit(X, categorical, tell_missing=True)
-        self._set_scale(y)
-        # The one import inside a function: torch costs 3 seconds and 300 MB, and a prediction does without it.
-        with optional_imports():
-            from karat.kinds import _recurrent_fit
+        values = y.reshape(len(y), -1)
+        self._set_scale(values.mean(0), values.std(0))
+        fit = _torch_fit()
+        aside = self.validation_rows(y, self.order)
+        threads = self.parameters["n_jobs"]
+        place = WorkerPlace(rank=0, workers=1, cores=threads if threads > 0 else os.cpu_count() or 1)
+        self._learn(fit.Rows(self._scaled(X), self._scaled_labels(y), aside), place, report, NoCheckpoints())
 
-        learned = _recurrent_fit.fit(
+    def _fit_shard(
+        self,
+        shard: Shard,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None,
+        checkpoints: Checkpoints,
+    ) -> None:
+        self._check()
+        fit = _torch_fit()
+        own = collect(shard.batches(), shard.rows)
+        X = self._steps(own.X)
+        workers = fit.ProcessGroup() if shard.place.workers > 1 else OneWorker()
+        self._channels = Channels.fit(X, categorical, tell_missing=True, workers=workers)
+        self._set_scale(shard.labels.mean, shard.labels.deviation)
+        rows = fit.Rows(self._scaled(X), self._scaled_labels(own.y), own.aside)
+        self._learn(rows, shard.place, report, checkpoints)
+
+    def _learn(self, rows: Any, place: WorkerPlace, report: Report | None, checkpoints: Checkpoints) -> None:
+        learned = _torch_fit().fit(
             self.cell,
-            self._channels.apply(X, np.float32),
-            ((y.reshape(len(y), -1) - self._center) / self._spread).astype(np.float32),
+            rows,
             self.parameters,
             binary=self.task == "binary",
             balanced=self.class_weight is not None,
-            order=self.order,
             seed=self.seed,
             report=report,
+            place=place,
+            checkpoints=checkpoints,
         )
         self._network, self.curve = learned.network, learned.curve
         self.curve_metric = "log loss" if self.task == "binary" else "mean squared error of the scaled label"
         self._prepare()
+
+    def validation_rows(self, y: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+        """The latest rows by ``order``."""
+        found = None
+        if self.parameters["patience"]:
+            found = latest_rows(len(y), order, self.parameters["validation_fraction"])
+        return np.zeros(len(y), dtype=bool) if found is None else found
+
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        return self._channels.apply(X, np.float32)
+
+    def _scaled_labels(self, y: np.ndarray) -> np.ndarray:
+        return ((y.reshape(len(y), -1) - self._center) / self._spread).astype(np.float32)
 
     def _check(self) -> None:
         """Refuse parameters that torch would refuse in its own words, or not at all."""
@@ -85,12 +126,11 @@ class Recurrent(Kind):
         length = self.parameters["sequence_length"]
         return X[:, -int(length) :] if length else X
 
-    def _set_scale(self, y: np.ndarray) -> None:
-        values = y.reshape(len(y), -1)
-        self._center, self._spread = np.zeros(values.shape[1]), np.ones(values.shape[1])
+    def _set_scale(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        self._center, self._spread = np.zeros(len(mean)), np.ones(len(mean))
         if self.task != "binary":
-            self._center, spread = values.mean(0), values.std(0)
-            self._spread = np.where(spread > 1e-12 * np.abs(self._center), spread, 1.0)
+            self._center = mean
+            self._spread = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
 
     def _prepare(self) -> None:
         network = self._network
@@ -146,6 +186,13 @@ class Recurrent(Kind):
         self._center, self._spread = rest.pop("label.center"), rest.pop("label.spread")
         self._network = {name: array.astype(np.float32) for name, array in rest.items()}
         self._prepare()
+
+
+def _torch_fit() -> ModuleType:
+    """The one import inside a function: torch costs 3 seconds and 300 MB, and a prediction does without it."""
+    with optional_imports():
+        from karat.kinds import _recurrent_fit
+    return _recurrent_fit
 
 
 def network_shapes(cell: str, parameters: Parameters, channels: int, outputs: int) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,8 @@ class GRU(Recurrent):
     sequences = True
     tasks = frozenset({"regression", "forecast", "binary"})
     rounds_parameter = "epochs"
+    communicator = "torch"
+    gpu = True
     defaults = {
         "sequence_length": None,  # how many of the latest steps to read; None reads all
         "hidden_size": 64,
@@ -26,5 +28,6 @@ class GRU(Recurrent):
         "gradient_clip": 1.0,
         "skip": True,  # add the network to a linear model on the newest row
         "skip_alpha": 1.0,
+        "mixed_precision": False,  # multiply matrices in 16 bits (bfloat16), which GPUs do much faster
         "n_jobs": 1,
     }

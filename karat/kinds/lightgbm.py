@@ -6,6 +6,9 @@ per label.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 from karat.errors import UntrustedModel
 from karat.kinds._kind import Kind, Report, State
 from karat.kinds._lightgbm_text import check_text
+from karat.kinds._shard import Batch, Checkpoints, NoCheckpoints, Shard, collect
 from karat.kinds._validation import validation_rows
 
+#: Part of the rows -> metric -> the loss after each round.
+Losses = dict[str, dict[str, list[float]]]
+
+_CHECKPOINT, _LOSSES = "checkpoint.txt", "losses.json"
 _OBJECTIVES = {
     "regression": ("regression", "rmse"),
     "binary": ("binary", "binary_logloss"),
@@ -32,6 +40,7 @@ class LightGBM(Kind):
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
     weighs_rows = True
     rounds_parameter = "num_boost_round"
+    communicator = "lightgbm"
     defaults = {
         "num_leaves": 31,
         "learning_rate": 0.05,
@@ -71,52 +80,95 @@ class LightGBM(Kind):
         assert y is not None
         several = y.T if y.ndim == 2 else y[None]
         found = [self._booster(X, label, categorical, report if len(several) == 1 else None) for label in several]
-        self._boosters = [booster for booster, _ in found]
+        self._boosters = [_kept(booster) for booster, _ in found]
         self._learned(report, [losses for _, losses in found])
 
     def _booster(
         self, X: np.ndarray, y: np.ndarray, categorical: list[bool], report: Report | None
     ) -> tuple[lightgbm.Booster, dict[str, list[float]]]:
         """Fit one booster; with its losses by part of the rows."""
-        classes = 2 if self.task == "multilabel" else self.classes
-        aside = np.zeros(len(y), dtype=bool)
-        if self.parameters["early_stopping_rounds"]:
-            aside = validation_rows(y, self.parameters["validation_fraction"], classes=classes, seed=self.seed)
+        aside = self._aside(y)
         weight = self.row_weights(compute_sample_weight(self.class_weight, y) if self.class_weight else None)
         parts = {"train": ~aside} | ({"validation": aside} if aside.any() else {})
+        rows = {
+            part: Batch(X[chosen], y[chosen], aside[chosen], None if weight is None else weight[chosen])
+            for part, chosen in parts.items()
+        }
+        return self._boost(rows, categorical, self._given(), report, NoCheckpoints())
+
+    def _fit_shard(
+        self,
+        shard: Shard,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None,
+        checkpoints: Checkpoints,
+    ) -> None:
+        rows = {"train": collect((batch.part(aside=False) for batch in shard.batches()), shard.rows)}
+        if shard.labels.validation_rows:
+            # LightGBM sums no losses over its workers: they validate on the same rows, and so stop in the same round.
+            rows["validation"] = collect(shard.validation(), shard.labels.validation_rows)
+        given = self._given() | {"num_threads": shard.place.cores}
+        network = shard.place.network
+        if shard.place.workers > 1:
+            given |= {"tree_learner": "data", "pre_partition": True, "num_machines": shard.place.workers}
+        if not self.outputs:
+            found = [self._boost(rows, categorical, {**given, **network}, report, checkpoints)]
+        else:
+            labels = [{p: batch.output(k) for p, batch in rows.items()} for k in range(self.outputs)]
+            # The first booster sets the network up, and the others find it.
+            found = [
+                self._boost(each, categorical, given if k else {**given, **network}, None, NoCheckpoints())
+                for k, each in enumerate(labels)
+            ]
+        found[0][0].free_network()
+        self._boosters = [_kept(booster) for booster, _ in found]
+        self._learned(report, [losses for _, losses in found])
+
+    def validation_rows(self, y: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+        """A random share, stratified by class; of a multi-label model one for all labels, by the first."""
+        return self._aside(y[:, 0] if y.ndim == 2 else y)
+
+    def _aside(self, y: np.ndarray) -> np.ndarray:
+        if not self.parameters["early_stopping_rounds"]:
+            return np.zeros(len(y), dtype=bool)
+        classes = 2 if self.task == "multilabel" else self.classes
+        return validation_rows(y, self.parameters["validation_fraction"], classes=classes, seed=self.seed)
+
+    def _boost(
+        self,
+        rows: dict[str, Batch],
+        categorical: list[bool],
+        given: dict[str, Any],
+        report: Report | None,
+        checkpoints: Checkpoints,
+    ) -> tuple[lightgbm.Booster, dict[str, list[float]]]:
+        """Boost on some parts of the rows, from the latest checkpoint on if there is one; with the losses by part."""
         data: dict[str, lightgbm.Dataset] = {}
-        for part, rows in parts.items():
+        for part, batch in rows.items():
             data[part] = lightgbm.Dataset(
-                X[rows],
-                y[rows],
-                weight=None if weight is None else weight[rows],
+                batch.X,
+                batch.y,
+                weight=batch.weight,
                 categorical_feature=np.flatnonzero(categorical).tolist(),
                 reference=data.get("train"),
                 params={"max_bin": self.parameters["max_bin"]},
             )
-        losses: dict[str, dict[str, list[float]]] = {}
+        found = checkpoints.latest()
+        stops = self.parameters["early_stopping_rounds"] if "validation" in data else 0
+        rounds = _Rounds(stops, report, checkpoints, json.loads((found / _LOSSES).read_text()) if found else {})
         booster = lightgbm.train(
-            self._given(),
+            given,
             data["train"],
-            self.parameters["num_boost_round"],
+            self.parameters["num_boost_round"] - rounds.done,
             valid_sets=list(data.values()),
             valid_names=list(data),
-            callbacks=self._callbacks(losses, report, stops=bool(aside.any())),
+            init_model=found / _CHECKPOINT if found else None,
+            callbacks=[rounds],
         )
-        self.curve_metric = next(iter(losses["train"]))
-        best = booster.best_iteration if booster.best_iteration > 0 else -1
-        # As it will be loaded: the text has every digit, and a model that is not a copy of its file could differ.
-        kept = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best))
-        return kept, {part: each[self.curve_metric] for part, each in losses.items()}
-
-    def _callbacks(self, losses: dict[str, Any], report: Report | None, *, stops: bool) -> list[Any]:
-        callbacks: list[Any] = [lightgbm.record_evaluation(losses)]
-        if stops:
-            rounds = self.parameters["early_stopping_rounds"]
-            callbacks.append(lightgbm.early_stopping(rounds, first_metric_only=True, verbose=False))
-        if report:
-            callbacks.append(_reporting(report))
-        return callbacks
+        self.curve_metric = next(iter(rounds.losses["train"]))
+        return booster, {part: each[self.curve_metric] for part, each in rounds.losses.items()}
 
     def _learned(self, report: Report | None, losses: list[dict[str, list[float]]]) -> None:
         """Set the learning curve: the mean over the boosters, with the last loss of those that stopped."""
@@ -178,6 +230,12 @@ class LightGBM(Kind):
         self._boosters = [_read(path, self.classes if self.task == "multiclass" else 1) for path in texts]
 
 
+def _kept(booster: lightgbm.Booster) -> lightgbm.Booster:
+    """The rounds up to the best, as they will be loaded: a model that is not a copy of its file could differ."""
+    best = booster.best_iteration if booster.best_iteration > 0 else -1
+    return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best))
+
+
 def _read(path: Path, outputs: int) -> lightgbm.Booster:
     try:
         text = path.read_text()
@@ -191,8 +249,39 @@ def _read(path: Path, outputs: int) -> lightgbm.Booster:
         ) from error
 
 
-def _reporting(report: Report) -> Any:
-    def tell(env: Any) -> None:
-        report(env.iteration + 1, {part: value for part, _, value, _ in env.evaluation_result_list})
+class _Rounds:
+    """LightGBM's callback after each round: records losses, reports, stops early, and writes checkpoints."""
 
-    return tell
+    def __init__(self, stops: int, report: Report | None, checkpoints: Checkpoints, losses: Losses) -> None:
+        self.losses = losses
+        self.done = max((len(line) for each in losses.values() for line in each.values()), default=0)
+        self._report, self._checkpoints = report, checkpoints
+        self._stop = lightgbm.early_stopping(stops, first_metric_only=True, verbose=False) if stops else None
+
+    def __call__(self, env: lightgbm.callback.CallbackEnv) -> None:
+        results = env.evaluation_result_list or []
+        env = replace(env, begin_iteration=0)
+        if env.iteration == self.done and self._stop:
+            # What early stopping knew when the checkpoint was written.
+            for k in range(self.done):
+                past = [
+                    lightgbm.basic.EvalResult(
+                        r.dataset_name, r.metric_name, self.losses[r.dataset_name][r.metric_name][k], r.maximize
+                    )
+                    for r in results
+                ]
+                self._stop(replace(env, iteration=k, evaluation_result_list=past))
+        for result in results:
+            part = self.losses.setdefault(result.dataset_name, {})
+            part.setdefault(result.metric_name, []).append(result.metric_value)
+        if self._report:
+            self._report(env.iteration + 1, {result.dataset_name: result.metric_value for result in results})
+        if self._stop:
+            self._stop(env)
+        last = env.iteration + 1 == env.end_iteration
+        if not last and self._checkpoints.due(env.iteration + 1):
+            self._checkpoints.save(env.iteration + 1, partial(self._write, env.model))
+
+    def _write(self, model: Any, folder: Path) -> None:
+        model.save_model(folder / _CHECKPOINT, num_iteration=-1)
+        (folder / _LOSSES).write_text(json.dumps(self.losses))

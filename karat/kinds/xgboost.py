@@ -6,6 +6,8 @@ A tenth of the training rows is validation. Rounds after the best one are droppe
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,19 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from karat.errors import UntrustedModel
 from karat.kinds._kind import Kind, Report, State
+from karat.kinds._shard import Batch, Checkpoints, NoCheckpoints, Shard
 from karat.kinds._trees import check_nodes
 from karat.kinds._validation import validation_rows
 
-_FILE = "estimator.ubj"
+#: Part of the rows -> metric -> the loss after each round.
+Losses = xgboost.callback.TrainingCallback.EvalsLog
+
+_FILE, _LOSSES = "estimator.ubj", "losses.json"
+TRAIN, VALIDATION = "train", "validation"
+#: Bytes of a quantised value: its bin, and its share of what the sketch keeps.
+_BYTES = 2
+#: The share of a worker's memory that its quantised rows may take; gradients, predictions and batches take the rest.
+_MEMORY_SHARE = 0.5
 _OBJECTIVES = {
     "regression": ("reg:squarederror", "rmse"),
     "binary": ("binary:logistic", "logloss"),
@@ -33,6 +44,8 @@ class XGBoost(Kind):
     tasks = frozenset({"regression", "binary", "multiclass", "multilabel"})
     weighs_rows = True
     rounds_parameter = "n_estimators"
+    communicator = "xgboost"
+    gpu = True
     defaults = {
         "n_estimators": 300,
         "learning_rate": 0.1,
@@ -67,28 +80,95 @@ class XGBoost(Kind):
         report: Report | None,
     ) -> None:
         assert y is not None
-        aside = np.zeros(len(y), dtype=bool)
-        if self.parameters["early_stopping_rounds"]:
-            aside = validation_rows(y, self.parameters["validation_fraction"], classes=self.classes, seed=self.seed)
+        aside = self.validation_rows(y, None)
         weight = self.row_weights(compute_sample_weight(self.class_weight, y) if self.class_weight else None)
-        types = ["c" if c else "q" for c in categorical]
-        parts = {"train": ~aside} | ({"validation": aside} if aside.any() else {})
+        types = _types(categorical)
+        parts = {TRAIN: ~aside} | ({VALIDATION: aside} if aside.any() else {})
         data = {part: self._matrix(X[rows], y[rows], weight, rows, types) for part, rows in parts.items()}
-        losses: dict[str, dict[str, list[float]]] = {}
-        booster = xgboost.train(
-            self._given(),
-            data["train"],
-            self.parameters["n_estimators"],
-            evals=[(matrix, part) for part, matrix in data.items()],
-            evals_result=losses,
-            early_stopping_rounds=self.parameters["early_stopping_rounds"] if aside.any() else None,
-            verbose_eval=False,
-            callbacks=[_Reporting(report)] if report else None,
-        )
-        self._booster = booster[: booster.best_iteration + 1] if aside.any() else booster
-        self._booster.set_param({"nthread": 1})
-        self.curve_metric = next(reversed(losses["train"]))
-        self.curve = {part: each[self.curve_metric] for part, each in losses.items()}
+        self._boost(data, self._given(self.parameters["n_jobs"]), report, NoCheckpoints())
+
+    def _fit_shard(
+        self,
+        shard: Shard,
+        *,
+        names: list[str],
+        categorical: list[bool],
+        report: Report | None,
+        checkpoints: Checkpoints,
+    ) -> None:
+        given = self._given(shard.place.cores) | {"device": "cuda" if shard.place.gpu else "cpu"}
+        self._boost(self.shard_matrices(shard, categorical), given, report, checkpoints)
+
+    def _is_network_error(self, error: ValueError) -> bool:
+        return "/collective/" in str(error)
+
+    def shard_matrices(self, shard: Shard, categorical: list[bool]) -> dict[str, xgboost.DMatrix]:
+        """Read a shard into quantised matrices; the bins are those of the rows of all workers.
+
+        Call it in a worker whose communicator stands. A share that is larger than the worker's memory stays on disk.
+
+        Args:
+            shard: The worker's rows.
+            categorical: Per feature, whether its values are codes.
+        """
+        parts = [TRAIN] + ([VALIDATION] if shard.labels.validation_rows else [])
+        out_of_core = shard.rows * len(categorical) * _BYTES > shard.place.memory * _MEMORY_SHARE
+        made: dict[str, xgboost.DMatrix] = {}
+        for part in parts:
+            prefix = str(shard.place.scratch / part) if out_of_core else None
+            kind = xgboost.ExtMemQuantileDMatrix if out_of_core else xgboost.QuantileDMatrix
+            made[part] = kind(
+                _Batches(shard, part, _types(categorical), prefix),
+                max_bin=self.parameters["max_bin"],
+                ref=made.get(TRAIN),
+                enable_categorical=True,
+                nthread=shard.place.cores,
+            )
+        return made
+
+    def _boost(
+        self,
+        data: dict[str, xgboost.DMatrix],
+        given: dict[str, Any],
+        report: Report | None,
+        checkpoints: Checkpoints,
+    ) -> None:
+        """Boost round by round, from the latest checkpoint on if there is one."""
+        found = checkpoints.latest()
+        booster = xgboost.Booster(given, list(data.values()), None if found is None else found / _FILE)
+        losses: Losses = json.loads((found / _LOSSES).read_text()) if found is not None else {}
+        stopping = None
+        if VALIDATION in data:
+            stopping = xgboost.callback.EarlyStopping(rounds=self.parameters["early_stopping_rounds"])
+        callbacks = xgboost.callback.CallbackContainer([stopping] if stopping else [])
+        callbacks.history = losses
+        done = booster.num_boosted_rounds()
+        for k in range(done if stopping else 0):
+            # What early stopping knew when the checkpoint was written.
+            past: Losses = {p: {m: line[: k + 1] for m, line in each.items()} for p, each in losses.items()}
+            assert stopping is not None
+            stopping.after_iteration(booster, k, past)
+        evaluated = [(matrix, part) for part, matrix in data.items()]
+        for k in range(done, self.parameters["n_estimators"]):
+            booster.update(data[TRAIN], iteration=k)
+            stopped = callbacks.after_iteration(booster, k, data[TRAIN], evaluated)
+            if report:
+                report(k + 1, {part: _line(each)[-1] for part, each in losses.items()})
+            if stopped:
+                break
+            if checkpoints.due(k + 1):
+                checkpoints.save(k + 1, partial(_write_checkpoint, booster, losses))
+        best = booster[: booster.best_iteration + 1] if stopping else booster
+        self._booster = best.reset()
+        self._booster.set_param({"nthread": 1, "device": "cpu"})
+        self.curve_metric = list(losses[TRAIN])[-1]
+        self.curve = {part: _line(each) for part, each in losses.items()}
+
+    def validation_rows(self, y: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+        """A random share, stratified by class."""
+        if not self.parameters["early_stopping_rounds"]:
+            return np.zeros(len(y), dtype=bool)
+        return validation_rows(y, self.parameters["validation_fraction"], classes=self.classes, seed=self.seed)
 
     def _matrix(
         self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, rows: np.ndarray, types: list[str]
@@ -102,7 +182,7 @@ class XGBoost(Kind):
             nthread=self.parameters["n_jobs"],
         )
 
-    def _given(self) -> dict[str, Any]:
+    def _given(self, threads: int) -> dict[str, Any]:
         objective, metric = _OBJECTIVES[self.task]
         own = ("n_estimators", "early_stopping_rounds", "validation_fraction", "n_jobs", "objective", "eval_metric")
         return {
@@ -111,7 +191,7 @@ class XGBoost(Kind):
             "eval_metric": self.parameters["eval_metric"] or metric,
             **({"num_class": self.classes} if self.task == "multiclass" else {}),
             "tree_method": "hist",
-            "nthread": self.parameters["n_jobs"],
+            "nthread": threads,
             "seed": self.seed,
         }
 
@@ -163,13 +243,40 @@ def _check(booster: xgboost.Booster) -> None:
             raise UntrustedModel("a tree in the model's file tests categories that do not exist")
 
 
-class _Reporting(xgboost.callback.TrainingCallback):
-    """Calls ``report`` after each round."""
+def _write_checkpoint(booster: xgboost.Booster, losses: Losses, folder: Path) -> None:
+    booster.save_model(folder / _FILE)
+    (folder / _LOSSES).write_text(json.dumps(losses))
 
-    def __init__(self, report: Report) -> None:
-        super().__init__()
-        self._report = report
 
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        self._report(epoch + 1, {part: list(each.values())[-1][-1] for part, each in evals_log.items()})
+def _line(losses: Mapping[str, Sequence[float | tuple[float, float]]]) -> list[float]:
+    """The last metric after each round; it decides when to stop."""
+    return [value for value in list(losses.values())[-1] if isinstance(value, float)]
+
+
+def _types(categorical: list[bool]) -> list[str]:
+    return ["c" if c else "q" for c in categorical]
+
+
+class _Batches(xgboost.DataIter):
+    """The batches of one part of a shard, for XGBoost, which reads them several times.
+
+    With a prefix XGBoost keeps its pages in files of that name.
+    """
+
+    def __init__(self, shard: Shard, part: str, types: list[str], prefix: str | None) -> None:
+        self._shard, self._part, self._types = shard, part, types
+        self._left: Iterator[Batch] = iter(())
+        super().__init__(cache_prefix=prefix, release_data=True)
+
+    def next(self, input_data: Callable[..., None]) -> bool:
+        """Hand the next batch over; False at the end."""
+        for whole in self._left:
+            batch = whole.part(aside=self._part == VALIDATION)
+            if len(batch.y):
+                input_data(data=batch.X, label=batch.y, weight=batch.weight, feature_types=self._types)
+                return True
         return False
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._left = self._shard.batches()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from karat.declare.declared_model import DeclaredModel
 from karat.executors import Progress, silent
+from karat.fingerprint import fingerprint
 from karat.lake import Lake
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.parameter_search import SearchMode, found_parameters, was_searched
@@ -16,6 +18,7 @@ from karat.names import CHALLENGER
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
 from karat.training.data_warnings import missing_day_warnings
+from karat.training.distributed import FITS, DistributedFitter, Distributor
 from karat.training.fairness import measure_fairness
 from karat.training.oracle import with_oracle
 from karat.training.search import Searcher, with_parameters
@@ -39,6 +42,7 @@ def make_candidate(
     force: bool = False,
     searcher: Searcher | None = None,
     search: SearchMode = "when-due",
+    fitter: DistributedFitter | None = None,
 ) -> Candidate:
     """Train the declared model on the current data and register it as the challenger.
 
@@ -52,6 +56,7 @@ def make_candidate(
         force: Train even if a version of this definition and these data exists.
         searcher: Runs the trials of a search; None trains with the declared parameters and the kind's own.
         search: When the declared ``search`` is made: see ``SearchMode``.
+        fitter: Runs the workers of a distributed fit; None fits in this process.
 
     Raises:
         KaratError: what labels, lookups and training raise; nothing has been logged then.
@@ -70,12 +75,15 @@ def make_candidate(
         return Candidate(offer(registry, existing), False, existing.metrics, existing.baseline)
     progress(2, _STEPS, "training")
     found = found_parameters(context, training_set, searcher, search, progress=progress)
-    run = training_run(context, lake, training_set, found=found)
+    distributor = None if fitter is None else Distributor(fitter, _fit_folder(context, training_set, found))
+    run = training_run(context, lake, training_set, found=found, distributor=distributor)
     trained, gain = run.result, run.gain
     progress(3, _STEPS, "registration")
     version = registry.log(version_entry(context, run, definition=definition, commit=commit))
     if not force:
         version = _first(registry, version)
+    if distributor is not None:
+        distributor.clean()
     version = offer(registry, version)
     progress(_STEPS, _STEPS, "done")
     warnings = (*leak_messages(training_set.report), *trained.warnings, *(gain.shortfall if gain else ()))
@@ -83,7 +91,12 @@ def make_candidate(
 
 
 def training_run(
-    model: DeclaredModel, lake: Lake, training_set: TrainingSet, *, found: FoundParameters | None = None
+    model: DeclaredModel,
+    lake: Lake,
+    training_set: TrainingSet,
+    *,
+    found: FoundParameters | None = None,
+    distributor: Distributor | None = None,
 ) -> TrainingRun:
     """Split a training set, fit and evaluate the declared model on it, and measure its gain; nothing is registered.
 
@@ -92,6 +105,7 @@ def training_run(
         lake: Holds the gold tables.
         training_set: The declared training set.
         found: Parameters that a search has found.
+        distributor: Fits the model by several workers if the declaration asks for it; None fits in this process.
 
     Raises:
         TrainingError: what ``train`` raises.
@@ -100,11 +114,17 @@ def training_run(
         model = replace(model, spec=with_parameters(model.spec, found.parameters))
     split = split_rows(training_set.data, model.spec, time=model.spine.time, entity=model.spine.entity)
     rows = with_protected(model, lake, with_oracle(model, lake, training_set.data))
-    trained = train_declared(model, training_set, rows, split)
+    trained = train_declared(model, training_set, rows, split, distributor)
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
     gain = gain_significance(trained, entity=model.spine.entity, time=model.spine.time)
     fairness = measure_fairness(trained, entity=model.spine.entity, time=model.spine.time)
     return TrainingRun(training_set, split, trained, gain, provenance(model, lake), found, fairness)
+
+
+def _fit_folder(context: ModelContext, training_set: TrainingSet, found: FoundParameters | None) -> Path:
+    """Return where the workers of this fit keep rows and checkpoints; a retry of the same fit gets the same folder."""
+    what = [context.definition_hash, training_set.digest, {} if found is None else found.parameters]
+    return context.lake.root / FITS / f"{context.name}-{fingerprint(what)}"
 
 
 def _first(registry: Registry, version: ModelVersion) -> ModelVersion:

@@ -15,6 +15,7 @@ from karat.kinds import Model, Report
 from karat.training.bias_mitigation import group_thresholds, reweighing
 from karat.training.calibration import calibrate, set_calibration_rows_aside
 from karat.training.decision_threshold import choose_threshold, out_of_fold_scores
+from karat.training.distributed import Distributor
 from karat.training.preconditions import PreparedRows
 from karat.training_sets.protected_columns import groups_of
 
@@ -42,6 +43,7 @@ def fit_declared(
     time: str | None = None,
     entity: Sequence[str] = (),
     report: Report | None = None,
+    distributor: Distributor | None = None,
 ) -> Fit:
     """Fit the declared model on its training rows, calibrate it, and choose its thresholds.
 
@@ -52,6 +54,7 @@ def fit_declared(
         time: Column that orders the rows.
         entity: Columns of the entity.
         report: Called after each round.
+        distributor: Fits the model by several workers if the declaration asks for it; None fits in this process.
 
     Returns:
         The rows that were used, and what is to be said.
@@ -64,7 +67,8 @@ def fit_declared(
     weight = None if weight is None else weight[fitted]
     X, y = kept.learned
     order = kept.learned_rows[time] if time else None
-    model.fit(X, y, report=report, order=order, weight=weight)
+    if distributor is None or not distributor.fit(spec, model, kept.learned, order=order, weight=weight):
+        model.fit(X, y, report=report, order=order, weight=weight)
     notes = calibrate(spec, model, aside)
     if isinstance(spec.threshold, ThresholdRule):
         model.threshold, told = choose_threshold(

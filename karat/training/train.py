@@ -12,6 +12,7 @@ from karat.declare.models import UNSUPERVISED, ModelSpec, ThresholdRule
 from karat.kinds import Model, Report
 from karat.training.cross_validation import cross_validate
 from karat.training.data_warnings import data_warnings, unseen_value_warnings
+from karat.training.distributed import Distributor
 from karat.training.fit import fit_declared
 from karat.training.fitted_evaluation import TrainingResult, evaluate_model
 from karat.training.leakage_guard import refuse_perfect_score
@@ -22,7 +23,11 @@ from karat.training_sets.training_set import TrainingSet
 
 
 def train_declared(
-    model: DeclaredModel, training_set: TrainingSet, rows: pl.DataFrame, split: pl.Series
+    model: DeclaredModel,
+    training_set: TrainingSet,
+    rows: pl.DataFrame,
+    split: pl.Series,
+    distributor: Distributor | None = None,
 ) -> TrainingResult:
     """Fit and evaluate the declared kind on its training set.
 
@@ -34,6 +39,7 @@ def train_declared(
         training_set: The declared training set.
         rows: Its rows, with the oracle's predictions if the model has an oracle.
         split: "train", "gap" or "test" for each row, ``(rows,)``.
+        distributor: Fits the model by several workers if the declaration asks for it; None fits in this process.
 
     Returns:
         The model and its evaluation.
@@ -54,6 +60,7 @@ def train_declared(
         evaluation_label=target if unsupervised and labelled else None,
         time=time,
         entity=model.spine.entity,
+        distributor=distributor,
     )
     if spec.split.folds is None or target is None:
         return trained
@@ -82,6 +89,7 @@ def train(
     report: Report | None = None,
     time: str | None = None,
     entity: Sequence[str] = (),
+    distributor: Distributor | None = None,
 ) -> TrainingResult:
     """Fit the model of ``spec`` on the training rows and evaluate it on the test rows.
 
@@ -99,6 +107,7 @@ def train(
         report: Called after each round.
         time: Column that orders the rows; kinds that stop early validate on the latest.
         entity: Columns of the entity, whose rows calibration rows are taken by.
+        distributor: Fits the model by several workers if the declaration asks for it; None fits in this process.
 
     Returns:
         The model and its evaluation.
@@ -119,7 +128,7 @@ def train(
     rows = prepare_rows(spec, frame, features, known, split)
     X, X_test = rows.learned[0], rows.test[0]
     warnings = [*data_warnings(X), *unseen_value_warnings(X, X_test)]
-    fit = fit_declared(spec, model, rows, time=time, entity=entity, report=report)
+    fit = fit_declared(spec, model, rows, time=time, entity=entity, report=report, distributor=distributor)
     warnings += [*fit.notes, *model.encoder.warnings, *_class_warnings(model)]
     trained = replace(evaluate_model(spec, model, fit.rows, warnings=warnings), time=time, entity=tuple(entity))
     if fit.calibration:

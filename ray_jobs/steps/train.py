@@ -8,6 +8,7 @@ from infra.job_records import PromotionOutcome, TrainingOutcome
 from karat.lifecycle import make_candidate, valid_champion
 from karat.registry import DecisionStatus, ModelVersion
 from karat.training.search import Searcher
+from ray_jobs.fitter import RayFitter
 from ray_jobs.program import attempt, log_progress
 from ray_jobs.steps import promote
 from ray_jobs.steps.model_work import ModelWork
@@ -53,6 +54,7 @@ def make(model: ModelWork, champion: ModelVersion | None) -> TrainingOutcome:
         commit=model.commit,
         searcher=_searcher() if model.context.spec.search else None,
         search=model.parameters.get("search", "when-due"),
+        fitter=RayFitter(),
     )
     summary = f"version {made.version.version} {'trained' if made.retrained else 'is of the same data and definition'}"
     state = "done" if made.retrained else "kept"

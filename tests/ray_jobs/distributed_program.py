@@ -1,0 +1,105 @@
+"""Distributed fits on the running Ray: `python -m tests.ray_jobs.distributed_program FOLDER`; the last line is JSON.
+
+An undisturbed fit; the same with a worker killed, and with the driver killed, both after a checkpoint; the same by
+xgboost-ray, with and without a kill; fits by LightGBM's network and by torch's process group; a refused parameter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import ray
+from ray.util.state import list_actors
+
+from karat.errors import TrainingError
+from karat.kinds import Model
+from karat.training.distributed import Backend, Distributor, FitPlan
+from karat.training.fit_files import write_learned_rows
+from karat.training.sharded_fit import ShardedFit, sharded_fit
+from ray_jobs.fitter import RayFitter
+from tests.contracts.test_distributed_kinds import EXACT, frame, labels
+
+#: Enough rounds for several checkpoints after the first, each of which waits for a poll of Ray Train.
+ROUNDS, SECONDS = 400, 0.2
+SLOW: dict[str, object] = {"n_estimators": ROUNDS, "early_stopping_rounds": 0}
+
+
+def fit_of(kind: str, folder: Path, **more: object) -> tuple[ShardedFit, Distributor]:
+    """A fit of few rows whose files and checkpoints are in ``folder``."""
+    X, y = frame(kind), labels(kind, "regression")
+    model = Model(kind, "regression", EXACT[kind] | more)
+    target = model.fit_encoder(X, y)
+    assert target is not None
+    rows = write_learned_rows(folder / "rows", X, y, key="rows")
+    return sharded_fit(model, rows, y.name, target), Distributor(RayFitter(SECONDS), folder)
+
+
+def fitted(kind: str, folder: Path, backend: Backend = "ray_train", **more: object) -> list[float]:
+    """Predictions of the model that two workers have fitted."""
+    fit, distributor = fit_of(kind, folder, **more)
+    distributor.run(fit, FitPlan(backend, 2, 1, False, 1 << 30))
+    found: list[float] = fit.model.predict(frame(kind)).tolist()
+    return found
+
+
+def when_checkpointed(folder: Path, act: Callable[[], None]) -> None:
+    """Act in a thread as soon as a checkpoint lies in ``folder``."""
+
+    def wait() -> None:
+        until = time.monotonic() + 120
+        while not any((folder / "checkpoints").glob("checkpoint_*/estimator.ubj")):
+            assert time.monotonic() < until, "no checkpoint"
+            time.sleep(0.02)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def kill_worker(name: str) -> None:
+    """Kill the process of one actor."""
+    alive = [a for a in list_actors(limit=1000) if a.state == "ALIVE" and name in str(a.class_name)]
+    os.kill(int(alive[-1].pid), signal.SIGKILL)
+
+
+def killed_driver(folder: Path) -> list[float]:
+    """Predictions of a fit whose first driver was killed, and how far it had come."""
+    program = [sys.executable, "-m", "tests.ray_jobs.distributed_program", str(folder), "drive"]
+    driver = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    when_checkpointed(folder, driver.kill)
+    assert driver.wait(180) == -signal.SIGKILL, "the driver ended by itself"
+    time.sleep(1)
+    return fitted("xgboost", folder, **SLOW)
+
+
+def main(folder: Path) -> None:
+    """Run every fit and print the predictions."""
+    found: dict[str, object] = {"whole": fitted("xgboost", folder / "whole", **SLOW)}
+    when_checkpointed(folder / "worker", lambda: kill_worker("RayTrainWorker"))
+    found["killed worker"] = fitted("xgboost", folder / "worker", **SLOW)
+    found["killed driver"] = killed_driver(folder / "driver")
+    found["xgboost-ray"] = fitted("xgboost", folder / "ours", "xgboost_ray", **SLOW)
+    when_checkpointed(folder / "actor", lambda: kill_worker("ShardActor"))
+    found["killed actor"] = fitted("xgboost", folder / "actor", "xgboost_ray", **SLOW)
+    found["lightgbm"] = fitted("lightgbm", folder / "lightgbm")
+    found["lstm"] = fitted("lstm", folder / "lstm")
+    try:
+        fitted("xgboost", folder / "refused", grow_policy="sideways")
+    except TrainingError as error:
+        found["refused"] = str(error)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    if sys.argv[2:] == ["drive"]:
+        fitted("xgboost", Path(sys.argv[1]), **SLOW)
+    else:
+        main(Path(sys.argv[1]))
