@@ -134,7 +134,7 @@ class Distributor:
         assert target is not None
         files = write_learned_rows(self.folder / "rows", X, y, key=self.folder.name)
         times = None if order is None else order.to_physical().to_numpy()
-        self.run(sharded_fit(model, files, y.name, target, times, weight), plan)
+        self.run(sharded_fit(model, files, y.name, target, order=times, weight=weight), plan)
         return True
 
     def run(self, fit: ShardedFit, plan: FitPlan) -> None:

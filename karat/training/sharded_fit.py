@@ -131,6 +131,7 @@ def sharded_fit(
     files: RowFiles,
     label: str,
     target: np.ndarray,
+    *,
     order: np.ndarray | None = None,
     weight: np.ndarray | None = None,
 ) -> ShardedFit:
