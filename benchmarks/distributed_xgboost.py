@@ -3,7 +3,7 @@
 Both read the same Delta table. *Once started* are reading and fitting. *All in* is also the start: of the bare process,
 and of the workers on a Ray that runs. The bare side makes XGBoost's QuantileDMatrix from the Arrow table.
 ``--million 1`` takes another size, ``--rounds``, ``--runs`` and ``--backends`` other numbers. ``--alone`` measures
-Karat by itself. A small ``--memory`` (GiB of a worker) fits out of core.
+Karat by itself. A small ``--memory`` (GiB of a worker) fits out of core. ``--folder`` keeps the table for later.
 """
 
 from __future__ import annotations
@@ -45,14 +45,17 @@ def main() -> None:
     parser.add_argument("--backends", default="ray_train,xgboost_ray")
     parser.add_argument("--memory", type=float, default=4)
     parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--folder", type=Path)
     chosen = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="karat-bench-"))
+    folder = chosen.folder or Path(tempfile.mkdtemp(prefix="karat-bench-"))
     try:
-        write_rows(folder / "table", int(chosen.million * 1e6))
+        if not (folder / "table").exists():
+            write_rows(folder / "table", int(chosen.million * 1e6))
         warm_ray()
         measure(folder, chosen)
     finally:
-        shutil.rmtree(folder)
+        if not chosen.folder:
+            shutil.rmtree(folder)
 
 
 def measure(folder: Path, chosen: argparse.Namespace) -> None:
