@@ -87,38 +87,43 @@ class FileShard:
 
     def batches(self) -> Iterator[Batch]:
         """Read and encode its rows in their order."""
-        yield from self._encoded(self.place.rank, self.place.workers, self.first)
+        for first, frame in self._frames(self.place.rank, self.place.workers, self.first):
+            yield self._encoded(frame, np.arange(first, first + frame.height))
 
     def validation(self) -> Iterator[Batch]:
         """Read the validation rows of all workers, or every k-th if they are many."""
         every = -(-self.labels.validation_rows // _MOST_VALIDATION_ROWS)
         seen = 0
-        for batch in self._encoded(0, 1, 0):
-            aside = batch.part(aside=True)
-            chosen = (seen + np.arange(len(aside.y))) % every == 0
-            seen += len(aside.y)
-            if chosen.any():
-                weight = None if aside.weight is None else aside.weight[chosen]
-                yield Batch(aside.X[chosen], aside.y[chosen], aside.aside[chosen], weight)
+        for first, frame in self._frames(0, 1, 0):
+            aside = np.flatnonzero(self._aside(first, first + frame.height))
+            chosen = aside[(seen + np.arange(len(aside))) % every == 0]
+            seen += len(aside)
+            if len(chosen):
+                yield self._encoded(frame[chosen], first + chosen)
 
-    def _encoded(self, shard: int, of: int, first: int) -> Iterator[Batch]:
-        fit = self.fit
-        columns = [*fit.model.feature_names, fit.label]
-        for rows in fit.files.batches(shard, of, "train", columns):
+    def _frames(self, shard: int, of: int, first: int) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Rows of a shard as they are read, with the number of the first of each batch."""
+        columns = [*self.fit.model.feature_names, self.fit.label]
+        for rows in self.fit.files.batches(shard, of, "train", columns):
             frame = pl.from_arrow(rows)
             assert isinstance(frame, pl.DataFrame)
-            X, y = fit.model.encode_batch(frame, frame[fit.label])
-            yield Batch(X, y, self._aside(first, first + len(y)), self._weights(y, first))
-            first += len(y)
+            yield first, frame
+            first += frame.height
+
+    def _encoded(self, frame: pl.DataFrame, numbers: np.ndarray) -> Batch:
+        """Encode rows with these numbers."""
+        X, y = self.fit.model.encode_batch(frame, frame[self.fit.label])
+        aside = self._aside(int(numbers[0]), int(numbers[-1]) + 1)[numbers - numbers[0]]
+        return Batch(X, y, aside, self._weights(y, numbers))
 
     def _aside(self, first: int, end: int) -> np.ndarray:
         """Which of the rows ``first`` to ``end`` are for validation."""
         begin = first // 8
         return np.unpackbits(self.fit.aside[begin : -(-end // 8)])[first - 8 * begin : end - 8 * begin].astype(bool)
 
-    def _weights(self, y: np.ndarray, first: int) -> np.ndarray | None:
-        """The weights of rows from number ``first`` on, times those of their classes."""
-        weights = None if self.fit.weight is None else self.fit.weight[first : first + len(y)]
+    def _weights(self, y: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:
+        """The weights of the rows times those of their classes."""
+        weights = None if self.fit.weight is None else self.fit.weight[numbers]
         if self.fit.model.kind.class_weight:
             counts = np.array(self.labels.class_rows)
             of_class: np.ndarray = (self.labels.rows / (len(counts) * counts))[y.astype(int)]
