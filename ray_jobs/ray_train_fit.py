@@ -84,7 +84,8 @@ def _trainer_of(communicator: str) -> Any:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What Ray Train runs in every worker."""
+    """What Ray Train runs in every worker, in a thread of it."""
+    _draw_apart()
     fit: ShardedFit = ray.get(config["fit"])
     network: dict[str, str | int] = {}
     if facts(fit.model.kind_name).communicator == "lightgbm":
@@ -94,6 +95,16 @@ def _work(config: dict[str, Any]) -> None:
     rank = train.get_context().get_world_rank()
     checkpoints = TrainCheckpoints(rank, config["seconds"])
     run_worker(fit, config["plan"], Path(config["folder"]), checkpoints, rank=rank, network=network)
+
+
+def _draw_apart() -> None:
+    """Take this thread's random ids from a place of their own.
+
+    Ray's library seeds the generator of each thread from a pool that forks of one process share. Two workers that are
+    such forks (``infra.local.fork_server``) would call an actor with the same task id, and the actor would die.
+    """
+    for _ in range(int.from_bytes(os.urandom(2), "big")):
+        ray.ObjectRef.from_random()
 
 
 class TrainCheckpoints:
