@@ -1,7 +1,6 @@
-"""Distributed fits on the running Ray: `python -m tests.ray_jobs.distributed_program FOLDER`; the last line is JSON.
+"""Distributed fits on the running Ray: `python -m tests.ray_jobs.distributed_program FOLDER CASE ...`, of ``CASES``.
 
-An undisturbed fit; the same with a worker killed, and with the driver killed, both after a checkpoint; the same by
-xgboost-ray, with and without a kill; fits by LightGBM's network and by torch's process group; a refused parameter.
+The last line is JSON: case -> predictions, or the message of an error. Kills come after the first checkpoint.
 """
 
 from __future__ import annotations
@@ -79,27 +78,36 @@ def killed_driver(folder: Path) -> list[float]:
     return fitted("xgboost", folder, **SLOW)
 
 
-def main(folder: Path) -> None:
-    """Run every fit and print the predictions."""
-    found: dict[str, object] = {"whole": fitted("xgboost", folder / "whole", **SLOW)}
-    when_checkpointed(folder / "worker", lambda: kill_worker("RayTrainWorker"))
-    found["killed worker"] = fitted("xgboost", folder / "worker", **SLOW)
-    found["killed driver"] = killed_driver(folder / "driver")
-    found["xgboost-ray"] = fitted("xgboost", folder / "ours", "xgboost_ray", **SLOW)
-    when_checkpointed(folder / "actor", lambda: kill_worker("ShardActor"))
-    found["killed actor"] = fitted("xgboost", folder / "actor", "xgboost_ray", **SLOW)
-    found["lightgbm"] = fitted("lightgbm", folder / "lightgbm")
-    found["lstm"] = fitted("lstm", folder / "lstm")
+def killed_worker(folder: Path, backend: Backend, name: str) -> list[float]:
+    """Predictions of a fit one of whose workers was killed."""
+    when_checkpointed(folder, lambda: kill_worker(name))
+    return fitted("xgboost", folder, backend, **SLOW)
+
+
+def refused(folder: Path) -> str:
+    """The error of a parameter that XGBoost does not know."""
     try:
-        fitted("xgboost", folder / "refused", grow_policy="sideways")
+        fitted("xgboost", folder, grow_policy="sideways")
     except TrainingError as error:
-        found["refused"] = str(error)
-    print(json.dumps(found))
+        return str(error)
+    return ""
+
+
+CASES: dict[str, Callable[[Path], object]] = {
+    "killed worker": lambda folder: killed_worker(folder, "ray_train", "RayTrainWorker"),
+    "killed driver": killed_driver,
+    "xgboost-ray": lambda folder: fitted("xgboost", folder, "xgboost_ray", **SLOW),
+    "killed actor": lambda folder: killed_worker(folder, "xgboost_ray", "ShardActor"),
+    "lightgbm": lambda folder: fitted("lightgbm", folder),
+    "lstm": lambda folder: fitted("lstm", folder),
+    "refused": refused,
+}
 
 
 if __name__ == "__main__":
     ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    given = Path(sys.argv[1])
     if sys.argv[2:] == ["drive"]:
-        fitted("xgboost", Path(sys.argv[1]), **SLOW)
+        fitted("xgboost", given, **SLOW)
     else:
-        main(Path(sys.argv[1]))
+        print(json.dumps({case: CASES[case](given / case.replace(" ", "_")) for case in sys.argv[2:]}))

@@ -18,18 +18,16 @@ from karat.training.distributed import FITS
 from tests import warm
 from tests.contracts.test_distributed_kinds import CLOSE, one_process
 from tests.contracts.test_distributed_kinds import frame as features
-from tests.ray_jobs.distributed_program import ROUNDS
+from tests.ray_jobs.distributed_program import SLOW
 from tests.shop import Shop
 
 pytestmark = [pytest.mark.platform, pytest.mark.usefixtures("platform")]
 
 
-@pytest.fixture(scope="module")
-def fits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def run(folder: Path, *cases: str) -> dict[str, Any]:
     """What the program printed."""
-    folder: Path = tmp_path_factory.mktemp("fits")
     ended = warm.run(
-        [sys.executable, "-m", "tests.ray_jobs.distributed_program", folder],
+        [sys.executable, "-m", "tests.ray_jobs.distributed_program", folder, *cases],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -40,13 +38,14 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-def test_two_workers_fit_the_model_of_one_process(fits: dict[str, Any]) -> None:
-    one = one_process("xgboost", "regression", n_estimators=ROUNDS, early_stopping_rounds=0)
-    np.testing.assert_allclose(fits["whole"], one.predict(features("xgboost")), rtol=1e-5, atol=1e-5)
-    for kind in ("lightgbm", "lstm"):
-        one = one_process(kind, "regression")
-        close = CLOSE[facts(kind).communicator]
-        np.testing.assert_allclose(fits[kind], one.predict(features(kind)), rtol=close, atol=close)
+def assert_model_of_one_process(predictions: list[float], kind: str, **parameters: object) -> None:
+    one = one_process(kind, "regression", **parameters)
+    close = CLOSE[facts(kind).communicator]
+    np.testing.assert_allclose(predictions, one.predict(features(kind)), rtol=close, atol=close)
+
+
+def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
+    assert_model_of_one_process(run(tmp_path, "killed worker")["killed worker"], "xgboost", **SLOW)
 
 
 def test_a_flow_fits_by_workers_and_promotes(shop: Shop) -> None:
@@ -66,16 +65,22 @@ def test_a_flow_fits_by_workers_and_promotes(shop: Shop) -> None:
     assert answer.json()["model_version"] == 1
 
 
-@pytest.mark.parametrize("fault", ["killed worker", "killed driver"])
-def test_a_kill_changes_nothing(fits: dict[str, Any], fault: str) -> None:
-    assert fits[fault] == fits["whole"]
+@pytest.mark.nightly
+def test_a_killed_driver_changes_nothing(tmp_path: Path) -> None:
+    assert_model_of_one_process(run(tmp_path, "killed driver")["killed driver"], "xgboost", **SLOW)
 
 
-def test_xgboost_ray_fits_the_same_model_on_xgboost_3(fits: dict[str, Any]) -> None:
-    assert fits["xgboost-ray"] == fits["whole"]
-    assert fits["killed actor"] == fits["whole"]
+@pytest.mark.nightly
+def test_xgboost_ray_fits_the_same_model_on_xgboost_3(tmp_path: Path) -> None:
+    found = run(tmp_path, "xgboost-ray", "killed actor")
+    assert found["xgboost-ray"] == found["killed actor"]
+    assert_model_of_one_process(found["xgboost-ray"], "xgboost", **SLOW)
 
 
-def test_a_refused_parameter_is_the_error_of_one_process(fits: dict[str, Any]) -> None:
-    assert "XGBoost could not be trained" in fits["refused"]
-    assert "sideways" in fits["refused"]
+@pytest.mark.nightly
+def test_the_networks_of_the_other_kinds(tmp_path: Path) -> None:
+    found = run(tmp_path, "lightgbm", "lstm", "refused")
+    for kind in ("lightgbm", "lstm"):
+        assert_model_of_one_process(found[kind], kind)
+    assert "XGBoost could not be trained" in found["refused"]
+    assert "sideways" in found["refused"]
