@@ -65,19 +65,19 @@ def test_a_flow_fits_by_workers_and_promotes(shop: Shop) -> None:
     assert answer.json()["model_version"] == 1
 
 
-@pytest.mark.nightly
+@pytest.mark.faults
 def test_a_killed_driver_changes_nothing(tmp_path: Path) -> None:
     assert_model_of_one_process(run(tmp_path, "killed driver")["killed driver"], "xgboost", **SLOW)
 
 
-@pytest.mark.nightly
+@pytest.mark.faults
 def test_xgboost_ray_fits_the_same_model_on_xgboost_3(tmp_path: Path) -> None:
     found = run(tmp_path, "xgboost-ray", "killed actor")
     assert found["xgboost-ray"] == found["killed actor"]
     assert_model_of_one_process(found["xgboost-ray"], "xgboost", **SLOW)
 
 
-@pytest.mark.nightly
+@pytest.mark.faults
 def test_the_networks_of_the_other_kinds(tmp_path: Path) -> None:
     found = run(tmp_path, "lightgbm", "lstm", "refused")
     for kind in ("lightgbm", "lstm"):
