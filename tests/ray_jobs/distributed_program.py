@@ -20,6 +20,7 @@ from ray.util.state import list_actors
 
 from karat.errors import TrainingError
 from karat.kinds import Model
+from karat.settings import Settings
 from karat.training.distributed import Backend, Distributor, FitPlan
 from karat.training.fit_files import write_learned_rows
 from karat.training.sharded_fit import ShardedFit, sharded_fit
@@ -105,7 +106,7 @@ CASES: dict[str, Callable[[Path], object]] = {
 
 
 if __name__ == "__main__":
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    ray.init(address=Settings().ray_address, log_to_driver=False, logging_level="ERROR")
     given = Path(sys.argv[1])
     if sys.argv[2:] == ["drive"]:
         fitted("xgboost", given, **SLOW)
