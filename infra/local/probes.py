@@ -19,6 +19,9 @@ SECONDS = 3.0
 #: A worker sends one every 30 seconds.
 HEARTBEAT_SECONDS = 90.0
 
+#: What Prefect gives in one answer at most.
+PAGE = 200
+
 Probe = Callable[[Settings], str]
 
 
@@ -46,6 +49,16 @@ def call(
 def call_prefect(settings: Settings, path: str, body: Any = None) -> Any:
     """Prefect's API, with this home's login. Raises NoAnswer."""
     return call(f"{settings.prefect_api_url}{path}", body=body, auth=prefect_login(settings))
+
+
+def list_prefect(settings: Settings, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """All that Prefect's API finds, page by page: one answer of it has ``PAGE`` at most. Raises NoAnswer."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page: list[dict[str, Any]] = call_prefect(settings, path, body | {"limit": PAGE, "offset": len(found)})
+        found += page
+        if len(page) < PAGE:
+            return found
 
 
 def call_ray(settings: Settings, path: str, seconds: float = SECONDS, body: Any = None) -> Any:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from infra.local import databases, versions
 from infra.local.instances import instances
 from infra.local.platform_parts import log_file, parts
-from infra.local.probes import PROBES, NoAnswer, call_prefect, call_ray, node_states
+from infra.local.probes import PROBES, NoAnswer, call_ray, list_prefect, node_states
 from infra.local.strangers import strangers_of
 from infra.local.supervisor import Supervisor, SupervisorState
 from karat.settings import Settings, unknown_settings
@@ -162,7 +162,7 @@ def _applications(settings: Settings) -> list[str]:
 
 def _schedules(settings: Settings) -> list[str]:
     """Every active schedule must have a run waiting: Prefect's scheduler can stop without a word."""
-    deployments = call_prefect(settings, "/deployments/filter", {"limit": 200})
+    deployments = list_prefect(settings, "/deployments/filter", {"sort": "CREATED_DESC"})
     settled = datetime.now(UTC) - timedelta(seconds=SCHEDULER_SECONDS)
     due = {
         d["id"]: d["name"]
@@ -176,9 +176,9 @@ def _schedules(settings: Settings) -> list[str]:
     waiting = {
         "deployments": {"id": {"any_": list(due)}},
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
-        "limit": 200,
+        "sort": "ID_DESC",
     }
-    scheduled = {run["deployment_id"] for run in call_prefect(settings, "/flow_runs/filter", waiting)}
+    scheduled = {run["deployment_id"] for run in list_prefect(settings, "/flow_runs/filter", waiting)}
     return [f"deployment {name!r} has a schedule and no scheduled run" for i, name in due.items() if i not in scheduled]
 
 
