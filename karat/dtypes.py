@@ -12,6 +12,8 @@ import pyarrow as pa
 
 Dtype = Literal["string", "int64", "float64", "bool", "date", "timestamp"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+#: What a sequence holds.
+SEQUENCE_TYPES: tuple[Dtype, ...] = ("float64", "int64", "bool")
 
 #: The Arrow type of every time in the lake.
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")

@@ -15,6 +15,7 @@ from infra.new.render import render
 from karat.clock import DAY
 from karat.declare import FeatureTable, GoldTable, Project
 from karat.declare.models import BASELINES, DEFAULT_METRIC, UNSUPERVISED, ModelSpec
+from karat.dtypes import SEQUENCE_TYPES
 from karat.errors import AlreadyThere, TableNotFound, WrongCall, did_you_mean
 from karat.kinds import facts
 
@@ -119,7 +120,8 @@ def draft_model(project: Project, name: str, options: ModelOptions = ModelOption
     text = _text(label, kind, rows, tables, options, owner=options.owner or spine.owner or project.spec.owner)
     path = "/".join(filter(None, ("models", options.domain, f"{name}.yaml")))
     file = File(path, text, f"model {name}: {label.task} by {kind}")
-    return Draft((file,), (*how, *label.chosen, *_small_data(spine, options.rows), *_unlearned(rows, label, tables)))
+    told = (*_unread(kind, tables), *_small_data(spine, options.rows), *_unlearned(rows, label, tables))
+    return Draft((file,), (*how, *label.chosen, *told))
 
 
 def _small_data(spine: FeatureTable, rows: int | None) -> tuple[str, ...]:
@@ -275,7 +277,20 @@ def _lookup(table: FeatureTable, label: LabelChoice, kind: str) -> dict[str, Any
         found["exclude"] = gone
     if facts(kind).sequences:
         found["sequence_length"] = SEQUENCE
+        if texts := _no_numbers(table):
+            found["exclude"] = [*found.get("exclude", ()), *(c for c in texts if c not in found.get("exclude", ()))]
     return found
+
+
+def _no_numbers(table: FeatureTable) -> list[str]:
+    """The features that no sequence holds."""
+    return [f.name for f in table.stored if f.dtype not in SEQUENCE_TYPES]
+
+
+def _unread(kind: str, tables: Sequence[FeatureTable]) -> tuple[str, ...]:
+    """What a kind that reads sequences leaves out of them."""
+    left = [name for table in tables for name in _no_numbers(table)] if facts(kind).sequences else []
+    return (f"all features but {', '.join(left)}: a sequence holds numbers only",) if left else ()
 
 
 def _baseline(rows: Rows, label: LabelChoice) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, FunctionUse, Lookup, ModelSpec
 from karat.declare.project import ProjectSpec
 from karat.declare.yaml_source import display_path, position
-from karat.dtypes import Dtype
+from karat.dtypes import SEQUENCE_TYPES, Dtype
 from karat.errors import did_you_mean
 
 
@@ -120,7 +120,7 @@ def _check_model(
                 if name not in known:
                     near = did_you_mean(name, known)
                     yield f"{at('lookups', index, kind)}: {lookup.table!r} has no feature {name!r}. {near}"
-        for loc, problem in _default_problems(lookup, table):
+        for loc, problem in (*_default_problems(lookup, table), *_sequence_problems(lookup, table)):
             yield f"{at('lookups', index, *loc)}: {problem}"
     spine = tables.get(model.spine_table)
     if model.spine and tables.lacks(model.spine):
@@ -138,6 +138,17 @@ def _check_model(
         if model.baseline.feature not in known:
             near = did_you_mean(model.baseline.feature, known)
             yield f"{at('baseline', 'feature')}: the lookups bring no feature {model.baseline.feature!r}. {near}"
+
+
+def _sequence_problems(lookup: Lookup, table: FeatureTable) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Which features of a lookup no sequence holds: (place, text)."""
+    if lookup.sequence_length is None:
+        return
+    names = set(_looked_up_names(lookup, table))
+    texts = [f.name for f in table.stored if f.name in names and f.dtype not in SEQUENCE_TYPES]
+    if texts:
+        near = f"Leave them out: exclude: [{', '.join([*lookup.exclude, *texts])}]"
+        yield ("sequence_length",), f"a sequence holds numbers only, and {', '.join(texts)} are none. {near}"
 
 
 def _default_problems(lookup: Lookup, table: FeatureTable) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -180,7 +180,15 @@ def _of_sheet(path: Path, options: Format, unread: pl.DataFrame) -> InputFile:
     sheet = read_excel(path, sheet=options.sheet, skip=options.skip, header=options.header)
     notes = (f"sheet {sheet.name}, of {len(sheet.others) + 1}: {', '.join(sheet.others)} (--sheet names another)",)
     found = _typed(path, sheet.rows, unread)
+    # A column of numbers with a "?" in it comes as texts: what they are is inferred, as in CSV.
+    found = replace(found, texts=frozenset(c for c in found.texts if not _has_numbers(sheet.rows[c])))
     return replace(found, unnamed=sheet.unnamed, notes=notes if sheet.others and options.sheet is None else ())
+
+
+def _has_numbers(cells: pl.Series) -> bool:
+    """Whether most texts of a sheet's column are numbers as the sheet's reader writes them: no leading zeros."""
+    share = cells.drop_nulls().str.contains(r"^-?(0|[1-9][0-9]*)([.][0-9]+)?(e[+-]?[0-9]+)?$").mean()
+    return isinstance(share, float) and 0.5 <= share < 1
 
 
 @contextmanager

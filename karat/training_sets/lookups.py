@@ -310,7 +310,8 @@ def _check_numbers(features: list[str], info: TableInfo) -> None:
             raise SchemaMismatch(
                 f"the feature {name!r} is a {kind}, and a sequence holds numbers only",
                 where=str(info.name),
-                remedy="name the numeric features in feature_names",
+                remedy=f"leave it out: exclude: [{name}] beside the lookup's sequence_length in the model's file, or "
+                "name the numeric features alone",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import (
@@ -9,6 +10,7 @@ from pydantic import (
     AliasChoices,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictInt,
@@ -33,6 +35,11 @@ def _up_to(most: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+def is_date(given: object) -> bool:
+    """Whether a request gives a date alone, as in 2026-01-15."""
+    return isinstance(given, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", given) is not None
+
+
 #: A value whose type the model or table declares; checked there, not by the schema.
 JsonField = Any
 KeyField = Annotated[Any, _up_to(LONGEST_KEY)]
@@ -40,6 +47,8 @@ FeatureField = Annotated[Any, _up_to(LONGEST_TEXT)]
 Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME)]
 #: ``catalog.schema.table:feature``
 Reference = Annotated[StrictStr, StringConstraints(max_length=4 * LONGEST_NAME)]
+#: A moment with its time zone. A date means 00:00 UTC, as everywhere.
+Moment = Annotated[AwareDatetime, BeforeValidator(lambda given: f"{given}T00:00Z" if is_date(given) else given)]
 KeyText = Annotated[StrictStr, StringConstraints(max_length=LONGEST_KEY)]
 
 
@@ -60,7 +69,7 @@ class PredictBody(BaseModel):
     features: dict[Name, FeatureField] | None = Field(
         None, description="feature -> value, in place of what is looked up", max_length=MOST_COLUMNS
     )
-    as_of_date: AwareDatetime | None = Field(None, description="predict with what was known then")
+    as_of_date: Moment | None = Field(None, description="predict with what was known then; a date means 00:00 UTC")
     explain: bool = Field(True, description="false leaves top_features out")
 
     def fields(self) -> dict[str, JsonField]:
@@ -103,7 +112,7 @@ class FeaturesBody(BaseModel):
     project: Name | None = Field(
         None, description="where bare tables are; needed where several projects have the table"
     )
-    as_of_date: AwareDatetime | None = Field(None, description="the values that were known then")
+    as_of_date: Moment | None = Field(None, description="the values that were known then; a date means 00:00 UTC")
 
 
 class FeatureRow(BaseModel):

@@ -105,6 +105,8 @@ def _first(detail: dict[str, Any]) -> tuple[str, str, str]:
         return "the body is not JSON", f"character {place[0]}" if place else "", "send a JSON object"
     if not place:
         return "the body is not a JSON object", "", "send one, with the header content-type: application/json"
+    if detail["type"] == "timezone_aware":
+        return "the moment has no time zone", ".".join(place), "write it as in 2026-01-15T10:30:00Z, or give a date"
     return detail["msg"], ".".join(place), "correct that field; /docs shows the request"
 
 

@@ -282,6 +282,16 @@ def test_excel_comes_in_with_its_types(tmp_path: Path):
     assert brought_in(tmp_path / "rows.xlsx")[0].rows() == [(1, "007", 2.5), (2, "x", 3.0)]
 
 
+def test_numbers_of_a_sheet_with_markers_among_them_are_numbers(tmp_path: Path) -> None:
+    """Its reader gives such a column as texts; codes and ids with leading zeros are texts still."""
+    rows = ([1, 712.5, "007", 5], [2, "?", "008", "A7"], [3, -3, "009", 6], [4, 1e3, "?", 7])
+    sheet(tmp_path / "rows.xlsx", (["nr", "power", "turbine", "grade"], *rows))
+    found = brought_in(tmp_path / "rows.xlsx")[0]
+    assert found["power"].to_list() == [712.5, None, -3.0, 1000.0]
+    assert found["turbine"].to_list() == ["007", "008", "009", "?"]
+    assert found["grade"].to_list() == ["5", "A7", "6", "7"]
+
+
 @pytest.mark.parametrize(
     ("content", "told", "error", "says"),
     [

@@ -139,6 +139,19 @@ def test_a_single_series_by_the_hour(karat: Typed, tmp_path: Path, shared_data: 
     assert result.metrics["rmse"] < result.baseline["rmse"]
 
 
+def test_a_sequence_leaves_texts_out_and_says_so(karat: Typed, tmp_path: Path):
+    file = tmp_path / "turbines.csv"
+    hours = [f"2026-05-{1 + h // 24:02}T{h % 24:02}:00:00" for h in range(200)]
+    pl.DataFrame({"at": hours, "turbine": "t1", "power": range(200), "wind": ["north", "south"] * 100}).write_csv(file)
+    karat("new", "project", "wind", "--from", file, "--entity", "turbine", "--time", "at")
+    karat("ingest", "wind", "turbines", file)
+    karat("new", "features", "steps", "-p", "wind", "--grain", "event", "--entity", "turbine")
+    said = karat("new", "model", "next", "-p", "wind", "--label", "avg(power)", "--horizon", "1h", "--kind", "gru")
+    assert "all features but wind: a sequence holds numbers only" in said
+    lookup = load_project("wind", Settings(projects=tmp_path / "projects")).models["next"].lookups[0]
+    assert (lookup.exclude, lookup.sequence_length) == (("wind",), 28)
+
+
 def test_daily_windows_per_entity(karat: Typed, tmp_path: Path, shared_data: Path):
     file = tmp_path / "payments.parquet"
     payments(shared_data, 40).write_parquet(file)

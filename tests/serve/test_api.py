@@ -79,6 +79,10 @@ def test_features_override_and_past_dates(ready: TestClient, shop: Shop) -> None
     past = ready.post(PREDICT, json={"entity_id": "c0", "as_of_date": at.isoformat()}).json()
     named = ready.post(PREDICT, json={"keys": {"customer": "c0", "day": str(TODAY - timedelta(days=2))}}).json()
     assert past["predicted_value"] == named["predicted_value"]
+    midnight = ready.post(PREDICT, json={"entity_id": "c0", "as_of_date": f"{at.date()}T00:00:00Z"}).json()
+    dated = ready.post(PREDICT, json={"entity_id": "c0", "as_of_date": str(at.date())}).json()
+    for said in ("predicted_value", "feature_times"):
+        assert dated[said] == midnight[said]
     assert past["feature_times"] == {"shop_dev.features.usage": f"{TODAY - timedelta(days=2)}T00:00:00+00:00"}
 
 

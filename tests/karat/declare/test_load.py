@@ -85,8 +85,8 @@ YAML, AT = "models/sales/spend_forecaster.yaml", "shop/models/sales/spend_foreca
         (YAML, MODEL + "search: {learning_rate: {low: 0, high: 1, log: true}}\n", "with log, low must be more than 0"),
         (YAML, MODEL + "search: {max_iter: {low: 9, hig: 12}}\n", "Did you mean 'high'"),
         (YAML, MODEL + "search: {max_iter: 9}\n", "9 leaves nothing to choose"),
-        (YAML, MODEL + "distributed: ray_train\n", f"{AT}:13: distributed: one process fits a model of kind 'grad"),
-        (YAML, MODEL + "distributed: {gpu: true}\n", f"{AT}:13: distributed: a model of kind 'gradient_boosting' is"),
+        (YAML, MODEL + "distributed: ray_train\n", f"{AT}:12: distributed: one process fits a model of kind 'grad"),
+        (YAML, MODEL + "distributed: {gpu: true}\n", f"{AT}:12: distributed: a model of kind 'gradient_boosting' is"),
         (YAML, MODEL + "distributed: {backend: never, workers: 2}\n", "with 'never' one process fits the model"),
         (YAML, MODEL + "distributed: spark\n", "distributed.backend: Input should be 'auto', 'never', 'ray_train'"),
         (YAML, MODEL + "parameters: {max_iter: 9}\nsearch: {max_iter: [9, 12]}\n", f"{AT}:13: search.max_iter: 'max"),
@@ -197,3 +197,20 @@ def test_errors_of_one_file_come_at_once_whatever_their_sort(shop):
         load_project("shop", shop.settings)
     lines = sorted(e.partition(": ")[0] for e in caught.value.errors if "spend_forecaster" in e)
     assert lines == [f"{AT}:{line}" for line in (11, 12, 14, 15, 6)]
+
+
+def test_texts_in_a_sequence_are_named_with_what_leaves_them_out(shop):
+    shop.write("features/spend.py", FEATURES.replace('from_sql("big"', TEXT + 'from_sql("big"'))
+    model = MODEL.replace("gradient_boosting", "gru").replace("features: [amount_1d, amount_7d]", "sequence_length: 3")
+    shop.write(YAML, model + "    exclude: [amount_7d]\n")
+    with pytest.raises(DeclarationError) as caught:
+        load_project("shop", shop.settings)
+    (error,) = caught.value.errors
+    assert f"{AT}:11: a sequence holds numbers only, and size are none" in error
+    assert "exclude: [amount_7d, size]" in error
+    shop.write(YAML, model + "    exclude: [amount_7d, size]\n")
+    assert load_project("shop", shop.settings).models["spend_forecaster"].lookups[0].sequence_length == 3
+
+
+TEXT = """from_sql("size", "'big'", description="A text", dtype="string"),
+        """
