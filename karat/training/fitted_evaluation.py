@@ -16,7 +16,7 @@ from karat.training.calibration import CalibrationReport, IntervalReport, calibr
 from karat.training.decision_threshold import threshold_warnings
 from karat.training.evaluation import evaluate
 from karat.training.importance import feature_importance
-from karat.training.leakage_guard import perfect_score_warnings
+from karat.training.leakage_guard import lone_feature_warnings, perfect_score_warnings
 from karat.training.preconditions import LabelledRows, PreparedRows, prepare_rows
 from karat.training.reference_models import reference_models
 from karat.training.synthetic_anomalies import plant_anomalies
@@ -157,6 +157,7 @@ def evaluate_model(
         space=_cluster_space(model, X),
     )
     X_learned, y_learned = _evaluation_rows(_sample_rows(learned, spec.seed), spec)
+    importance = feature_importance(model, spec, X, y) if isinstance(model, Model) else _fitted_importance(model)
     return TrainingResult(
         spec=spec,
         model=model,
@@ -164,7 +165,7 @@ def evaluate_model(
         train_metrics=_model_metrics(model, X_learned, y_learned, model.predict(X_learned)),
         baseline=against.metrics,
         baseline_name=against.name,
-        importance=feature_importance(model, spec, X, y) if isinstance(model, Model) else _fitted_importance(model),
+        importance=importance,
         curve=model.kind.curve if isinstance(model, Model) else {},
         curve_metric=model.kind.curve_metric if isinstance(model, Model) else "",
         parameters=model.parameters if isinstance(model, Model) else {},
@@ -186,6 +187,7 @@ def evaluate_model(
             *_baseline_warnings(against),
             *threshold_warnings(model, metrics),
             *perfect_score_warnings(spec, metrics, test[1]),
+            *lone_feature_warnings(metrics, importance),
         ],
         reference_models=reference_models(spec, model, learned, test) if isinstance(model, Model) else {},
     )

@@ -20,6 +20,10 @@ PERFECT_SCORES = {
     "r2": 0.9999,
     "adjusted_rand": 1.0,
 }
+#: From here on a model is so good that one feature which makes it alone is looked at. A series that hardly changes has
+#: an r2 near 1 by its last value.
+NEARLY_PERFECT = {"roc_auc": 0.95, "r2": 0.995}
+LONE_SHARE = 0.8
 #: With fewer test rows, or fewer outside the most frequent class, a good model may be perfect by chance.
 MIN_ROWS, MIN_MINORITY_ROWS = 50, 20
 _ROUNDING = 1e-9
@@ -39,6 +43,18 @@ def perfect_score_warnings(spec: ModelSpec, metrics: dict[str, float], labels: p
         return []
     few = "" if _has_enough_rows(spec, labels) else f" ({len(labels)} rows are too few to tell)"
     return [f"{', '.join(found)} is perfect on the test rows: check whether a feature holds the label{few}"]
+
+
+def lone_feature_warnings(metrics: dict[str, float], importance: dict[str, float]) -> list[str]:
+    """Warn of a nearly perfect model that one feature makes alone: it may be known only after the label is."""
+    name, share = max(importance.items(), key=lambda item: item[1], default=("", 0.0))
+    found = [metric for metric, near in NEARLY_PERFECT.items() if metrics.get(metric, 0.0) >= near]
+    if not found or share < LONE_SHARE or perfect_metrics(metrics):
+        return []
+    return [
+        f"{name} alone has {share:.0%} of the importance, and {found[0]} is {metrics[found[0]]:.3g}: is it known when "
+        "a prediction is asked for? If not, add it to exclude"
+    ]
 
 
 def refuse_perfect_score(spec: ModelSpec, metrics: dict[str, float], learned: _Rows, test: _Rows) -> None:

@@ -179,6 +179,21 @@ def test_a_perfect_score_is_a_leak_and_names_the_feature(task):
     assert not trained(task).warnings
 
 
+def test_a_feature_that_makes_a_nearly_perfect_model_alone_is_told():
+    """As a delay of a parcel does that is known once the parcel is late: now and then it says nothing."""
+    random = np.random.default_rng(5)
+    frame = rows().with_columns(binary=pl.Series(random.random(ROWS) + rows()["signal"].to_numpy() * 0.05 > 0.6))
+    late = pl.col("binary") & pl.Series(random.random(ROWS) > 0.08)
+    found = trained(
+        "binary", frame.with_columns(noise=pl.when(late).then(9.0).otherwise(0.0)), kind="gradient_boosting"
+    )
+    assert 0.95 < found.metrics["roc_auc"] < 1
+    (told,) = [w for w in found.warnings if "of the importance" in w]
+    assert told.startswith("noise alone has ")
+    assert "is it known when a prediction is asked for?" in told
+    assert not [w for w in trained("binary", frame).warnings if "of the importance" in w]
+
+
 def test_a_number_that_is_foretold_to_the_last_digits_is_a_leak():
     frame = rows().with_columns(noise=pl.col("regression") * 2 + 1)
     with pytest.raises(PerfectScore, match=r"\(r2 0.9999\d*\), which means leakage.*\n.*own: 'noise' \(r2 0.99"):
