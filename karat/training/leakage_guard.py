@@ -23,7 +23,7 @@ PERFECT_SCORES = {
 #: From here on a model is so good that one feature which makes it alone is looked at. A series that hardly changes has
 #: an r2 near 1 by its last value.
 NEARLY_PERFECT = {"roc_auc": 0.95, "r2": 0.995}
-LONE_SHARE = 0.8
+LONE_SHARE = 0.9
 #: With fewer test rows, or fewer outside the most frequent class, a good model may be perfect by chance.
 MIN_ROWS, MIN_MINORITY_ROWS = 50, 20
 _ROUNDING = 1e-9
