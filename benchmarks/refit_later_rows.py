@@ -34,6 +34,7 @@ from karat.lifecycle.version_comparison import relative_gain
 from karat.quality import write_sample
 from karat.settings import Settings
 from karat.training.evaluation import evaluate
+from karat.training.refit import refit_on_all
 from karat.training.split import TEST, TRAIN, split_rows
 from karat.training.train import train
 from karat.training_sets.declared_training_set import declared_training_set
@@ -84,7 +85,7 @@ def compare(model: DeclaredModel, lake: Lake, share: float, number: int) -> Iter
     training_set = declared_training_set(model, lake, label_spine(model, lake))
     rows = with_protected(model, lake, training_set.data)
     supervised = None if spec.task in UNSUPERVISED else target
-    small = spec.model_copy(update={"minimum_rows": 1, "refit": "all"})
+    small = spec.model_copy(update={"minimum_rows": 1})
     for k, (before, later) in enumerate(windows(model, rows, share, number)):
         split = split_rows(before, small, time=spine.time, entity=spine.entity)
         how = {"features": training_set.features, "label": supervised, "split": split}
@@ -92,7 +93,8 @@ def compare(model: DeclaredModel, lake: Lake, share: float, number: int) -> Iter
         judged = None if supervised else known
         made = train(small, before, **how, evaluation_label=judged, time=spine.time, entity=spine.entity)
         values = {}
-        for name, one in (("judged", made.model), ("refitted", made.refitted)):
+        again = refit_on_all(small, made.model, before, label=target, time=spine.time)
+        for name, one in (("judged", made.model), ("refitted", again)):
             labels = later[target] if target else None
             space = one.space(later) if spec.task == "clustering" else None
             classes = one.classes or None

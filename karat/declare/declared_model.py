@@ -13,9 +13,19 @@ from karat.names import ModelName, TableName
 
 #: Fields of a declaration that leave the trained model as it is.
 _NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates", "risk_levels"}
-_NOT_LEARNED |= {"explain", "tags", "experiment", "limits", "notes", "search", "missing_features", "distributed"}
+_NOT_LEARNED |= {
+    "explain",
+    "tags",
+    "experiment",
+    "limits",
+    "notes",
+    "search",
+    "missing_features",
+    "distributed",
+    "seeds",
+}
 #: Fields that came later: at their defaults they leave the hashes of earlier versions as they were.
-_UNCHANGED_BY_DEFAULT = ("calibration", "intervals", "calibration_share", "refit")
+_UNCHANGED_BY_DEFAULT = ("calibration", "intervals", "calibration_share", "refit", "feature_selection")
 
 
 @dataclass(frozen=True)

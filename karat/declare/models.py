@@ -316,8 +316,10 @@ class ModelSpec(Declaration):
     names the experiment in MLflow (by default CATALOG/DOMAIN/NAME), ``missing_features`` says from which share on a
     prediction is degraded, and ``limits`` (why it is worth no more) and ``notes`` stand in its card.
     ``calibration`` maps probabilities to how often they are so, and ``intervals`` are ends between which a number lies;
-    both are taken from rows that are neither training nor test rows (``calibration_share``). ``refit: all`` fits the
-    model again on all rows after it was judged.
+    both are taken from rows that are neither training nor test rows (``calibration_share``). ``refit: all`` (the
+    default of models that learn a label) fits the model again on all rows after it was judged, ``feature_selection``
+    keeps the features that validation rows need, and ``seeds`` says how many are tried where the gain is not clear of
+    0.
     ``docs/models.md`` explains every field.
     """
 
@@ -337,7 +339,9 @@ class ModelSpec(Declaration):
     distributed: Distribution = Distribution()
     class_weight: Literal["balanced"] | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | ThresholdRule = 0.5
-    refit: Literal["none", "all"] = "none"
+    refit: Literal["none", "all"] | None = Field(None, description="all, for a model that learns a label")
+    feature_selection: Literal["none", "permutation"] = "none"
+    seeds: int = Field(5, ge=1, le=50, description="how many are tried if the gain is not clear of 0")
     calibration: Literal["none", "isotonic", "platt"] = "none"
     intervals: Intervals | None = None
     calibration_share: float = Field(0.2, gt=0, lt=1, description="of the training rows, for calibration and intervals")
@@ -392,6 +396,8 @@ class ModelSpec(Declaration):
         for name in self.search:
             if name in self.parameters:
                 yield ("search", name), f"{name!r} is searched and given under 'parameters' too; one of both"
+        if self.feature_selection != "none" and self.task in UNSUPERVISED:
+            yield ("feature_selection",), f"a {self.task} model learns no label that features could be selected by"
         if self.calibration != "none" and self.task not in CALIBRATED:
             told = ", ".join(CALIBRATED)
             yield ("calibration",), f"calibration is for probabilities ({told}), and a {self.task} model has none"
@@ -439,6 +445,11 @@ class ModelSpec(Declaration):
         if declared.mitigation == "thresholds" and len(declared.mitigated_columns(self.protected)) != 1:
             text = "thresholds are by the groups of one column: name it, as in mitigated: [age_group]"
             yield ("fairness", "mitigated"), text
+
+    @property
+    def refits(self) -> bool:
+        """Whether the model is fitted again on all rows after it was judged."""
+        return self.refit == "all" or (self.refit is None and self.task not in UNSUPERVISED)
 
     @property
     def labelled(self) -> Label:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -93,6 +93,9 @@ class ProjectSpec(Declaration):
 #: Each gold file may have one; of the project's, which is all of them, ``tables=`` asks only for these tables.
 Sample = Callable[..., dict[str, pl.DataFrame]]
 
+#: ``metrics(model, rows)`` -> name to number: a project's own metrics, of the test rows of each of its models.
+Metrics = Callable[[str, pl.DataFrame], Mapping[str, float]]
+
 
 def gold_files(project: Path) -> tuple[Path, ...]:
     """The files that declare gold tables: ``gold.py``, the files of ``gold/``, or both.
@@ -117,6 +120,7 @@ class Project:
     models: dict[str, ModelSpec] = field(default_factory=dict)
     sample: Sample | None = None
     functions: dict[str, DeclaredFunction] = field(default_factory=dict)
+    metrics: Metrics | None = None
 
     @property
     def catalog(self) -> str:

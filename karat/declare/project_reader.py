@@ -16,7 +16,7 @@ from karat.declare.feature_tables import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
 from karat.declare.models import ModelSpec
-from karat.declare.project import Project, ProjectSpec, Sample, gold_files
+from karat.declare.project import Metrics, Project, ProjectSpec, Sample, gold_files
 from karat.declare.python_files import ROOT, line_of, run_file
 from karat.declare.yaml_source import (
     display_path,
@@ -66,13 +66,14 @@ def load_project(name: str, settings: Settings | None = None) -> Project:
     gold, sample = _read_gold(gold_files(path), name, errors)
     tables, functions = _read_features(path / "features", name, errors)
     models = _read_models(path / "models", errors)
+    metrics = _read_metrics(path / "metrics.py", name, errors)
     errors.extend(check_references(path, gold, tables, functions, models))
     errors.extend(check_feature_sets(path / "project.yaml", spec, tables) if spec else ())
     if spec and models.whole and tables.whole:  # these say of a name that is not there that there is none
         errors.extend(check_batch_tables(path / "project.yaml", spec, models, tables))
     if errors or spec is None:
         raise _declaration_error(name, path, errors)
-    return Project(name, path, settings.environment, spec, gold, tables, models, sample, functions)
+    return Project(name, path, settings.environment, spec, gold, tables, models, sample, functions, metrics)
 
 
 def load_functions(name: str, settings: Settings | None = None) -> dict[str, DeclaredFunction]:
@@ -223,6 +224,18 @@ def _read_features(
         _collect(module, DeclaredFunction, path, functions, errors)
     tables.whole = functions.whole = not broken
     return tables, functions
+
+
+def _read_metrics(path: Path, project: str, errors: list[str]) -> Metrics | None:
+    """Read the function ``metrics`` of a project's ``metrics.py``, if there is one."""
+    if not path.exists():
+        return None
+    broken: set[str] = set()
+    module = _run_declarations(path, project, errors, broken)
+    function = getattr(module, "metrics", None)
+    if not callable(function) and not broken:
+        errors.append(f"{display_path(path)}: defines no function 'metrics': write def metrics(model, rows)")
+    return function if callable(function) else None
 
 
 def _read_models(folder: Path, errors: list[str]) -> Declarations[ModelSpec]:

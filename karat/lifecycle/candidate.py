@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +18,16 @@ from karat.lifecycle.version_entry import version_entry
 from karat.names import CHALLENGER
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
+from karat.training.custom_metrics import custom_metrics
 from karat.training.data_warnings import missing_day_warnings
 from karat.training.distributed import FITS, DistributedFitter, Distributor
+from karat.training.environment import TrainingEnvironment
 from karat.training.fairness import measure_fairness
+from karat.training.fitted_evaluation import TrainingResult
 from karat.training.oracle import with_oracle
+from karat.training.refit import refit_on_all
 from karat.training.search import Searcher, with_parameters
+from karat.training.seeds import try_seeds
 from karat.training.significance import gain_significance
 from karat.training.split import split_rows
 from karat.training.train import train_declared
@@ -46,8 +52,9 @@ def make_candidate(
 ) -> Candidate:
     """Train the declared model on the current data and register it as the challenger.
 
-    The pipeline: label, training set, split, search, fit, evaluation, gain report, registration. A version of the same
-    definition and the same training set is not trained again, unless ``force``: the existing one is returned.
+    The pipeline: label, training set, split, search, fit, evaluation, gain report, refit on all rows, registration. A
+    version of the same definition and the same training set is not trained again, unless ``force``: the existing one is
+    returned.
 
     Args:
         context: The declared model with its lake and registry.
@@ -74,9 +81,17 @@ def make_candidate(
         registry.settle(existing)
         return Candidate(offer(registry, existing), False, existing.metrics, existing.baseline)
     progress(2, _STEPS, "training")
+    began = time.perf_counter()
     found = found_parameters(context, training_set, searcher, search, progress=progress)
     distributor = None if fitter is None else Distributor(fitter, _fit_folder(context, training_set, found))
     run = training_run(context, lake, training_set, found=found, distributor=distributor)
+    if run.result.spec.refits and not run.result.distributed:
+        rows = with_protected(context, lake, training_set.data)
+        refitted = refit_on_all(
+            run.result.spec, run.result.model, rows, label=run.result.spec.target, time=context.spine.time
+        )
+        run = replace(run, result=replace(run.result, refitted=refitted))
+    run = replace(run, environment=TrainingEnvironment.now(time.perf_counter() - began))
     trained, gain = run.result, run.gain
     progress(3, _STEPS, "registration")
     version = registry.log(version_entry(context, run, definition=definition, commit=commit))
@@ -118,7 +133,17 @@ def training_run(
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
     gain = gain_significance(trained, entity=model.spine.entity, time=model.spine.time)
     fairness = measure_fairness(trained, entity=model.spine.entity, time=model.spine.time)
-    return TrainingRun(training_set, split, trained, gain, provenance(model, lake), found, fairness)
+    custom, warnings = custom_metrics(model.project.metrics, trained)
+    trained = replace(trained, warnings=[*trained.warnings, *warnings])
+    once = {"split": model.spec.split.model_copy(update={"folds": None})}
+
+    def again(seed: int) -> TrainingResult:
+        other = replace(model, spec=model.spec.model_copy(update={"seed": seed} | once))
+        return train_declared(other, training_set, rows, split)
+
+    # A model of several workers may be too large to be fitted again in one process.
+    seeds = try_seeds(trained, gain, 1 if trained.distributed else model.spec.seeds, again)
+    return TrainingRun(training_set, split, trained, gain, provenance(model, lake), found, fairness, custom, seeds)
 
 
 def _fit_folder(context: ModelContext, training_set: TrainingSet, found: FoundParameters | None) -> Path:

@@ -26,6 +26,7 @@ from karat.registry.records import ModelVersion, Servable
 from karat.registry.signature import ModelSignature, check_given, sign
 from karat.registry.store import Registry
 from karat.registry.tags import VersionTags
+from karat.training.custom_metrics import custom_metrics
 from karat.training.fairness import measure_fairness
 from karat.training.fitted_evaluation import evaluate_fitted
 from karat.training.oracle import with_oracle
@@ -94,7 +95,9 @@ def register_fitted(
     # Karat may train a model of its own on this definition and these data; it must not find this one instead.
     definition = f"given:{uuid.uuid4().hex}"
     fairness = measure_fairness(result, entity=context.spine.entity, time=context.spine.time)
-    run = TrainingRun(training_set, split, result, gain, provenance(context, lake), fairness=fairness)
+    custom, warnings = custom_metrics(context.project.metrics, result)
+    result = replace(result, warnings=[*result.warnings, *warnings])
+    run = TrainingRun(training_set, split, result, gain, provenance(context, lake), fairness=fairness, custom=custom)
     entry = version_entry(context, run, definition=definition, commit="")
     kind, metrics = type(estimator).__name__, dict(reported or {})
     entry = replace(

@@ -14,10 +14,12 @@ from karat.declare.declared_model import DeclaredModel
 from karat.declare.models import Label, ModelSpec
 from karat.lifecycle.records import FoundParameters, TrainingRun
 from karat.training.cross_validation import fold_statistics
+from karat.training.environment import TrainingEnvironment
 from karat.training.fairness import MIN_GROUP_ROWS, RATES, FairnessRecord, FairnessReport
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import ConfidenceInterval, GainReport
 from karat.training.search import TrialState
+from karat.training.seeds import SeedReport
 from karat.training.split import GAP, TEST, TRAIN
 from karat.training_sets.training_set import TrainingSet
 
@@ -48,6 +50,8 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         "## Data\n\n" + "\n".join(_data(spec, training_set, run.provenance.origins)),
         "## Split\n\n" + _split(model, training_set.data, run.split) + _refit(trained),
         f"## Metrics on {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
+        *_custom(run.custom),
+        *_seeds(run.seeds),
         *_cross_validation(model, trained),
         *_calibration(trained),
         *_fairness(model, run),
@@ -57,6 +61,7 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.meets_targets) else []),
         *([f"## Notes\n\n{spec.notes}"] if spec.notes else []),
         *_importance(trained),
+        *_environment(run.environment),
         *(["## Warnings\n\n" + "\n".join(f"- {w}" for w in trained.warnings)] if trained.warnings else []),
     ]
     return "\n\n".join(parts) + "\n"
@@ -129,6 +134,22 @@ def _figures(trained: TrainingResult, judged: GainReport | None) -> Iterator[str
         cells = [metric, f"{value:.4g}", _ends(intervals.get(metric)), _number(trained.baseline.get(metric))]
         cells += [_number(metrics.get(metric)) for _, metrics in references]
         yield f"| {' | '.join([*cells, *([_number(truth.get(metric))] if truth else [])])} |"
+
+
+def _custom(found: Mapping[str, float]) -> Iterator[str]:
+    if found:
+        rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in found.items())
+        yield f"## Metrics of the project\n\n| metric | model |\n|---|---|\n{rows}"
+
+
+def _seeds(report: SeedReport | None) -> Iterator[str]:
+    if report is not None:
+        low, high = min(report.values), max(report.values)
+        yield (
+            f"**Seeds**: the gain is not clear of 0, so that the model was fitted with {len(report.values)} seeds. "
+            f"{report.metric} is {low:.4g} to {high:.4g}, mean {np.mean(report.values):.4g}; {report.wins} of "
+            f"{len(report.values)} beat the baseline."
+        )
 
 
 def _cross_validation(model: DeclaredModel, trained: TrainingResult) -> Iterator[str]:
@@ -272,6 +293,15 @@ def _why(spec: ModelSpec, judged: GainReport | None) -> Iterator[str]:
     if judged is not None and judged.shortfall:
         declared = [spec.limits.strip().rstrip(".")] if spec.limits else []
         yield "**Why not more**\n\n" + "\n".join(f"- {reason}." for reason in (*judged.shortfall, *declared))
+
+
+def _environment(where: TrainingEnvironment | None) -> Iterator[str]:
+    if where is not None:
+        yield (
+            f"## Training\n\n{where.seconds:.3g} s on {where.cores} cores and {where.memory_gib:g} GiB "
+            f"({where.system}, Python {where.python}); the process held at most {where.peak_memory_mib:.0f} MiB. "
+            "Versions of the libraries are in `environment.json`."
+        )
 
 
 def _importance(trained: TrainingResult) -> Iterator[str]:

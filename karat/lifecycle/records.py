@@ -11,10 +11,12 @@ from karat.names import ModelName
 from karat.quality.origin import INGEST, SAMPLE
 from karat.registry.records import ModelVersion
 from karat.registry.tags import DecisionStatus
+from karat.training.environment import TrainingEnvironment
 from karat.training.fairness import FairnessReport
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.gain_report import GainReport
 from karat.training.search import SearchResult
+from karat.training.seeds import SeedReport
 from karat.training_sets.training_set import TrainingSet
 
 
@@ -70,6 +72,9 @@ class TrainingRun:
         provenance: Origin of the gold rows and definitions of the features.
         search: The parameters that a search found; None without one.
         fairness: Rates of the groups of the protected columns on the test rows; None without such columns.
+        custom: The project's own metrics on the test rows.
+        seeds: The primary metric with several seeds; None where one was enough.
+        environment: Seconds, memory, hardware and libraries of the training; None if it was made elsewhere.
     """
 
     training_set: TrainingSet = field(repr=False)
@@ -79,6 +84,9 @@ class TrainingRun:
     provenance: Provenance
     search: FoundParameters | None = None
     fairness: FairnessReport | None = field(default=None, repr=False)
+    custom: dict[str, float] = field(default_factory=dict)
+    seeds: SeedReport | None = None
+    environment: TrainingEnvironment | None = None
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,11 @@ def version_entry(context: ModelContext, run: TrainingRun, *, definition: str, c
         curve=trained.curve,
         draw=lambda folder: [*_draw(run, folder), training_set.draw_report(folder, title=spec.name)],
         trials=_trials(run),
+        about=spec.description,
+        records={
+            "feature_importance.json": trained.importance,
+            **({"environment.json": run.environment.to_dict()} if run.environment else {}),
+        },
     )
 
 
@@ -137,7 +142,7 @@ def model_metadata(training_set: TrainingSet, fitted: Servable, pins: TrainingPi
     """
     return ModelMetadata(
         task=fitted.task,
-        features=training_set.features,
+        features=tuple(name for name in training_set.features if name in fitted.feature_types),
         feature_types=fitted.feature_types,
         lookups=training_set.lookups,
         functions=training_set.functions,
@@ -195,9 +200,9 @@ def _gain_metrics(run: TrainingRun) -> dict[str, float]:
         for metric, both in fold_statistics(run.result.folds).items()
         for name, value in zip(("mean", "std"), both, strict=True)
     }
-    reports = (run.gain, run.fairness, run.result.calibration, run.result.intervals)
+    reports = (run.gain, run.fairness, run.result.calibration, run.result.intervals, run.seeds, run.environment)
     found = {name: value for report in reports if report for name, value in report.as_metrics().items()}
-    return references | folds | found
+    return references | folds | found | {f"custom_{name}": value for name, value in run.custom.items()}
 
 
 def predicted_outputs(model: Servable, frame: pl.DataFrame) -> dict[str, Any]:

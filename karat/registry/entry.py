@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
 from karat.names import ModelName
@@ -83,6 +83,8 @@ class VersionEntry:
         draw: Writes plots into a folder.
         trials: Trials of the search that found its parameters.
         judged_model: The model that was evaluated, if ``model`` was fitted again afterwards.
+        about: What the model predicts: the description of the registered model.
+        records: Name of a JSON file among the run's artifacts -> its content.
     """
 
     name: ModelName
@@ -106,6 +108,8 @@ class VersionEntry:
     draw: Callable[[Path], list[Path]] | None = None
     trials: Sequence[TrialEntry] = field(default=(), repr=False)
     judged_model: Servable | None = field(default=None, repr=False)
+    about: str = ""
+    records: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def all_tags(self) -> dict[str, str]:
@@ -131,7 +135,11 @@ def write_entry(connection: Connection, entry: VersionEntry) -> int:
     run = client.create_run(
         experiment,
         run_name=f"{entry.name.name} {time.strftime('%Y-%m-%d %H:%M', time.gmtime())}",
-        tags={**entry.all_tags, **VersionTags(process=_process()).to_mlflow()},
+        tags={
+            **entry.all_tags,
+            **VersionTags(process=_process()).to_mlflow(),
+            **({MLFLOW_RUN_NOTE: entry.description[:TAG_LIMIT]} if entry.description else {}),
+        },
     )
     run_id = run.info.run_id
     try:
@@ -206,6 +214,8 @@ def _files(connection: Connection, run: Run, entry: VersionEntry) -> None:
     try:
         if entry.card:
             (folder / CARD).write_text(entry.card)
+        for name, record in entry.records.items():
+            (folder / name).write_text(json.dumps(record, indent=1))
         if entry.draw is not None:
             (folder / "plots").mkdir()
             entry.draw(folder / "plots")
@@ -268,7 +278,8 @@ def _datasets(entry: VersionEntry) -> list[DatasetInput]:
 def _register(connection: Connection, run_id: str, model_id: str, entry: VersionEntry) -> int:
     client, name = connection.client, str(entry.name)
     try:
-        client.create_registered_model(name, tags={PROJECT: entry.own_tags.project or ""})
+        tags = {PROJECT: entry.own_tags.project or ""}
+        client.create_registered_model(name, tags=tags, description=entry.about or None)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

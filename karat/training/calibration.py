@@ -19,52 +19,75 @@ from karat.training.split import TEST, TRAIN, split_rows
 BINS = 10
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Training rows that are divided once more.
+
+    Attributes:
+        rows: The rows, those that are held out taken out of the training rows.
+        aside: Features and label of the rows that are held out; None if there are none.
+        kept: Which of the training rows are left, ``(rows,)``.
+    """
+
+    rows: PreparedRows
+    aside: LabelledRows | None
+    kept: np.ndarray
+
+
 def set_calibration_rows_aside(
     spec: ModelSpec, rows: PreparedRows, *, time: str | None, entity: Sequence[str]
-) -> tuple[PreparedRows, LabelledRows | None, np.ndarray]:
-    """Take the calibration rows out of the training rows, as the model's own split takes the test rows.
+) -> HeldOut:
+    """Take the calibration rows out of the training rows, for a model that declares calibration or intervals.
 
-    By time they are the last days of the training rows, less those whose label overlaps with them; by entity they are
-    the rows of some entities. Rows without known entities are drawn one by one.
+    Arguments and errors are those of ``hold_rows_out``.
+    """
+    if spec.calibration == "none" and spec.intervals is None:
+        return HeldOut(rows, None, np.ones(rows.learned_rows.height, dtype=bool))
+    # Another draw of entities than those of the test and of a search.
+    return hold_rows_out(spec, rows, spec.calibration_share, draw=2, time=time, entity=entity)
+
+
+def hold_rows_out(
+    spec: ModelSpec, rows: PreparedRows, share: float, *, draw: int, time: str | None, entity: Sequence[str]
+) -> HeldOut:
+    """Divide the training rows once more, as the model's own split takes the test rows.
+
+    By time the last days are held out, and rows whose label overlaps with them are left out; by entity the rows of some
+    entities are. Rows without known entities are drawn one by one.
 
     Args:
         spec: The model's declaration.
         rows: Training and test rows.
+        share: Share of the days or entities.
+        draw: Number of the draw of entities, from 1.
         time: The time column.
         entity: The entity's columns; none if they are not known.
 
     Returns:
-        The rows to fit on, features and label of the calibration rows (None if the model declares no calibration), and
-        which of the training rows are to be fitted on, ``(rows,)``.
+        The rows that are left, and those that are held out.
 
     Raises:
         TooFewRows: The training rows are too few to be divided.
     """
-    if spec.calibration == "none" and spec.intervals is None:
-        return rows, None, np.ones(rows.learned_rows.height, dtype=bool)
     frame = rows.learned_rows
-    inner = spec.model_copy(
-        update={
-            "seed": spec.seed + 2,  # another draw of entities than those of the test and of a search
-            "split": spec.split.model_copy(update={"test": spec.calibration_share, "test_from": None}),
-        }
-    )
+    split = spec.split.model_copy(update={"test": share, "test_from": None})
+    inner = spec.model_copy(update={"seed": spec.seed + draw, "split": split})
     if not entity and (spec.split.by == "entity" or time is None):
-        inner = inner.model_copy(update={"split": inner.split.model_copy(update={"by": "entity"})})
+        inner = inner.model_copy(update={"split": split.model_copy(update={"by": "entity"})})
         frame, entity = frame.with_row_index("karat_row"), ("karat_row",)
     parts = split_rows(frame, inner, time=time, entity=entity)
     if not {TRAIN, TEST} <= set(parts.unique()):
         raise TooFewRows(
             f"the {frame.height} training rows of {spec.name!r} leave no rows to "
-            f"{'fit on' if TEST in parts else 'calibrate on'}",
-            where=f"model {spec.name!r}, calibration_share",
-            remedy=f"give more days or entities, or a smaller share than {spec.calibration_share:g}",
+            f"{'fit on' if TEST in parts else 'hold out'}",
+            where=f"model {spec.name!r}",
+            remedy=f"give more days or entities, a smaller share than {share:g} (calibration_share), or leave "
+            "calibration, intervals and feature_selection out",
         )
     fit, held = parts == TRAIN, parts == TEST
     X, y = rows.learned
     learned, aside = ((X.filter(mask), None if y is None else y.filter(mask)) for mask in (fit, held))
-    kept = replace(rows, learned=learned, learned_rows=rows.learned_rows.filter(fit))
-    return kept, aside, fit.to_numpy()
+    return HeldOut(replace(rows, learned=learned, learned_rows=rows.learned_rows.filter(fit)), aside, fit.to_numpy())
 
 
 def calibrate(spec: ModelSpec, model: Model, rows: LabelledRows | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fit of a declared model: mitigation of bias, the estimator, its calibration and its decision thresholds."""
+"""Fit of a declared model: feature selection, mitigation of bias, the estimator, its calibration and thresholds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from karat.declare.models import ModelSpec, ThresholdRule
 from karat.errors import TrainingError
 from karat.kinds import Model, Report
 from karat.training.bias_mitigation import group_thresholds, reweighing
-from karat.training.calibration import calibrate, set_calibration_rows_aside
+from karat.training.calibration import calibrate, hold_rows_out, set_calibration_rows_aside
 from karat.training.decision_threshold import choose_threshold, out_of_fold_scores
 from karat.training.distributed import Distributor
+from karat.training.feature_selection import select_features
 from karat.training.preconditions import PreparedRows
 from karat.training_sets.protected_columns import groups_of
+
+#: Share of the training rows on which features are selected.
+VALIDATION_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class Fit:
         rows: The rows, calibration rows taken out of the training rows.
         calibration: Number of calibration rows.
         notes: Lines for the user.
+        distributed: Whether several workers fitted the model.
     """
 
     rows: PreparedRows = field(repr=False)
     calibration: int = 0
     notes: tuple[str, ...] = ()
+    distributed: bool = False
 
 
 def fit_declared(
@@ -45,7 +51,7 @@ def fit_declared(
     report: Report | None = None,
     distributor: Distributor | None = None,
 ) -> Fit:
-    """Fit the declared model on its training rows, calibrate it, and choose its thresholds.
+    """Fit the declared model on its training rows, calibrate it, and choose its features and thresholds.
 
     Args:
         spec: The model's declaration.
@@ -63,13 +69,28 @@ def fit_declared(
         TrainingError: The library refuses a parameter's value or the data, or the rows lack what the mitigation needs.
     """
     weight = reweighed(spec, rows.learned_rows, rows.learned[1])
-    kept, aside, fitted = set_calibration_rows_aside(spec, rows, time=time, entity=entity)
-    weight = None if weight is None else weight[fitted]
-    X, y = kept.learned
-    order = kept.learned_rows[time] if time else None
-    if distributor is None or not distributor.fit(spec, model, kept.learned, order=order, weight=weight):
+    held = set_calibration_rows_aside(spec, rows, time=time, entity=entity)
+    weight = None if weight is None else weight[held.kept]
+    notes: list[str] = []
+    X, y = held.rows.learned
+    order = held.rows.learned_rows[time] if time else None
+    if spec.feature_selection != "none":
+        inner = hold_rows_out(spec, held.rows, VALIDATION_SHARE, draw=3, time=time, entity=entity)
+        assert inner.aside is not None
+        inner_X, inner_y = inner.rows.learned
+        inner_order = inner.rows.learned_rows[time] if time else None
+
+        def fit(names: Sequence[str]) -> Model:
+            unfitted = model.with_parameters(spec.parameters)
+            return unfitted.fit(inner_X.select(names), inner_y, order=inner_order)
+
+        chosen = select_features(fit, inner.aside, spec.primary_metric, seed=spec.seed)
+        X = X.select(chosen.kept)
+        notes.append(str(chosen))
+    distributed = distributor is not None and distributor.fit(spec, model, (X, y), order=order, weight=weight)
+    if not distributed:
         model.fit(X, y, report=report, order=order, weight=weight)
-    notes = calibrate(spec, model, aside)
+    notes += calibrate(spec, model, held.aside)
     if isinstance(spec.threshold, ThresholdRule):
         model.threshold, told = choose_threshold(
             spec, spec.threshold, X, y, order, weight=weight, calibrator=model.calibrator
@@ -79,7 +100,7 @@ def fit_declared(
         (column,) = spec.fairness.mitigated_columns(spec.protected)
         score = out_of_fold_scores(spec, X, y, order)
         notes.append(_choose_group_thresholds(model, spec.fairness, column, X, y=y, score=score))
-    return Fit(kept, 0 if aside is None else aside[0].height, tuple(notes))
+    return Fit(held.rows, 0 if held.aside is None else held.aside[0].height, tuple(notes), distributed)
 
 
 def reweighed(spec: ModelSpec, rows: pl.DataFrame, y: pl.Series | None) -> np.ndarray | None:

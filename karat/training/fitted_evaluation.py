@@ -57,6 +57,7 @@ class TrainingResult:
         calibration: How well the probabilities of a binary model agree with the test rows.
         intervals: How many test labels the prediction intervals hold.
         refitted: The same model fitted again on all rows, which is registered in its place; None without.
+        distributed: Whether several workers fitted the model.
         time: The time column of the test rows; None without.
         entity: The entity's columns of the test rows; empty if they are not known.
     """
@@ -87,6 +88,7 @@ class TrainingResult:
     calibration: CalibrationReport | None = None
     intervals: IntervalReport | None = None
     refitted: Model | None = field(default=None, repr=False)
+    distributed: bool = False
     time: str | None = None
     entity: tuple[str, ...] = ()
 

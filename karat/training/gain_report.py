@@ -103,8 +103,8 @@ def _interval_metrics(name: str, interval: ConfidenceInterval, *, whole: bool) -
     return {name: interval.value, **ends} if whole else ends
 
 
-#: Prefixes of what is logged of fairness, calibration and intervals.
-_REPORTED = ("fairness_", "calibration_", "interval_")
+#: Prefixes of what is logged of fairness, calibration, intervals, a project's own metrics and several seeds.
+_REPORTED = ("fairness_", "calibration_", "interval_", "custom_", "seeds_", "resources_")
 
 
 def is_gain_metric(name: str) -> bool:

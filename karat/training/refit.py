@@ -20,7 +20,7 @@ def refit_on_all(spec: ModelSpec, model: Model, frame: pl.DataFrame, *, label: s
         spec: The model's declaration.
         model: The evaluated model.
         frame: The training set, ``(rows, columns)``.
-        label: Column that the model learns; None for a task without labels.
+        label: The label's column; unsupervised models learn without it.
         time: Column that orders the rows.
 
     Returns:

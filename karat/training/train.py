@@ -17,7 +17,6 @@ from karat.training.fit import fit_declared
 from karat.training.fitted_evaluation import TrainingResult, evaluate_model
 from karat.training.leakage_guard import refuse_perfect_score
 from karat.training.preconditions import prepare_rows
-from karat.training.refit import refit_on_all
 from karat.training.split import fold_splits
 from karat.training_sets.training_set import TrainingSet
 
@@ -131,11 +130,10 @@ def train(
     fit = fit_declared(spec, model, rows, time=time, entity=entity, report=report, distributor=distributor)
     warnings += [*fit.notes, *model.encoder.warnings, *_class_warnings(model)]
     trained = replace(evaluate_model(spec, model, fit.rows, warnings=warnings), time=time, entity=tuple(entity))
+    trained = replace(trained, distributed=fit.distributed)
     if fit.calibration:
         trained = replace(trained, rows={**trained.rows, "calibration": fit.calibration})
     refuse_perfect_score(spec, trained.metrics, rows.learned, rows.test)
-    if spec.refit == "all":
-        trained = replace(trained, refitted=refit_on_all(spec, model, frame, label=label, time=time))
     return trained
 
 

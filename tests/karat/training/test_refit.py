@@ -10,6 +10,7 @@ from karat.lake import Lake
 from karat.lifecycle import make_candidate, promote
 from karat.lifecycle.model_context import ModelContext
 from karat.registry import Registry
+from karat.training.refit import refit_on_all
 from karat.training.train import train
 from tests.karat.training.test_calibration import rows, spec_of
 
@@ -18,14 +19,10 @@ def test_a_refitted_model_has_seen_every_row_and_keeps_what_was_chosen() -> None
     frame = rows(1000).with_columns(yes=pl.when(pl.int_range(pl.len()) < 800).then("yes").otherwise(1))
     frame[990, "yes"] = 0
     split = pl.Series(["train"] * 800 + ["test"] * 200)
-    spec = spec_of("binary", "logistic_regression", calibration="platt", threshold={"maximize": "f1"}, refit="all")
+    spec = spec_of("binary", "logistic_regression", calibration="platt", threshold={"maximize": "f1"})
     known = {"features": ["x", "z"], "label": "yes", "split": split, "time": "day", "entity": ("id",)}
     result = train(spec, frame, **known)
-    plain = train(spec.model_copy(update={"refit": "none"}), frame, **known)
-    assert result.metrics == plain.metrics
-    assert plain.refitted is None
-    again = result.refitted
-    assert again is not None
+    again = refit_on_all(spec, result.model, frame, label="yes", time="day")
     assert (again.threshold, again.calibrator) == (result.model.threshold, result.model.calibrator)
     # The test rows are nearly all positive: a model that has learned from them says so.
     test = frame.filter(split == "test")
@@ -38,16 +35,18 @@ def test_rows_of_an_unknown_class_are_left_out_of_the_refit() -> None:
     group = pl.Series(["a" if v < 0.5 else "b" for v in x[:399]] + ["new"])
     frame = pl.DataFrame({"x": x, "y": group})
     split = pl.Series(["train"] * 320 + ["test"] * 80)
-    spec = spec_of("multiclass", "logistic_regression", refit="all", metric="accuracy", gates={"perfect": "warn"})
+    spec = spec_of("multiclass", "logistic_regression", metric="accuracy", gates={"perfect": "warn"})
     result = train(spec, frame, features=["x"], label="y", split=split)
-    assert result.refitted is not None
-    assert result.refitted.predict(frame).shape == (400, 2)
+    again = refit_on_all(spec, result.model, frame, label="y", time=None)
+    assert again.predict(frame).shape == (400, 2)
 
 
 def test_the_registry_serves_the_refitted_model_and_compares_the_judged_one(
     shop_features: Project, lake: Lake, registry: Registry
 ) -> None:
-    spec: ModelSpec = shop_features.models["leaver"].model_copy(update={"refit": "all"})
+    spec: ModelSpec = shop_features.models["leaver"]
+    assert spec.refits
+    assert not shop_features.models["odd_days"].refits
     context = ModelContext(shop_features, spec, lake, registry)
     version = make_candidate(context).version
     served, judged = registry.load(version), registry.load(version, judged=True)
