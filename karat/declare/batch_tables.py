@@ -128,6 +128,12 @@ def _key_problems(
 
 
 def _answers(model: ModelSpec) -> tuple[str, ...]:
+    columns = _point_answers(model)
+    ends = ("_low", "_high") if model.intervals is not None else ()
+    return (*columns, *(column + end for column in columns for end in ends))
+
+
+def _point_answers(model: ModelSpec) -> tuple[str, ...]:
     label = model.label
     if label is not None and label.expressions:
         return ("prediction", *(f"probability_{name}" for name in label.expressions))

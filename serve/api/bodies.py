@@ -144,6 +144,14 @@ class TopFeature(BaseModel):
     value: JsonField
 
 
+class Interval(BaseModel):
+    """The ends between which the value lies with the probability ``coverage``; of a forecast by step."""
+
+    low: float | dict[str, float]
+    high: float | dict[str, float]
+    coverage: float
+
+
 class Answer(BaseModel):
     """A prediction. ``missing_features`` have no value; ``degraded`` says that they are more than the model declares.
 
@@ -160,6 +168,7 @@ class Answer(BaseModel):
     confidence: float | None
     risk_level: str | None = None
     probabilities: dict[str, float] | None = None
+    interval: Interval | None = None
     top_features: list[TopFeature] | None
     explanation: dict[str, JsonField]
     feature_statuses: dict[str, str]
