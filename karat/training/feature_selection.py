@@ -14,7 +14,7 @@ from karat.training.evaluation import evaluate
 from karat.training.preconditions import LabelledRows
 
 #: How often each feature is shuffled, and the standard errors that its loss must lie above 0.
-REPEATS, STANDARD_ERRORS = 5, 1.0
+REPEATS, STANDARD_ERRORS = 5, 2.0
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def select_features(
 ) -> FeatureSelection:
     """Choose features by permutation importance (Breiman, Random Forests, 2001) on validation rows.
 
-    A feature is kept if shuffling it costs more of the metric than the spread of the repeats explains. If the model
-    with the kept features is worse on the validation rows than with all, all are kept.
+    A feature is kept if shuffling it costs more of the metric than two standard errors of the repeats. If the model
+    with the kept features is worse on the validation rows than with all, by more than a shuffle varies, all are kept.
 
     Args:
         fit: Fits a model that reads these features on rows other than the validation rows.
@@ -65,10 +65,11 @@ def select_features(
     random = np.random.default_rng(seed)
     model = fit(names)
     whole = _score(model, X, y, metric)
-    kept = []
+    kept, spread = [], 0.0
     for name in names:
         shuffled = [X.with_columns(X[name].gather(random.permutation(X.height))) for _ in range(REPEATS)]
         losses = [whole - _score(model, frame, y, metric) for frame in shuffled]
+        spread = max(spread, float(np.std(losses, ddof=1)))
         if np.mean(losses) > STANDARD_ERRORS * float(np.std(losses, ddof=1)) / np.sqrt(REPEATS):
             kept.append(name)
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
@@ -76,7 +77,7 @@ def select_features(
     if not kept or len(kept) == len(names):
         return every
     chosen = _score(fit(kept), X.select(kept), y, metric)
-    if chosen < whole:
+    if not chosen >= whole - spread:
         return every
     dropped = tuple(name for name in names if name not in kept)
     return FeatureSelection(tuple(kept), dropped, X.height, sign * whole, sign * chosen)

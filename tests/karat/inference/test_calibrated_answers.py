@@ -21,24 +21,25 @@ from karat.lifecycle import make_candidate
 from karat.lifecycle.model_context import ModelContext
 from karat.names import CHAMPION
 from karat.online import open_store
-from karat.registry import Registry
+from karat.registry import LoadedModel, Registry
 from karat.settings import Settings
 
 LAST = date(2026, 3, 1)
 
 
-def champion(project: Project, lake: Lake, registry: Registry, model: str, **update: object) -> ModelContext:
+def champion(
+    project: Project, lake: Lake, registry: Registry, model: str, **update: object
+) -> tuple[ModelContext, LoadedModel]:
     context = ModelContext(project, project.models[model].model_copy(update=update), lake, registry)
-    registry.set_alias(make_candidate(context).version, CHAMPION, "for the test")
-    return context
+    version = registry.set_alias(make_candidate(context).version, CHAMPION, "for the test")
+    return context, registry.load(version)
 
 
 @pytest.mark.parametrize("method", ["isotonic", "platt"])
 def test_a_calibrated_probability_is_one_number_everywhere(
     shop_features: Project, lake: Lake, registry: Registry, settings: Settings, method: str
 ) -> None:
-    context = champion(shop_features, lake, registry, "leaver", calibration=method)
-    loaded = registry.load(context.name)
+    context, loaded = champion(shop_features, lake, registry, "leaver", calibration=method)
     assert loaded.model.calibrator.method == method
     batch = lake.read(score_model(context).table).sort("customer").head(5)
     features = lake.read(shop_features.table_name("people_features")).sort("customer").head(5)
@@ -64,8 +65,7 @@ def test_an_interval_is_the_same_in_a_batch_an_answer_and_a_combined_table(
         columns={"sales": "next_week.prediction", "at_least": "next_week.prediction_low"},
     )
     project = replace(shop_features, spec=shop_features.spec.model_copy(update={"batch_tables": {"sales": table}}))
-    context = champion(project, lake, registry, "next_week", intervals=Intervals(coverage=0.8))
-    loaded = registry.load(context.name)
+    context, loaded = champion(project, lake, registry, "next_week", intervals=Intervals(coverage=0.8))
     rows = lake.read(score_model(context).table).filter(pl.col("day") == LAST).sort("customer")
     assert (rows["prediction_low"] < rows["prediction"]).all()
     assert (rows["prediction"] < rows["prediction_high"]).all()
