@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -12,11 +13,41 @@ import polars as pl
 from karat.clock import DAY
 from karat.declare.models import ModelSpec
 from karat.errors import ColumnMissing, TrainingError, did_you_mean
+from karat.training_sets.sharded_build import distinct_days
 
 TRAIN, GAP, TEST = "train", "gap", "test"
 SPLIT_TYPE = pl.Enum([TRAIN, GAP, TEST])
 #: Column of a stored spine that names the part of each row.
 SPLIT = "karat_split"
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How rows are split, row by row: a shard is split as the whole is. It can be sent to workers.
+
+    Attributes:
+        time: The time column of a split by time; None splits by entity.
+        entity: The entity's columns.
+        first: The first test day; None without rows.
+        gap: Time from a row's day to the first test day that may follow it.
+        horizon: Time from a row to the end of its label.
+        share: Share of the entities that are tested.
+        seed: Seed of the entities' hashes.
+    """
+
+    time: str | None
+    entity: tuple[str, ...]
+    first: date | None
+    gap: timedelta
+    horizon: timedelta
+    share: float
+    seed: int
+
+    def parts(self, rows: pl.DataFrame) -> pl.Series:
+        """Assign "train", "gap" or "test" to each row of ``rows``, ``(rows,)``."""
+        if self.time is not None:
+            return _split_by_time(rows[self.time], self.first, None, self.gap, self.horizon)
+        return _split_by_entity(rows.select(self.entity), self.share, self.seed)
 
 
 def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity: Sequence[str]) -> pl.Series:
@@ -40,20 +71,47 @@ def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity
         ColumnMissing: The rows lack the time or an entity column.
         TrainingError: The split is by time and the rows have none.
     """
+    by_time = _is_by_time(spec, time)
+    needed = [time] if by_time and time else list(entity)
+    for column in needed:
+        if column not in frame.columns:
+            raise ColumnMissing(f"the rows to split have no column {column!r}. {did_you_mean(column, frame.columns)}")
+    days = distinct_days(frame[time]) if by_time and time else None
+    return split_rule(spec, days, time=time, entity=entity).parts(frame)
+
+
+def split_rule(spec: ModelSpec, days: pl.Series | None, *, time: str | None, entity: Sequence[str]) -> SplitRule:
+    """Return the rule by which the rows of a model are split; see ``split_rows``.
+
+    Args:
+        spec: The model's declaration.
+        days: The distinct days of all rows, ascending; None without a time.
+        time: The time column.
+        entity: The entity's columns.
+
+    Raises:
+        TrainingError: The split is by time and the rows have none.
+    """
+    by_time = _is_by_time(spec, time)
+    return SplitRule(
+        time=time if by_time else None,
+        entity=tuple(entity),
+        first=_first_test_day(spec, days) if by_time and days is not None else None,
+        gap=_minimum_gap(spec),
+        horizon=spec.horizon_end,
+        share=spec.split.test,
+        seed=spec.seed,
+    )
+
+
+def _is_by_time(spec: ModelSpec, time: str | None) -> bool:
     by = spec.split.by or ("time" if time else "entity")
     if by == "time" and not time:
         raise TrainingError(
             f"model {spec.name!r} is split by time, and its rows have none",
             remedy="write 'split: {by: entity}', or choose a spine table with a time",
         )
-    needed = [time] if by == "time" and time else list(entity)
-    for column in needed:
-        if column not in frame.columns:
-            raise ColumnMissing(f"the rows to split have no column {column!r}. {did_you_mean(column, frame.columns)}")
-    if by == "time" and time:
-        first = _first_test_day(spec, frame[time])
-        return _split_by_time(frame[time], first, None, _minimum_gap(spec), spec.horizon_end)
-    return _split_by_entity(frame.select(needed), spec.split.test, spec.seed)
+    return by == "time"
 
 
 def fold_splits(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity: Sequence[str]) -> list[pl.Series]:
@@ -80,7 +138,7 @@ def fold_splits(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entit
         keys = frame.select(entity)
         bounds = [(k / folds, (k + 1) / folds) for k in range(folds)]
         return [_split_by_entity(keys, high, spec.seed, least=low) for low, high in bounds]
-    days = _distinct_days(frame[time])
+    days = distinct_days(frame[time])
     if len(days) <= folds:
         raise TrainingError(
             f"model {spec.name!r} is cross-validated in {folds} stretches of time, and its rows have {len(days)} days",
@@ -94,15 +152,10 @@ def fold_splits(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entit
     return [_split_by_time(frame[time], first, last, gap, spec.horizon_end) for first, last in stretches if first]
 
 
-def _distinct_days(times: pl.Series) -> pl.Series:
-    return times.cast(pl.Date).unique().drop_nulls().sort()
-
-
-def _first_test_day(spec: ModelSpec, times: pl.Series) -> date | None:
+def _first_test_day(spec: ModelSpec, days: pl.Series) -> date | None:
     """Return the declared first test day, or the one that leaves the share ``test`` of the days; None without days."""
     if spec.split.test_from is not None:
         return spec.split.test_from
-    days = _distinct_days(times)
     tested = min(max(round(len(days) * spec.split.test), 1), len(days))
     first: date | None = days[len(days) - tested] if len(days) else None
     return first

@@ -8,8 +8,8 @@ import polars as pl
 
 from karat.declare.declared_model import DeclaredModel
 from karat.lake import Lake
-from karat.training_sets.functions import FunctionLibrary, declared_functions
-from karat.training_sets.lookups import declared_lookups
+from karat.training_sets.functions import FeatureFunction, FunctionLibrary, declared_functions
+from karat.training_sets.lookups import FeatureLookup, declared_lookups
 from karat.training_sets.training_set import TrainingSet, create_training_set
 
 
@@ -27,15 +27,25 @@ def declared_training_set(
     Raises:
         KaratError: what ``create_training_set`` raises.
     """
-    project, label = model.project, model.spec.label
-    sources = [model.spine_name, *([project.gold_name(label.source)] if label else [])]
     return create_training_set(
         lake,
         spine,
-        [*declared_lookups(model), *declared_functions(model.spec)],
+        declared_features(model),
         model.spec.target,
         exclude_columns=[*model.spine_columns, *without],
-        catalog=project.catalog,
-        sources={str(name): lake.version(name) for name in sources if lake.exists(name)},
-        library=FunctionLibrary(given=project.functions.values()),
+        catalog=model.project.catalog,
+        sources=declared_sources(model, lake),
+        library=FunctionLibrary(given=model.project.functions.values()),
     )
+
+
+def declared_features(model: DeclaredModel) -> list[FeatureLookup | FeatureFunction]:
+    """Return the lookups and functions that a model declares."""
+    return [*declared_lookups(model), *declared_functions(model.spec)]
+
+
+def declared_sources(model: DeclaredModel, lake: Lake) -> dict[str, int]:
+    """Return the present versions of the tables that the spine and the label come from."""
+    label = model.spec.label
+    names = [model.spine_name, *([model.project.gold_name(label.source)] if label else [])]
+    return {str(name): lake.version(name) for name in names if lake.exists(name)}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import reduce
+from operator import add
 
 import duckdb
 import polars as pl
@@ -15,9 +18,55 @@ from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, ModelSpec, step_name
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
 from karat.lake import Lake
+from karat.names import TableName
 from karat.quality import origin, valid_rows
 from karat.sql import columns_read, connect, missing_column, plain_times, quote
 from karat.training_sets.label_steps import label_steps, pack_struct
+from karat.training_sets.shard_lake import EntityLake, block_count
+
+
+@dataclass(frozen=True)
+class LabelExtent:
+    """How far gold reaches: what the labels of some entities need to know of the rows of all.
+
+    Attributes:
+        day: The last day that gold covers; None where the label has no window.
+        moment: The time of its last event.
+    """
+
+    day: date | None = None
+    moment: date | datetime | None = None
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """How many rows are left after each step of labelling; those of shards add up.
+
+    Attributes:
+        keys: Rows of the spine.
+        mature: Those whose horizon is over.
+        labelled: Those that have a label.
+        times: The first and the last time of the spine; None without a time or rows.
+        extent: How far gold reaches.
+    """
+
+    keys: int
+    mature: int
+    labelled: int
+    times: tuple[date | datetime, date | datetime] | None
+    extent: LabelExtent
+
+    def __add__(self, other: LabelCounts) -> LabelCounts:
+        """Counts of the rows of both."""
+        both = [c.times for c in (self, other) if c.times is not None]
+        times = (min(low for low, _ in both), max(high for _, high in both)) if both else None
+        return LabelCounts(
+            self.keys + other.keys,
+            self.mature + other.mature,
+            self.labelled + other.labelled,
+            times,
+            self.extent,
+        )
 
 
 def label_spine(model: DeclaredModel, lake: Lake) -> pl.DataFrame:
@@ -32,6 +81,9 @@ def label_spine(model: DeclaredModel, lake: Lake) -> pl.DataFrame:
     and clusterings, whose label only serves evaluation. A value that is not a number (0 / 0) counts as null. A label of
     several parts is a struct of numbers, null where one part is null. Without a label the keys come alone.
 
+    Many rows are labelled in blocks of entities: a sum of floats depends on the rows that stand beside, in its last
+    bits, and blocks give shards the same labels.
+
     Args:
         model: The declared model.
         lake: The lake.
@@ -45,43 +97,134 @@ def label_spine(model: DeclaredModel, lake: Lake) -> pl.DataFrame:
         EmptyTrainingSet: The spine is empty, or no row's horizon is over.
         UnusableLabel: Every label is null, or gold rows share a key.
     """
-    project, spec, table = model.project, model.spec, model.spine
-    if spec.label is not None:
+    if model.spec.label is not None:
         check_label(model)
+    blocks = block_count(lake.count(model.spine_name)) if lake.exists(model.spine_name) else 1
+    if blocks == 1:
+        rows, counts = label_keys(model, lake)
+        check_counts(model, counts)
+        return rows
+    extent, keys = label_extent(model, lake), label_tables(model)
+    key_type = lake.scan(model.spine_name).collect_schema()[keys[model.spine_name]]
+    entities = (EntityLake(lake.root, lake.environment, keys, key_type, n, blocks) for n in range(blocks))
+    made = [label_keys(model, part, extent) for part in entities]
+    check_counts(model, reduce(add, (counts for _, counts in made)))
+    return pl.concat(rows for rows, _ in made if rows.height).sort(model.spine.primary_key)
+
+
+def label_tables(model: DeclaredModel) -> dict[TableName, str]:
+    """Return the tables that the labels of an entity are computed from, with the column of its first key."""
+    key, label = model.spine.entity[0], model.spec.label
+    gold = {model.project.gold_name(label.source): label.columns.get(key, key)} if label else {}
+    return gold | {model.spine_name: key}
+
+
+def label_keys(model: DeclaredModel, lake: Lake, extent: LabelExtent | None = None) -> tuple[pl.DataFrame, LabelCounts]:
+    """Label the spine's keys that ``lake`` holds, which may be those of some entities; see ``label_spine``.
+
+    Args:
+        model: The declared model.
+        lake: The lake.
+        extent: How far all of gold reaches; by default as far as the gold rows of ``lake``.
+
+    Returns:
+        Keys and label, and how many rows each step has left. ``check_counts`` refuses what is empty.
+    """
+    spec, table = model.spec, model.spine
     columns = list(model.spine_columns)
     keys = lake.read(model.spine_name, columns=columns).select(columns).sort(table.primary_key)
-    if keys.is_empty():
+    times = (keys[table.time].min(), keys[table.time].max()) if table.time and keys.height else None
+
+    def counted(rows: pl.DataFrame, mature: int, end: LabelExtent) -> tuple[pl.DataFrame, LabelCounts]:
+        return rows, LabelCounts(keys.height, mature, rows.height, times, end)  # type: ignore[arg-type]
+
+    if spec.label is None or keys.is_empty():
+        return counted(keys, keys.height, extent or LabelExtent())
+    gold = model.project.gold[spec.label.source]
+    rows = _gold_rows(model, gold, lake)
+    if rows is None:  # real data have no oracle
+        unknown = keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.labelled.name))
+        return counted(unknown, keys.height, extent or LabelExtent())
+    window = table.label_window(spec.labelled)
+    if window is LabelWindow.OWN_ROW:
+        labelled = _keyed_labels(spec, table, gold, keys, rows)
+        return counted(_drop_unlabelled(spec, labelled), keys.height, extent or LabelExtent())
+    extent = extent or _gold_extent(model, gold, lake, rows.lazy())
+    mature = keys.filter(pl.col(str(table.time)) <= _last_mature(spec, table, extent))
+    if mature.is_empty():
+        return counted(mature, 0, extent)
+    label_rows = _forecast_labels if window is LabelWindow.MOMENT else _day_labels
+    return counted(_drop_unlabelled(spec, label_rows(spec, table, gold, mature, rows)), mature.height, extent)
+
+
+def check_counts(model: DeclaredModel, counts: LabelCounts) -> None:
+    """Refuse a spine that labelling has left without rows.
+
+    Raises:
+        EmptyTrainingSet: The spine is empty, or no row's horizon is over.
+        UnusableLabel: Every label is null.
+    """
+    spec, table = model.spec, model.spine
+    if not counts.keys:
         raise EmptyTrainingSet(
             f"the feature table {table.name!r} has no rows",
             where=str(model.spine_name),
-            remedy=f"compute the features: karat run {project.name}",
+            remedy=f"compute the features: karat run {model.project.name}",
         )
-    if spec.label is None:
-        return keys
-    gold = project.gold[spec.label.source]
-    rows = _gold_rows(model, gold, lake)
-    if rows is None:  # real data have no oracle
-        return keys.with_columns(pl.lit(None, dtype=pl.Int64).alias(spec.labelled.name))
-    window = table.label_window(spec.labelled)
-    if window is LabelWindow.MOMENT:
-        return _drop_unlabelled(spec, _forecast_labels(model, gold, lake, keys=keys, rows=rows))
-    if window is LabelWindow.OWN_ROW:
-        return _drop_unlabelled(spec, _keyed_labels(spec, table, gold, keys, rows))
-    end = _last_gold_day(model, gold, lake, rows)
-    whole_days = -(-spec.horizon_end // DAY)  # dates drop the hours that they are moved by
-    mature = keys.filter(pl.col(str(table.time)) <= end + DAY - whole_days * DAY)
-    if mature.is_empty():
-        raise _horizon_error(spec, table, keys, end)
-    return _drop_unlabelled(spec, _day_labels(spec, table, gold, mature, rows))
+    if not counts.mature and counts.times is not None:
+        raise EmptyTrainingSet(
+            f"no row of {table.name!r} has a label yet: no horizon of {format_duration(spec.horizon_end)} is over",
+            where=f"rows of {counts.times[0]!s} to {counts.times[1]!s}; gold ends on {counts.extent.day}",
+            remedy="shorten label.horizon, or wait for more days of gold",
+        )
+    if not counts.labelled and spec.task not in UNSUPERVISED:
+        raise UnusableLabel(
+            f"the label of {spec.name!r} is null in all {counts.mature} rows",
+            where=f"label.expression {spec.labelled.written!r} over {spec.labelled.source!r}",
+            remedy="correct the expression, or give label.default for rows without gold rows in the horizon",
+        )
 
 
-def _horizon_error(spec: ModelSpec, table: FeatureTable, keys: pl.DataFrame, end: date) -> EmptyTrainingSet:
-    times = keys[str(table.time)]
-    return EmptyTrainingSet(
-        f"no row of {table.name!r} has a label yet: no horizon of {format_duration(spec.horizon_end)} is over",
-        where=f"rows of {times.min()!s} to {times.max()!s}; gold ends on {end}",
-        remedy="shorten label.horizon, or wait for more days of gold",
-    )
+def label_extent(model: DeclaredModel, lake: Lake) -> LabelExtent:
+    """Return how far gold reaches, if the label has a window.
+
+    Raises:
+        EmptyTrainingSet: Gold has no rows.
+    """
+    spec = model.spec
+    windowed = spec.label is not None and model.spine.label_window(spec.label) is not LabelWindow.OWN_ROW
+    if spec.label is None or not windowed:
+        return LabelExtent()
+    gold = model.project.gold[spec.label.source]
+    name = model.project.gold_name(gold.name)
+    if not lake.exists(name) or (gold.truth and spec.task in UNSUPERVISED and _stale_oracle(model, gold, lake)):
+        return LabelExtent()
+    rows, counts = lake.scan(name), valid_rows(gold)
+    return _gold_extent(model, gold, lake, rows if counts is None else rows.filter(counts))
+
+
+def gold_columns(model: DeclaredModel, gold: GoldTable) -> list[str]:
+    """Return the columns that the label reads from its gold table, in the table's order."""
+    spec, label = model.spec, model.spec.labelled
+    read = columns_read([*(label.expressions.values() or [label.expression]), label.where], gold.columns)
+    needed = {*read} | {*_gold_key(spec, model.spine)} | {gold.event_time, *gold.key}
+    return [c for c in gold.columns if c in needed]
+
+
+def _gold_extent(model: DeclaredModel, gold: GoldTable, lake: Lake, rows: pl.LazyFrame) -> LabelExtent:
+    time = str(gold.event_time)
+    latest = rows.select(pl.col(time).max()).collect(engine="streaming").item()
+    return LabelExtent(_last_gold_day(model, gold, lake, latest), latest)
+
+
+def _last_mature(spec: ModelSpec, table: FeatureTable, extent: LabelExtent) -> pl.Expr:
+    """Return the last time of a row whose horizon is over."""
+    assert extent.day is not None
+    if table.label_window(spec.labelled) is LabelWindow.DAYS:
+        whole_days = -(-spec.horizon_end // DAY)  # dates drop the hours that they are moved by
+        return pl.lit(extent.day + DAY - whole_days * DAY)
+    limit = extent.moment if table.row_span is None else extent.day + DAY
+    return pl.lit(limit) - spec.horizon_end
 
 
 def check_label(model: DeclaredModel) -> None:
@@ -151,11 +294,8 @@ def _gold_rows(model: DeclaredModel, gold: GoldTable, lake: Lake) -> pl.DataFram
         )
     if gold.truth and spec.task in UNSUPERVISED and _stale_oracle(model, gold, lake):
         return None
-    label = spec.labelled
-    read = columns_read([*(label.expressions.values() or [label.expression]), label.where], gold.columns)
-    needed = {*read} | {*_gold_key(spec, model.spine)} | {gold.event_time, *gold.key}
     # Like features, labels ignore rows that break the contract.
-    rows = lake.read(name, columns=[c for c in gold.columns if c in needed], where=valid_rows(gold))
+    rows = lake.read(name, columns=gold_columns(model, gold), where=valid_rows(gold))
     return rows.sort(gold.key)  # so that the order of the files can't change a sum's last bits
 
 
@@ -165,25 +305,21 @@ def _stale_oracle(model: DeclaredModel, oracle: GoldTable, lake: Lake) -> bool:
     return origin(lake, model.project.gold_name(oracle.name)) == "sample" and origin(lake, source) == "ingest"
 
 
-def _last_gold_day(model: DeclaredModel, gold: GoldTable, lake: Lake, rows: pl.DataFrame) -> date:
+def _last_gold_day(model: DeclaredModel, gold: GoldTable, lake: Lake, latest: date | datetime | None) -> date:
     """Return the last day that gold covers; an oracle table lists planted rows alone, so the spine's gold decides."""
     project = model.project
     if gold.truth:
         source = project.gold[model.spine.source]
         column = model.spine.event_time or source.event_time
         assert column is not None
-        days = lake.scan(project.gold_name(source.name)).select(pl.col(column).max()).collect().to_series()
-    else:
-        days = rows.select(pl.col(str(gold.event_time)).max()).to_series()
-    last = days.cast(pl.Date).item()
-    if last is None:
+        latest = lake.scan(project.gold_name(source.name)).select(pl.col(column).max()).collect().item()
+    if latest is None:
         raise EmptyTrainingSet(
             f"no row has a label: the gold table {gold.name!r} has no rows",
             where=str(project.gold_name(gold.name)),
             remedy=f"karat ingest {project.name} {gold.name} FILE, or karat sample {project.name}",
         )
-    assert isinstance(last, date)
-    return last
+    return latest.date() if isinstance(latest, datetime) else latest
 
 
 def _day_labels(
@@ -300,38 +436,23 @@ def _label_sql(spec: ModelSpec) -> str:
 
 
 def _forecast_labels(
-    model: DeclaredModel, gold: GoldTable, lake: Lake, *, keys: pl.DataFrame, rows: pl.DataFrame
+    spec: ModelSpec, table: FeatureTable, gold: GoldTable, keys: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
     """Compute the steps of rows whose last window ends by the end of gold's last day, or by its last event."""
-    spec, table = model.spec, model.spine
-    time, end = str(table.time), _last_gold_day(model, gold, lake, rows)
-    limit: date | datetime = end + DAY
-    if table.row_span is None:
-        limit = rows[str(gold.event_time)].max()  # type: ignore[assignment]
-    mature = keys.filter(pl.col(time) <= pl.lit(limit) - spec.horizon_end)
-    if mature.is_empty():
-        raise _horizon_error(spec, table, keys, end)
     named = zip(table.label_key(spec.labelled), _gold_key(spec, table), strict=True)
-    spine = mature.select(pl.col(time).alias("t"), *(pl.col(own).alias(theirs) for own, theirs in named))
+    spine = keys.select(pl.col(str(table.time)).alias("t"), *(pl.col(own).alias(theirs) for own, theirs in named))
     try:
         label = spec.labelled if spec.labelled.steps else spec.labelled.model_copy(update={"steps": 1})
         steps = label_steps(label, gold, rows, spine, start=table.label_start)
     except (duckdb.Error, pl.exceptions.PolarsError) as error:
         raise _binding_error(spec, gold, error) from error
-    return mature.with_columns(steps if spec.labelled.steps else steps.struct.field(step_name(0)).alias(label.name))
+    return keys.with_columns(steps if spec.labelled.steps else steps.struct.field(step_name(0)).alias(label.name))
 
 
 def _drop_unlabelled(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
     if spec.task in UNSUPERVISED:
         return labelled
-    labelled_rows = labelled.filter(pl.col(spec.labelled.name).is_not_null())
-    if labelled_rows.is_empty():
-        raise UnusableLabel(
-            f"the label of {spec.name!r} is null in all {labelled.height} rows",
-            where=f"label.expression {spec.labelled.written!r} over {spec.labelled.source!r}",
-            remedy="correct the expression, or give label.default for rows without gold rows in the horizon",
-        )
-    return labelled_rows
+    return labelled.filter(pl.col(spec.labelled.name).is_not_null())
 
 
 def _seconds(value: timedelta) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypedDict, cast
 
@@ -61,7 +62,7 @@ def report_line(
         One line of the report. ``younger`` counts values whose row is later than their spine row: each is a leak.
         ``null_share`` of a sequence counts its elements, with the padding.
     """
-    counts = dict(statuses.cast(pl.String).value_counts().iter_rows())
+    counts = dict(statuses.value_counts().iter_rows())
     rows = len(values)
     elements = values.explode() if values.dtype == pl.Array and rows else values
     return {
@@ -85,6 +86,37 @@ def report_line(
 def leakage_report(lines: list[ReportLine]) -> pl.DataFrame:
     """Return the report as a frame, one line per feature."""
     return pl.DataFrame(lines, schema=REPORT_SCHEMA)
+
+
+def merge_reports(reports: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Merge the reports of disjoint rows.
+
+    Counts and extremes are those of all rows. ``age_median`` is the median of the reports' medians, each weighed by its
+    rows: shards by a hash of the entity differ little.
+    """
+    present = [report for report in reports if report.height]
+    if len(present) < 2:
+        return present[0] if present else leakage_report([])
+    counts = ["rows", "present", "null", "not_found", "expired", "defaulted", "younger", "null_keys"]
+    nulls = (pl.col("null_share") * pl.col("rows")).sum() / pl.col("rows").sum()
+    by_age = pl.struct("age_median", "rows").sort_by("age_median").drop_nulls()
+    found = pl.concat(present).group_by("feature", "table", maintain_order=True).agg(
+        *(pl.col(c).sum() for c in counts), nulls.alias("null_share"), pl.col("age_min").min(),
+        pl.col("age_max").max(), by_age.alias("medians"),
+    )  # fmt: skip
+    medians = [_weighted_median(m) for m in found["medians"].to_list()]
+    ages = pl.Series("age_median", medians, dtype=pl.Duration("us"))
+    return found.drop("medians").with_columns(ages).select(list(REPORT_SCHEMA))
+
+
+def _weighted_median(medians: list[dict[str, object]]) -> timedelta | None:
+    known = [(cast(timedelta, m["age_median"]), cast(int, m["rows"])) for m in medians if m["age_median"] is not None]
+    half, passed = sum(rows for _, rows in known) / 2, 0
+    for age, rows in known:
+        passed += rows
+        if passed >= half:
+            return age
+    return None
 
 
 def leak_messages(report: pl.DataFrame) -> list[str]:

@@ -20,8 +20,8 @@ from karat.errors import (
     did_you_mean,
 )
 from karat.lake import Lake
-from karat.training_sets.digest import digest
-from karat.training_sets.feature_join import JoinedFeatures, concat_features, function_outputs, join_features
+from karat.training_sets.digest import RowDigest, digest
+from karat.training_sets.feature_join import concat_features, function_outputs, join_features
 from karat.training_sets.frames import Frame, convert_like, to_polars
 from karat.training_sets.functions import (
     BoundFunction,
@@ -133,6 +133,56 @@ def create_training_set(
             where=f"columns: {', '.join(spine.columns)}",
             remedy="check the filter that made the frame",
         )
+    plan = plan_features(lake, spine, feature_lookups, label, exclude_columns, catalog=catalog, library=library)
+    filled = join_features(lake, spine, plan.lookups, pinned=True)
+    check_matches(spine, filled.report, plan.lookups)
+    functions, made = compute_and_pin(plan.functions, pl.DataFrame([*spine, *filled.values]))
+    known = tuple(f.pinned for f in functions)
+    filled = concat_features(filled, function_outputs(made, known))
+    data = pl.DataFrame([*spine, *filled.values])
+    out = [c for c in data.columns if c != label and c not in exclude_columns]
+    return TrainingSet(
+        features=tuple(out),
+        label=label,
+        exclude_columns=tuple(exclude_columns),
+        lookups=plan.lookups,
+        functions=known,
+        spine=spine,
+        data=data,
+        report=filled.report,
+        pins=training_pins(spine, RowDigest.of(spine), plan.lookups, known, sources=sources or {}),
+        digest=digest(data),
+        given=df,
+    )
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """Checked and pinned lookups and functions of a training set.
+
+    Attributes:
+        lookups: The lookups.
+        functions: The functions; the types of their inputs are not known yet.
+    """
+
+    lookups: tuple[PinnedLookup, ...]
+    functions: tuple[BoundFunction, ...]
+
+
+def plan_features(
+    lake: Lake,
+    spine: pl.DataFrame,
+    feature_lookups: Sequence[FeatureLookup | FeatureFunction],
+    label: str | None,
+    exclude_columns: Sequence[str],
+    *,
+    catalog: str | None,
+    library: FunctionLibrary | None,
+) -> FeaturePlan:
+    """Check every name and pin the lookups; reads metadata only. Arguments and errors: ``create_training_set``.
+
+    Only the columns of ``spine`` count, not its rows.
+    """
     _check_columns(spine, label, exclude_columns)
     lookups = [u for u in feature_lookups if isinstance(u, FeatureLookup)]
     uses = [u for u in feature_lookups if isinstance(u, FeatureFunction)]
@@ -140,32 +190,24 @@ def create_training_set(
     functions = resolve_functions(uses, library or FunctionLibrary(), catalog)
     _check_outputs(spine, pinned, functions)
     _check_inputs(spine, pinned, functions, label)
-    filled = join_features(lake, spine, pinned, pinned=True)
-    _check_matches(spine, filled, pinned)
-    functions, made = compute_and_pin(functions, pl.DataFrame([*spine, *filled.values]))
-    known = tuple(f.pinned for f in functions)
-    filled = concat_features(filled, function_outputs(made, known))
-    data = pl.DataFrame([*spine, *filled.values])
-    out = [c for c in data.columns if c != label and c not in exclude_columns]
-    stored = digest(spine)
-    return TrainingSet(
-        features=tuple(out),
-        label=label,
-        exclude_columns=tuple(exclude_columns),
-        lookups=pinned,
-        functions=known,
-        spine=spine,
-        data=data,
-        report=filled.report,
-        pins={
-            "spine": {"digest": stored, "rows": spine.height, "schema": _schema_strings(spine)},
-            "lookups": [p.as_json() for p in pinned],
-            "functions": [f.as_json() for f in known],
-            "sources": dict(sources or {}),
-        },
-        digest=digest(data),
-        given=df,
-    )
+    return FeaturePlan(pinned, tuple(functions))
+
+
+def training_pins(
+    spine: pl.DataFrame,
+    rows: RowDigest,
+    lookups: Sequence[PinnedLookup],
+    functions: Sequence[PinnedFunction],
+    *,
+    sources: Mapping[str, int],
+) -> TrainingPins:
+    """Return what a training set pins; of ``spine`` only the columns count, and ``rows`` is the digest of all rows."""
+    return {
+        "spine": {"digest": str(rows), "rows": rows.rows, "schema": _schema_strings(spine)},
+        "lookups": [p.as_json() for p in lookups],
+        "functions": [f.as_json() for f in functions],
+        "sources": dict(sources),
+    }
 
 
 def _check_columns(spine: pl.DataFrame, label: str | None, exclude_columns: Sequence[str]) -> None:
@@ -215,17 +257,24 @@ def _check_outputs(spine: pl.DataFrame, lookups: Sequence[PinnedLookup], functio
         taken[pinned.output] = f"the feature function {pinned.name!r}"
 
 
-def _check_matches(spine: pl.DataFrame, filled: JoinedFeatures, lookups: Sequence[PinnedLookup]) -> None:
-    """Check that each lookup found a row at all; the error shows the first keys."""
+def check_matches(spine: pl.DataFrame, report: pl.DataFrame, lookups: Sequence[PinnedLookup]) -> None:
+    """Check that each lookup found a row at all.
+
+    Args:
+        spine: Rows of the spine; the message shows the first.
+        report: The leakage report of all rows.
+        lookups: The lookups.
+
+    Raises:
+        EmptyTrainingSet: A lookup found none.
+    """
     for lookup in lookups:
-        names = list(lookup.columns.values())
-        missing = filled.statuses.select(
-            pl.all_horizontal(pl.col(names).cast(pl.String).is_in(["NOT_FOUND", "EXPIRED", "DEFAULTED"])).all()
-        )
-        if names and missing.item():
+        lines = report.filter(pl.col("feature").is_in([*lookup.columns.values()]))
+        found = lines.select(pl.col("present").sum() + pl.col("null").sum()).item()
+        if lines.height and not found:
             keys = spine.select(lookup.spine_columns).head(3).rows()
             raise EmptyTrainingSet(
-                f"no data in the training set: none of {spine.height} spine rows has a row in {lookup.table}",
+                f"no data in the training set: none of {lines['rows'][0]} spine rows has a row in {lookup.table}",
                 where=f"join on {', '.join(lookup.spine_columns)}; the first keys: {', '.join(map(str, keys))}",
                 remedy="compare these keys and times with the table's, or widen lookback_window",
             )

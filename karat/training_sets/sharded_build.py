@@ -1,0 +1,403 @@
+"""Training set of any size: labelled, joined, split and digested in shards by entity, and never held by one process.
+
+Every table is cut once into blocks by a hash of the entity. The number of blocks follows from the data. A shard is some
+blocks: it runs the code of the one-process path on the rows of each, so that any number of shards gives the same rows,
+the same files, the same split and the same digest.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from karat.declare import load_project
+from karat.declare.declared_model import DeclaredModel
+from karat.declare.gold import GoldTable
+from karat.declare.models import ModelSpec
+from karat.errors import CodeMismatch
+from karat.executors import Executor, LocalExecutor, Progress, silent
+from karat.features.shard import hash_probe
+from karat.lake import Lake
+from karat.names import TableName
+from karat.quality import valid_rows
+from karat.settings import Settings
+from karat.training_sets.declared_training_set import declared_features, declared_sources
+from karat.training_sets.digest import RowDigest
+from karat.training_sets.feature_join import concat_features, function_outputs, join_features
+from karat.training_sets.files import (
+    DataFile,
+    TrainingSetFiles,
+    arrow_schema,
+    commit_files,
+    stage_rows,
+)
+from karat.training_sets.functions import (
+    BoundFunction,
+    FunctionLibrary,
+    PinnedFunction,
+    compute_and_pin,
+    declared_functions,
+    resolve_functions,
+)
+from karat.training_sets.labels import (
+    LabelCounts,
+    LabelExtent,
+    check_counts,
+    check_label,
+    gold_columns,
+    label_extent,
+    label_keys,
+    label_tables,
+)
+from karat.training_sets.leakage_report import merge_reports
+from karat.training_sets.lookups import PinnedLookup
+from karat.training_sets.pins import TrainingPins
+from karat.training_sets.shard_lake import BlockLake, CutTable, block_count, cut_tables, read_arrow, write_arrow
+from karat.training_sets.training_set import check_matches, plan_features, training_pins
+
+#: Feature tables of fewer rows are read whole for every block.
+_SMALL = 100_000
+_STEPS = 4
+
+
+class PartRule(Protocol):
+    """Splits rows one by one: a shard is split as the whole is."""
+
+    def parts(self, rows: pl.DataFrame) -> pl.Series:
+        """Return the part of each row, ``(rows,)``."""
+        ...
+
+
+#: Makes the rule from the distinct days of all rows, ascending; None without a time.
+PartRuleMaker = Callable[[pl.Series | None], PartRule]
+
+
+@dataclass(frozen=True)
+class FileTrainingSet:
+    """A training set whose rows are in files; see ``TrainingSet`` for what the attributes mean.
+
+    Attributes:
+        files: The rows.
+        features: Columns that a model reads, in order.
+        label: The label's column.
+        exclude_columns: Columns that a model does not read.
+        lookups: The pinned lookups.
+        functions: The pinned feature functions.
+        report: The leakage report, one line per feature; merged from the shards.
+        pins: Every table with its Delta version, every function with its source hash.
+        columns: Digest of each column.
+        spine_columns: The columns of the spine, the label among them.
+    """
+
+    files: TrainingSetFiles
+    features: tuple[str, ...]
+    label: str | None
+    exclude_columns: tuple[str, ...]
+    lookups: tuple[PinnedLookup, ...]
+    functions: tuple[PinnedFunction, ...]
+    report: pl.DataFrame = field(repr=False)
+    pins: TrainingPins = field(repr=False)
+    columns: Mapping[str, str] = field(repr=False)
+    spine_columns: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the rows; it is that of the one-process path."""
+        return self.files.digest
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.files.rows
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What travels to a worker: names, the declaration and folders. The worker reads the rows itself."""
+
+    project: str
+    projects: Path
+    spec: ModelSpec
+    definition: str
+    probe: int
+    lake: Path
+    environment: str
+    folder: Path
+    number: int
+    cut: Mapping[TableName, tuple[str, ...]]
+    extent: LabelExtent = field(default_factory=LabelExtent)
+    lookups: tuple[PinnedLookup, ...] = ()
+    rule: PartRule | None = None
+
+    @property
+    def labelled(self) -> Path:
+        """The file of the shard's labelled spine."""
+        return self.folder / "labelled" / f"{self.number:05d}.arrow"
+
+    def open(self) -> tuple[DeclaredModel, BlockLake]:
+        """Read the declaration, and open the lake as this shard sees it."""
+        project = load_project(self.project, Settings(projects=self.projects, environment=self.environment))
+        model = DeclaredModel(project, self.spec)
+        if model.definition_hash != self.definition or hash_probe() != self.probe:
+            raise CodeMismatch(
+                f"a worker has another {self.spec.name!r} than the process that started it",
+                where=str(self.projects / self.project),
+                remedy="bring every node to the same commit and the same versions, then run again",
+            )
+        return model, BlockLake(self.lake, self.environment, self.folder / "cut", self.number, self.cut)
+
+
+@dataclass(frozen=True)
+class _JoinedBlock:
+    """What a worker returns: files and figures, no rows but a few for messages."""
+
+    files: tuple[DataFile, ...]
+    schema: pa.Schema
+    rows: RowDigest
+    spine: RowDigest
+    report: pl.DataFrame
+    functions: tuple[PinnedFunction, ...]
+    head: pl.DataFrame
+
+
+def build_training_set(
+    model: DeclaredModel,
+    lake: Lake,
+    folder: Path,
+    rule: PartRuleMaker,
+    *,
+    executor: Executor | None = None,
+    shards: int | None = None,
+    progress: Progress = silent,
+) -> FileTrainingSet:
+    """Build the training set of a declared model as files, in shards by entity.
+
+    The rows, their split and their digest are those of ``declared_training_set``, for any number of shards. A build
+    that is killed leaves nothing but a hidden folder, which the next build deletes; it starts anew.
+
+    Args:
+        model: The declared model.
+        lake: Holds gold and feature tables.
+        folder: The folder of the files. Files of the same rows that are there already are kept.
+        rule: Makes the rule that splits the rows.
+        executor: Runs the shards; in this process by default.
+        shards: Most shards, each of one block at least; by default one for each block.
+        progress: Receives each step.
+
+    Returns:
+        The training set.
+
+    Raises:
+        KaratError: what ``label_spine`` and ``create_training_set`` raise.
+    """
+    executor = executor or LocalExecutor()
+    spec, sources = model.spec, declared_sources(model, lake)
+    if spec.label is not None:
+        check_label(model)
+    head = _empty_spine(model, lake)
+    plan = plan_features(
+        lake,
+        head,
+        declared_features(model),
+        spec.target,
+        model.spine_columns,
+        catalog=model.project.catalog,
+        library=_library(model),
+    )
+    key = model.spine.entity[0]
+    spine = CutTable(
+        model.spine_name, lake.version(model.spine_name), key, tuple(model.spine_columns), head.schema[key]
+    )
+    of = block_count(lake.count(spine.name, spine.version))
+    with _build_folder(folder) as hidden:
+        progress(0, _STEPS, "training set: tables cut by entity")
+        cut = cut_tables(lake, _tables(model, lake, plan.lookups, spine), hidden / "cut", of, executor)
+        base = _Block(
+            project=model.project.name,
+            projects=model.project.path.parent,
+            spec=spec,
+            definition=model.definition_hash,
+            probe=hash_probe(),
+            lake=lake.root,
+            environment=model.project.environment,
+            folder=hidden,
+            number=0,
+            cut=cut,
+            extent=label_extent(model, lake),
+            lookups=plan.lookups,
+        )
+        progress(1, _STEPS, "training set: label")
+        days = _labelled(model, executor, _grouped(base, of, shards))
+        progress(2, _STEPS, "training set: features")
+        joined = _joined(executor, _grouped(replace(base, rule=rule(days)), of, shards))
+        progress(3, _STEPS, "training set: commit")
+        made = _merged(model, folder, joined, plan.lookups, sources)
+        return replace(made, files=commit_files(hidden / "files", made.files))
+
+
+@contextmanager
+def _build_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside ``folder``, deleted at the end; what a killed build of the same files left is deleted."""
+    for left in folder.parent.glob(f".{folder.name}-build-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    hidden = folder.parent / f".{folder.name}-build-{uuid.uuid4().hex[:8]}"
+    (hidden / "labelled").mkdir(parents=True)
+    (hidden / "files").mkdir()
+    try:
+        yield hidden
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _library(model: DeclaredModel) -> FunctionLibrary:
+    return FunctionLibrary(given=model.project.functions.values())
+
+
+def distinct_days(times: pl.Series) -> pl.Series:
+    """Return the days of some times, each once, ascending."""
+    return times.cast(pl.Date).unique().drop_nulls().sort()
+
+
+def _empty_spine(model: DeclaredModel, lake: Lake) -> pl.DataFrame:
+    """The spine's columns, without rows; the label's type is not known yet."""
+    keys = lake.scan(model.spine_name).select(model.spine_columns).head(0).collect()
+    label = model.spec.target
+    return keys if label is None else keys.with_columns(pl.lit(None, dtype=pl.Float64).alias(label))
+
+
+def _tables(model: DeclaredModel, lake: Lake, lookups: Sequence[PinnedLookup], spine: CutTable) -> list[CutTable]:
+    """The tables to cut: the spine, and those that are joined by the column that decides."""
+    wanted: dict[TableName, list[CutTable]] = {spine.name: [spine]}
+    for lookup in lookups:
+        source, version = lake.pinned_source(lookup.table, lookup.version)
+        by, read = lookup.keys.get(spine.key, ""), tuple(lookup.table_columns)
+        wanted.setdefault(source, []).append(CutTable(source, version, by, read, spine.key_type))
+    labelling = label_tables(model)
+    for name in (name for name in labelling if name != spine.name and lake.exists(name)):
+        gold = model.project.gold[name.table]
+        read = (*gold_columns(model, gold), *_tested_columns(gold))
+        wanted.setdefault(name, []).append(CutTable(name, lake.version(name), labelling[name], read, spine.key_type))
+    merged = [_merge_uses(uses) for uses in wanted.values()]
+    return [t for t in merged if t.key and (t.name in labelling or lake.count(t.name, t.version) > _SMALL)]
+
+
+def _merge_uses(uses: Sequence[CutTable]) -> CutTable:
+    """One cut for all uses of a table; without a key if they are not by the same column."""
+    columns = tuple(dict.fromkeys(c for use in uses for c in use.columns))
+    same = all(use.key == uses[0].key for use in uses)
+    return replace(uses[0], key=uses[0].key if same else "", columns=columns)
+
+
+def _tested_columns(gold: GoldTable) -> list[str]:
+    """The columns that decide which gold rows count."""
+    condition = valid_rows(gold)
+    return [] if condition is None else [c for c in condition.meta.root_names() if c in gold.columns]
+
+
+def _grouped(base: _Block, of: int, shards: int | None) -> list[list[_Block]]:
+    """The blocks of each shard, which works on them one after the other."""
+    blocks = [replace(base, number=number) for number in range(of)]
+    count = min(shards or of, of)
+    return [blocks[of * n // count : of * (n + 1) // count] for n in range(count)]
+
+
+def _labelled(model: DeclaredModel, executor: Executor, shards: list[list[_Block]]) -> pl.Series | None:
+    """Label the spine of every block; return the distinct days of all rows."""
+    found = [each for _, shard in executor.map(_label_shard, shards) for each in shard]
+    check_counts(model, reduce(add, (counts for counts, _ in found)))
+    return None if model.spine.time is None else distinct_days(pl.concat(days for _, days in found))
+
+
+def _joined(executor: Executor, shards: list[list[_Block]]) -> list[_JoinedBlock]:
+    found = sorted(executor.map(_join_shard, shards), key=lambda pair: pair[0])
+    return [block for _, shard in found for block in shard]
+
+
+def _label_shard(blocks: Sequence[_Block]) -> list[tuple[LabelCounts, pl.Series]]:
+    return [_label_block(block) for block in blocks]
+
+
+def _join_shard(blocks: Sequence[_Block]) -> list[_JoinedBlock]:
+    return [_join_block(block) for block in blocks if block.labelled.exists()]
+
+
+def _label_block(block: _Block) -> tuple[LabelCounts, pl.Series]:
+    """Label the keys of a block's entities and write them; return their number and their days."""
+    model, lake = block.open()
+    rows, counts = label_keys(model, lake, block.extent)
+    if rows.height:
+        write_arrow(rows, block.labelled)
+    time = model.spine.time
+    return counts, distinct_days(rows[time]) if time else pl.Series([], dtype=pl.Date)
+
+
+def _join_block(block: _Block) -> _JoinedBlock:
+    """Join, split, digest and write the rows of a block's entities."""
+    model, lake = block.open()
+    spine = read_arrow([block.labelled])
+    filled = join_features(lake, spine, block.lookups, pinned=True)
+    uses = resolve_functions(declared_functions(block.spec), _library(model), model.project.catalog)
+    functions: list[BoundFunction] = []
+    if uses:
+        functions, made = compute_and_pin(uses, pl.DataFrame([*spine, *filled.values]))
+        filled = concat_features(filled, function_outputs(made, [f.pinned for f in functions]))
+    data = pl.DataFrame([*spine, *filled.values])
+    assert block.rule is not None
+    parts = block.rule.parts(data).cast(pl.String)
+    return _JoinedBlock(
+        files=tuple(stage_rows(block.folder / "files", f"rows-{block.number:05d}", data, parts)),
+        schema=arrow_schema(data),
+        rows=RowDigest.of(data),
+        spine=RowDigest.of(spine),
+        report=filled.report,
+        functions=tuple(f.pinned for f in functions),
+        head=spine.head(3),
+    )
+
+
+def _merged(
+    model: DeclaredModel,
+    folder: Path,
+    joined: Sequence[_JoinedBlock],
+    lookups: tuple[PinnedLookup, ...],
+    sources: Mapping[str, int],
+) -> FileTrainingSet:
+    """Merge the shards, and check what only all of them together tell."""
+    first, label, excluded = joined[0], model.spec.target, tuple(model.spine_columns)
+    report = merge_reports([shard.report for shard in joined])
+    check_matches(first.head, report, lookups)
+    rows, spine = reduce(add, (s.rows for s in joined)), reduce(add, (s.spine for s in joined))
+    features = tuple(c for c in rows.types if c != label and c not in excluded)
+    files = TrainingSetFiles(
+        folder=folder,
+        files=tuple(file for shard in joined for file in shard.files),
+        schema=first.schema,
+        features=features,
+        label=label,
+        time=model.spine.time,
+        entity=tuple(model.spine.entity),
+        digest=str(rows),
+        rows=rows.rows,
+    )
+    return FileTrainingSet(
+        files=files,
+        features=features,
+        label=label,
+        exclude_columns=excluded,
+        lookups=lookups,
+        functions=first.functions,
+        report=report,
+        pins=training_pins(first.head, spine, lookups, first.functions, sources=sources),
+        columns=rows.by_column,
+        spine_columns=tuple(first.head.columns),
+    )
