@@ -62,7 +62,8 @@ from karat.declare import Feature, FeatureTable
 DAY = timedelta(days=1)
 events = FeatureTable(
     name="events", description="Payments", owner="benchmarks", source="payments", entity=("customer_id",), time="at",
-    event_id="payment_id", grain="event", features=[Feature(name="amount", description="Its amount", dtype="float64", event="amount")],
+    event_id="payment_id", grain="event",
+    features=[Feature(name="amount", description="Its amount", dtype="float64", event="amount")],
 )
 
 

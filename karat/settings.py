@@ -13,6 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from karat.errors import WrongCall, did_you_mean
 
 Environment = Literal["rnd", "dev", "uat", "preprod", "prod"]
+#: Rows of a spine table above which its training set is built in files: the process that holds it all would need more
+#: than 4 GiB, and files are as fast.
+TRAINING_FILES_ABOVE = 5_000_000
 ENVIRONMENTS: tuple[str, ...] = ("rnd", "dev", "uat", "preprod", "prod")
 
 
@@ -107,6 +110,12 @@ class Settings(BaseSettings):
         25.0,
         gt=0,
         description="a Ray job that has not started after this time is given up; 12 times as long on busy nodes",
+    )
+
+    training_files_above: int = Field(
+        TRAINING_FILES_ABOVE,
+        ge=0,
+        description="rows of a spine table above which its training set is built in files, in shards on Ray",
     )
 
     retry_attempts: int | None = Field(None, description="overrides a project's retries of a task")

@@ -10,6 +10,7 @@ from karat.declare.declared_model import DeclaredModel
 from karat.executors import Progress, silent
 from karat.fingerprint import fingerprint
 from karat.lake import Lake
+from karat.lifecycle.candidate_rows import Sharding, candidate_rows, candidate_split
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.parameter_search import SearchMode, found_parameters, was_searched
 from karat.lifecycle.provenance import provenance
@@ -29,12 +30,11 @@ from karat.training.refit import refit_on_all
 from karat.training.search import Searcher, with_parameters
 from karat.training.seeds import try_seeds
 from karat.training.significance import gain_significance
-from karat.training.split import split_rows
+from karat.training.streamed_evaluation import evaluate_whole
 from karat.training.train import train_declared
-from karat.training_sets.declared_training_set import declared_training_set
-from karat.training_sets.labels import label_spine
 from karat.training_sets.leakage_report import leak_messages
 from karat.training_sets.protected_columns import with_protected
+from karat.training_sets.sampled import SampledTrainingSet
 from karat.training_sets.training_set import TrainingSet
 
 _STEPS = 5
@@ -49,6 +49,7 @@ def make_candidate(
     searcher: Searcher | None = None,
     search: SearchMode = "when-due",
     fitter: DistributedFitter | None = None,
+    sharding: Sharding | None = None,
 ) -> Candidate:
     """Train the declared model on the current data and register it as the challenger.
 
@@ -64,15 +65,14 @@ def make_candidate(
         searcher: Runs the trials of a search; None trains with the declared parameters and the kind's own.
         search: When the declared ``search`` is made: see ``SearchMode``.
         fitter: Runs the workers of a distributed fit; None fits in this process.
+        sharding: When the training set is built in files, and by whom; see ``candidate_rows``.
 
     Raises:
         KaratError: what labels, lookups and training raise; nothing has been logged then.
     """
     lake, registry = context.lake, context.registry
-    progress(0, _STEPS, "label")
-    spine = label_spine(context, lake)
-    progress(1, _STEPS, "training set")
-    training_set = declared_training_set(context, lake, spine)
+    progress(0, _STEPS, "training set")
+    training_set = candidate_rows(context, lake, sharding, progress)
     definition = context.definition_hash
     existing = None if force else registry.find(context.name, definition, training_set.digest)
     if existing is not None and search == "always" and searcher is not None and not was_searched(context, existing):
@@ -127,10 +127,12 @@ def training_run(
     """
     if found is not None:
         model = replace(model, spec=with_parameters(model.spec, found.parameters))
-    split = split_rows(training_set.data, model.spec, time=model.spine.time, entity=model.spine.entity)
+    split = candidate_split(model, training_set)
     rows = with_protected(model, lake, with_oracle(model, lake, training_set.data))
     trained = train_declared(model, training_set, rows, split, distributor)
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
+    if isinstance(training_set, SampledTrainingSet):
+        trained = evaluate_whole(trained, training_set)
     gain = gain_significance(trained, entity=model.spine.entity, time=model.spine.time)
     fairness = measure_fairness(trained, entity=model.spine.entity, time=model.spine.time)
     custom, warnings = custom_metrics(model.project.metrics, trained)

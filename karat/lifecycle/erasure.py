@@ -13,6 +13,7 @@ from karat.errors import KaratError, ModelNotFound, WrongCall, did_you_mean
 from karat.features.keys import aligned
 from karat.features.quality_gate import aside_name
 from karat.lake import Lake, TableInfo
+from karat.lifecycle.candidate_rows import delete_files
 from karat.lifecycle.retention import Pins, is_live, pins_of
 from karat.lifecycle.version_training_set import rebuild
 from karat.names import TableName, pinned_copy
@@ -92,6 +93,7 @@ def erase(
         TableNotFound: no such table.
     """
     typed = _cast_keys(keys, lake.info(name))
+    delete_files(lake, name.catalog)
     live, released = _find_pinnings(lake, registry, name, typed)
     affected = [p for p in live if _is_affected(lake, name, typed, p)]
     before = {p.version.uri: _begin_erasure(lake, registry, p, library) for p in affected}

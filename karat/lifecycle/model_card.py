@@ -90,7 +90,7 @@ def _data(spec: ModelSpec, training_set: TrainingSet, origins: Mapping[str, str]
         yield f"- label `{spec.label.name}`: {_label(spec.label)}"
     for table, origin in origins.items():
         yield f"- gold table `{table}`: {origin or 'of unknown origin'}"
-    yield f"- {training_set.data.height} rows, digest `{training_set.digest}`"
+    yield f"- {training_set.rows} rows, digest `{training_set.digest}`"
 
 
 def _label(label: Label) -> str:

@@ -17,15 +17,27 @@ from karat.training_sets.feature_join import join_features
 from karat.training_sets.functions import FunctionLibrary, PinnedFunction
 from karat.training_sets.lookups import PinnedLookup
 from karat.training_sets.pins import LookupRecord, TrainingPins
-from karat.training_sets.spine import StoredSpine, read_spine, store_spine
+from karat.training_sets.sampled import SampledTrainingSet
+from karat.training_sets.spine import StoredSpine, read_spine, store_spine, store_spine_parts
 from karat.training_sets.training_set import TrainingSet
+
+#: Rows of a spine in files that are written at a time.
+_STORED_ROWS = 1_000_000
 
 
 def store_pins(lake: Lake, model: ModelName, training_set: TrainingSet) -> TrainingPins:
     """Store the spine and return the pins that a model keeps: with the stored spine and each column's digest."""
     pins = training_set.pins
-    spine = store_spine(lake, model, training_set.spine)
-    columns = RowDigest.of(training_set.data).by_column
+    if isinstance(training_set, SampledTrainingSet) and training_set.whole is not None:
+        whole = training_set.whole
+        parts = (
+            pl.DataFrame(pl.from_arrow(batch))
+            for batch in whole.files.batches(columns=whole.spine_columns, batch_rows=_STORED_ROWS)
+        )
+        spine, columns = store_spine_parts(lake, model, training_set.spine.clear(), parts), dict(whole.columns)
+    else:
+        spine = store_spine(lake, model, training_set.spine)
+        columns = RowDigest.of(training_set.data).by_column
     return {**pins, "spine": {**pins["spine"], "stored": spine.as_json()}, "columns": columns}
 
 

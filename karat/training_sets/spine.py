@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,7 +13,7 @@ import polars as pl
 from karat.fingerprint import fingerprint_bytes
 from karat.lake import Lake, Work
 from karat.names import ModelName, TableName
-from karat.training_sets.digest import digest
+from karat.training_sets.digest import RowDigest
 from karat.training_sets.pins import StoredSpineRecord
 
 #: The stored row number by which a training set's rows keep their order.
@@ -62,23 +63,53 @@ def store_spine(lake: Lake, model: ModelName, spine: pl.DataFrame) -> StoredSpin
     Returns:
         The table and version that hold the spine.
     """
-    columns = _table_columns(spine)
-    rows = pl.DataFrame([_to_stored_type(spine[c]).alias(name) for c, name in columns.items()]).with_row_index(
-        ROW_NUMBER
-    )
-    rows = rows.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
-    schema = base64.b64encode(spine.clear().write_ipc(None).getvalue()).decode()
-    meaning = fingerprint_bytes(repr([(c, str(t)) for c, t in spine.schema.items()]).encode(), size=4)
-    name = TableName(model.catalog, "models", f"spine__{model.short.replace('.', '__')}__{meaning}")
+    return store_spine_parts(lake, model, spine.clear(), [spine])
+
+
+def store_spine_parts(lake: Lake, model: ModelName, head: pl.DataFrame, parts: Iterable[pl.DataFrame]) -> StoredSpine:
+    """Write a spine that comes in parts; see ``store_spine``.
+
+    Args:
+        lake: The lake.
+        model: The model that the spine belongs to.
+        head: The spine's columns, without rows.
+        parts: The rows, in their order.
+
+    Returns:
+        The table and version that hold the spine.
+    """
+    columns, name = _table_columns(head), _spine_table(model, head)
+    empty = _stored_rows(head, columns, 0)
     lake.create(
         name,
-        rows.clear().to_arrow().schema,
+        empty.to_arrow().schema,
         primary_key=[ROW_NUMBER],
         description=f"Keys and labels of the training sets of {model}, one version each",
         properties={"karat.model": str(model), "karat.spine": "true"},
     )
-    commit = lake.overwrite(name, rows, work=Work(KIND, digest(rows)))
+    whole, staged = RowDigest.of(empty), []
+    try:
+        for part in parts:
+            rows = _stored_rows(part, columns, whole.rows)
+            staged += lake.stage(name, rows, label=f"spine-{len(staged)}")
+            whole += RowDigest.of(rows)
+    except BaseException:
+        lake.discard(name, staged)
+        raise
+    commit = lake.commit(name, staged, replace="all", work=Work(KIND, str(whole)))
+    schema = base64.b64encode(head.write_ipc(None).getvalue()).decode()
     return StoredSpine(name, commit.version, columns, schema)
+
+
+def _spine_table(model: ModelName, head: pl.DataFrame) -> TableName:
+    meaning = fingerprint_bytes(repr([(c, str(t)) for c, t in head.schema.items()]).encode(), size=4)
+    return TableName(model.catalog, "models", f"spine__{model.short.replace('.', '__')}__{meaning}")
+
+
+def _stored_rows(spine: pl.DataFrame, columns: dict[str, str], first: int) -> pl.DataFrame:
+    """The rows as the table has them, numbered from ``first``."""
+    stored = pl.DataFrame([_to_stored_type(spine[c]).alias(name) for c, name in columns.items()])
+    return stored.with_row_index(ROW_NUMBER, offset=first).with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
 
 
 def read_spine(lake: Lake, stored: StoredSpine) -> pl.DataFrame:

@@ -72,6 +72,11 @@ class TrainingSet:
     given: Frame = field(default=None, repr=False)
     erased_rows: int = 0
 
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.data.height
+
     def plot_report(self, title: str = "") -> Figure:
         """Plot the leakage report; a model's MLflow run has it as ``plots/leakage_report.png``."""
         from karat.training_sets.leakage_plot import plot_report  # matplotlib, which scoring and serving do without

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 from infra.job_records import PromotionOutcome, TrainingOutcome
 from karat.lifecycle import make_candidate, valid_champion
+from karat.lifecycle.candidate_rows import Sharding
 from karat.registry import DecisionStatus, ModelVersion
+from karat.settings import Settings
 from karat.training.search import Searcher
+from ray_jobs.executor import RayExecutor
 from ray_jobs.fitter import RayFitter
 from ray_jobs.program import attempt, log_progress
 from ray_jobs.steps import promote
@@ -55,6 +58,7 @@ def make(model: ModelWork, champion: ModelVersion | None) -> TrainingOutcome:
         searcher=_searcher() if model.context.spec.search else None,
         search=model.parameters.get("search", "when-due"),
         fitter=RayFitter(),
+        sharding=Sharding(RayExecutor(), Settings().training_files_above),
     )
     summary = f"version {made.version.version} {'trained' if made.retrained else 'is of the same data and definition'}"
     state = "done" if made.retrained else "kept"

@@ -1,0 +1,205 @@
+"""Training sets in blocks of entities: the rows, split, labels and digest of one process, for any number of shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from karat.declare import Project
+from karat.declare.declared_model import DeclaredModel
+from karat.declare.models import Split
+from karat.errors import CodeMismatch, EmptyTrainingSet, LabelNotFound, UnusableLabel
+from karat.lake import Lake
+from karat.training.split import split_rows, split_rule
+from karat.training_sets import shard_lake, sharded_build
+from karat.training_sets.declared_training_set import declared_training_set
+from karat.training_sets.labels import label_spine
+from karat.training_sets.sampled import sample_training_set
+from karat.training_sets.sharded_build import FileTrainingSet, build_training_set
+from karat.training_sets.training_set import TrainingSet
+from tests.profiles import examples
+
+MODELS = ("next_week", "leaver", "odd_days")
+
+
+class Backwards:
+    """An executor that works from the last item to the first."""
+
+    workers = 3
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        for index, item in reversed(list(enumerate(items))):
+            yield index, function(item)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of few rows, and no table that is too small to be cut."""
+    monkeypatch.setattr(shard_lake, "BLOCK_ROWS", 60)
+    monkeypatch.setattr(shard_lake, "CHUNK_ROWS", 250)
+    monkeypatch.setattr(sharded_build, "_SMALL", 0)
+
+
+def build(model: DeclaredModel, lake: Lake, folder: Path, **how: Any) -> FileTrainingSet:
+    rule = partial(split_rule, model.spec, time=model.spine.time, entity=model.spine.entity)
+    return build_training_set(model, lake, folder, rule, **how)
+
+
+def in_memory(model: DeclaredModel, lake: Lake) -> tuple[TrainingSet, pl.Series]:
+    made = declared_training_set(model, lake, label_spine(model, lake))
+    return made, split_rows(made.data, model.spec, time=model.spine.time, entity=model.spine.entity)
+
+
+def assert_same(made: FileTrainingSet, whole: TrainingSet, parts: pl.Series, key: tuple[str, ...]) -> None:
+    assert (made.digest, made.pins) == (whole.digest, whole.pins)
+    assert (made.features, made.label) == (whole.features, whole.label)
+    assert made.report.drop("age_median").equals(whole.report.drop("age_median"))
+    rows = sample_training_set(made, key)
+    assert rows.data.equals(whole.data)
+    assert rows.parts.equals(parts.cast(pl.String), check_names=False)
+    assert rows.spine.equals(whole.spine)
+    assert not rows.sampled
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_any_number_of_shards_gives_the_rows_of_one_process(
+    name: str, shop_features: Project, lake: Lake, tmp_path: Path, small_blocks: None
+) -> None:
+    model = DeclaredModel(shop_features, shop_features.models[name])
+    whole, parts = in_memory(model, lake)
+    made = [build(model, lake, tmp_path / f"{n}" / "set", shards=n, executor=Backwards()) for n in (1, 2, 7)]
+    assert len(made[0].files.files) > 14
+    for each in made:
+        assert_same(each, whole, parts, model.spine.primary_key)
+        assert [f.name for f in (tmp_path / "1").iterdir()] == ["set"], "nothing is left beside the files"
+        assert each.files.scan().collect().equals(made[0].files.scan().collect()), "the files are the same"
+
+
+@profile(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(MODELS),
+    rows=st.integers(20, 3000),
+    chunk=st.integers(50, 2000),
+    small=st.sampled_from([0, 10**6]),
+    shards=st.integers(1, 9),
+    split=st.fixed_dictionaries({"by": st.sampled_from(["entity", "time"]), "test": st.floats(0.05, 0.6)}),
+    seed=st.integers(0, 9),
+)
+def test_blocks_of_any_size_give_the_rows_of_one_process(
+    shop_features: Project, lake: Lake, tmp_path_factory: pytest.TempPathFactory, *, name: str, rows: int, chunk: int,
+    small: int, shards: int, split: dict[str, Any], seed: int,
+) -> None:  # fmt: skip
+    spec = shop_features.models[name]
+    how = Split(**(split | {"by": "entity"} if name == "leaver" else split))
+    model = DeclaredModel(shop_features, spec.model_copy(update={"split": how, "seed": seed}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_lake, "BLOCK_ROWS", rows)
+        patch.setattr(shard_lake, "CHUNK_ROWS", chunk)
+        patch.setattr(sharded_build, "_SMALL", small)
+        whole, parts = in_memory(model, lake)
+        made = build(model, lake, tmp_path_factory.mktemp("any") / "set", shards=shards)
+    assert_same(made, whole, parts, model.spine.primary_key)
+
+
+def test_a_killed_build_leaves_nothing_and_the_next_starts_anew(
+    shop_features: Project, lake: Lake, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = DeclaredModel(shop_features, shop_features.models["next_week"])
+    folder = tmp_path / "sets" / "set"
+    real, calls = sharded_build._join_block, []
+
+    def dies(block: Any) -> Any:
+        calls.append(block)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sharded_build, "_join_block", dies)
+        with pytest.raises(KeyboardInterrupt):
+            build(model, lake, folder)
+    assert list(folder.parent.iterdir()) == []
+    left = folder.parent / ".set-build-0a1b2c3d"  # as a process that was killed by the kernel leaves it
+    (left / "files").mkdir(parents=True)
+    (left / "files" / "rows-00000-train.parquet").write_bytes(b"half")
+    made = build(model, lake, folder)
+    assert [p.name for p in folder.parent.iterdir()] == ["set"]
+    assert_same(made, *in_memory(model, lake), model.spine.primary_key)
+    assert build(model, lake, folder).files == made.files, "files of the same rows are kept"
+
+
+WRONG = [
+    ({"horizon": timedelta(days=3650)}, EmptyTrainingSet, "no horizon"),
+    ({"expression": "sum(null::double)", "default": None}, UnusableLabel, "null in all"),
+    ({"expression": "sum(ammount)"}, LabelNotFound, "amount"),
+]
+
+
+@pytest.mark.parametrize(("label", "error", "text"), WRONG)
+def test_what_is_wrong_is_told_as_by_one_process(
+    *, label: dict[str, Any], error: type[Exception], text: str, shop_features: Project, lake: Lake, tmp_path: Path,
+    small_blocks: None,
+) -> None:  # fmt: skip
+    spec = shop_features.models["next_week"]
+    assert spec.label is not None
+    model = DeclaredModel(shop_features, spec.model_copy(update={"label": spec.label.model_copy(update=label)}))
+    with pytest.raises(error, match=text) as of_blocks:
+        build(model, lake, tmp_path / "set")
+    with pytest.raises(error) as of_one:
+        label_spine(model, lake)
+    assert str(of_blocks.value) == str(of_one.value)
+    assert list(tmp_path.glob("*set*")) == []
+
+
+def test_an_empty_table_is_told_as_by_one_process(shop_features: Project, lake: Lake, tmp_path: Path) -> None:
+    model = DeclaredModel(shop_features, shop_features.models["next_week"])
+    people = shop_features.table_name("people_features")
+    lake.overwrite(people, lake.read(people).head(0))
+    with pytest.raises(EmptyTrainingSet, match="people_features") as of_blocks:
+        build(model, lake, tmp_path / "set")
+    with pytest.raises(EmptyTrainingSet) as of_one:
+        declared_training_set(model, lake, label_spine(model, lake))
+    assert of_blocks.value.what == of_one.value.what
+
+
+def test_a_worker_of_other_code_is_refused(
+    shop_features: Project, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = DeclaredModel(shop_features, shop_features.models["leaver"])
+    real = sharded_build._label_shard
+    monkeypatch.setattr(
+        sharded_build, "_label_shard", lambda blocks: real([replace(b, definition="other") for b in blocks])
+    )
+    with pytest.raises(CodeMismatch, match="leaver"):
+        build(model, lake, tmp_path / "set")
+
+
+def test_a_large_part_is_sampled_and_says_so(
+    shop_features: Project, lake: Lake, tmp_path: Path, small_blocks: None
+) -> None:
+    model = DeclaredModel(shop_features, shop_features.models["next_week"])
+    made = build(model, lake, tmp_path / "set")
+    train = made.files.count("train")
+    width = len(made.files.schema)
+    rows = sample_training_set(made, model.spine.primary_key, train_cells=width * (train // 2), test_rows=50)
+    assert rows.sampled["train"][1] == train
+    assert train // 4 < rows.sampled["train"][0] <= train // 2
+    assert rows.sampled["test"][0] <= 50
+    assert (rows.rows, rows.digest) == (made.rows, made.digest)
+    assert rows.data.n_unique() == rows.data.height == len(rows.parts)
+    whole = sample_training_set(made, model.spine.primary_key)
+    assert whole.data.join(rows.data, on=list(model.spine.primary_key), how="semi").height == rows.data.height
+    assert [note.partition(" of ")[0] for note in rows.notes] == [
+        f"the model was fitted on {rows.sampled['train'][0]}",
+        "plots, importance, the bootstrap and the gain are",
+    ]
