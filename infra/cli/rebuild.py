@@ -14,7 +14,7 @@ from karat.lifecycle import rebuild as rebuild_version
 from karat.registry import open_registry
 from karat.settings import Settings
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.reproduce import ErasedRows
+from karat.training_sets.rebuild_record import ErasedRows
 
 
 def rebuild(

@@ -24,7 +24,8 @@ from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
 from karat.registry.tags import VersionTags
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.reproduce import ErasedRows, rejoin_training_set
+from karat.training_sets.rebuild_record import ErasedRows
+from karat.training_sets.reproduce import rejoin_training_set
 from karat.training_sets.spine import StoredSpine
 
 _KEEP, _NOW = timedelta(days=30), timedelta(0)

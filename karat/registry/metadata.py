@@ -13,7 +13,7 @@ from karat.training.gain_report import GainReport
 from karat.training_sets.functions import PinnedFunction
 from karat.training_sets.lookups import PinnedLookup
 from karat.training_sets.pins import TrainingPins
-from karat.training_sets.reproduce import TrainingSetRecord
+from karat.training_sets.rebuild_record import TrainingSetRecord
 
 _VERSION = 1
 

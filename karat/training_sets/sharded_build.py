@@ -33,7 +33,7 @@ from karat.quality import valid_rows
 from karat.settings import Settings
 from karat.training_sets.declared_training_set import declared_features, declared_sources
 from karat.training_sets.digest import RowDigest
-from karat.training_sets.feature_join import concat_features, function_outputs, join_features
+from karat.training_sets.feature_join import JoinedFeatures, concat_features, function_outputs, join_features
 from karat.training_sets.files import (
     DataFile,
     TrainingSetFiles,
@@ -42,10 +42,10 @@ from karat.training_sets.files import (
     stage_rows,
 )
 from karat.training_sets.functions import (
-    BoundFunction,
     FunctionLibrary,
     PinnedFunction,
     compute_and_pin,
+    compute_functions,
     declared_functions,
     resolve_functions,
 )
@@ -62,7 +62,9 @@ from karat.training_sets.labels import (
 from karat.training_sets.leakage_report import merge_reports
 from karat.training_sets.lookups import PinnedLookup
 from karat.training_sets.pins import TrainingPins
+from karat.training_sets.rebuild_record import ErasedRows, TrainingSetRecord, check_digest, stored_spine
 from karat.training_sets.shard_lake import BlockLake, CutTable, block_count, cut_tables, read_arrow, write_arrow
+from karat.training_sets.spine import ROW_NUMBER, StoredSpine, read_spine
 from karat.training_sets.training_set import check_matches, plan_features, training_pins
 
 #: Feature tables of fewer rows are read whole for every block.
@@ -138,6 +140,8 @@ class _Block:
     extent: LabelExtent = field(default_factory=LabelExtent)
     lookups: tuple[PinnedLookup, ...] = ()
     rule: PartRule | None = None
+    stored: StoredSpine | None = None
+    functions: tuple[PinnedFunction, ...] | None = None
 
     @property
     def labelled(self) -> Path:
@@ -222,20 +226,8 @@ def build_training_set(
     with _build_folder(folder) as hidden:
         progress(0, _STEPS, "training set: tables cut by entity")
         cut = cut_tables(lake, _tables(model, lake, plan.lookups, spine), hidden / "cut", of, executor)
-        base = _Block(
-            project=model.project.name,
-            projects=model.project.path.parent,
-            spec=spec,
-            definition=model.definition_hash,
-            probe=hash_probe(),
-            lake=lake.root,
-            environment=model.project.environment,
-            folder=hidden,
-            number=0,
-            cut=cut,
-            extent=label_extent(model, lake),
-            lookups=plan.lookups,
-        )
+        extent = label_extent(model, lake)
+        base = replace(_first_block(model, lake, hidden, cut), extent=extent, lookups=plan.lookups)
         progress(1, _STEPS, "training set: label")
         days = _labelled(model, executor, _grouped(base, of, shards))
         progress(2, _STEPS, "training set: features")
@@ -243,6 +235,69 @@ def build_training_set(
         progress(3, _STEPS, "training set: commit")
         made = _merged(model, folder, joined, plan.lookups, sources)
         return replace(made, files=commit_files(hidden / "files", made.files))
+
+
+def rebuild_files(
+    model: DeclaredModel,
+    lake: Lake,
+    record: TrainingSetRecord,
+    folder: Path,
+    *,
+    erased: ErasedRows | None = None,
+    executor: Executor | None = None,
+    shards: int | None = None,
+) -> FileTrainingSet:
+    """Reproduce the training set of a model as files, in blocks of entities; see ``rebuild_training_set``.
+
+    Args:
+        model: The declaration that the model was trained by.
+        lake: The lake.
+        record: What the model keeps of its training set.
+        folder: The folder of the files; all rows are of the part "train".
+        erased: The rows erased since. The digest is then that of what is left.
+        executor: Runs the shards; in this process by default.
+        shards: Most shards.
+
+    Raises:
+        RebuildFailed: The spine was not stored, or the data differ; the message says in what.
+        FunctionChanged: A feature function's source is not the one of training.
+    """
+    executor, pins = executor or LocalExecutor(), record.pins
+    stored, key = stored_spine(record), model.spine.entity[0]
+    source, version = lake.pinned_source(stored.table, stored.version)
+    key_type = lake.scan(source, version).collect_schema()[stored.columns[key]]
+    read = (ROW_NUMBER, *stored.columns.values())
+    spine = CutTable(source, version, stored.columns[key], read, key_type)
+    lookups = tuple(PinnedLookup.from_json(p) for p in pins["lookups"])
+    of = block_count(lake.count(source, version))
+    with _build_folder(folder) as hidden:
+        tables = [spine, *_lookup_cuts(lake, lookups, key, key_type)]
+        base = replace(
+            _first_block(model, lake, hidden, cut_tables(lake, tables, hidden / "cut", of, executor)),
+            lookups=lookups,
+            stored=stored,
+            functions=tuple(PinnedFunction.from_json(p) for p in pins.get("functions", [])),
+        )
+        joined = _joined(executor, _grouped(base, of, shards))
+        made = _merged(model, folder, joined, lookups, pins["sources"])
+        missing = pins["spine"]["rows"] - made.rows
+        check_digest(record, made.digest, lambda: made.columns, missing=missing, erased=erased)
+        return replace(made, pins=pins, files=commit_files(hidden / "files", made.files))
+
+
+def _first_block(model: DeclaredModel, lake: Lake, hidden: Path, cut: Mapping[TableName, tuple[str, ...]]) -> _Block:
+    return _Block(
+        project=model.project.name,
+        projects=model.project.path.parent,
+        spec=model.spec,
+        definition=model.definition_hash,
+        probe=hash_probe(),
+        lake=lake.root,
+        environment=model.project.environment,
+        folder=hidden,
+        number=0,
+        cut=cut,
+    )
 
 
 @contextmanager
@@ -277,25 +332,39 @@ def _empty_spine(model: DeclaredModel, lake: Lake) -> pl.DataFrame:
 
 def _tables(model: DeclaredModel, lake: Lake, lookups: Sequence[PinnedLookup], spine: CutTable) -> list[CutTable]:
     """The tables to cut: the spine, and those that are joined by the column that decides."""
-    wanted: dict[TableName, list[CutTable]] = {spine.name: [spine]}
-    for lookup in lookups:
-        source, version = lake.pinned_source(lookup.table, lookup.version)
-        by, read = lookup.keys.get(spine.key, ""), tuple(lookup.table_columns)
-        wanted.setdefault(source, []).append(CutTable(source, version, by, read, spine.key_type))
     labelling = label_tables(model)
+    always = [spine]
     for name in (name for name in labelling if name != spine.name and lake.exists(name)):
         gold = model.project.gold[name.table]
         read = (*gold_columns(model, gold), *_tested_columns(gold))
-        wanted.setdefault(name, []).append(CutTable(name, lake.version(name), labelling[name], read, spine.key_type))
-    merged = [_merge_uses(uses) for uses in wanted.values()]
-    return [t for t in merged if t.key and (t.name in labelling or lake.count(t.name, t.version) > _SMALL)]
+        always.append(CutTable(name, lake.version(name), labelling[name], read, spine.key_type))
+    uses = [u for u in _lookup_uses(lake, lookups, spine.key, spine.key_type) if u.name in labelling]
+    others = [c for c in _lookup_cuts(lake, lookups, spine.key, spine.key_type) if c.name not in labelling]
+    return [*_merge_uses([*always, *uses]), *others]
 
 
-def _merge_uses(uses: Sequence[CutTable]) -> CutTable:
+def _lookup_cuts(lake: Lake, lookups: Sequence[PinnedLookup], key: str, key_type: pl.DataType) -> list[CutTable]:
+    """The looked-up tables that are joined by the spine's column ``key`` and are not small."""
+    merged = _merge_uses(_lookup_uses(lake, lookups, key, key_type))
+    return [table for table in merged if table.key and lake.count(table.name, table.version) > _SMALL]
+
+
+def _lookup_uses(lake: Lake, lookups: Sequence[PinnedLookup], key: str, key_type: pl.DataType) -> list[CutTable]:
+    uses = []
+    for lookup in lookups:
+        source, version = lake.pinned_source(lookup.table, lookup.version)
+        uses.append(CutTable(source, version, lookup.keys.get(key, ""), tuple(lookup.table_columns), key_type))
+    return uses
+
+
+def _merge_uses(uses: Sequence[CutTable]) -> list[CutTable]:
     """One cut for all uses of a table; without a key if they are not by the same column."""
-    columns = tuple(dict.fromkeys(c for use in uses for c in use.columns))
-    same = all(use.key == uses[0].key for use in uses)
-    return replace(uses[0], key=uses[0].key if same else "", columns=columns)
+    merged: dict[TableName, CutTable] = {}
+    for use in uses:
+        first = merged.setdefault(use.name, use)
+        columns = tuple(dict.fromkeys((*first.columns, *use.columns)))
+        merged[use.name] = replace(first, key=first.key if first.key == use.key else "", columns=columns)
+    return list(merged.values())
 
 
 def _tested_columns(gold: GoldTable) -> list[str]:
@@ -328,7 +397,7 @@ def _label_shard(blocks: Sequence[_Block]) -> list[tuple[LabelCounts, pl.Series]
 
 
 def _join_shard(blocks: Sequence[_Block]) -> list[_JoinedBlock]:
-    return [_join_block(block) for block in blocks if block.labelled.exists()]
+    return [_join_block(block) for block in blocks if block.stored is not None or block.labelled.exists()]
 
 
 def _label_block(block: _Block) -> tuple[LabelCounts, pl.Series]:
@@ -344,25 +413,35 @@ def _label_block(block: _Block) -> tuple[LabelCounts, pl.Series]:
 def _join_block(block: _Block) -> _JoinedBlock:
     """Join, split, digest and write the rows of a block's entities."""
     model, lake = block.open()
-    spine = read_arrow([block.labelled])
+    spine = read_arrow([block.labelled]) if block.stored is None else read_spine(lake, block.stored)
     filled = join_features(lake, spine, block.lookups, pinned=True)
-    uses = resolve_functions(declared_functions(block.spec), _library(model), model.project.catalog)
-    functions: list[BoundFunction] = []
-    if uses:
-        functions, made = compute_and_pin(uses, pl.DataFrame([*spine, *filled.values]))
-        filled = concat_features(filled, function_outputs(made, [f.pinned for f in functions]))
+    filled, functions = _with_functions(block, model, spine, filled)
     data = pl.DataFrame([*spine, *filled.values])
-    assert block.rule is not None
-    parts = block.rule.parts(data).cast(pl.String)
+    whole = pl.repeat("train", data.height, dtype=pl.String, eager=True)
+    parts = whole if block.rule is None else block.rule.parts(data).cast(pl.String)
     return _JoinedBlock(
         files=tuple(stage_rows(block.folder / "files", f"rows-{block.number:05d}", data, parts)),
         schema=arrow_schema(data),
         rows=RowDigest.of(data),
         spine=RowDigest.of(spine),
         report=filled.report,
-        functions=tuple(f.pinned for f in functions),
+        functions=functions,
         head=spine.head(3),
     )
+
+
+def _with_functions(
+    block: _Block, model: DeclaredModel, spine: pl.DataFrame, filled: JoinedFeatures
+) -> tuple[JoinedFeatures, tuple[PinnedFunction, ...]]:
+    """Add the outputs of the functions: of those that are pinned, or of those that are declared now."""
+    frame, library = pl.DataFrame([*spine, *filled.values]), _library(model)
+    if block.functions is not None:
+        pinned, made = block.functions, compute_functions([library.bind(f) for f in block.functions], frame)
+    else:
+        uses = resolve_functions(declared_functions(block.spec), library, model.project.catalog)
+        bound, made = compute_and_pin(uses, frame)
+        pinned = tuple(f.pinned for f in bound)
+    return (concat_features(filled, function_outputs(made, pinned)) if pinned else filled), pinned
 
 
 def _merged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from karat.declare import Project
+from karat.errors import RebuildFailed
 from karat.executors import LocalExecutor
 from karat.lake import Lake
 from karat.lifecycle import make_candidate
@@ -16,11 +18,11 @@ from karat.lifecycle.candidate import training_run
 from karat.lifecycle.candidate_rows import FOLDER, Sharding, candidate_rows, candidate_split
 from karat.lifecycle.erasure import erase
 from karat.lifecycle.model_context import ModelContext
+from karat.lifecycle.version_training_set import rebuild, rebuild_files
 from karat.registry import Registry
 from karat.settings import TRAINING_FILES_ABOVE, Settings
 from karat.training.evaluation import evaluate
-from karat.training_sets import shard_lake
-from karat.training_sets.reproduce import TrainingSetRecord, rebuild_training_set
+from karat.training_sets import shard_lake, sharded_build
 from karat.training_sets.sampled import SampledTrainingSet
 
 FILES = Sharding(LocalExecutor(), above=0)
@@ -52,10 +54,29 @@ def test_a_candidate_from_files_is_the_candidate_of_one_process(next_week: Model
     assert alone.result.baseline == made.baseline
     metadata = registry.metadata(made.version)
     assert metadata.digest == alone.training_set.digest
-    record = TrainingSetRecord.from_metadata(metadata.as_json())
-    rebuilt = rebuild_training_set(lake, record, next_week.functions)
+    rebuilt = rebuild(lake, registry, made.version, next_week.functions)
     key = list(next_week.spine.primary_key)
     assert rebuilt.data.sort(key).equals(alone.training_set.data)
+    for shards in (1, 2, 7):
+        folder = next_week.lake.root.parent / f"rebuilt-{shards}"
+        again_in_files = rebuild_files(next_week, made.version, folder, shards=shards)
+        assert again_in_files.digest == metadata.digest
+        assert again_in_files.files.scan().collect().sort(key).equals(alone.training_set.data)
+
+
+def test_a_rebuild_in_files_names_what_differs(next_week: ModelContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_candidate(next_week)
+    real = sharded_build.join_features
+
+    def changed(*given: object, **how: object) -> object:
+        found = real(*given, **how)  # type: ignore[arg-type]
+        return replace(found, values=found.values.with_columns(pl.col("age") + 1))
+
+    monkeypatch.setattr(sharded_build, "join_features", changed)
+    folder = next_week.lake.root.parent / "rebuilt"
+    with pytest.raises(RebuildFailed, match=r"differs in: age \(shop_dev.features.people_features version"):
+        rebuild_files(next_week, made.version, folder)
+    assert not folder.exists()
 
 
 def test_metrics_are_of_all_test_rows_where_the_test_is_sampled(next_week: ModelContext) -> None:

@@ -18,7 +18,8 @@ from karat.lifecycle.model_context import ModelContext
 from karat.names import TableName
 from karat.quality import ingest, quarantine_name
 from karat.registry import ModelVersion, Registry
-from karat.training_sets.reproduce import ErasedRows, rebuild_training_set
+from karat.training_sets.rebuild_record import ErasedRows
+from karat.training_sets.reproduce import rebuild_training_set
 
 GONE = pl.DataFrame({"customer": ["c007", "c011"]})
 

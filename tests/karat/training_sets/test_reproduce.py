@@ -21,7 +21,8 @@ from karat.lake import Lake
 from karat.names import ModelName, TableName
 from karat.training_sets.digest import digest
 from karat.training_sets.functions import FunctionLibrary
-from karat.training_sets.reproduce import TrainingSetRecord, rebuild_training_set, store_pins
+from karat.training_sets.rebuild_record import TrainingSetRecord
+from karat.training_sets.reproduce import rebuild_training_set, store_pins
 from karat.training_sets.spine import StoredSpine, read_spine, store_spine
 from karat.training_sets.training_set import TrainingSet, create_training_set
 from tests.profiles import examples
