@@ -29,6 +29,9 @@ class Status(StrEnum):
 #: The statuses of a feature that brings no value to a prediction.
 MISSING = frozenset({Status.NULL, Status.NOT_FOUND, Status.EXPIRED})
 STATUS = pl.Enum([s.value for s in Status])
+#: Bits of a signed number of 64, less one for a time that is later than all.
+_WORD_BITS = 62
+_SIGNED = (pl.Int8, pl.Int16, pl.Int32, pl.Int64)
 _CODE = {s: np.uint8(i) for i, s in enumerate(Status)}
 
 
@@ -127,6 +130,9 @@ def _as_of(
     lag: timedelta,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The number and the age (microseconds) of the latest feature row known at each time; -1 where there is none."""
+    sorted_rows = _as_of_sorted(left, right, asked, known + _microseconds(lag))
+    if sorted_rows is not None:
+        return sorted_rows, _ages_of(sorted_rows, asked, known)
     names, n = left.columns, left.height
     spine = left.with_columns(asked.alias("t")).with_row_index("n").drop_nulls([*names, "t"]).sort("t")
     rows = right.with_columns((known + _microseconds(lag)).alias("t")).with_row_index("row")
@@ -138,6 +144,42 @@ def _as_of(
     place = found["n"].to_numpy()
     row[place], age[place] = _numbers(found["row"]), found["age"].fill_null(0).to_numpy()
     return row, age
+
+
+def _as_of_sorted(left: pl.DataFrame, right: pl.DataFrame, asked: pl.Series, known: pl.Series) -> np.ndarray | None:
+    """What ``_as_of`` finds, where the spine is sorted by one whole-number key and time: by one binary search.
+
+    Key and time make one number, by which the feature rows are sorted; neighbours in the spine then meet neighbours
+    there, so that the search stays in the processor's caches. None where the rows are others: the caller joins them.
+    """
+    keys, others = left.to_series(), right.to_series()
+    if left.width != 1 or keys.dtype not in _SIGNED or not left.height or not right.height:
+        return None
+    if any(s.null_count() for s in (keys, others, asked, known)):
+        return None
+    pairs = (keys, others), (asked, known)
+    (first, last), (begin, end) = ((min(s.min() for s in p), max(s.max() for s in p)) for p in pairs)  # type: ignore[type-var]
+    bits = (end - begin).bit_length()  # type: ignore[operator]
+    if (last - first).bit_length() + bits > _WORD_BITS:  # type: ignore[operator]
+        return None
+    wanted, had = (
+        (np.asarray(k.cast(pl.Int64)) - first << bits) + (np.asarray(t.cast(pl.Int64)) - begin)
+        for k, t in ((keys, asked), (others, known))
+    )
+    if (wanted[1:] < wanted[:-1]).any():
+        return None
+    order = None if (had[1:] > had[:-1]).all() else np.argsort(had)
+    ordered = had if order is None else had[order]
+    if (ordered[1:] == ordered[:-1]).any():  # several rows of one time: an event id decides
+        return None
+    place = np.searchsorted(ordered, wanted, side="right") - 1
+    there = (place >= 0) & (ordered[place] >> bits == wanted >> bits)
+    return np.where(there, place if order is None else order[place], -1)
+
+
+def _ages_of(row: np.ndarray, asked: pl.Series, known: pl.Series) -> np.ndarray:
+    """The ages of the rows ``row``, in microseconds; 0 where there is none."""
+    return np.where(row >= 0, np.asarray(asked) - np.asarray(known)[row], 0)
 
 
 def _numbers(rows: pl.Series) -> np.ndarray:

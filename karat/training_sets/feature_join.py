@@ -14,7 +14,7 @@ from karat.features.keys import aligned
 from karat.features.point_in_time import STATUS
 from karat.lake import Lake
 from karat.training_sets.functions import BoundFunction, PinnedFunction, compute_functions
-from karat.training_sets.leakage_report import ReportLine, leakage_report, report_line
+from karat.training_sets.leakage_report import Ages, ReportLine, leakage_report, report_line
 from karat.training_sets.lookups import PinnedLookup
 
 #: Rows of a feature table that a lookup holds in memory at once.
@@ -79,8 +79,8 @@ def _join_lookups(
         values += found
         statuses += told
         keys = spine.select(pl.any_horizontal(pl.col(lookup.spine_columns).is_null()).sum()).item()
-        table = str(lookup.table)
-        lines += [report_line(v.name, table, v, s, age, null_keys=keys) for v, s in zip(found, told, strict=True)]
+        table, ages = str(lookup.table), Ages.of(age)
+        lines += [report_line(v.name, table, v, s, ages, null_keys=keys) for v, s in zip(found, told, strict=True)]
     return JoinedFeatures(pl.DataFrame(values), pl.DataFrame(statuses), leakage_report(lines))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypedDict, cast
 
@@ -45,8 +46,31 @@ class ReportLine(TypedDict):
     null_keys: int
 
 
+@dataclass(frozen=True)
+class Ages:
+    """Ages of the rows that a lookup used, the same for all its features.
+
+    Attributes:
+        low: The least; None if no row was used.
+        median: The median.
+        high: The greatest.
+        younger: How many rows are later than their spine row.
+    """
+
+    low: timedelta | None
+    median: timedelta | None
+    high: timedelta | None
+    younger: int
+
+    @classmethod
+    def of(cls, age: pl.Series) -> Ages:
+        """Summarize ages: the spine row's time less that of the row used, null without one, ``(rows,)``."""
+        low, median, high = (cast(timedelta | None, value) for value in (age.min(), age.median(), age.max()))
+        return cls(low, median, high, int((age < timedelta(0)).sum()))
+
+
 def report_line(
-    name: str, table: str, values: pl.Series, statuses: pl.Series, age: pl.Series, *, null_keys: int = 0
+    name: str, table: str, values: pl.Series, statuses: pl.Series, age: pl.Series | Ages, *, null_keys: int = 0
 ) -> ReportLine:
     """Describe one feature.
 
@@ -55,13 +79,15 @@ def report_line(
         table: Where it comes from.
         values: Its values, ``(rows,)``; for sequences arrays.
         statuses: The status of each value, ``(rows,)``.
-        age: The spine row's time less the time of the row used, null without one; of a sequence the newest row's.
+        age: The spine row's time less the time of the row used, null without one; of a sequence the newest row's. Or
+            their summary.
         null_keys: Spine rows without a whole key, which find nothing.
 
     Returns:
         One line of the report. ``younger`` counts values whose row is later than their spine row: each is a leak.
         ``null_share`` of a sequence counts its elements, with the padding.
     """
+    ages = age if isinstance(age, Ages) else Ages.of(age)
     counts = dict(statuses.value_counts().iter_rows())
     rows = len(values)
     elements = values.explode() if values.dtype == pl.Array and rows else values
@@ -75,10 +101,10 @@ def report_line(
         "not_found": counts.get("NOT_FOUND", 0),
         "expired": counts.get("EXPIRED", 0),
         "defaulted": counts.get("DEFAULTED", 0),
-        "age_min": cast(timedelta | None, age.min()),
-        "age_median": cast(timedelta | None, age.median()),
-        "age_max": cast(timedelta | None, age.max()),
-        "younger": int((age < timedelta(0)).sum()),
+        "age_min": ages.low,
+        "age_median": ages.median,
+        "age_max": ages.high,
+        "younger": ages.younger,
         "null_keys": null_keys,
     }
 

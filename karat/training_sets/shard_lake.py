@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from karat.errors import ColumnMissing, did_you_mean
@@ -98,12 +99,14 @@ def cut_chunk(chunk: Chunk) -> None:
     table = chunk.table
     rows = Lake(chunk.lake, chunk.environment).scan(table.name, table.version).select(table.columns)
     frame = rows.slice(chunk.number * chunk.rows, chunk.rows).collect()
-    blocks = frame.select(block_number(table.key, table.key_type, chunk.of)).to_series()
-    frame, counts = frame[blocks.arg_sort()], dict(blocks.value_counts().iter_rows())
-    start = 0
-    for block, rows in sorted(counts.items()):
-        write_arrow(frame.slice(start, rows), chunk.folder / str(block) / f"{chunk.number:06d}.arrow")
-        start += rows
+    blocks = frame.select(block_number(table.key, table.key_type, chunk.of)).to_series().to_numpy()
+    # A stable sort keeps the table's order by key, and of 16 bits NumPy has the fastest.
+    small = blocks.astype(np.uint16) if chunk.of < 1 << 16 else blocks
+    frame, start = frame[np.argsort(small, kind="stable")], 0
+    for block, rows in enumerate(np.bincount(blocks, minlength=chunk.of).tolist()):
+        if rows:
+            write_arrow(frame.slice(start, rows), chunk.folder / str(block) / f"{chunk.number:06d}.arrow")
+            start += rows
 
 
 def write_arrow(frame: pl.DataFrame, path: Path) -> None:

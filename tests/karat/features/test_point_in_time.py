@@ -268,3 +268,27 @@ def test_a_default_of_another_type_is_refused(default):
         point_in_time_join(
             pl.DataFrame({"user": ["b"]}), features, keys={"user": "user"}, columns=["n"], defaults={"n": default}
         )
+
+
+@given(
+    spine=st.lists(st.tuples(st.integers(-2, 3), times), min_size=2, max_size=20),
+    stored=st.lists(st.tuples(st.integers(-3, 3), times), min_size=1, max_size=20, unique=True),
+    lag=st.integers(0, 30),
+    lookback=st.none() | st.integers(0, 60),
+)
+@settings(max_examples=examples(60), deadline=None)
+def test_a_sorted_spine_is_joined_as_an_unsorted_one(
+    spine: list[tuple[int, datetime]], stored: list[tuple[int, datetime]], lag: int, lookback: int | None
+) -> None:
+    """Where the spine is sorted by a whole-number key and time, a binary search takes the place of the join."""
+    rows = pl.DataFrame(spine, schema={"k": pl.Int64, "t": pl.Datetime("us", "UTC")}, orient="row").sort("k", "t")
+    features = pl.DataFrame(stored, schema=rows.schema, orient="row").with_row_index("x")
+    how = {
+        "keys": {"k": "k"}, "time": ("t", "t"), "columns": ["x"], "lag": timedelta(hours=lag),
+        "lookback": None if lookback is None else timedelta(hours=lookback),
+    }  # fmt: skip
+    made = point_in_time_join(rows, features, **how)  # type: ignore[arg-type]
+    turned = point_in_time_join(rows.reverse(), features, **how)  # type: ignore[arg-type]
+    assert made.values.equals(turned.values.reverse())
+    assert made.statuses.equals(turned.statuses.reverse())
+    assert made.age.equals(turned.age.reverse(), check_names=False)
