@@ -157,15 +157,12 @@ def _as_of_sorted(left: pl.DataFrame, right: pl.DataFrame, asked: pl.Series, kno
         return None
     if any(s.null_count() for s in (keys, others, asked, known)):
         return None
-    pairs = (keys, others), (asked, known)
-    (first, last), (begin, end) = ((min(s.min() for s in p), max(s.max() for s in p)) for p in pairs)  # type: ignore[type-var]
-    bits = (end - begin).bit_length()  # type: ignore[operator]
-    if (last - first).bit_length() + bits > _WORD_BITS:  # type: ignore[operator]
+    (k, kept), (t, times) = ((_whole(a), _whole(b)) for a, b in ((keys, others), (asked, known)))
+    first, begin = min(int(k.min()), int(kept.min())), min(int(t.min()), int(times.min()))
+    span, bits = max(int(k.max()), int(kept.max())) - first, (max(int(t.max()), int(times.max())) - begin).bit_length()
+    if span.bit_length() + bits > _WORD_BITS:
         return None
-    wanted, had = (
-        (np.asarray(k.cast(pl.Int64)) - first << bits) + (np.asarray(t.cast(pl.Int64)) - begin)
-        for k, t in ((keys, asked), (others, known))
-    )
+    wanted, had = ((k - first) << bits) + (t - begin), ((kept - first) << bits) + (times - begin)
     if (wanted[1:] < wanted[:-1]).any():
         return None
     order = None if (had[1:] > had[:-1]).all() else np.argsort(had)
@@ -177,9 +174,13 @@ def _as_of_sorted(left: pl.DataFrame, right: pl.DataFrame, asked: pl.Series, kno
     return np.where(there, place if order is None else order[place], -1)
 
 
+def _whole(column: pl.Series) -> np.ndarray:
+    return np.asarray(column.cast(pl.Int64).to_numpy())
+
+
 def _ages_of(row: np.ndarray, asked: pl.Series, known: pl.Series) -> np.ndarray:
     """The ages of the rows ``row``, in microseconds; 0 where there is none."""
-    return np.where(row >= 0, np.asarray(asked) - np.asarray(known)[row], 0)
+    return np.where(row >= 0, _whole(asked) - _whole(known)[row], 0)
 
 
 def _numbers(rows: pl.Series) -> np.ndarray:

@@ -74,7 +74,8 @@ def sample_training_set(
     """
     files = whole.files
     most = {"train": max(1, train_cells // len(files.schema)), "test": test_rows}
-    frames, parts, sampled = [], [], {}
+    frames, parts = [], []
+    sampled: dict[str, tuple[int, int]] = {}
     for part in PARTS:
         count = files.count(part)
         if not count:

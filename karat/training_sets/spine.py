@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from karat.fingerprint import fingerprint_bytes
-from karat.lake import Lake, Work
+from karat.lake import Lake, StagedFile, Work
 from karat.names import ModelName, TableName
 from karat.training_sets.digest import RowDigest
 from karat.training_sets.pins import StoredSpineRecord
@@ -87,7 +87,8 @@ def store_spine_parts(lake: Lake, model: ModelName, head: pl.DataFrame, parts: I
         description=f"Keys and labels of the training sets of {model}, one version each",
         properties={"karat.model": str(model), "karat.spine": "true"},
     )
-    whole, staged = RowDigest.of(empty), []
+    whole = RowDigest.of(empty)
+    staged: list[StagedFile] = []
     try:
         for part in parts:
             rows = _stored_rows(part, columns, whole.rows)
