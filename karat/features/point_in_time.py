@@ -13,7 +13,7 @@ import polars as pl
 
 from karat.clock import MICROSECOND
 from karat.errors import ColumnMissing, DuplicateKeys, FeatureNotFound, SchemaMismatch, did_you_mean
-from karat.features.keys import aligned, microseconds, spine_microseconds
+from karat.features.keys import aligned, microseconds, packed, spine_microseconds
 
 
 class Status(StrEnum):
@@ -29,9 +29,6 @@ class Status(StrEnum):
 #: The statuses of a feature that brings no value to a prediction.
 MISSING = frozenset({Status.NULL, Status.NOT_FOUND, Status.EXPIRED})
 STATUS = pl.Enum([s.value for s in Status])
-#: Bits of a signed number of 64, less one for a time that is later than all.
-_WORD_BITS = 62
-_SIGNED = (pl.Int8, pl.Int16, pl.Int32, pl.Int64)
 _CODE = {s: np.uint8(i) for i, s in enumerate(Status)}
 
 
@@ -152,17 +149,10 @@ def _as_of_sorted(left: pl.DataFrame, right: pl.DataFrame, asked: pl.Series, kno
     Key and time make one number, by which the feature rows are sorted; neighbours in the spine then meet neighbours
     there, so that the search stays in the processor's caches. None where the rows are others: the caller joins them.
     """
-    keys, others = left.to_series(), right.to_series()
-    if left.width != 1 or keys.dtype not in _SIGNED or not left.height or not right.height:
+    found = packed((left.to_series(), asked), (right.to_series(), known)) if left.width == 1 else None
+    if found is None:
         return None
-    if any(s.null_count() for s in (keys, others, asked, known)):
-        return None
-    (k, kept), (t, times) = ((_whole(a), _whole(b)) for a, b in ((keys, others), (asked, known)))
-    first, begin = min(int(k.min()), int(kept.min())), min(int(t.min()), int(times.min()))
-    span, bits = max(int(k.max()), int(kept.max())) - first, (max(int(t.max()), int(times.max())) - begin).bit_length()
-    if span.bit_length() + bits > _WORD_BITS:
-        return None
-    wanted, had = ((k - first) << bits) + (t - begin), ((kept - first) << bits) + (times - begin)
+    (wanted, had), bits = found
     if (wanted[1:] < wanted[:-1]).any():
         return None
     order = None if (had[1:] > had[:-1]).all() else np.argsort(had)

@@ -17,6 +17,7 @@ from karat.declare.feature_tables import FeatureTable, LabelWindow
 from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, ModelSpec, step_name
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
+from karat.features.keys import sort_by_key
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality import origin, valid_rows
@@ -132,7 +133,7 @@ def label_keys(model: DeclaredModel, lake: Lake, extent: LabelExtent | None = No
     """
     spec, table = model.spec, model.spine
     columns = list(model.spine_columns)
-    keys = lake.read(model.spine_name, columns=columns).select(columns).sort(table.primary_key)
+    keys = sort_by_key(lake.read(model.spine_name, columns=columns).select(columns), table.primary_key)
     times = (keys[table.time].min(), keys[table.time].max()) if table.time and keys.height else None
 
     def counted(rows: pl.DataFrame, mature: int, end: LabelExtent) -> tuple[pl.DataFrame, LabelCounts]:
@@ -378,7 +379,7 @@ def _keyed_labels(
             raise _binding_error(spec, gold, error) from error
     times = [c for c in entity if isinstance(rows.schema[c], pl.Datetime)]
     found = found.with_columns(pl.col(times).dt.replace_time_zone("UTC"))
-    found = found.sort(entity)
+    found = sort_by_key(found, entity)
     if found.select(entity).rename(dict(zip(entity, key, strict=True))).equals(keys.select(key)):
         return keys.with_columns(_fill_default(spec, found))  # each row has its own gold row: nothing to look for
     doubled = found.select(entity).is_duplicated().sum()

@@ -18,6 +18,7 @@ from karat.errors import (
     SchemaMismatch,
 )
 from karat.features import Status, point_in_time_join
+from karat.features.keys import sort_by_key
 from tests.profiles import examples
 
 DAY = timedelta(days=1)
@@ -292,3 +293,20 @@ def test_a_sorted_spine_is_joined_as_an_unsorted_one(
     assert made.values.equals(turned.values.reverse())
     assert made.statuses.equals(turned.statuses.reverse())
     assert made.age.equals(turned.age.reverse(), check_names=False)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(-3, 3) | st.integers(-(2**62), 2**62) | st.none(), times | st.none()), max_size=20
+    ),
+    unique=st.booleans(),
+)
+@settings(max_examples=examples(60), deadline=None)
+def test_rows_are_sorted_by_key(rows: list[tuple[int | None, datetime | None]], unique: bool) -> None:
+    """A key of whole numbers and a time are sorted as one number where they fit, else column by column."""
+    frame = pl.DataFrame(rows, schema={"k": pl.Int64, "t": pl.Datetime("us", "UTC")}, orient="row")
+    frame = frame.unique().with_row_index("id") if unique else frame.with_row_index("id")
+    for key in (["k", "t"], ["k", "t", "id"], ["t"]) if unique else (["k", "t", "id"],):
+        made = sort_by_key(frame, key)
+        assert made.select(key).equals(frame.sort(key).select(key))
+        assert sorted(made["id"]) == sorted(frame["id"])
