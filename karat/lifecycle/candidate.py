@@ -10,7 +10,7 @@ from karat.declare.declared_model import DeclaredModel
 from karat.executors import Progress, silent
 from karat.fingerprint import fingerprint
 from karat.lake import Lake
-from karat.lifecycle.candidate_rows import Sharding, candidate_rows, candidate_split
+from karat.lifecycle.candidate_rows import Sharding, candidate_rows
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.parameter_search import SearchMode, found_parameters, was_searched
 from karat.lifecycle.provenance import provenance
@@ -30,6 +30,7 @@ from karat.training.refit import refit_on_all
 from karat.training.search import Searcher, with_parameters
 from karat.training.seeds import try_seeds
 from karat.training.significance import gain_significance
+from karat.training.split import split_training_set
 from karat.training.streamed_evaluation import evaluate_whole
 from karat.training.train import train_declared
 from karat.training_sets.leakage_report import leak_messages
@@ -127,7 +128,7 @@ def training_run(
     """
     if found is not None:
         model = replace(model, spec=with_parameters(model.spec, found.parameters))
-    split = candidate_split(model, training_set)
+    split = split_training_set(training_set, model.spec, time=model.spine.time, entity=model.spine.entity)
     rows = with_protected(model, lake, with_oracle(model, lake, training_set.data))
     trained = train_declared(model, training_set, rows, split, distributor)
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import polars as pl
-
 from karat.declare.declared_model import DeclaredModel
 from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.fingerprint import fingerprint
 from karat.lake import Lake
 from karat.settings import TRAINING_FILES_ABOVE
-from karat.training.split import split_rows, split_rule
+from karat.training.split import split_rule
 from karat.training_sets.declared_training_set import declared_sources, declared_training_set
 from karat.training_sets.labels import label_spine
-from karat.training_sets.sampled import TEST_ROWS, TRAIN_CELLS, SampledTrainingSet, sample_training_set
+from karat.training_sets.sampled import TEST_ROWS, TRAIN_CELLS, sample_training_set
 from karat.training_sets.sharded_build import build_training_set
 from karat.training_sets.training_set import TrainingSet
 
@@ -59,10 +57,14 @@ def candidate_rows(
     sharding = sharding or Sharding(LocalExecutor())
     if not lake.exists(model.spine_name) or lake.count(model.spine_name) <= sharding.above:
         return declared_training_set(model, lake, label_spine(model, lake))
+    project = model.project
+    tables = {project.table_name(lookup.table) for lookup in model.spec.lookups}
+    read = {str(name): lake.version(name) for name in tables if lake.exists(name)}
+    what = fingerprint([model.definition_hash, declared_sources(model, lake), read], size=8)
     built = build_training_set(
         model,
         lake,
-        _folder(model, lake),
+        _folder(lake, project.catalog, model.name.short, what),
         partial(split_rule, model.spec, time=model.spine.time, entity=model.spine.entity),
         executor=sharding.executor,
         progress=progress,
@@ -72,24 +74,14 @@ def candidate_rows(
     )
 
 
-def candidate_split(model: DeclaredModel, training_set: TrainingSet) -> pl.Series:
-    """Return the part of each row of ``training_set.data``; a sample has that of the whole."""
-    if isinstance(training_set, SampledTrainingSet):
-        return training_set.parts
-    return split_rows(training_set.data, model.spec, time=model.spine.time, entity=model.spine.entity)
-
-
 def delete_files(lake: Lake, catalog: str) -> None:
     """Delete the files of every training set of a catalog: they are written again when they are needed."""
     shutil.rmtree(lake.root / catalog / FOLDER, ignore_errors=True)
 
 
-def _folder(model: DeclaredModel, lake: Lake) -> Path:
-    """The folder of the model's files; those of its earlier training sets are deleted."""
-    tables = {lookup.table for lookup in model.spec.lookups}
-    read = {t: lake.version(n) for t in tables if lake.exists(n := model.project.table_name(t))}
-    what = fingerprint([model.definition_hash, declared_sources(model, lake), read], size=8)
-    folder = lake.root / model.project.catalog / FOLDER / model.name.short / what
+def _folder(lake: Lake, catalog: str, model: str, what: str) -> Path:
+    """The folder of a model's files; those of its earlier training sets are deleted."""
+    folder = lake.root / catalog / FOLDER / model / what
     for earlier in folder.parent.glob("*"):
         if earlier != folder:
             shutil.rmtree(earlier, ignore_errors=True)

@@ -6,12 +6,12 @@ import math
 from typing import Literal
 
 from karat.executors import Progress, silent
-from karat.lifecycle.candidate_rows import candidate_split
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.records import FoundParameters
 from karat.lifecycle.search_trials import SearchTrials
 from karat.registry.records import ModelVersion
 from karat.training.search import Searcher, Trial, prepare_search, search_parameters
+from karat.training.split import split_training_set
 from karat.training.train import unfitted_model
 from karat.training_sets.training_set import TrainingSet
 
@@ -58,7 +58,7 @@ def found_parameters(
         unfitted_model(spec),
         features=training_set.features,
         label=spec.target,
-        split=candidate_split(context, training_set),
+        split=split_training_set(training_set, spec, time=time, entity=entity),
         time=time,
         entity=entity,
     )

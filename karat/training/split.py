@@ -13,7 +13,9 @@ import polars as pl
 from karat.clock import DAY
 from karat.declare.models import ModelSpec
 from karat.errors import ColumnMissing, TrainingError, did_you_mean
+from karat.training_sets.sampled import SampledTrainingSet
 from karat.training_sets.sharded_build import distinct_days
+from karat.training_sets.training_set import TrainingSet
 
 TRAIN, GAP, TEST = "train", "gap", "test"
 SPLIT_TYPE = pl.Enum([TRAIN, GAP, TEST])
@@ -78,6 +80,15 @@ def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity
             raise ColumnMissing(f"the rows to split have no column {column!r}. {did_you_mean(column, frame.columns)}")
     days = distinct_days(frame[time]) if by_time and time else None
     return split_rule(spec, days, time=time, entity=entity).parts(frame)
+
+
+def split_training_set(
+    training_set: TrainingSet, spec: ModelSpec, *, time: str | None, entity: Sequence[str]
+) -> pl.Series:
+    """Return the part of each row of ``training_set.data``; a sample has that of the whole. See ``split_rows``."""
+    if isinstance(training_set, SampledTrainingSet):
+        return training_set.parts
+    return split_rows(training_set.data, spec, time=time, entity=entity)
 
 
 def split_rule(spec: ModelSpec, days: pl.Series | None, *, time: str | None, entity: Sequence[str]) -> SplitRule:

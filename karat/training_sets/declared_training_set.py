@@ -27,6 +27,7 @@ def declared_training_set(
     Raises:
         KaratError: what ``create_training_set`` raises.
     """
+    sources = declared_sources(model, lake)
     return create_training_set(
         lake,
         spine,
@@ -34,7 +35,7 @@ def declared_training_set(
         model.spec.target,
         exclude_columns=[*model.spine_columns, *without],
         catalog=model.project.catalog,
-        sources=declared_sources(model, lake),
+        sources=sources,
         library=FunctionLibrary(given=model.project.functions.values()),
     )
 

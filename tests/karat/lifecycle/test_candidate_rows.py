@@ -15,13 +15,14 @@ from karat.executors import LocalExecutor
 from karat.lake import Lake
 from karat.lifecycle import make_candidate
 from karat.lifecycle.candidate import training_run
-from karat.lifecycle.candidate_rows import FOLDER, Sharding, candidate_rows, candidate_split
+from karat.lifecycle.candidate_rows import FOLDER, Sharding, candidate_rows
 from karat.lifecycle.erasure import erase
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.version_training_set import rebuild, rebuild_files
 from karat.registry import Registry
 from karat.settings import TRAINING_FILES_ABOVE, Settings
 from karat.training.evaluation import evaluate
+from karat.training.split import split_training_set
 from karat.training_sets import shard_lake, sharded_build
 from karat.training_sets.sampled import SampledTrainingSet
 
@@ -85,7 +86,7 @@ def test_metrics_are_of_all_test_rows_where_the_test_is_sampled(next_week: Model
     assert isinstance(rows, SampledTrainingSet)
     run = training_run(next_week, lake, rows)
     whole = candidate_rows(next_week, lake)
-    test = whole.data.filter(candidate_split(next_week, whole) == "test")
+    test = whole.data.filter(split_training_set(whole, next_week.spec, time="day", entity=["customer"]) == "test")
     prediction = run.result.model.predict(test)
     expected = evaluate("regression", test[str(whole.label)], prediction)
     assert run.result.metrics == pytest.approx(expected)
