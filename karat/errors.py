@@ -33,6 +33,7 @@
     │   ├── ModelNotFound
     │   ├── EntityNotFound           no lookup has rows of it, and the request brings no features
     │   ├── NoChampion
+    │   ├── NoCounterfactual         no allowed change of a row turns the model's decision
     │   └── NoDataToCompare          no logged prediction can be compared with the offline store
     ├── LookupKeyMismatch
     ├── TrainingError
@@ -47,6 +48,7 @@
     ├── PromotionRefused             a version did not pass the gates, or waits for approval
     ├── UntrustedModel               a model file would run untrusted code
     ├── FeatureFunctionFailed        it raised an error, or did not return one value per row
+    ├── ExplanationFailed            a prediction's contributions do not add up to it
     ├── FunctionChanged              its source is not the one the model was trained with
     ├── FeatureLookupFailed          at inference: which table, which keys
     ├── LibraryFailed                a library's error that Karat has no rule for; it is the cause
@@ -278,6 +280,10 @@ class NoChampion(NotFound):
     """A registered model has no champion."""
 
 
+class NoCounterfactual(NotFound):
+    """No allowed change of a row's features turns the model's decision."""
+
+
 class NoDataToCompare(NotFound):
     """No logged prediction can be compared with the offline store."""
 
@@ -337,6 +343,10 @@ class UntrustedModel(KaratError):
 
 class FeatureFunctionFailed(KaratError):
     """A feature function raised an error, or did not return one value per row."""
+
+
+class ExplanationFailed(KaratError):
+    """The contributions to a prediction do not add up to it."""
 
 
 class FunctionChanged(KaratError):

@@ -12,6 +12,8 @@ EXTRA_OF = {
     "xgboost": "boosting",
     "lightgbm": "boosting",
     "torch": "torch",
+    "numba": "explain",
+    "dice_ml": "explain",
     "evidently": "monitoring",
     "redis": "redis",
     "pandera": "pandera",

@@ -51,6 +51,7 @@ COMMANDS: dict[str, Command] = {
     "monitor": Command("infra.cli.monitor:monitor", "Check a project's champions for drift and fairness now."),
     "models": Command("infra.cli.models:models", "List models with champion, metrics and baseline."),
     "approve": Command("infra.cli.approve:approve", "Approve a candidate: it becomes champion if it passes its gates."),
+    "explain": Command("infra.cli.explain:explain", "Explain a prediction, and say what would turn it."),
     "score": Command("infra.cli.score:score", "Score a file of keys with a model's champion."),
     "drop": Command("infra.cli.drop:drop", "Remove a table, a model or what a project has made, after a question."),
     "retain": Command("infra.cli.retain:retain", "Remove old versions that no live model needs; a dry run by default."),

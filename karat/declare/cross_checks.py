@@ -190,13 +190,19 @@ def _check_truth(model: ModelSpec, gold: Declarations[GoldTable], at: Callable[.
 
 
 def _check_protected(model: ModelSpec, tables: dict[str, FeatureTable], at: Callable[..., str]) -> Iterator[str]:
-    """Check that each protected column is a key or a feature of a table that the model reads."""
+    """Check that protected and immutable columns are keys or features of a table that the model reads, or computed."""
     read = [tables[n] for n in (model.spine_table, *(k.table for k in model.lookups)) if n in tables]
     known = [c for table in read for c in (*table.primary_key, *(f.name for f in table.stored))]
-    for index, column in enumerate(model.protected):
-        if column not in known:
-            near = did_you_mean(column, known)
-            yield f"{at('protected', index)}: no table that the model looks up holds a column {column!r}. {near}"
+    computed = [use.output_name for use in model.functions]
+    named = [n for lookup in model.lookups for n in _looked_up_names(lookup, tables.get(lookup.table))]
+    for field, columns, others in (
+        ("protected", model.protected, known),
+        ("immutable", model.immutable, [*known, *named, *computed]),
+    ):
+        for index, column in enumerate(columns):
+            if column not in others:
+                near = did_you_mean(column, others)
+                yield f"{at(field, index)}: no table that the model looks up holds a column {column!r}. {near}"
 
 
 def _check_functions(

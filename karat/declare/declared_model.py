@@ -23,6 +23,7 @@ _NOT_LEARNED |= {
     "missing_features",
     "distributed",
     "seeds",
+    "immutable",
 }
 #: Fields that came later: at their defaults they leave the hashes of earlier versions as they were.
 _UNCHANGED_BY_DEFAULT = ("calibration", "intervals", "calibration_share", "refit", "feature_selection")

@@ -311,7 +311,8 @@ class ModelSpec(Declaration):
     ``truth`` is what a sample's planted truth would answer; ``search`` the space of its parameters and
     ``search_budget`` how long they are searched; ``distributed`` whether Ray workers fit it together; ``protected``
     the columns by whose groups its fairness is measured, whether it reads them or not; ``fairness`` how much the groups
-    may differ; ``risk_levels`` names each level with the least prediction that belongs to it;
+    may differ; ``immutable`` the features that no counterfactual changes;
+    ``risk_levels`` names each level with the least prediction that belongs to it;
     ``explain`` whether a prediction says which features made it; ``tags`` go to its runs and versions, ``experiment``
     names the experiment in MLflow (by default CATALOG/DOMAIN/NAME), ``missing_features`` says from which share on a
     prediction is degraded, and ``limits`` (why it is worth no more) and ``notes`` stand in its card.
@@ -353,6 +354,7 @@ class ModelSpec(Declaration):
     minimum_rows: int = Field(1000, ge=1)
     protected: tuple[str, ...] = ()
     fairness: Fairness | None = Field(None, description="the project's where a model has none")
+    immutable: tuple[str, ...] = ()
     risk_levels: dict[str, float] = {}
     explain: bool = True
     tags: dict[str, str] = {}

@@ -1,21 +1,15 @@
-"""Answer to a prediction request: value, class, confidence, and the contribution of each feature."""
+"""Outcome of a prediction request: value, class and confidence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import NotRequired, TypedDict
 
 import numpy as np
 
+from karat.inference.explanation import Label
 from karat.kinds import Model
-from karat.online import Value
 from karat.registry import Servable
-
-#: How many contributions an answer lists; the others are told as one sum.
-TOP = 5
-Label = str | int | float | bool
-_TOO_SLOW = "contributions of this kind of model are not exact, or take far longer than the prediction itself"
 
 
 class PredictionInterval(TypedDict):
@@ -34,21 +28,6 @@ class Outcome(TypedDict):
     confidence: float | None
     probabilities: NotRequired[dict[str, float]]
     interval: NotRequired[PredictionInterval]
-
-
-class Contribution(TypedDict):
-    """One feature's contribution to a prediction."""
-
-    feature_name: str
-    contribution: float
-    value: Value
-
-
-class Explanation(TypedDict):
-    """The contributions of a prediction and their unit, or the reason for none."""
-
-    top_features: list[Contribution] | None
-    explanation: dict[str, Label | None]
 
 
 def outcome(model: Servable, prediction: np.ndarray, threshold: float | None = None) -> Outcome:
@@ -110,62 +89,3 @@ def _with_interval(model: Servable, prediction: np.ndarray, told: Outcome) -> Ou
 
 def _ends(end: np.ndarray, parts: Sequence[str]) -> float | dict[str, float]:
     return dict(zip(parts, end[0].tolist(), strict=True)) if parts else float(end[0])
-
-
-def unexplained(reason: str) -> Explanation:
-    """Give the fields of an answer without contributions, with the reason."""
-    return {"top_features": None, "explanation": {"reason": reason}}
-
-
-def explained(model: Servable, values: Sequence[Value], prediction: np.ndarray) -> Explanation:
-    """Give ``top_features``, largest contribution first, and ``explanation``.
-
-    The base value, the listed contributions and ``other_features`` add up to ``total``: the prediction in ``unit``.
-
-    Args:
-        model: The model that predicted.
-        values: Its inputs, one per feature.
-        prediction: Its raw prediction, one row.
-
-    Returns:
-        The fields of the answer.
-    """
-    found = None
-    if isinstance(model, Model):
-        found = model.contributions(model.encoder.encode_row(values))
-    if found is None:
-        return unexplained(_TOO_SLOW)
-    shares, unit = found
-    output = 0 if len(shares) == 1 else int(prediction[0].argmax())
-    line = shares[output]
-    order = np.argsort(-np.abs(line[:-1]), kind="stable")[:TOP]
-    listed: list[Contribution] = [
-        {
-            "feature_name": model.feature_names[i],
-            "contribution": float(line[i]),
-            "value": _plain(values[i]),
-        }
-        for i in order.tolist()
-    ]
-    told: dict[str, Label | None] = {
-        "unit": unit,
-        "of_class": _of_class(model, output, len(shares)),
-        "base_value": float(line[-1]),
-        "other_features": float(line[:-1].sum() - line[order].sum()),
-        "total": float(line.sum()),
-    }
-    return {"top_features": listed, "explanation": told}
-
-
-def _of_class(model: Servable, output: int, outputs: int) -> Label | None:
-    """The class or label that the contributions explain."""
-    if isinstance(model, Model) and model.parts:
-        return model.parts[output]
-    if not model.classes:
-        return None
-    label: Label = model.classes[1] if outputs == 1 else model.classes[output]
-    return label
-
-
-def _plain(value: Value) -> Value:
-    return value.isoformat() if isinstance(value, date) else value

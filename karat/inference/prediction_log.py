@@ -25,7 +25,8 @@ import pyarrow as pa
 
 from karat.errors import KaratError
 from karat.features import Status
-from karat.inference.answer import Explanation, Outcome
+from karat.inference.answer import Outcome
+from karat.inference.explanation import Explanation
 from karat.lake import Lake, Work
 from karat.names import ModelName, prediction_log_name
 from karat.online import Value, Values

@@ -14,8 +14,9 @@ from karat.clock import utc_now
 from karat.declare.project_catalog import ProjectCatalog
 from karat.errors import EntityNotFound, FeaturesMissing, InvalidRequest
 from karat.features import MISSING, Status
-from karat.inference.answer import Explanation, explained, outcome, unexplained
+from karat.inference.answer import outcome
 from karat.inference.example_keys import example_keys, plain_key
+from karat.inference.explanation import Explanation, explained, unexplained
 from karat.inference.feature_reader import FeatureReader, FeatureVector
 from karat.inference.on_demand_features import OnDemandFeatures
 from karat.inference.prediction_log import LoggedPrediction, PredictionAnswer, PredictionLog
@@ -127,6 +128,12 @@ class Predictor:
             self._log.add(LoggedPrediction(self.loaded.name, answer, values, read, given, request.as_of_date))
         return answer
 
+    def inputs(self, request: PredictionRequest) -> list[Value]:
+        """The model's inputs for a request, in the order of ``features``. Raises as ``predict`` does."""
+        given = request.feature_values(self.types)
+        self._rules.check(given)
+        return list(self._vector(request, given)[1].values[: len(self.features)])
+
     @property
     def key_columns(self) -> list[str]:
         """The key columns that a request may name."""
@@ -189,7 +196,7 @@ class Predictor:
             return unexplained("the request asked for none")
         if not self.loaded.explains:
             return unexplained("the model is declared with explain: false")
-        return explained(self.model, values, prediction)
+        return explained(self.loaded, values, prediction)
 
     def _vector(self, request: PredictionRequest, given: Values) -> tuple[dict[str, KeyValue], FeatureVector]:
         """The typed keys, and every feature's value and status."""

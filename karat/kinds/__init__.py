@@ -6,6 +6,7 @@ loads no machine-learning library: each kind's file imports its own.
 """
 
 from karat.kinds._calibration import Calibrator
+from karat.kinds._contributions import Contributions
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import KindFacts, check_declared, facts, load_kind, names
 from karat.kinds._group_thresholds import GroupThresholds
@@ -19,6 +20,7 @@ __all__ = [
     "Calibrator",
     "Checkpoints",
     "ConformalInterval",
+    "Contributions",
     "EncodedRows",
     "Encoder",
     "GroupThresholds",

@@ -67,12 +67,15 @@ class Calibrator:
 
     def apply(self, prediction: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities, of the shape of ``prediction``; a row's do not depend on other rows."""
-        columns = prediction.reshape(len(prediction), -1)
-        made = np.column_stack([self._mapped(one, columns[:, k]) for k, one in enumerate(self.maps)])
+        made = self.map_each(prediction.reshape(len(prediction), -1))
         if self.sums_to_one:
             total = made.sum(axis=1, keepdims=True)
             made = np.divide(made, total, out=np.full_like(made, 1 / made.shape[1]), where=total > 0)
         return made.reshape(prediction.shape)
+
+    def map_each(self, prediction: np.ndarray) -> np.ndarray:
+        """Calibrate each class or label by itself, ``(rows, outputs)``; they need not sum to 1."""
+        return np.column_stack([self._mapped(one, prediction[:, k]) for k, one in enumerate(self.maps)])
 
     def _mapped(self, one: ProbabilityMap, prediction: np.ndarray) -> np.ndarray:
         if self.method == "isotonic":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,6 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from karat.errors import DeclarationError, TrainingError, UntrustedModel, did_you_mean
 from karat.fingerprint import fingerprint_file
+from karat.kinds._baseline_shapley import METHOD, baseline_shapley
+from karat.kinds._contributions import Contributions
 from karat.kinds._shard import Checkpoints, NoCheckpoints, Shard
 
 #: ``report(iteration, metrics)``: called by kinds that learn in rounds, after each round.
@@ -23,6 +26,16 @@ Parameters = dict[str, Any]
 State = dict[str, Any]
 #: The field of a declaration (path of keys), and what is wrong with it.
 Problem = tuple[tuple[str, ...], str]
+#: Task -> the unit of its predictions, and of the contributions to them.
+UNITS = {
+    "regression": "value",
+    "forecast": "value",
+    "binary": "probability",
+    "multiclass": "probability",
+    "multilabel": "probability",
+    "anomaly": "score",
+    "clustering": "cluster",
+}
 
 
 class Kind(ABC):
@@ -112,6 +125,7 @@ class Kind(ABC):
         Raises:
             TrainingError: The library refuses a parameter's value or the data.
         """
+        self._forget_computed()
         self.classes = int(y.max()) + 1 if y is not None and self.task in ("binary", "multiclass") else 0
         self.outputs = y.shape[1] if y is not None and y.ndim == 2 else 0
         self.order, self.weight = order, weight
@@ -155,6 +169,7 @@ class Kind(ABC):
             NotImplementedError: The kind has no ``communicator``.
             Exception: Another worker could not be reached, as the library says it.
         """
+        self._forget_computed()
         self.classes, self.outputs = shard.labels.classes, shard.labels.outputs
         try:
             with threadpool_limits(limits=shard.place.cores):
@@ -236,18 +251,36 @@ class Kind(ABC):
         """Feature importances as shares that sum to 1, ``(features,)``; None if the estimator has none of its own."""
         return None
 
-    def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str] | None:
-        """Additive contributions of each feature to one prediction.
+    def contributions(self, X: np.ndarray, outputs: list[int] | None = None) -> Contributions:
+        """Additive contributions of each feature to each prediction.
 
         Args:
-            X: One row, ``(1, features)``.
+            X: Features, as ``predict`` takes them.
+            outputs: The outputs to explain; None for all. One output stands for the value or for class 1.
 
         Returns:
-            The contributions, ``(outputs, features + 1)`` with the base value in the last column, and the unit in which
-            a line adds up to the prediction: "value", "log-odds" or "margin". One output stands for the value or for
-            class 1. None if the kind has no exact contributions, or computing them takes much longer than predicting.
+            Contributions whose total is ``explained_output`` once their link is applied. A kind without an algorithm of
+            its own has Shapley values in which an unknown feature counts as missing.
         """
-        return None
+        values, base = baseline_shapley(self.explained_output, X, seed=self.seed)
+        return Contributions(values, base, METHOD, UNITS[self.task]).of_outputs(outputs)
+
+    def explained_output(self, X: np.ndarray) -> np.ndarray:
+        """What a row's contributions add up to, ``(rows, outputs)``: the prediction, unless a kind says otherwise."""
+        return self.predict(X).reshape(len(X), -1)
+
+    def __getstate__(self) -> dict[str, object]:
+        """The attributes without what is computed when it is first asked for: a model may be sent to a worker."""
+        return {name: value for name, value in self.__dict__.items() if name not in self._computed_names()}
+
+    @classmethod
+    def _computed_names(cls) -> set[str]:
+        """The attributes that are computed from the fitted estimator when they are first asked for."""
+        return {name for c in cls.__mro__ for name, value in vars(c).items() if isinstance(value, cached_property)}
+
+    def _forget_computed(self) -> None:
+        for name in self._computed_names():
+            self.__dict__.pop(name, None)
 
     @abstractmethod
     def _save_estimator(self, folder: Path) -> None:

@@ -1,10 +1,13 @@
-"""Bounds checks on a LightGBM model's text: LightGBM follows node numbers from a file without checking them."""
+"""A LightGBM model's text: bounds checks, because LightGBM follows its node numbers unchecked, and its trees."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
 from karat.errors import UntrustedModel
+from karat.kinds._tree_shap import Tree
 from karat.kinds._trees import check_nodes
 
 
@@ -29,6 +32,53 @@ def check_text(text: str, outputs: int) -> None:
         raise UntrustedModel(f"the model's file has {told['num_tree_per_iteration']} outputs, the model {outputs}")
     for tree in trees:
         _check_tree(_fields(tree), features)
+
+
+def read_trees(text: str) -> list[Tree]:
+    """Read the trees of a checked text, round by round. No parameter of the kind takes zeros for missing values."""
+    found = []
+    for block in text.partition("end of trees")[0].split("\nTree=")[1:]:
+        fields = _fields(block)
+        leaves = int(fields["num_leaves"])
+        leaf_value = np.array(fields["leaf_value"].split(), dtype=float)
+        if leaves == 1:
+            found.append(Tree.constant(leaf_value[0]))
+            continue
+        inner = leaves - 1
+        left, right, feature, decision, counts, leaf_counts = (
+            np.array(fields[name].split(), dtype=np.int64)
+            for name in ("left_child", "right_child", "split_feature", "decision_type", "internal_count", "leaf_count")
+        )
+        threshold = np.array(fields["threshold"].split(), dtype=float)
+        by_category, rest = decision & 1 == 1, np.zeros(leaves, dtype=np.int64)
+        # Where the training rows had no missing value, one counts as 0.
+        missing_left = np.where((decision >> 2) & 3 == 2, decision & 2 == 2, threshold >= 0) & ~by_category
+        found.append(
+            Tree(
+                feature=np.append(feature, rest),
+                threshold=np.append(threshold, rest),
+                left=np.append(np.where(left < 0, inner + ~left, left), rest - 1),
+                right=np.append(np.where(right < 0, inner + ~right, right), rest - 1),
+                missing_left=np.append(missing_left, rest > 0),
+                cover=np.append(counts, leaf_counts).astype(float),
+                value=np.append(np.zeros(inner), leaf_value)[:, None],
+                category=np.append(np.where(by_category, threshold, -1).astype(np.int64), rest - 1),
+                bitsets=_bitsets(fields),
+            )
+        )
+    return found
+
+
+def _bitsets(fields: dict[str, str]) -> np.ndarray | None:
+    """The categories that go left of each split by category, ``(splits, 8)``: those up to 255."""
+    if not int(fields["num_cat"]):
+        return None
+    bounds, words = (np.array(fields[name].split(), dtype=np.int64) for name in ("cat_boundaries", "cat_threshold"))
+    made = np.zeros((len(bounds) - 1, 8), dtype=np.uint32)
+    for row, (start, end) in enumerate(pairwise(bounds.tolist())):
+        taken = words[start:end][:8]
+        made[row, : len(taken)] = taken
+    return made
 
 
 def _fields(block: str) -> dict[str, str]:

@@ -13,7 +13,12 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from karat.errors import UntrustedModel
 from karat.kinds import _skops
-from karat.kinds._kind import Kind, Report, State
+from karat.kinds._contributions import IDENTITY, LOGISTIC, SOFTMAX, Contributions
+from karat.kinds._kind import UNITS, Kind, Report, State
+
+_METHOD = (
+    "coefficient times the distance from the training mean; the base is a row with every number at its mean and no text"
+)
 
 
 class Linear(Kind):
@@ -105,10 +110,16 @@ class Linear(Kind):
             out[:, k] = self._terms(X, k).sum(axis=1) + self._intercept[k]
         return out
 
-    def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str]:
-        """Coefficient times the distance from the training mean; the base is the prediction at that mean."""
-        terms = [np.append(self._terms(X, k)[0], base) for k, base in enumerate(self._intercept)]
-        return np.array(terms), "value" if self.task == "regression" else "log-odds"
+    def contributions(self, X: np.ndarray, outputs: list[int] | None = None) -> Contributions:
+        """Coefficient times the distance from the training mean, the Shapley values of a linear model against it."""
+        values = np.stack([self._terms(X, k) for k in range(len(self._slope))], axis=1)
+        base = np.repeat(self._intercept[None], len(X), axis=0)
+        link = LOGISTIC if self.task == "binary" else SOFTMAX if self.task == "multiclass" else IDENTITY
+        if self.task == "multiclass" and base.shape[1] == 1:  # two classes have one sum between them
+            values = np.concatenate([0 * values, values], axis=1)
+            base = np.concatenate([0 * base, base], axis=1)
+        found = Contributions(values, base, _METHOD, UNITS[self.task], link)
+        return found if link.joint else found.of_outputs(outputs)
 
     def importance(self) -> np.ndarray:
         """Shares of the absolute coefficients, on the scaled columns."""

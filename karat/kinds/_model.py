@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import polars as pl
 
 from karat.errors import SignatureError, UntrustedModel, UnusableLabel
 from karat.kinds._calibration import Calibrator
+from karat.kinds._contributions import NORMALIZATION, Contributions, Link
 from karat.kinds._encoder import Encoder
 from karat.kinds._find import load_kind, names
 from karat.kinds._group_thresholds import GroupThresholds
@@ -329,16 +331,40 @@ class Model:
             return self.calibrator.apply(raw)
         return raw if self.transform is None else restore_label(self.transform, raw)
 
-    def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str] | None:
-        """Contributions to one prediction and their unit, as ``Kind.contributions`` gives them.
+    def contributions(
+        self, X: np.ndarray, outputs: list[int] | None = None, *, prediction: np.ndarray | None = None
+    ) -> Contributions:
+        """Explain encoded rows: contributions that add up to the prediction, in the prediction's own unit.
 
-        With a transform they add up to the transformed prediction, and the unit is ``log1p(value)`` or ``log(value)``.
-        With a calibrator they add up to the prediction before the calibration.
+        A margin's contributions are taken through the link to the prediction, and through the label's transform or the
+        calibration. Those of a clustering add up to how much nearer a row is to its center than to the next.
+
+        Args:
+            X: Encoded rows, ``(rows, features)`` or ``(rows, steps, features)``.
+            outputs: The outputs to explain, such as classes or steps; None for all.
+            prediction: What ``predict`` returned for these rows, if it is known already.
+
+        Returns:
+            The contributions, closed to the last bit: what rounding leaves is part of the base.
+
+        Raises:
+            ExplanationFailed: The contributions do not add up to the prediction.
+            MissingExtra: A library is not installed.
         """
-        found = self.kind.contributions(X)
-        if found is None or (self.transform is None and self.calibrator is None):
-            return found
-        return found[0], f"{self.transform}({found[1]})" if self.transform else f"{found[1]} before calibration"
+        found = self.kind.contributions(X, None if self.calibrator else outputs)
+        whole = found.link.joint or self.calibrator is not None
+        found = found.through_link()
+        if self.transform is not None:
+            found = found.through(Link(f"the inverse of {self.transform}", partial(restore_label, self.transform)))
+        if self.calibrator is not None:
+            found = found.through(Link("the calibration", self.calibrator.map_each, near=0.0))
+            found = found.through(NORMALIZATION) if self.calibrator.sums_to_one else found
+        if self.task == "clustering":
+            expected = self.kind.explained_output(X)
+        else:
+            expected = (self.predict_encoded(X) if prediction is None else prediction).reshape(len(X), -1)
+        expected = expected if outputs is None else expected[:, outputs]
+        return (found.of_outputs(outputs) if whole else found).closed(expected)
 
     def predict_row(self, values: Sequence[Any]) -> np.ndarray:
         """Predict one row; equal to ``predict`` on a frame of this row, to the bit, without making a frame.

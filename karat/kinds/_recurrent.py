@@ -8,6 +8,7 @@ size, because the last bits of a matrix product depend on its shape.
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -20,13 +21,19 @@ from karat.extras import optional_imports
 from karat.kinds import _arrays
 from karat.kinds._cells import CELLS, GATES, Layer
 from karat.kinds._channels import Channels
-from karat.kinds._kind import Kind, Parameters, Report, State
+from karat.kinds._contributions import Contributions
+from karat.kinds._kind import UNITS, Kind, Parameters, Report, State
+from karat.kinds._recurrent_gradient import Network, integrated_gradients
 from karat.kinds._reduction import OneWorker
 from karat.kinds._shard import Checkpoints, NoCheckpoints, Shard, WorkerPlace, collect
 from karat.kinds._validation import latest_rows
 
 #: Rows that are predicted together.
 BLOCK = 16
+_METHOD = (
+    "integrated gradients, summed over the steps of each feature; the base is a sequence with every number at its mean "
+    "and no text"
+)
 _SCALERS = ("mean", "scale", "told", "codes")
 
 
@@ -133,6 +140,7 @@ class Recurrent(Kind):
             self._spread = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
 
     def _prepare(self) -> None:
+        self.__dict__.pop("_differentiable", None)
         network = self._network
         run = CELLS[self.cell]
         self._layers = [
@@ -149,6 +157,26 @@ class Recurrent(Kind):
             block[: len(rows)] = rows
             out[start : start + BLOCK] = self._block(block)[: len(rows)]
         return out if self.task == "forecast" else out[:, 0]
+
+    def contributions(self, X: np.ndarray, outputs: list[int] | None = None) -> Contributions:
+        """Integrated gradients of the prediction, summed over the steps of a feature; see ``Kind.contributions``."""
+        values = self._channels.apply(self._steps(X)).transpose(0, 2, 1)
+        asked = list(range(len(self._center))) if outputs is None else outputs
+        channels = [
+            integrated_gradients(self._differentiable, row, asked, logistic=self.task == "binary") for row in values
+        ]
+        by_feature = np.eye(X.shape[-1])[self._channels.owners]  # (channels, features)
+        scale = self._spread[asked]
+        found = [(attributions.sum(axis=-1) @ by_feature) * scale[:, None] for attributions, _ in channels]
+        base = [start * scale + self._center[asked] for _, start in channels]
+        return Contributions(np.array(found), np.array(base), _METHOD, UNITS[self.task])
+
+    @cached_property
+    def _differentiable(self) -> Network:
+        """The network in 64 bits."""
+        arrays = {name: array.astype(np.float64) for name, array in self._network.items()}
+        layers = [Layer(*(part.astype(np.float64) for part in layer)) for _, layer in self._layers]
+        return Network(self.cell, layers, arrays)
 
     def _block(self, X: np.ndarray) -> np.ndarray:
         """Predict one block, ``(BLOCK, steps, features)``: ``(BLOCK, outputs)``. Rows stay on the innermost axis."""

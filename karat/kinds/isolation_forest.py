@@ -7,13 +7,16 @@ enters as the share of training rows that have it, because rare values are what 
 # ruff: noqa: SLF001 (scikit-learn offers no public way to its scores without its checks, which take longer than the rest)
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from sklearn.ensemble import IsolationForest as Forest
 
 from karat.kinds import _skops
-from karat.kinds._kind import Kind, Report, State
+from karat.kinds._contributions import ISOLATION, PATH_DEPENDENT, Contributions
+from karat.kinds._kind import UNITS, Kind, Report, State
+from karat.kinds._tree_shap import Tree, TreeEnsemble
 from karat.kinds._trees import check_forest
 
 
@@ -58,6 +61,7 @@ class IsolationForest(Kind):
 
     def _prepare(self) -> None:
         forest = self._forest
+        self.__dict__.pop("_ensemble", None)
         # The depth that a row adds by ending in a leaf: the leaf's own, and what its training rows would still need.
         self._depths = [
             (e.tree_, None if len(columns) == forest.n_features_in_ else columns, path + average - 1.0)
@@ -77,8 +81,29 @@ class IsolationForest(Kind):
         total = np.zeros(len(X))
         for tree, columns, depths in self._depths:
             total += depths[tree.apply(X if columns is None else X[:, columns])]
-        usual = len(self._depths) * _average_path(self._forest._max_samples)
+        usual = self._usual_depth()
         return np.ones(len(X)) if usual == 0 else 2 ** -(total / usual)
+
+    def contributions(self, X: np.ndarray, outputs: list[int] | None = None) -> Contributions:
+        """Tree SHAP values of the mean depth, and the link to the score; see ``Kind.contributions``."""
+        values = self._ensemble.contributions(self._numbers(X))
+        base = np.repeat(self._ensemble.base[None], len(X), axis=0)
+        return Contributions(values, base, PATH_DEPENDENT, UNITS[self.task], ISOLATION).of_outputs(outputs)
+
+    @cached_property
+    def _ensemble(self) -> TreeEnsemble:
+        """The trees with what each leaf adds to the exponent of the score."""
+        usual = self._usual_depth()
+        return TreeEnsemble(
+            [
+                Tree.from_sklearn(tree, (depths / usual if usual else np.zeros(len(depths)))[:, None], columns)
+                for tree, columns, depths in self._depths
+            ]
+        )
+
+    def _usual_depth(self) -> float:
+        """The sum over the trees of the depth of an ordinary row."""
+        return float(len(self._depths) * _average_path(self._forest._max_samples))
 
     def _state(self) -> State:
         return {"shares": [[j, s.tolist()] for j, s in self._shares.items()]}

@@ -15,7 +15,15 @@ from sklearn.exceptions import ConvergenceWarning
 from karat.errors import UntrustedModel
 from karat.kinds import _arrays
 from karat.kinds._channels import Channels
+from karat.kinds._contributions import Contributions
 from karat.kinds._kind import Kind, Report, State
+
+#: The unit of the contributions to a cluster.
+UNIT = "squared distance"
+_METHOD = (
+    "Shapley values of how much nearer the row is to its center than to the next nearest, in squared distances of "
+    "scaled features; the base is a row with every number at its mean and no text"
+)
 
 
 class KMeans(Kind):
@@ -61,10 +69,37 @@ class KMeans(Kind):
         return self._nearest(self.space(X)).astype(np.float64)
 
     def _nearest(self, Z: np.ndarray) -> np.ndarray:
-        # One center at a time: the sum runs along each row alone, so that a row's never depends on the others.
-        distances = [((Z - center) ** 2).sum(axis=1) for center in self._centers]
-        made: np.ndarray = np.argmin(distances, axis=0)
+        made: np.ndarray = np.argmin(self._distances(Z), axis=1)
         return made
+
+    def explained_output(self, X: np.ndarray) -> np.ndarray:
+        """How much nearer a row is to its center than to the next one, in squared distances, ``(rows, 1)``."""
+        distances = self._distances(self.space(X))
+        if distances.shape[1] == 1:
+            return np.zeros((len(X), 1))
+        nearest = np.sort(distances, axis=1)
+        made: np.ndarray = nearest[:, 1:2] - nearest[:, :1]
+        return made
+
+    def contributions(self, X: np.ndarray, outputs: list[int] | None = None) -> Contributions:
+        """Shapley values of the function that separates a row's cluster from the next; see ``Kind.contributions``.
+
+        The difference of the squared distances to two centers is linear in the channels.
+        """
+        Z = self.space(X)
+        order = np.argsort(self._distances(Z), axis=1, kind="stable")
+        own, other = self._centers[order[:, 0]], self._centers[order[:, min(1, order.shape[1] - 1)]]
+        channels = 2 * Z * (own - other)
+        values = np.zeros((len(X), 1, X.shape[1]))
+        for channel, owner in enumerate(self._channels.owners.tolist()):
+            values[:, 0, owner] += channels[:, channel]
+        base = (other**2 - own**2).sum(axis=1)
+        return Contributions(values, base[:, None], _METHOD, UNIT)
+
+    def _distances(self, Z: np.ndarray) -> np.ndarray:
+        """Squared distances to each center, ``(rows, clusters)``."""
+        # One center at a time: the sum runs along each row alone, so that a row's never depends on the others.
+        return np.column_stack([((Z - center) ** 2).sum(axis=1) for center in self._centers])
 
     def importance(self) -> np.ndarray:
         """Shares of the variance between the clusters."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,20 @@ import lightgbm
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
-from karat.errors import UntrustedModel
-from karat.kinds._kind import Kind, Report, State
-from karat.kinds._lightgbm_text import check_text
+from karat.errors import MissingExtra, UntrustedModel
+from karat.kinds._contributions import (
+    EXPONENTIAL,
+    IDENTITY,
+    LOGISTIC,
+    PATH_DEPENDENT,
+    SOFTMAX,
+    SOFTPLUS,
+    Contributions,
+)
+from karat.kinds._kind import UNITS, Kind, Report, State
+from karat.kinds._lightgbm_text import check_text, read_trees
 from karat.kinds._shard import Batch, Checkpoints, NoCheckpoints, Shard, collect
+from karat.kinds._tree_shap import TreeEnsemble, explain_outputs
 from karat.kinds._validation import validation_rows
 
 #: Part of the rows -> metric -> the loss after each round.
@@ -31,6 +41,14 @@ _OBJECTIVES = {
     "binary": ("binary", "binary_logloss"),
     "multiclass": ("multiclass", "multi_logloss"),
     "multilabel": ("binary", "binary_logloss"),
+}
+#: Objective -> the function from the trees' sum to the prediction.
+_LINKS = {
+    **dict.fromkeys(("regression", "regression_l1", "huber", "fair", "quantile", "mape"), IDENTITY),
+    **dict.fromkeys(("binary", "multiclassova", "cross_entropy"), LOGISTIC),
+    **dict.fromkeys(("poisson", "gamma", "tweedie"), EXPONENTIAL),
+    "multiclass": SOFTMAX,
+    "cross_entropy_lambda": SOFTPLUS,
 }
 
 
@@ -199,15 +217,32 @@ class LightGBM(Kind):
         found = [np.asarray(b.predict(X, num_threads=1), dtype=np.float64) for b in self._boosters]
         return np.column_stack(found) if self.outputs else found[0]
 
-    def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str] | None:
-        """LightGBM's own tree SHAP values."""
-        if self.parameters["linear_tree"]:
-            return None
+    def contributions(self, X: np.ndarray, outputs: list[int] | None = None) -> Contributions:
+        """Tree SHAP values of the trees' sum and its link to the prediction; see ``Kind.contributions``."""
+        link = _LINKS.get(self.parameters["objective"] or _OBJECTIVES[self.task][0])
+        if link is None or self.parameters["linear_tree"]:  # LightGBM explains no leaves that hold linear models
+            return super().contributions(X, outputs)
+        asked = None if link.joint else outputs
+        try:
+            values, base = explain_outputs(self._ensembles, X, asked)
+        except MissingExtra:  # LightGBM's own algorithm gives the same values, more slowly
+            values, base = self._own_contributions(X)
+            return Contributions(values, base, PATH_DEPENDENT, UNITS[self.task], link).of_outputs(asked)
+        return Contributions(values, base, PATH_DEPENDENT, UNITS[self.task], link)
+
+    @cached_property
+    def _ensembles(self) -> list[TreeEnsemble]:
+        """One ensemble for each output."""
+        found = []
+        for booster in self._boosters:
+            trees, count = read_trees(booster.model_to_string(num_iteration=-1)), booster.num_model_per_iteration()
+            found += [TreeEnsemble(trees[k::count]) for k in range(count)]
+        return found
+
+    def _own_contributions(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = [np.asarray(b.predict(X, pred_contrib=True, num_threads=1)) for b in self._boosters]
-        shares = np.concatenate([each.reshape(-1, X.shape[1] + 1) for each in found])
-        if self.parameters["objective"]:  # whose link only LightGBM knows
-            return shares, "margin"
-        return shares, "value" if self.task == "regression" else "log-odds"
+        shares = np.concatenate([each.reshape(len(X), -1, X.shape[1] + 1) for each in found], axis=1)
+        return shares[..., :-1], shares[..., -1]
 
     def importance(self) -> np.ndarray:
         """Shares of the total gain."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from karat.kinds import _skops
-from karat.kinds._kind import Kind, Report, State
+from karat.kinds._contributions import PATH_DEPENDENT, Contributions
+from karat.kinds._kind import UNITS, Kind, Report, State
+from karat.kinds._tree_shap import Tree, TreeEnsemble
 from karat.kinds._trees import check_forest
 
 
@@ -52,6 +55,7 @@ class RandomForest(Kind):
 
     def _prepare(self) -> None:
         self._trees = [e.tree_ for e in self._forest.estimators_]
+        self.__dict__.pop("_ensemble", None)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Predict each row; see ``Kind.predict``."""
@@ -73,6 +77,18 @@ class RandomForest(Kind):
         for tree in self._trees:
             total += tree.predict(X).reshape(len(X), self.outputs, 2)[:, :, 1]
         return total / len(self._trees)
+
+    def contributions(self, X: np.ndarray, outputs: list[int] | None = None) -> Contributions:
+        """Tree SHAP values of the mean over the trees; see ``Kind.contributions``."""
+        values = self._ensemble.contributions(X.astype(np.float32))
+        base = np.repeat(self._ensemble.base[None], len(X), axis=0)
+        return Contributions(values, base, PATH_DEPENDENT, UNITS[self.task]).of_outputs(outputs)
+
+    @cached_property
+    def _ensemble(self) -> TreeEnsemble:
+        """The trees with what each adds to the prediction of each output."""
+        shown = {"binary": np.s_[:, 0, 1:2], "multilabel": np.s_[:, :, 1]}.get(self.task, np.s_[:, 0, :])
+        return TreeEnsemble([Tree.from_sklearn(t, t.value[shown] / len(self._trees)) for t in self._trees])
 
     def importance(self) -> np.ndarray:
         """scikit-learn's mean decrease in impurity, as shares; see ``Kind.importance``."""

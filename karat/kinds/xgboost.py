@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy as np
 import xgboost
 from sklearn.utils.class_weight import compute_sample_weight
 
-from karat.errors import UntrustedModel
-from karat.kinds._kind import Kind, Report, State
+from karat.errors import MissingExtra, UntrustedModel
+from karat.kinds._contributions import EXPONENTIAL, IDENTITY, LOGISTIC, PATH_DEPENDENT, SOFTMAX, Contributions
+from karat.kinds._kind import UNITS, Kind, Report, State
 from karat.kinds._shard import Batch, Checkpoints, NoCheckpoints, Shard
+from karat.kinds._tree_shap import Tree, TreeEnsemble, explain_outputs
 from karat.kinds._trees import check_nodes
 from karat.kinds._validation import validation_rows
 
@@ -35,6 +37,13 @@ _OBJECTIVES = {
     "binary": ("binary:logistic", "logloss"),
     "multiclass": ("multi:softprob", "mlogloss"),
     "multilabel": ("binary:logistic", "logloss"),
+}
+#: Objective -> the function from the trees' sum to the prediction.
+_LINKS = {
+    **dict.fromkeys(("reg:squarederror", "reg:squaredlogerror", "reg:pseudohubererror", "reg:absoluteerror"), IDENTITY),
+    **dict.fromkeys(("binary:logistic", "reg:logistic"), LOGISTIC),
+    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie"), EXPONENTIAL),
+    "multi:softprob": SOFTMAX,
 }
 
 
@@ -199,13 +208,34 @@ class XGBoost(Kind):
         """Predict each row; see ``Kind.predict``."""
         return self._booster.inplace_predict(X).astype(np.float64)
 
-    def contributions(self, X: np.ndarray) -> tuple[np.ndarray, str]:
-        """XGBoost's own tree SHAP values."""
-        row = xgboost.DMatrix(X, feature_types=self._booster.feature_types, enable_categorical=True, nthread=1)
-        shares = self._booster.predict(row, pred_contribs=True, strict_shape=True)[0].astype(np.float64)
-        if self.parameters["objective"]:  # whose link only XGBoost knows
-            return shares, "margin"
-        return shares, "value" if self.task == "regression" else "log-odds"
+    def contributions(self, X: np.ndarray, outputs: list[int] | None = None) -> Contributions:
+        """Tree SHAP values of the trees' sum and its link to the prediction; see ``Kind.contributions``."""
+        link = _LINKS.get(self.parameters["objective"] or _OBJECTIVES[self.task][0])
+        if link is None:
+            return super().contributions(X, outputs)
+        asked = None if link.joint else outputs
+        try:
+            values, base = explain_outputs(self._ensembles, X.astype(np.float32), asked)
+        except MissingExtra:  # XGBoost's own algorithm gives the same values, more slowly
+            values, base = self._own_contributions(X)
+            return Contributions(values, base, PATH_DEPENDENT, UNITS[self.task], link).of_outputs(asked)
+        return Contributions(values, base, PATH_DEPENDENT, UNITS[self.task], link)
+
+    @cached_property
+    def _ensembles(self) -> list[TreeEnsemble]:
+        """One ensemble for each output, with the base that XGBoost itself states."""
+        model = _trees(self._booster)
+        groups = np.array(model["tree_info"])
+        trees = [_tree(tree) for tree in model["trees"]]
+        _, base = self._own_contributions(np.zeros((1, self._booster.num_features())))
+        return [
+            TreeEnsemble([trees[i] for i in np.flatnonzero(groups == k)], base=base[:, k]) for k in range(base.shape[1])
+        ]
+
+    def _own_contributions(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = xgboost.DMatrix(X, feature_types=self._booster.feature_types, enable_categorical=True, nthread=1)
+        shares = self._booster.predict(rows, pred_contribs=True, strict_shape=True).astype(np.float64)
+        return shares[..., :-1], shares[..., -1]
 
     def importance(self) -> np.ndarray:
         """Shares of the total gain."""
@@ -231,10 +261,37 @@ class XGBoost(Kind):
         self._booster.set_param({"nthread": 1})
 
 
+def _trees(booster: xgboost.Booster) -> State:
+    """XGBoost's own description of its trees."""
+    model: State = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
+    return model
+
+
+def _tree(described: State) -> Tree:
+    left, right, feature = (np.array(described[k]) for k in ("left_children", "right_children", "split_indices"))
+    condition = np.array(described["split_conditions"], dtype=np.float32)
+    nodes, starts, sizes = (described[f"categories_{k}"] for k in ("nodes", "segments", "sizes"))
+    category, bitsets = np.full(len(left), -1), np.full((len(nodes), 8), 2**32 - 1, dtype=np.uint32)
+    for row, (node, start, size) in enumerate(zip(nodes, starts, sizes, strict=True)):
+        category[node] = row
+        for code in described["categories"][start : start + size]:  # a chosen category goes right
+            bitsets[row, code // 32] &= ~np.uint32(1 << code % 32)
+    return Tree(
+        feature=np.where(left < 0, 0, feature),
+        threshold=np.nextafter(condition, np.float32(-np.inf)),  # XGBoost compares by "less than"
+        left=left,
+        right=right,
+        missing_left=np.array(described["default_left"], dtype=bool),
+        cover=np.array(described["sum_hessian"], dtype=float),
+        value=condition.astype(float)[:, None],
+        category=category,
+        bitsets=bitsets,
+    )
+
+
 def _check(booster: xgboost.Booster) -> None:
     """Check the trees: XGBoost follows node numbers from a file without checking them."""
-    model = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
-    for tree in model["trees"]:
+    for tree in _trees(booster)["trees"]:
         left, right, feature = (np.array(tree[k]) for k in ("left_children", "right_children", "split_indices"))
         check_nodes(left, right, left == -1, feature, booster.num_features())
         ends = np.add(tree["categories_segments"], tree["categories_sizes"])

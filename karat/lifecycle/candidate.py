@@ -19,6 +19,7 @@ from karat.lifecycle.version_entry import version_entry
 from karat.names import CHALLENGER
 from karat.registry.records import ModelVersion
 from karat.registry.store import Registry
+from karat.training.contribution_sample import with_contributions
 from karat.training.custom_metrics import custom_metrics
 from karat.training.data_warnings import missing_day_warnings
 from karat.training.distributed import FITS, DistributedFitter, Distributor
@@ -134,6 +135,7 @@ def training_run(
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
     if isinstance(training_set, SampledTrainingSet):
         trained = evaluate_whole(trained, training_set)
+    trained = with_contributions(trained)
     gain = gain_significance(trained, entity=model.spine.entity, time=model.spine.time)
     fairness = measure_fairness(trained, entity=model.spine.entity, time=model.spine.time)
     custom, warnings = custom_metrics(model.project.metrics, trained)

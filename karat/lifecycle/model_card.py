@@ -61,6 +61,7 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.meets_targets) else []),
         *([f"## Notes\n\n{spec.notes}"] if spec.notes else []),
         *_importance(trained),
+        *_explanation(trained),
         *_environment(run.environment),
         *(["## Warnings\n\n" + "\n".join(f"- {w}" for w in trained.warnings)] if trained.warnings else []),
     ]
@@ -308,3 +309,15 @@ def _importance(trained: TrainingResult) -> Iterator[str]:
     important = [(name, share) for name, share in trained.importance.items() if share > 0][:_SHOWN]
     if important:
         yield "## Feature importance\n\n" + ", ".join(f"{name} {share:.0%}" for name, share in important)
+
+
+def _explanation(trained: TrainingResult) -> Iterator[str]:
+    sample = trained.contributions
+    if sample is None:
+        return
+    greatest = [f"{name} {value:.2g}" for name, value in list(sample.mean_absolute.items())[:_SHOWN] if value > 0]
+    yield (
+        f"## Explanation\n\nA prediction lists what each feature adds to it, in the unit {sample.unit}; base and "
+        f"contributions add up to the prediction. Method: {sample.method}.\n\nMean absolute contribution over "
+        f"{sample.rows} of {sample.test_rows} test rows: {', '.join(greatest) or 'none is above 0'}."
+    )

@@ -58,13 +58,18 @@ class Trial:
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``model_card.md`` and the plots into ``folder``; returns the files."""
-        from karat.training.plots import save_plots  # matplotlib: a trial without files does without
+        # matplotlib, which a trial without files does without
+        from karat.training.contribution_plot import save_contribution_plots
+        from karat.training.plots import save_plots
 
         folder.mkdir(parents=True, exist_ok=True)
         card = folder / "model_card.md"
         card.write_text(self.card)
         title = self.run.result.spec.name
-        return [card, *save_plots(self.run.result, folder), self.run.training_set.draw_report(folder, title=title)]
+        plots, sample = save_plots(self.run.result, folder), self.run.result.contributions
+        if sample is not None:
+            plots += save_contribution_plots(sample, folder, title=title)
+        return [card, *plots, self.run.training_set.draw_report(folder, title=title)]
 
 
 def try_model(

@@ -158,13 +158,15 @@ def model_metadata(training_set: TrainingSet, fitted: Servable, pins: TrainingPi
 
 def _draw(run: TrainingRun, folder: Path) -> list[Path]:
     # matplotlib, which scoring and serving do without
+    from karat.training.contribution_plot import save_contribution_plots
     from karat.training.fairness_plot import save_fairness_plot
     from karat.training.plots import save_plots
     from karat.training.search_plot import save_search_plot
 
-    found = run.search.result if run.search else None
+    found, sample = run.search.result if run.search else None, run.result.contributions
     return [
         *save_plots(run.result, folder),
+        *(save_contribution_plots(sample, folder, title=run.result.spec.name) if sample else []),
         *([save_search_plot(found, folder)] if found else []),
         *([save_fairness_plot(run.fairness, folder, title=run.result.spec.name)] if run.fairness else []),
     ]

@@ -115,6 +115,12 @@ class ModelMetadata:
         return dict((self.declaration or {}).get("risk_levels", {}))
 
     @property
+    def held_features(self) -> frozenset[str]:
+        """Features that no counterfactual changes: the protected and the immutable ones."""
+        declared = self.declaration or {}
+        return frozenset(self.features) & {*declared.get("protected", ()), *declared.get("immutable", ())}
+
+    @property
     def explains(self) -> bool:
         """Whether an answer names the features that made it, unless the request declines."""
         return bool((self.declaration or {}).get("explain", True))

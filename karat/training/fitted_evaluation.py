@@ -13,6 +13,7 @@ from karat.declare.models import ModelSpec
 from karat.kinds import Model
 from karat.training.baseline import BaselinePrediction, baseline_prediction
 from karat.training.calibration import CalibrationReport, IntervalReport, calibration_report, interval_report
+from karat.training.contribution_sample import ContributionSample
 from karat.training.decision_threshold import threshold_warnings
 from karat.training.evaluation import evaluate
 from karat.training.importance import feature_importance
@@ -60,6 +61,7 @@ class TrainingResult:
         distributed: Whether several workers fitted the model.
         time: The time column of the test rows; None without.
         entity: The entity's columns of the test rows; empty if they are not known.
+        contributions: Contributions of a sample of the test rows; None before the model is registered.
     """
 
     spec: ModelSpec
@@ -91,6 +93,7 @@ class TrainingResult:
     distributed: bool = False
     time: str | None = None
     entity: tuple[str, ...] = ()
+    contributions: ContributionSample | None = field(default=None, repr=False)
 
 
 class FittedModel(Protocol):

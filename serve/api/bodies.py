@@ -70,7 +70,7 @@ class PredictBody(BaseModel):
         None, description="feature -> value, in place of what is looked up", max_length=MOST_COLUMNS
     )
     as_of_date: Moment | None = Field(None, description="predict with what was known then; a date means 00:00 UTC")
-    explain: bool = Field(True, description="false leaves top_features out")
+    explain: bool = Field(True, description="false leaves top_features out, and saves their time")
 
     def fields(self) -> dict[str, JsonField]:
         """Those of a PredictionRequest."""
@@ -142,6 +142,7 @@ class TopFeature(BaseModel):
     feature_name: str
     contribution: float
     value: JsonField
+    text: str
 
 
 class Interval(BaseModel):
@@ -155,7 +156,7 @@ class Interval(BaseModel):
 class Answer(BaseModel):
     """A prediction. ``missing_features`` have no value; ``degraded`` says that they are more than the model declares.
 
-    ``explanation`` has the contributions' unit, base, rest and total, or the reason for none.
+    ``explanation`` has the contributions' unit, method, base, rest and total, and a sentence; or the reason for none.
     """
 
     prediction_id: str

@@ -38,7 +38,11 @@ def test_a_prediction_from_an_entity_alone(ready: TestClient, shop: Shop) -> Non
         assert {f["feature_name"] for f in body["top_features"]} == {"calls", "plan"}
         assert (body["model"], body["model_version"]) == ("shop.churn", 1)
         assert body["entity_id"] == customer
-    assert ready.post("/v1/predict/basket_value", json={"entity_id": "c0"}).json()["top_features"] is None
+    basket = ready.post("/v1/predict/basket_value", json={"entity_id": "c0"}).json()
+    parts = basket["explanation"]["base_value"] + basket["explanation"]["other_features"]
+    total = parts + sum(f["contribution"] for f in basket["top_features"])
+    assert total == pytest.approx(basket["predicted_value"], rel=1e-9)
+    assert all(f["text"].startswith(f["feature_name"]) for f in basket["top_features"])
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/ml"])

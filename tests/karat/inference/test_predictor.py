@@ -10,9 +10,8 @@ from time import sleep
 
 import polars as pl
 import pytest
-from scipy.special import expit
 
-from karat.errors import EntityNotFound, FeatureLookupFailed, FeaturesMissing, InvalidRequest
+from karat.errors import EntityNotFound, FeatureLookupFailed, FeaturesMissing, InvalidRequest, MissingExtra
 from karat.inference.predictor import Predictor
 from karat.inference.request import PredictionRequest
 from karat.lake import Lake
@@ -198,23 +197,40 @@ def test_wrong_requests_say_which_field_and_why(predictor, request_, where, reas
     assert caught.value.where == where
 
 
-@pytest.mark.parametrize("kind", ["xgboost", "logistic_regression"])
-def test_contributions_add_up_to_the_log_odds(predictor, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["xgboost", "logistic_regression", "gradient_boosting", "random_forest"])
+def test_contributions_add_up_to_the_probability_and_are_told_in_words(predictor, kind: str) -> None:
     answer = ask(predictor(kind), entity_id="c7")
     listed, told = answer["top_features"], answer["explanation"]
-    assert told["unit"] == "log-odds"
+    assert told["unit"] == "probability"
+    assert "the base is" in told["method"]
     assert listed[0]["feature_name"] == "calls"
     assert {f["feature_name"]: f["value"] for f in listed} == {"calls": 8, "spent": 3.5, "plan": "tin"}
     total = told["base_value"] + told["other_features"] + sum(f["contribution"] for f in listed)
-    assert total == pytest.approx(told["total"], abs=1e-6)
-    assert expit(total) == pytest.approx(answer["predicted_value"], abs=1e-5)
-    assert ask(predictor(kind), entity_id="c7", explain=False)["top_features"] is None
+    assert total == pytest.approx(told["total"], rel=1e-9)
+    assert total == pytest.approx(answer["predicted_value"], rel=1e-6)
+    verb = "raises" if listed[0]["contribution"] > 0 else "lowers"
+    assert listed[0]["text"].startswith(f"calls 8 {verb} the probability of ")
+    assert told["text"].startswith("The probability of ")
+    unasked = ask(predictor(kind), entity_id="c7", explain=False)
+    assert (unasked["top_features"], unasked["explanation"]) == (None, {"reason": "the request asked for none"})
 
 
-def test_a_forest_says_why_it_lists_no_contributions(predictor) -> None:
-    answer = ask(predictor("gradient_boosting"), entity_id="c7")
+def test_the_words_name_what_a_missing_value_and_a_risk_level_are(predictor) -> None:
+    churn = predictor("random_forest")
+    declaration = {"risk_levels": {"low": 0.0, "sure": 0.5}}
+    churn.loaded = replace(churn.loaded, metadata=replace(churn.loaded.metadata, declaration=declaration))
+    answer = ask(churn, entity_id="c7", features={"plan": None})
+    texts = {f["feature_name"]: f["text"] for f in answer["top_features"]}
+    assert texts["plan"].startswith("plan (missing) ")
+    assert " the risk by " in texts["calls"]
+
+
+def test_a_model_whose_contributions_cannot_be_had_still_predicts(predictor, monkeypatch) -> None:
+    churn, missing = predictor("random_forest"), MissingExtra("'numba' is not installed", remedy="pip install it")
+    monkeypatch.setattr(type(churn.model), "contributions", lambda *_, **__: (_ for _ in ()).throw(missing))
+    answer = ask(churn, entity_id="c7")
     assert answer["top_features"] is None
-    assert "take far longer" in answer["explanation"]["reason"]
+    assert answer["explanation"]["reason"] == "'numba' is not installed; pip install it"
 
 
 def test_a_declaration_gives_levels_and_may_do_without_explanations(predictor) -> None:
