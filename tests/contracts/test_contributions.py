@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 from itertools import combinations
 from math import comb
 
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
-from karat.errors import ExplanationFailed
+from karat.errors import ExplanationFailed, MissingExtra
 from karat.kinds import Calibrator, Contributions, Model, facts, names
 from karat.kinds._contributions import LOGISTIC, PATH_DEPENDENT, SOFTMAX
 from tests.contracts.tree_oracle import trees_of
@@ -189,6 +191,34 @@ def test_of_a_calibrated_model_they_add_up_to_the_calibrated_probability(kind, t
     assert "the calibration" in found.method
     last = model.contributions(model.encoder.encode(frame[:3]), outputs=[found.values.shape[1] - 1])
     np.testing.assert_allclose(last.values[:, 0], found.values[:3, -1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "task"), TREES, ids=[f"{k}-{t}" for k, t in TREES])
+def test_without_numba_a_library_explains_its_own_trees_alike_or_the_extra_is_named(kind, task, monkeypatch):
+    frame = example_frame()
+    model = fitted(kind, task, frame)
+    X = model.encoder.encode(frame[:5])
+    compiled = model.contributions(X)
+    without = fitted(kind, task, frame)
+    monkeypatch.delitem(sys.modules, "karat.kinds._tree_shap_kernel")
+    monkeypatch.delattr("karat.kinds._tree_shap_kernel")
+    monkeypatch.setitem(sys.modules, "numba", None)
+    if kind in ("xgboost", "lightgbm"):
+        np.testing.assert_allclose(without.contributions(X).values, compiled.values, rtol=1e-4, atol=1e-6)
+    else:
+        with pytest.raises(MissingExtra, match="optional extra 'explain'"):
+            without.contributions(X)
+
+
+def test_a_model_that_was_fitted_again_is_explained_anew():
+    frame = example_frame()
+    model = fitted("xgboost", "regression", frame)
+    X = model.encoder.encode(frame[:5])
+    first = model.contributions(X)
+    model.fit(frame, label("regression", frame) * 3)
+    assert np.abs(model.contributions(X).values).sum() > 2 * np.abs(first.values).sum()
+    sent = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(sent.contributions(X).values, model.contributions(X).values)
 
 
 @pytest.mark.parametrize("transform", ["log1p", "log"])
