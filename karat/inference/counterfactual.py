@@ -154,7 +154,7 @@ class _Decision:
             return made
         at = np.clip(self.model.thresholds(frame), 1e-9, 1 - 1e-9)
         positive = np.where(prediction >= at, 0.5 + (prediction - at) / (2 * (1 - at)), prediction / (2 * at))
-        return positive if self.index == 1 else 1.0 - positive
+        return np.asarray(positive if self.index == 1 else 1.0 - positive)
 
     def holds(self, values: Sequence[Value]) -> bool:
         """Whether the model decides for the target in this row."""

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from karat.training.contribution_sample import ContributionSample
-from karat.training.plots import BLUE, GREY, ORANGE
+from karat.training.plot_style import BLUE, GREY, ORANGE
 
 #: Features that the first plot shows, and those of the second.
 SHOWN, DEPENDENCES = 12, 4
