@@ -30,6 +30,9 @@ MOST_ROWS = 2000
 _TARGET = "karat_target"
 #: Steps of a bisection, and how often an answer is reduced again.
 _BISECTIONS, _PASSES = 20, 3
+#: How often one method of DiCE may ask the model. Its genetic search draws rows until enough are decided for the class;
+#: where almost none is, it would never end.
+_MOST_QUESTIONS = 2_000
 _SCALARS = ("float64", "int64", "bool", "string")
 
 
@@ -204,15 +207,28 @@ def _candidates(
     return pl.DataFrame(columns)
 
 
+class _AskedTooOften(Exception):
+    """A search of DiCE goes on without an end."""
+
+
 class _Classifier:
-    """The model as DiCE asks it: rows of the features that may change, beside the row's other values."""
+    """The model as DiCE asks it: rows of the features that may change, beside the row's other values.
+
+    Args:
+        decision: The decision to reach.
+        values: The row.
+    """
 
     def __init__(self, decision: _Decision, values: Sequence[Value]) -> None:
+        self.left = _MOST_QUESTIONS
         self._decision, self._types = decision, decision.model.feature_types
         self._row = dict(zip(decision.model.feature_names, values, strict=True))
 
     def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
-        """``(rows, 2)``: the chance of not being decided so, and of being decided so."""
+        """``(rows, 2)``: the chance of not being decided so, and of being decided so. Raises _AskedTooOften."""
+        self.left -= 1
+        if self.left < 0:
+            raise _AskedTooOften
         row = {name: pl.Series(name, [value] * len(frame), strict=False) for name, value in self._row.items()}
         for name in frame.columns:
             row[name] = _plain_column(frame[name], self._types[name])
@@ -285,7 +301,12 @@ def _search(
     found: list[pd.DataFrame | None] = []
     with _seeded(seed):
         for method in ("genetic", "random"):
-            with suppress(UserConfigValidationException), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            classifier.left = _MOST_QUESTIONS
+            with (
+                suppress(UserConfigValidationException, _AskedTooOften),
+                redirect_stdout(StringIO()),
+                redirect_stderr(StringIO()),
+            ):
                 search = dice_ml.Dice(data, asked, method=method)
                 # Without its own reduction, which tries up to 10,000 steps of a number one after the other.
                 made = search.generate_counterfactuals(
