@@ -14,6 +14,7 @@ EXTRA_OF = {
     "torch": "torch",
     "numba": "explain",
     "dice_ml": "explain",
+    "raiutils": "explain",
     "evidently": "monitoring",
     "redis": "redis",
     "pandera": "pandera",

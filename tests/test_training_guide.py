@@ -13,7 +13,7 @@ def test_the_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KARAT_HOME", str(tmp_path))
     monkeypatch.setenv("KARAT_MLFLOW_PORT", "9")  # nobody listens there
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.M | re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict[str, object] = {"__name__": "guide"}
     for number, block in enumerate(blocks):
         file = f"{PAGE.name}, block {number + 1}"

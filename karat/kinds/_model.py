@@ -357,6 +357,8 @@ class Model:
         if self.transform is not None:
             found = found.through(Link(f"the inverse of {self.transform}", partial(restore_label, self.transform)))
         if self.calibrator is not None:
+            # An isotonic calibration has steep steps: what rounding leaves must not lie on the other side of one.
+            found = found.closed(self.kind.predict(X).reshape(len(X), -1))
             found = found.through(Link("the calibration", self.calibrator.map_each, near=0.0))
             found = found.through(NORMALIZATION) if self.calibrator.sums_to_one else found
         if self.task == "clustering":

@@ -45,6 +45,7 @@ def context(shop_features: Project, lake: Lake, registry: Registry) -> ModelCont
         "parameters": {"n_estimators": 20},
         "search": {},
         "distributed": "ray_train",
+        "refit": "none",  # by one process; workers do not fit again
     }
     return ModelContext(shop_features, ModelSpec.model_validate(declared), lake, registry)
 
