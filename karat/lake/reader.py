@@ -16,10 +16,10 @@ from deltalake.exceptions import TableNotFoundError as NoDeltaTable
 from karat.errors import ColumnMissing, SchemaMismatch, TableNotFound, did_you_mean
 from karat.lake import log
 from karat.lake.changes import LocalTable, active_files, scan_version
-from karat.lake.opened import newest_version, opened_version
 from karat.lake.records import DAY_COLUMN, Commit, TableInfo, Work
 from karat.lake.schema import info_of
 from karat.lake.transaction import APP, store_errors
+from karat.lake.version_cache import newest_version, opened_version
 from karat.names import TableName, pinned_copy
 
 

@@ -36,7 +36,7 @@ from karat.training.streamed_evaluation import evaluate_whole
 from karat.training.train import train_declared
 from karat.training_sets.leakage_report import leak_messages
 from karat.training_sets.protected_columns import with_protected
-from karat.training_sets.sampled import SampledTrainingSet
+from karat.training_sets.row_sample import SampledTrainingSet
 from karat.training_sets.training_set import TrainingSet
 
 _STEPS = 5

@@ -15,7 +15,7 @@ from karat.settings import TRAINING_FILES_ABOVE
 from karat.training.split import split_rule
 from karat.training_sets.declared_training_set import declared_sources, declared_training_set
 from karat.training_sets.labels import label_spine
-from karat.training_sets.sampled import TEST_ROWS, TRAIN_CELLS, sample_training_set
+from karat.training_sets.row_sample import TEST_ROWS, TRAIN_CELLS, sample_training_set
 from karat.training_sets.sharded_build import build_training_set
 from karat.training_sets.training_set import TrainingSet
 

@@ -13,7 +13,7 @@ import polars as pl
 from karat.clock import DAY
 from karat.declare.models import ModelSpec
 from karat.errors import ColumnMissing, TrainingError, did_you_mean
-from karat.training_sets.sampled import SampledTrainingSet
+from karat.training_sets.row_sample import SampledTrainingSet
 from karat.training_sets.sharded_build import distinct_days
 from karat.training_sets.training_set import TrainingSet
 

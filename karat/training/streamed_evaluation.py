@@ -12,7 +12,7 @@ from karat.training.baseline import baseline_prediction
 from karat.training.evaluation import evaluate
 from karat.training.fitted_evaluation import FittedModel, TrainingResult
 from karat.training_sets.files import TrainingSetFiles
-from karat.training_sets.sampled import SampledTrainingSet
+from karat.training_sets.row_sample import SampledTrainingSet
 
 
 def evaluate_whole(trained: TrainingResult, training_set: SampledTrainingSet) -> TrainingResult:

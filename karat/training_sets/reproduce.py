@@ -13,7 +13,7 @@ from karat.training_sets.functions import FunctionLibrary, PinnedFunction
 from karat.training_sets.lookups import PinnedLookup
 from karat.training_sets.pins import TrainingPins
 from karat.training_sets.rebuild_record import ErasedRows, TrainingSetRecord, check_digest, stored_spine
-from karat.training_sets.sampled import SampledTrainingSet
+from karat.training_sets.row_sample import SampledTrainingSet
 from karat.training_sets.spine import read_spine, store_spine, store_spine_parts
 from karat.training_sets.training_set import TrainingSet
 

@@ -24,7 +24,7 @@ from karat.settings import TRAINING_FILES_ABOVE, Settings
 from karat.training.evaluation import evaluate
 from karat.training.split import split_training_set
 from karat.training_sets import shard_lake, sharded_build
-from karat.training_sets.sampled import SampledTrainingSet
+from karat.training_sets.row_sample import SampledTrainingSet
 
 FILES = Sharding(LocalExecutor(), above=0)
 

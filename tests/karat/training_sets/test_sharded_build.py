@@ -24,7 +24,7 @@ from karat.training.split import split_rows, split_rule
 from karat.training_sets import shard_lake, sharded_build
 from karat.training_sets.declared_training_set import declared_training_set
 from karat.training_sets.labels import label_spine
-from karat.training_sets.sampled import sample_training_set
+from karat.training_sets.row_sample import sample_training_set
 from karat.training_sets.sharded_build import FileTrainingSet, build_training_set
 from karat.training_sets.training_set import TrainingSet
 from tests.profiles import examples

@@ -10,7 +10,7 @@ import pytest
 from deltalake import write_deltalake
 from deltalake.exceptions import DeltaError
 
-from karat.lake.opened import newest_version, opened_version
+from karat.lake.version_cache import newest_version, opened_version
 
 
 def write(folder: Path, *values: int) -> None:
