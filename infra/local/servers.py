@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from infra.local.access import AccessGuard, allowed_hosts
+from infra.local.mlflow_page import TrainingPage
 from infra.local.platform_parts import mlflow_database
 from karat.credentials import mlflow_login, registrar_token
 from karat.settings import Settings
@@ -50,7 +51,7 @@ def mlflow(settings: Settings) -> dict[str, Any]:
     }
     import_module("mlflow.server.handlers").initialize_backend_stores(database, database, "mlflow-artifacts:/")
     app = import_module("mlflow.server.fastapi_app").app
-    guarded = AccessGuard(app, allowed_hosts(settings), mlflow_login(settings))
+    guarded = AccessGuard(TrainingPage(app), allowed_hosts(settings), mlflow_login(settings))
     return {"app": guarded, "port": port, "log_level": "info"}
 
 

@@ -366,6 +366,14 @@ class ModelSpec(Declaration):
     missing_features: MissingFeatures = MissingFeatures()
     seed: int = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_step(cls, given: object) -> object:
+        """A forecast that names no number of steps is of the next window."""
+        if isinstance(given, dict) and given.get("task") == "forecast" and isinstance(given.get("label"), dict):
+            return {**given, "label": {"steps": 1, **given["label"]}}
+        return given
+
     @model_validator(mode="after")
     def _consistent(self) -> ModelSpec:
         if found := [*self._metric_problems(), *self._problems()]:
@@ -424,7 +432,7 @@ class ModelSpec(Declaration):
             text = f"label.transform is for numbers, and a {self.task} model predicts none"
             yield ("label", "transform"), text
         if (self.task == "forecast") != (label.steps is not None):
-            yield ("label", "steps"), "label.steps are for a forecast, and it needs them: 1 for the next window alone"
+            yield ("label", "steps"), "label.steps are for a forecast: take task: forecast, or leave them out"
 
     def _level_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
         least = list(self.risk_levels.values())

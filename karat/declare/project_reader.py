@@ -31,6 +31,8 @@ from karat.kinds import check_declared, facts, names
 from karat.settings import ENVIRONMENTS, Settings
 
 T = TypeVar("T")
+#: Steps that a kind reads of each feature where no lookup of its model names a length.
+SEQUENCE_LENGTH = 24
 _CALLED: dict[type, str] = {
     GoldTable: "gold table",
     FeatureTable: "feature table",
@@ -246,6 +248,7 @@ def _read_models(folder: Path, errors: list[str]) -> Declarations[ModelSpec]:
             found.whole = False
             continue
         domain = path.parent.name if path.parent != folder else ""
+        data = _with_sequences(data)
         spec = validate_record(ModelSpec, {**data, "name": path.stem, "domain": domain}, path, errors)
         if path.stem in found:
             errors.append(f"{display_path(path)}: the model {path.stem!r} is declared twice")
@@ -258,6 +261,20 @@ def _read_models(folder: Path, errors: list[str]) -> Declarations[ModelSpec]:
             for loc, text in (*declared, *_search_problems(spec), *_distribution_problems(spec)):
                 errors.append(f"{position(path, loc)}: {'.'.join(loc)}: {text}")
     return found
+
+
+def _with_sequences(data: dict[str, Any]) -> dict[str, Any]:
+    """Give the lookups of a kind that reads sequences the default length, if none of them names one."""
+    kind, lookups = data.get("kind"), data.get("lookups")
+    if kind not in names() or not facts(kind).sequences or not isinstance(lookups, list):
+        return data
+    written = [{"table": lookup} if isinstance(lookup, str) else lookup for lookup in lookups]
+    if not all(isinstance(lookup, dict) and "sequence_length" not in lookup for lookup in written):
+        return data
+    parameters = data.get("parameters")
+    length = parameters.get("sequence_length") if isinstance(parameters, dict) else None
+    length = length if isinstance(length, int) else SEQUENCE_LENGTH
+    return {**data, "lookups": [{**lookup, "sequence_length": length} for lookup in written]}
 
 
 def _distribution_problems(spec: ModelSpec) -> Iterator[tuple[tuple[str, ...], str]]:
