@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 CHOICES = {
     "mlflow.workflowType_v1": "machine_learning",
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
+    "mlflow.home.getting-started.collapsed_v1": True,
 }
 _SCRIPT = (
     f"<script>for(const[k,v]of Object.entries({json.dumps(CHOICES)}))"

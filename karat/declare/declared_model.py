@@ -12,7 +12,7 @@ from karat.fingerprint import fingerprint
 from karat.names import ModelName, TableName
 
 #: Fields of a declaration that leave the trained model as it is.
-_NOT_LEARNED = {"name", "domain", "description", "owner", "online", "scope", "gates", "risk_levels"}
+_NOT_LEARNED = {"name", "domain", "description", "owner", "intended_use", "online", "scope", "gates", "risk_levels"}
 _NOT_LEARNED |= {
     "explain",
     "tags",

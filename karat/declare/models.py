@@ -315,7 +315,8 @@ class ModelSpec(Declaration):
     ``risk_levels`` names each level with the least prediction that belongs to it;
     ``explain`` whether a prediction says which features made it; ``tags`` go to its runs and versions, ``experiment``
     names the experiment in MLflow (by default CATALOG/DOMAIN/NAME), ``missing_features`` says from which share on a
-    prediction is degraded, and ``limits`` (why it is worth no more) and ``notes`` stand in its card.
+    prediction is degraded, and ``limits`` (why it is worth no more) and ``notes`` stand in its card,
+    as does ``intended_use``: who decides what by it.
     ``calibration`` maps probabilities to how often they are so, and ``intervals`` are ends between which a number lies;
     both are taken from rows that are neither training nor test rows (``calibration_share``). ``refit: all`` (the
     default of models that learn a label) fits the model again on all rows after it was judged, ``feature_selection``
@@ -328,6 +329,7 @@ class ModelSpec(Declaration):
     domain: str = ""
     description: str
     owner: str = ""
+    intended_use: str = Field("", description="who decides what by its predictions, and what they are not for")
     task: Task
     kind: str
     label: Label | None = Field(None, description="only a clustering model may do without")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from karat.training.significance import gain_significance
 from karat.training.split import split_training_set
 from karat.training.streamed_evaluation import evaluate_whole
 from karat.training.train import train_declared
+from karat.training.training_log import TrainingLog
 from karat.training_sets.leakage_report import leak_messages
 from karat.training_sets.protected_columns import with_protected
 from karat.training_sets.row_sample import SampledTrainingSet
@@ -73,6 +75,8 @@ def make_candidate(
         KaratError: what labels, lookups and training raise; nothing has been logged then.
     """
     lake, registry = context.lake, context.registry
+    log = TrainingLog()
+    progress = log.progress(progress)
     progress(0, _STEPS, "training set")
     training_set = candidate_rows(context, lake, sharding, progress)
     definition = context.definition_hash
@@ -84,16 +88,20 @@ def make_candidate(
         return Candidate(offer(registry, existing), False, existing.metrics, existing.baseline)
     progress(2, _STEPS, "training")
     began = time.perf_counter()
-    found = found_parameters(context, training_set, searcher, search, progress=progress)
-    distributor = None if fitter is None else Distributor(fitter, _fit_folder(context, training_set, found))
-    run = training_run(context, lake, training_set, found=found, distributor=distributor)
-    if run.result.spec.refits and not run.result.distributed:
-        rows = with_protected(context, lake, training_set.data)
-        refitted = refit_on_all(
-            run.result.spec, run.result.model, rows, label=run.result.spec.target, time=context.spine.time
-        )
-        run = replace(run, result=replace(run.result, refitted=refitted))
-    run = replace(run, environment=TrainingEnvironment.now(time.perf_counter() - began))
+    with log.listening():
+        found = found_parameters(context, training_set, searcher, search, progress=progress)
+        distributor = None if fitter is None else Distributor(fitter, _fit_folder(context, training_set, found))
+        run = training_run(context, lake, training_set, found=found, distributor=distributor, log=log)
+        if run.result.spec.refits and not run.result.distributed:
+            log.write("refit on all rows with a label")
+            rows = with_protected(context, lake, training_set.data)
+            refitted = refit_on_all(
+                run.result.spec, run.result.model, rows, label=run.result.spec.target, time=context.spine.time
+            )
+            run = replace(run, result=replace(run.result, refitted=refitted))
+    environment = TrainingEnvironment.now(time.perf_counter() - began)
+    log.write(f"trained in {environment.seconds:g} s, at most {environment.peak_memory_mib:g} MiB")
+    run = replace(run, environment=environment, log=str(log))
     trained, gain = run.result, run.gain
     progress(3, _STEPS, "registration")
     version = registry.log(version_entry(context, run, definition=definition, commit=commit))
@@ -114,6 +122,7 @@ def training_run(
     *,
     found: FoundParameters | None = None,
     distributor: Distributor | None = None,
+    log: TrainingLog | None = None,
 ) -> TrainingRun:
     """Split a training set, fit and evaluate the declared model on it, and measure its gain; nothing is registered.
 
@@ -123,15 +132,24 @@ def training_run(
         training_set: The declared training set.
         found: Parameters that a search has found.
         distributor: Fits the model by several workers if the declaration asks for it; None fits in this process.
+        log: Gets the steps and the rounds of the fit.
 
     Raises:
         TrainingError: what ``train`` raises.
     """
+    log = log or TrainingLog()
+    log.write(f"{training_set.rows} rows, {len(training_set.features)} features, digest {training_set.digest}")
+    for lookup in training_set.lookups:
+        log.write(f"table {lookup.table}, Delta version {lookup.version}")
     if found is not None:
+        log.write(f"parameters of the search: {json.dumps(found.parameters)}")
         model = replace(model, spec=with_parameters(model.spec, found.parameters))
     split = split_training_set(training_set, model.spec, time=model.spine.time, entity=model.spine.entity)
     rows = with_protected(model, lake, with_oracle(model, lake, training_set.data))
-    trained = train_declared(model, training_set, rows, split, distributor)
+    log.write(f"fit of kind {model.spec.kind}: {json.dumps(model.spec.parameters)}, seed {model.spec.seed}")
+    trained = train_declared(model, training_set, rows, split, distributor, report=log.report)
+    log.add_curve(trained.curve)
+    log.write(f"{json.dumps(trained.rows)} rows; {_figures(trained.metrics)}; baseline {_figures(trained.baseline)}")
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
     if isinstance(training_set, SampledTrainingSet):
         trained = evaluate_whole(trained, training_set)
@@ -146,9 +164,15 @@ def training_run(
         other = replace(model, spec=model.spec.model_copy(update={"seed": seed} | once))
         return train_declared(other, training_set, rows, split)
 
+    for warning in trained.warnings:
+        log.write(f"warning: {warning}")
     # A model of several workers may be too large to be fitted again in one process.
     seeds = try_seeds(trained, gain, 1 if trained.distributed else model.spec.seeds, again)
     return TrainingRun(training_set, split, trained, gain, provenance(model, lake), found, fairness, custom, seeds)
+
+
+def _figures(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
 
 
 def _fit_folder(context: ModelContext, training_set: TrainingSet, found: FoundParameters | None) -> Path:

@@ -11,7 +11,7 @@ import polars as pl
 
 from karat.declare.base import format_duration
 from karat.declare.declared_model import DeclaredModel
-from karat.declare.models import Label, ModelSpec
+from karat.declare.models import CALIBRATED, Label, ModelSpec
 from karat.lifecycle.records import FoundParameters, TrainingRun
 from karat.training.cross_validation import fold_statistics
 from karat.training.environment import TrainingEnvironment
@@ -30,7 +30,7 @@ _SHOWN = 8
 
 def card_summary(spec: ModelSpec, trained: TrainingResult, judged: GainReport | None) -> str:
     """Return the card in short, in Markdown: the version's description in the registry."""
-    return "\n\n".join([spec.description, *_gains(trained, judged), *_why(spec, judged)])[:DESCRIPTION_LIMIT]
+    return "\n\n".join([spec.description, *_gains(trained, judged), *_why(judged, spec.limits)])[:DESCRIPTION_LIMIT]
 
 
 def model_card(model: DeclaredModel, run: TrainingRun) -> str:
@@ -46,7 +46,8 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
     parts = [
         f"# {model.name}",
         spec.description,
-        "\n".join(_what(spec, trained)),
+        "\n".join(_what(model, trained)),
+        f"## Intended use\n\n{spec.intended_use or _undeclared('intended_use')}",
         "## Data\n\n" + "\n".join(_data(spec, training_set, run.provenance.origins)),
         "## Split\n\n" + _split(model, training_set.data, run.split) + _refit(trained),
         f"## Metrics on {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
@@ -57,8 +58,8 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         *_fairness(model, run),
         *_search(spec, run.search),
         *_gains(trained, judged),
-        *_why(spec, judged),
-        *([f"## Limits\n\n{spec.limits}"] if spec.limits and (judged is None or judged.meets_targets) else []),
+        *_why(judged),
+        f"## Limits\n\n{spec.limits or _undeclared('limits')}",
         *([f"## Notes\n\n{spec.notes}"] if spec.notes else []),
         *_importance(trained),
         *_explanation(trained),
@@ -68,12 +69,17 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _what(spec: ModelSpec, trained: TrainingResult) -> Iterator[str]:
+def _undeclared(field: str) -> str:
+    return f"Not declared: `{field}` in the model's file says it."
+
+
+def _what(model: DeclaredModel, trained: TrainingResult) -> Iterator[str]:
+    spec = model.spec
     yield "| | |\n|---|---|"
     yield f"| task | {spec.task} |"
     yield f"| kind | {spec.kind} |"
-    if spec.owner:
-        yield f"| owner | {spec.owner} |"
+    owner = spec.owner or f"{model.project.spec.owner} (of the project; the model's file names none)"
+    yield f"| owner | {owner} |"
     chosen = {k: v for k, v in trained.parameters.items() if k in trained.spec.parameters}
     if chosen:
         yield f"| parameters | `{json.dumps(chosen)}` |"
@@ -177,6 +183,10 @@ def _refit(trained: TrainingResult) -> str:
 
 def _calibration(trained: TrainingResult) -> Iterator[str]:
     told, held, rows = trained.calibration, trained.intervals, trained.rows.get("calibration")
+    if told is None and trained.spec.task in CALIBRATED:
+        yield "## Calibration\n\nMeasured for binary models alone." + (
+            f" Calibrated ({trained.spec.calibration})." if trained.spec.calibration != "none" else " Not calibrated."
+        )
     aside = f" on {rows} rows that are neither training nor test rows" if rows else ""
     if told is not None:
         how = f"Calibrated ({trained.spec.calibration}){aside}. " if told.before is not None else "Not calibrated. "
@@ -200,6 +210,8 @@ def _fairness(model: DeclaredModel, run: TrainingRun) -> Iterator[str]:
         if spec.protected:
             why = "only models that select rows, with labels to compare, are measured"
             yield f"## Fairness\n\nThe groups by {', '.join(spec.protected)} were not compared: {why}."
+        else:
+            yield f"## Fairness\n\nNo groups were compared. {_undeclared('protected')}"
         return
     heads = ["column", "group", "rows", *(rate.replace("_", " ") for rate in RATES)]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
@@ -290,9 +302,9 @@ def _over(interval: ConfidenceInterval) -> str:
     return f"{interval.value:.4g}, 95 % interval {interval.low:.4g} to {interval.high:.4g}"
 
 
-def _why(spec: ModelSpec, judged: GainReport | None) -> Iterator[str]:
+def _why(judged: GainReport | None, limits: str = "") -> Iterator[str]:
     if judged is not None and judged.shortfall:
-        declared = [spec.limits.strip().rstrip(".")] if spec.limits else []
+        declared = [limits.strip().rstrip(".")] if limits else []
         yield "**Why not more**\n\n" + "\n".join(f"- {reason}." for reason in (*judged.shortfall, *declared))
 
 
@@ -301,7 +313,7 @@ def _environment(where: TrainingEnvironment | None) -> Iterator[str]:
         yield (
             f"## Training\n\n{where.seconds:.3g} s on {where.cores} cores and {where.memory_gib:g} GiB "
             f"({where.system}, Python {where.python}); the process held at most {where.peak_memory_mib:.0f} MiB. "
-            "Versions of the libraries are in `environment.json`."
+            "Versions of the libraries are in `environment.json`, the steps and rounds in `training.log`."
         )
 
 

@@ -75,6 +75,7 @@ class TrainingRun:
         custom: The project's own metrics on the test rows.
         seeds: The primary metric with several seeds; None where one was enough.
         environment: Seconds, memory, hardware and libraries of the training; None if it was made elsewhere.
+        log: The training's log; empty if it was made elsewhere.
     """
 
     training_set: TrainingSet = field(repr=False)
@@ -87,6 +88,7 @@ class TrainingRun:
     custom: dict[str, float] = field(default_factory=dict)
     seeds: SeedReport | None = None
     environment: TrainingEnvironment | None = None
+    log: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

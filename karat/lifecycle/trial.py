@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -22,11 +22,13 @@ from karat.features.schema import feature_schema
 from karat.features.shard import entity_hash
 from karat.lake import Lake
 from karat.lifecycle.candidate import training_run
+from karat.lifecycle.card_page import card_page
 from karat.lifecycle.model_card import model_card
 from karat.lifecycle.records import TrainingRun
 from karat.lifecycle.trial_checks import TrialChecks, checked_features, checks_of_gold, checks_of_sample
 from karat.quality import check, origin, valid_rows
 from karat.quality.origin import SAMPLE, has_rows
+from karat.training.training_log import TrainingLog
 from karat.training_sets.declared_training_set import declared_training_set
 from karat.training_sets.labels import label_spine
 from karat.training_sets.leakage_report import leak_messages
@@ -57,7 +59,7 @@ class Trial:
     checks: TrialChecks
 
     def write(self, folder: Path) -> list[Path]:
-        """Write ``model_card.md`` and the plots into ``folder``; returns the files."""
+        """Write the card (``model_card.md``, ``model_card.html``), the log and the plots; returns the files."""
         # matplotlib, which a trial without files does without
         from karat.training.contribution_plot import save_contribution_plots
         from karat.training.plots import save_plots
@@ -69,7 +71,11 @@ class Trial:
         plots, sample = save_plots(self.run.result, folder), self.run.result.contributions
         if sample is not None:
             plots += save_contribution_plots(sample, folder, title=title)
-        return [card, *plots, self.run.training_set.draw_report(folder, title=title)]
+        plots.append(self.run.training_set.draw_report(folder, title=title))
+        page, log = folder / "model_card.html", folder / "training.log"
+        page.write_text(card_page(self.card, plots))
+        log.write_text(self.run.log)
+        return [card, page, log, *plots]
 
 
 def try_model(
@@ -110,7 +116,10 @@ def try_model(
         progress(3, _STEPS, "training set")
         training_set = declared_training_set(trial, copy, spine)
         progress(4, _STEPS, "training")
-        run = training_run(trial, copy, training_set)
+        log = TrainingLog()
+        with log.listening():
+            run = training_run(trial, copy, training_set, log=log)
+        run = replace(run, log=str(log))
     progress(_STEPS, _STEPS, "done")
     used = sum(run.result.rows.values())
     few = () if used >= spec.minimum_rows else (_few_rows(used, spec.minimum_rows),)

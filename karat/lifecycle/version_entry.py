@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 
+from karat.lifecycle.card_page import card_page
 from karat.lifecycle.model_card import card_summary, model_card
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.records import TrainingRun
@@ -47,6 +48,7 @@ def version_entry(context: ModelContext, run: TrainingRun, *, definition: str, c
         **spec.tags,
     }
     head = training_set.data.head(_EXAMPLE_ROWS)
+    card = model_card(context, run)
     return VersionEntry(
         name=context.name,
         experiment=experiment,
@@ -59,7 +61,10 @@ def version_entry(context: ModelContext, run: TrainingRun, *, definition: str, c
         own_tags=_tags(context, run, definition=definition, commit=commit),
         tags=described,
         description=card_summary(spec, trained, gain),
-        card=model_card(context, run),
+        card=card,
+        page=lambda plots: card_page(card, plots),
+        log=run.log,
+        source=f"karat run {context.project.name} --models {spec.name}",
         parameters={**trained.parameters, "kind": spec.kind, "seed": spec.seed, "threshold": trained.model.threshold},
         metrics=trained.metrics,
         baseline=trained.baseline,

@@ -15,6 +15,7 @@ import httpx
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as MLFLOW_NOTE
 
 from karat.errors import DiskFull, ServiceDown, StoreUnreachable, is_disk_full
 
@@ -26,6 +27,8 @@ _CALM = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+#: MLflow's page otherwise guesses from the runs whether they train a model or trace an assistant.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 PROBES, PROBE_SECONDS = 3, 2.0
 _UNREACHABLE = ("API request to", "Max retries exceeded", "Connection refused", "unable to open database file")
 
@@ -92,11 +95,19 @@ class Connection:
         """Whether there is neither a server nor a database yet; reading then makes no database."""
         return not self.remote and not Path(self.uri.removeprefix("sqlite:///")).exists()
 
-    def experiment(self, name: str) -> str:
-        """Return the id of the experiment, which is made at first use."""
+    def experiment(self, name: str, description: str = "") -> str:
+        """Return the id of the experiment, which is made at first use; its page is that of model training.
+
+        Args:
+            name: The experiment.
+            description: What MLflow's page says of an experiment that has no description yet.
+        """
+        wanted = _EXPERIMENT_TAGS | ({MLFLOW_NOTE: description} if description else {})
         with karat_errors(self.uri):
             found = self.client.get_experiment_by_name(name)
             if found is not None and found.lifecycle_stage == "active":
+                for key in wanted.keys() - found.tags.keys():
+                    self.client.set_experiment_tag(found.experiment_id, key, wanted[key])
                 return str(found.experiment_id)
             if found is not None:
                 self.client.restore_experiment(found.experiment_id)
@@ -105,7 +116,7 @@ class Connection:
             # when it is started; ``local`` says where on this machine that is.
             location = None if self.remote else f"mlflow-artifacts:/{name}"
             try:
-                return str(self.client.create_experiment(name, artifact_location=location))
+                return str(self.client.create_experiment(name, artifact_location=location, tags=wanted))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

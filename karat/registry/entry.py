@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import math
 import os
@@ -17,14 +18,22 @@ import pandas as pd
 import polars as pl
 import psutil
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric, Param, Run
+from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
 from karat.names import ModelName
 from karat.registry.connection import Connection
+from karat.registry.dataset_inputs import dataset_inputs
 from karat.registry.folder import write_folder
 from karat.registry.metadata import ModelMetadata
 from karat.registry.records import Servable
@@ -32,8 +41,8 @@ from karat.registry.tags import KILLED, PROJECT, VersionTags
 
 #: MLflow's limits on the text of a parameter and of a version's tag.
 PARAMETER_LIMIT, TAG_LIMIT = 6000, 5000
-#: The card's file among a run's artifacts.
-CARD = "model_card.md"
+#: The card's files among a run's artifacts, and the log of its training.
+CARD, CARD_PAGE, TRAINING_LOG = "model_card.md", "model_card.html", "training.log"
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,9 @@ class VersionEntry:
         judged_model: The model that was evaluated, if ``model`` was fitted again afterwards.
         about: What the model predicts: the description of the registered model.
         records: Name of a JSON file among the run's artifacts -> its content.
+        page: Renders the card as HTML, given the plots.
+        log: The run's ``training.log``.
+        source: The command that trains it: MLflow's "source" of the run.
     """
 
     name: ModelName
@@ -110,6 +122,9 @@ class VersionEntry:
     judged_model: Servable | None = field(default=None, repr=False)
     about: str = ""
     records: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    page: Callable[[list[Path]], str] | None = None
+    log: str = field(default="", repr=False)
+    source: str = ""
 
     @property
     def all_tags(self) -> dict[str, str]:
@@ -130,7 +145,9 @@ def write_entry(connection: Connection, entry: VersionEntry) -> int:
         The version's number.
     """
     client = connection.client
-    experiment = connection.experiment(entry.experiment)
+    experiment = connection.experiment(
+        entry.experiment, f"Trainings of {entry.name.name}: {entry.about}" if entry.about else ""
+    )
     close_orphans(connection, experiment)
     run = client.create_run(
         experiment,
@@ -138,7 +155,7 @@ def write_entry(connection: Connection, entry: VersionEntry) -> int:
         tags={
             **entry.all_tags,
             **VersionTags(process=_process()).to_mlflow(),
-            **({MLFLOW_RUN_NOTE: entry.description[:TAG_LIMIT]} if entry.description else {}),
+            **_run_fields(entry),
         },
     )
     run_id = run.info.run_id
@@ -156,6 +173,26 @@ def write_entry(connection: Connection, entry: VersionEntry) -> int:
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
+
+
+def _run_fields(entry: VersionEntry) -> dict[str, str]:
+    """The fields that MLflow's page of a run shows: description, user, source and commit."""
+    fields = {
+        MLFLOW_RUN_NOTE: entry.description[:TAG_LIMIT],
+        MLFLOW_USER: _user(),
+        MLFLOW_SOURCE_NAME: entry.source,
+        MLFLOW_SOURCE_TYPE: "JOB" if entry.source else "",
+        MLFLOW_GIT_COMMIT: entry.own_tags.commit or "",
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _user() -> str:
+    """The user of this process; "" in a container that knows no name for it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
 
 
 def _logged_model(connection: Connection, experiment: str, run_id: str, entry: VersionEntry) -> str:
@@ -216,9 +253,14 @@ def _files(connection: Connection, run: Run, entry: VersionEntry) -> None:
             (folder / CARD).write_text(entry.card)
         for name, record in entry.records.items():
             (folder / name).write_text(json.dumps(record, indent=1))
+        if entry.log:
+            (folder / TRAINING_LOG).write_text(entry.log)
+        plots: list[Path] = []
         if entry.draw is not None:
             (folder / "plots").mkdir()
-            entry.draw(folder / "plots")
+            plots = entry.draw(folder / "plots")
+        if entry.page is not None:
+            (folder / CARD_PAGE).write_text(entry.page(plots))
         local = connection.local(run.info.artifact_uri)
         if local is not None:
             shutil.copytree(folder, local, dirs_exist_ok=True)
@@ -247,32 +289,8 @@ def _log_trial(client: MlflowClient, experiment: str, parent: str, trial: TrialE
 )
 def _log_inputs(client: MlflowClient, run_id: str, model_id: str, entry: VersionEntry) -> None:
     """Log the datasets. MLflow looks for each and then inserts it: of two runs at once, one must look again."""
-    client.log_inputs(run_id, datasets=_datasets(entry), models=[LoggedModelInput(model_id)])
-
-
-def _datasets(entry: VersionEntry) -> list[DatasetInput]:
-    """The training set and every table that it looked up, as MLflow's dataset inputs."""
-    pins = entry.metadata.pins
-    spine = Dataset(
-        name=f"{entry.name.name} training set",
-        digest=entry.metadata.digest[:36],
-        source_type="local",
-        source=json.dumps({"spine": pins["spine"]["digest"], "rows": pins["spine"]["rows"]}),
-        schema=json.dumps({"columns": pins["spine"]["schema"]})[:65000],
-        profile=json.dumps({"num_rows": pins["spine"]["rows"]}),
-    )
-    inputs = [DatasetInput(spine, [InputTag("mlflow.data.context", "training")])]
-    for record in pins["lookups"]:
-        # Written by hand: MLflow's own DeltaDatasetSource drops the version where it is 0.
-        table = Dataset(
-            name=record["table"],
-            digest=f"version {record['version']}",
-            source_type="delta_table",
-            source=json.dumps({"delta_table_name": record["table"], "delta_table_version": record["version"]}),
-            schema=json.dumps({"columns": record["schema"]})[:65000],
-        )
-        inputs.append(DatasetInput(table, [InputTag("mlflow.data.context", "features")]))
-    return inputs
+    datasets = dataset_inputs(entry.name.name, model_id, entry.metadata)
+    client.log_inputs(run_id, datasets=datasets, models=[LoggedModelInput(model_id)])
 
 
 def _register(connection: Connection, run_id: str, model_id: str, entry: VersionEntry) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import psutil
 
@@ -22,7 +24,9 @@ class TrainingEnvironment:
         peak_memory_mib: The greatest memory that the process has held so far; it may have trained other models before.
         cores: Cores of the machine.
         memory_gib: Memory of the machine.
-        system: Operating system and processor.
+        processor: Name of the processor.
+        gpus: Names of the GPUs that torch has found; empty if the training loaded no torch.
+        system: Operating system and architecture.
         python: Version of Python.
         libraries: Installed library -> version.
     """
@@ -31,6 +35,8 @@ class TrainingEnvironment:
     peak_memory_mib: float
     cores: int
     memory_gib: float
+    processor: str
+    gpus: tuple[str, ...]
     system: str
     python: str
     libraries: dict[str, str]
@@ -46,6 +52,8 @@ class TrainingEnvironment:
             peak_memory_mib=round(peak, 1),
             cores=psutil.cpu_count() or 1,
             memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+            processor=_processor(),
+            gpus=_gpus(),
             system=f"{platform.system()} {platform.machine()}",
             python=platform.python_version(),
             libraries=dict(_installed()),
@@ -58,6 +66,23 @@ class TrainingEnvironment:
     def to_dict(self) -> dict[str, object]:
         """Return the environment as plain values."""
         return asdict(self)
+
+
+def _processor() -> str:
+    """The processor's name, which Linux has in a file; elsewhere what Python knows of it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _gpus() -> tuple[str, ...]:
+    """The GPUs, if torch is loaded: to load it for their names would take seconds."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not cuda.is_available():
+        return ()
+    return tuple(cuda.get_device_name(k) for k in range(cuda.device_count()))
 
 
 def _installed() -> list[tuple[str, str]]:

@@ -27,6 +27,8 @@ def train_declared(
     rows: pl.DataFrame,
     split: pl.Series,
     distributor: Distributor | None = None,
+    *,
+    report: Report | None = None,
 ) -> TrainingResult:
     """Fit and evaluate the declared kind on its training set.
 
@@ -39,6 +41,7 @@ def train_declared(
         rows: Its rows, with the oracle's predictions if the model has an oracle.
         split: "train", "gap" or "test" for each row, ``(rows,)``.
         distributor: Fits the model by several workers if the declaration asks for it; None fits in this process.
+        report: Called after each round.
 
     Returns:
         The model and its evaluation.
@@ -60,6 +63,7 @@ def train_declared(
         time=time,
         entity=model.spine.entity,
         distributor=distributor,
+        report=report,
     )
     if spec.split.folds is None or target is None:
         return trained

@@ -214,3 +214,26 @@ def test_texts_in_a_sequence_are_named_with_what_leaves_them_out(shop):
 
 TEXT = """from_sql("size", "'big'", description="A text", dtype="string"),
         """
+
+
+def test_a_kind_that_reads_sequences_reads_24_steps_where_no_length_is_named(shop):
+    text = MODEL.replace("kind: gradient_boosting", "kind: lstm")
+    for more, length in (("", 24), ("parameters: {sequence_length: 48}\n", 48)):
+        shop.write(YAML, text + more)
+        (lookup,) = load_project("shop", shop.settings).models["spend_forecaster"].lookups
+        assert lookup.sequence_length == length
+    shop.write(YAML, text.replace(LOOKUP, LOOKUP + "\n    sequence_length: 7\n    step: 1d"))
+    (lookup,) = load_project("shop", shop.settings).models["spend_forecaster"].lookups
+    assert lookup.sequence_length == 7
+    shop.write(YAML, text.replace(LOOKUP, LOOKUP + "\n    step: 2d"))
+    (lookup,) = load_project("shop", shop.settings).models["spend_forecaster"].lookups
+    assert (lookup.sequence_length, lookup.step) == (24, timedelta(days=2))
+
+
+def test_a_forecast_that_names_no_steps_is_of_the_next_window(shop):
+    text = MODEL.replace("kind: gradient_boosting", "kind: lstm").replace("task: regression", "task: forecast")
+    for more, steps in (("", 1), ("\n  steps: 3", 3)):
+        shop.write(YAML, text.replace("horizon: 7d", f"horizon: 7d{more}"))
+        label = load_project("shop", shop.settings).models["spend_forecaster"].label
+        assert label is not None
+        assert label.steps == steps
