@@ -48,7 +48,6 @@ def version_entry(context: ModelContext, run: TrainingRun, *, definition: str, c
         **spec.tags,
     }
     head = training_set.data.head(_EXAMPLE_ROWS)
-    card = model_card(context, run)
     return VersionEntry(
         name=context.name,
         experiment=experiment,
@@ -61,8 +60,8 @@ def version_entry(context: ModelContext, run: TrainingRun, *, definition: str, c
         own_tags=_tags(context, run, definition=definition, commit=commit),
         tags=described,
         description=card_summary(spec, trained, gain),
-        card=card,
-        page=lambda plots: card_page(card, plots),
+        card=model_card(context, run),
+        page=card_page,
         log=run.log,
         source=f"karat run {context.project.name} --models {spec.name}",
         parameters={**trained.parameters, "kind": spec.kind, "seed": spec.seed, "threshold": trained.model.threshold},

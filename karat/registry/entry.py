@@ -94,7 +94,7 @@ class VersionEntry:
         judged_model: The model that was evaluated, if ``model`` was fitted again afterwards.
         about: What the model predicts: the description of the registered model.
         records: Name of a JSON file among the run's artifacts -> its content.
-        page: Renders the card as HTML, given the plots.
+        page: Renders the card and the plots as HTML.
         log: The run's ``training.log``.
         source: The command that trains it: MLflow's "source" of the run.
     """
@@ -122,7 +122,7 @@ class VersionEntry:
     judged_model: Servable | None = field(default=None, repr=False)
     about: str = ""
     records: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    page: Callable[[list[Path]], str] | None = None
+    page: Callable[[str, list[Path]], str] | None = None
     log: str = field(default="", repr=False)
     source: str = ""
 
@@ -260,7 +260,7 @@ def _files(connection: Connection, run: Run, entry: VersionEntry) -> None:
             (folder / "plots").mkdir()
             plots = entry.draw(folder / "plots")
         if entry.page is not None:
-            (folder / CARD_PAGE).write_text(entry.page(plots))
+            (folder / CARD_PAGE).write_text(entry.page(entry.card, plots))
         local = connection.local(run.info.artifact_uri)
         if local is not None:
             shutil.copytree(folder, local, dirs_exist_ok=True)
