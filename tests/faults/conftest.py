@@ -18,6 +18,7 @@ import pytest
 from infra.code import ROOT
 from infra.local.probes import call_prefect
 from karat.settings import Settings
+from tests import warm
 from tests.faults.mart import Mart, same, write_project
 from tests.shop import shop
 
@@ -81,7 +82,7 @@ class Ground:
 
     states: dict[str, Mart]
     whole: dict[tuple[str, str], dict[str, Any]]
-    forker: subprocess.Popen[str]
+    forker: warm.Popen
 
     def run(
         self, mart: Mart, work: str, point: tuple[Any, ...] | None, after: float | None = None
@@ -105,7 +106,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     folder = tmp_path_factory.mktemp("mart")
     write_project(folder / "projects")
     command = [sys.executable, "-m", "tests.faults.mart"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as forker:
+    with warm.Popen(command, stdin=warm.PIPE, stdout=warm.PIPE, text=True, cwd=ROOT) as forker:
         ground = Ground({}, {}, forker)
         empty = Mart(folder / "empty", folder / "projects")
         empty.begin()
@@ -129,8 +130,6 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         aside = [ground.whole[start, "compute"][str(stale.aside)] for start in ("empty", "stale")]
         assert 0 < aside[0].height < aside[1].height, "every work must change all that it writes"
         yield ground
-        assert forker.stdin
-        forker.stdin.close()
 
 
 @pytest.fixture

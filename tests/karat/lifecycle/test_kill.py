@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
@@ -17,6 +16,7 @@ from karat.lifecycle.model_context import ModelContext
 from karat.names import ModelName
 from karat.registry import Registry
 from karat.settings import Settings
+from tests import warm
 
 Kill = Callable[[str, str, str], None]
 LEAVER = ModelName("shop_dev", "leaver")
@@ -31,6 +31,7 @@ from karat.lake import Lake
 from karat.lifecycle import ModelContext, make_candidate, promote
 from karat.registry import Registry
 from karat.settings import Settings
+from tests import warm
 
 def work(projects, home, uri, artifacts, what, point, when):
     settings = Settings(home=Path(home), projects=Path(projects))
@@ -62,16 +63,13 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def forker() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", PROGRAM]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def forker() -> Iterator[warm.Popen]:
+    with warm.Popen([sys.executable, "-c", PROGRAM], stdin=warm.PIPE, stdout=warm.PIPE, text=True) as process:
         yield process
-        assert process.stdin
-        process.stdin.close()
 
 
 @pytest.fixture
-def kill(forker: subprocess.Popen[str], shop_features: Project, settings: Settings, registry: Registry) -> Kill:
+def kill(forker: warm.Popen, shop_features: Project, settings: Settings, registry: Registry) -> Kill:
     """``kill(what, point, when)``: a process that registers or promotes, killed there."""
 
     def run(what: str, point: str, when: str) -> None:

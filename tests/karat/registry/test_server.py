@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,50 +22,35 @@ from karat.names import ModelName
 from karat.registry import Registry, open_registry
 from karat.registry.connection import is_healthy
 from karat.settings import Settings
+from tests import warm
 
 LEAVER = ModelName("shop_dev", "leaver")
 
 
 @pytest.fixture
-def served(settings: Settings, registry: Registry) -> Iterator[subprocess.Popen[bytes]]:
-    """The server of the local platform on the settings' home and port."""
-    home = Path(settings.home) / "mlflow"
-    options = {
-        "backend-store-uri": f"sqlite:///{home / 'mlflow.db'}",
-        "artifacts-destination": str(home / "artifacts"),
-        "host": settings.host,
-        "port": settings.mlflow_port,
-        "workers": 1,
-    }
-    command = [str(Path(sys.executable).with_name("mlflow")), "server", "--serve-artifacts"]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with subprocess.Popen(
-        [*command, *(f"--{n}={v}" for n, v in options.items())],
-        env={**os.environ, **quiet},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+def served(settings: Settings, registry: Registry) -> Iterator[warm.Popen]:
+    """The server of the local platform on the settings' home and port, without a login."""
+    where = {"home": settings.home, "host": settings.host, "mlflow_port": settings.mlflow_port, "auth": "off"}
+    with warm.Popen(
+        [sys.executable, "-m", "infra.local.servers", "mlflow"],
+        env=os.environ | {f"KARAT_{name}".upper(): str(value) for name, value in where.items()},
+        stdout=warm.DEVNULL,
+        stderr=warm.DEVNULL,
     ) as process:
         end = time.monotonic() + 120
         while not is_healthy(settings.mlflow_url):
             assert process.poll() is None
             assert time.monotonic() < end, "the server did not come up"
-            time.sleep(0.5)
+            time.sleep(0.2)
         yield process
-        if process.poll() is None:
-            stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, 9)
-    process.wait(30)
+        process.kill()
 
 
 def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
     shop_features: Project,
     lake: Lake,
     settings: Settings,
-    served: subprocess.Popen[bytes],
+    served: warm.Popen,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -94,7 +78,8 @@ def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
     pages = [f.path for f in client.list_artifacts(made.version.run_id, "monitoring")]
     assert sorted(pages) == [f"monitoring/2026-11-2{n}-dataset.html" for n in (0, 1)]
     # another process, without the server
-    stop(served)
+    served.kill()
+    served.wait(30)
     local = open_registry(settings)
     assert local.tracking_uri.startswith("sqlite:")
     assert local.champion(LEAVER).version == 1
@@ -124,7 +109,5 @@ def test_registered_without_the_server_and_read_through_it(
     assert place.startswith("mlflow-artifacts:")
     env = {**os.environ, "MLFLOW_TRACKING_URI": settings.mlflow_url}
     program = f"import mlflow; m = mlflow.pyfunc.load_model('models:/{LEAVER}@champion'); print(m.metadata.signature)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = warm.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=300)
     assert "probability" in done.stdout, done.stderr
