@@ -227,6 +227,8 @@ def running_platform() -> Iterator[Settings]:
     folder = Path(tempfile.mkdtemp(prefix="karat-test-", dir="/tmp"))
     shutil.copytree(ROOT / "projects", folder / "projects", ignore=shutil.ignore_patterns("__pycache__"))
     made = settings_for(folder / "home", projects=folder / "projects")
+    # Ray gives its workers the least priority, behind the tests that need no platform: those that do would wait.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - the name of Ray
     try:
         up(made)
         use_platform(made)  # as a client on this machine: with the logins that karat up has made

@@ -113,8 +113,13 @@ def test_status_sees_a_schedule_without_runs(platform: Settings) -> None:
     await_until(lambda: schedule_problems(platform) == [])
     for run in call_prefect(platform, "/flow_runs/filter", runs):
         address = f"{platform.prefect_api_url}/flow_runs/{run['id']}"
-        httpx.delete(address, auth=prefect_login(platform), trust_env=False).raise_for_status()
+        # While another writes to its database, Prefect answers 503.
+        await_until(lambda address=address: deleted(platform, address), 60)  # type: ignore[misc]
     assert "'health_monitor' has a schedule and no scheduled run" in " ".join(schedule_problems(platform))
+
+
+def deleted(settings: Settings, address: str) -> bool:
+    return httpx.delete(address, auth=prefect_login(settings), trust_env=False).status_code in {204, 404}
 
 
 def schedule_problems(settings: Settings) -> list[str]:
@@ -161,6 +166,7 @@ def test_a_supervisor_that_hangs_is_told_and_replaced(platform: Settings) -> Non
     }
 
 
+@pytest.mark.faults
 def test_kill_9_of_the_supervisor(platform: Settings, running_flow: subprocess.Popen[bytes]) -> None:
     """Another one takes over what runs, without a restart; ``down`` ends the orphans of the last, flow runs too."""
     await_until(lambda: status(platform).sound and is_watched(platform))

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from infra.local.probes import call_prefect
@@ -14,6 +15,7 @@ from karat.credentials import mlflow_login
 from karat.monitoring import read_drift
 from karat.names import prediction_log_name
 from karat.registry import Registry
+from karat.training.distributed import FITS
 from tests.shop import Shop
 from tests.waiting import wait_until
 
@@ -27,10 +29,22 @@ def artifacts(shop: Shop, run: Run) -> dict[str, Any]:
     return {a["key"]: a["data"] for a in found}
 
 
-def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(shop: Shop):
+def ask(shop: Shop, model: str) -> dict[str, Any]:
+    """The answer to a prediction for a customer."""
+    url = f"{shop.settings.serve_url}/v1/predict/{shop.name}.{model}"
+    answer = httpx.post(url, json={"keys": {"customer_id": "c001"}}, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def test_a_failing_model_leaves_the_others_and_the_second_run_changes_nothing(shop: Shop):
+    """One of the others is fitted by two workers of Ray Train."""
+    declared = (shop.folder / "models" / "next_week.yaml").read_text().replace("linear_regression", "xgboost")
+    (shop.folder / "models" / "together.yaml").write_text(declared + "distributed: {backend: ray_train, workers: 2}\n")
     ended = shop.run("master_orchestrator")
     assert ended["error"] == "PartlyFailed"
-    assert "1 of 3 failed" in ended["text"]
+    assert "1 of 4 failed" in ended["text"]
     assert "doomed: TooFewRows" in ended["text"]
 
     run = shop.last_run()
@@ -48,10 +62,14 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     scored = shop.lake.read(shop.project.prediction_name("next_week"))
     assert set(scored["model_version"]) == {1}
     assert set(scored["run_id"]) == {champion.run_id}
-    url = f"{shop.settings.serve_url}/v1/predict/{shop.name}.next_week"
-    answer = httpx.post(url, json={"keys": {"customer_id": "c001"}}, trust_env=False)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["model_version"] == 1
+    together = registry.champion(shop.project.model_name("together"))
+    assert together is not None
+    with registry.files(together) as folder:
+        assert {p.name for p in folder.iterdir()} >= {"estimator.ubj", "kind.json", "model.json"}
+    assert not list((shop.lake.root / FITS).iterdir()), "its rows and checkpoints are removed"
+
+    answers = [ask(shop, model) for model in ("next_week", "together")]
+    assert [answer["model_version"] for answer in answers] == [1, 1]
 
     shown = {r["model"]: r for r in json.loads(artifacts(shop, run)[f"{shop.name}-models".replace("_", "-")])}
     assert shown["next_week"]["champion"] == 1
@@ -61,18 +79,19 @@ def test_a_failing_model_leaves_the_other_and_the_second_run_changes_nothing(sho
     assert champion.run_id in details["next_week"]["mlflow"]
 
     told = read_drift(shop.lake, shop.project.catalog)
-    assert set(told["model_name"]) == {str(shop.project.model_name("next_week"))}
+    assert set(told["model_name"]) == {str(shop.project.model_name(m)) for m in ("next_week", "together")}
     assert set(told["check_name"]) >= {"dataset"}  # and what else is due today
     assert told["statistic"].null_count() == 0
     (watch,) = [c for c in Prefect(shop.settings).children(run.id) if c.name.startswith("monitoring")]
     reports = json.loads(artifacts(shop, watch)[f"{shop.name}-reports".replace("_", "-")])
     assert {r["check"] for r in reports} == set(told["check_name"])
-    page = f"{shop.settings.mlflow_url}/get-artifact?run_uuid={champion.run_id}&path={told['report'][0]}"
+    (report, *_) = told.filter(pl.col("model_name") == str(shop.project.model_name("next_week")))["report"]
+    page = f"{shop.settings.mlflow_url}/get-artifact?run_uuid={champion.run_id}&path={report}"
     assert "next_week version 1" in httpx.get(page, auth=mlflow_login(shop.settings), trust_env=False).text
 
     log = prediction_log_name(shop.project.catalog)
-    wait_until(lambda: shop.lake.exists(log) and shop.lake.count(log) > 0, seconds=30)  # it is created, then filled
-    assert shop.lake.read(log)["prediction_id"].to_list() == [answer.json()["prediction_id"]]
+    wait_until(lambda: shop.lake.exists(log) and shop.lake.count(log) == 2, seconds=30)  # it is created, then filled
+    assert set(shop.lake.read(log)["prediction_id"]) == {answer["prediction_id"] for answer in answers}
 
     before = shop.versions()
     again = shop.run("master_orchestrator", models=["next_week"])
@@ -99,6 +118,4 @@ def test_inference_refuses_a_model_without_champion_and_training_makes_one(shop:
 
     # The training pipeline by itself makes it champion, and has it served.
     assert shop.run("training_pipeline", models=["next_week"]) == {"outcomes": {"next_week": "done"}}
-    url = f"{shop.settings.serve_url}/v1/predict/{shop.name}.next_week"
-    answer = httpx.post(url, json={"keys": {"customer_id": "c001"}}, trust_env=False)
-    assert answer.json()["model_version"] == 1, answer.text
+    assert ask(shop, "next_week")["model_version"] == 1

@@ -1,4 +1,7 @@
-"""Fits by several workers on the running Ray equal those of one process, also after a kill."""
+"""Fits by several workers on the running Ray equal those of one process, also after a kill.
+
+``tests/flows/test_master.py`` has such a model in a flow.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
 from infra.code import ROOT
 from karat.kinds import facts
-from karat.registry import Registry
-from karat.training.distributed import FITS
 from tests import warm
 from tests.contracts.test_distributed_kinds import CLOSE, one_process
 from tests.contracts.test_distributed_kinds import frame as features
 from tests.ray_jobs.distributed_program import SLOW
-from tests.shop import Shop
 
 pytestmark = [pytest.mark.platform, pytest.mark.usefixtures("platform")]
 
@@ -46,23 +45,6 @@ def assert_model_of_one_process(predictions: list[float], kind: str, **parameter
 
 def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
     assert_model_of_one_process(run(tmp_path, "killed worker")["killed worker"], "xgboost", **SLOW)
-
-
-def test_a_flow_fits_by_workers_and_promotes(shop: Shop) -> None:
-    declared = (shop.folder / "models" / "next_week.yaml").read_text().replace("linear_regression", "xgboost")
-    (shop.folder / "models" / "together.yaml").write_text(declared + "distributed: {backend: ray_train, workers: 2}\n")
-    ended = shop.run("master_orchestrator", models=["together"])
-    assert ended.get("outcomes", {}).keys() == {"spend", "together"}, ended
-    registry = Registry(shop.settings.mlflow_url)
-    champion = registry.champion(shop.project.model_name("together"))
-    assert champion is not None
-    with registry.files(champion) as folder:
-        assert {p.name for p in folder.iterdir()} >= {"estimator.ubj", "kind.json", "model.json"}
-    assert not list((shop.lake.root / FITS).iterdir()), "its rows and checkpoints are removed"
-    url = f"{shop.settings.serve_url}/v1/predict/{shop.name}.together"
-    answer = httpx.post(url, json={"keys": {"customer_id": "c001"}}, trust_env=False)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["model_version"] == 1
 
 
 @pytest.mark.faults

@@ -1,5 +1,0 @@
-"""The shop for tests of Ray programs."""
-
-from tests.shop import shop
-
-__all__ = ["shop"]
