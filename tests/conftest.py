@@ -9,7 +9,7 @@ import random
 import shutil
 import socket
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -180,10 +180,23 @@ def no_pictures() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def bare_versions() -> Iterator[Callable[..., object]]:
+    """Versions are registered without the plots of their training, which take a third of the time. Their tests ask for
+    ``pictures``."""
+    from karat.lifecycle import version_entry
+
+    real = version_entry._draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(version_entry, "_draw", lambda run, folder: [])
+        yield real
+
+
 @pytest.fixture
-def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are rendered: for the tests of pictures."""
+def pictures(monkeypatch: pytest.MonkeyPatch, bare_versions: Callable[..., object]) -> None:
+    """Figures are drawn and rendered: for the tests of pictures."""
     monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
+    monkeypatch.setattr("karat.lifecycle.version_entry._draw", bare_versions)
 
 
 @pytest.fixture
@@ -201,7 +214,7 @@ def lake(settings: Settings) -> Lake:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_database(tmp_path_factory: pytest.TempPathFactory, bare_versions: object) -> Path:
     """MLflow takes seconds to make its tables: once for all tests, which copy it to ``mlflow/mlflow.db`` in a home."""
     from karat.registry import Registry
 

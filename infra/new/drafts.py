@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -55,6 +56,7 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+@cache
 def _reserved() -> set[str]:
     with duckdb.connect() as connection:
         words = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'"

@@ -66,12 +66,10 @@ def test_every_program_of_the_room_is_an_entry_point_that_a_spec_may_name():
     assert written == set(get_args(Program))
 
 
-@pytest.mark.parametrize(
-    "module", ["flows.master_orchestrator", "infra.cli.run", "ray_jobs.train_models", "ray_jobs.monitor_models"]
-)
-def test_what_starts_often_does_not_load_what_only_workers_need(module: str):
+def test_what_starts_often_does_not_load_what_only_workers_need():
     """A flow's process and a job's driver start on the user's time; these cost seconds each."""
+    often = "flows.master_orchestrator, infra.cli.run, ray_jobs.train_models, ray_jobs.monitor_models"
     heavy = {"mlflow", "sklearn", "xgboost", "matplotlib", "torch", "pandas", "skops", "evidently", "ray.serve"}
-    probe = f"import json, sys; import {module}; print(json.dumps(sorted(sys.modules)))"
+    probe = f"import json, sys; import {often}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert heavy & set(json.loads(done.stdout)) == set()

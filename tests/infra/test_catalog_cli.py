@@ -286,8 +286,9 @@ def test_the_lineage_of_a_model_names_its_champion(karat, home: Path) -> None:
     assert model["champion"] == {"version": champion.version, "run_id": champion.run_id, "tables": tables}
 
 
-def test_explain_a_prediction_and_what_would_turn_it(karat, home: Path) -> None:
+def test_explain_a_prediction_and_what_would_turn_it(karat, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dice_ml")
+    monkeypatch.setattr("karat.inference.counterfactual._MOST_QUESTIONS", 400)  # a search without an answer asks all
     settings = Settings(home=home, projects=ROOT / "projects")
     with closing(open_store(settings)) as store:
         publish_table(Lake(settings.lake, "dev"), store, TableName("customers_dev", "features", "churn_features"))

@@ -22,9 +22,8 @@ COST = (
 WORST = (date(2025, 6, 30), date(2025, 10, 6), date(2026, 11, 29))
 
 
-@pytest.mark.parametrize(
-    "end", [WORST[0], *(pytest.param(end, marks=pytest.mark.nightly) for end in WORST[1:])], ids=str
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("end", WORST, ids=str)
 def test_all_cost_models_become_champions_whatever_the_day(end: date, tmp_path: Path) -> None:
     found = list(champions_on(Task("health_monitor", COST, end, scale=1.0, seed=0), tmp_path))
     assert [o.model for o in found if not o.champion] == [], table(found)

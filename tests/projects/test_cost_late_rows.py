@@ -17,9 +17,9 @@ def test_late_lines_recompute_the_days_they_touch(empty: Callable[[str], Bench])
     bench = empty("health_monitor")
     project, lake = bench.project, bench.lake
     assert project.sample is not None
-    write_sample(project, lake, scale=0.15, end=END, tables=project.gold_of(["cost_features"]))
+    write_sample(project, lake, scale=0.05, end=END, tables=project.gold_of(["cost_features"]))
     compute_table(project, "cost_features", lake)
-    later = project.sample(scale=0.15, end=END + timedelta(days=2))["fact_usage"]
+    later = project.sample(scale=0.05, end=END + timedelta(days=2))["fact_usage"]
     new = later.join(bench.gold("fact_usage"), on="usage_id", how="anti")
     first = new["usage_date"].min()
     assert first < END

@@ -22,7 +22,7 @@ from karat.training_sets.lookups import declared_lookups
 from karat.training_sets.training_set import create_training_set
 from tests.projects.conftest import Bench
 
-pytestmark = pytest.mark.shared_data
+pytestmark = [pytest.mark.shared_data, pytest.mark.nightly]
 DAY = timedelta(days=1)
 TRAIN, DELAY, TEST = date(2018, 7, 25), 7, date(2018, 8, 8)
 
