@@ -207,7 +207,7 @@ class Predictor:
             keys = request.key_values(self._reader.key_types, self._reader.optional_keys())
             vector = self._reader.read(keys, request.moment(), given)
             if not given and not any(vector.found.values()):
-                raise _unknown(keys, vector)
+                raise _unknown(keys, vector, self._reader.event_times)
         for name, value in given.items():
             if name in self._place:
                 self._put(vector, name, value)
@@ -226,12 +226,13 @@ class Predictor:
             self._put(vector, name, value)
 
 
-def _unknown(keys: Mapping[str, KeyValue], vector: FeatureVector) -> EntityNotFound:
+def _unknown(keys: Mapping[str, KeyValue], vector: FeatureVector, times: Sequence[str]) -> EntityNotFound:
+    event = f"; for a new event of a new entity name its time, too ({times[0]})" if times else ""
     shown = ", ".join(f"{name}={value!r}" for name, value in keys.items())
     return EntityNotFound(
         f"no feature table knows {shown}",
         where=", ".join(vector.times),
-        remedy="check the key, or give the features in the request",
+        remedy=f"check the key, or give the features in the request{event}",
     )
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from infra.cli.example_request import example_call
 from infra.cli.score import _typed
@@ -25,13 +27,14 @@ from infra.serve_application import champions_file
 from karat.declare import DeclaredModel, Project, load_project
 from karat.declare.models import Lookup
 from karat.declare.project_catalog import ProjectCatalog
-from karat.errors import InvalidRequest
+from karat.errors import EntityNotFound, InvalidRequest
 from karat.features import compute_table
 from karat.inference.batch import predict
 from karat.inference.predictor import Predictor
 from karat.lake import Lake
 from karat.online import OnlineStore, open_store, publish_table
 from karat.settings import Settings
+from tests.profiles import examples
 
 from .one_row import ask, moment, summing_model
 
@@ -74,6 +77,14 @@ before = FeatureTable(
     name="before", description="What was before", source="readings", entity=("sensor",), grain="event", time="at",
     event_id="num", features=(aggregate("count_1d", "count", window="1d", description="Readings of a day before"),),
 )
+counted = FeatureTable(
+    name="counted", description="Readings, itself among them", source="readings", entity=("sensor",), grain="event",
+    time="at", event_id="num", closed="right",
+    features=(
+        from_event("hour", 'hour("at")', dtype="int64", description="Hour"),
+        aggregate("count_2d", "count", window="2d", description="Readings of two days"),
+    ),
+)
 level = FeatureTable(
     name="level", description="A reading, named by its time", source="levels", entity=("sensor",), grain="event",
     time="at", closed="right",
@@ -104,13 +115,23 @@ MODELS = {
     "days_alone": f"{LABEL}\nspine: daily\nlookups: ['daily:*', 'rare:*']",
     "events": f"{LABEL}\nspine: hourly\nlookups: ['hourly:*', 'daily:*', 'static:*']",
     "events_alone": f"{LABEL}\nspine: hourly\nlookups: ['hourly:*', 'before:*', 'daily:*']",
+    "counts": f"{LABEL}\nspine: counted\nlookups: ['counted:*', 'before:*', 'static:*']",
+    "before_alone": f"{LABEL}\nspine: before\nlookups: ['before:*']",
     "levels": f"{LABEL}\nspine: level\nlookups: ['level:*', 'daily:*']",
     "entities": "label: {name: y, source: sensors, expression: height}\nlookups: ['static:*']",
 }
 #: By the copy of another: the kinds that read sequences take seconds to import.
 SEQUENCES = (Lookup(table="hourly", sequence_length=4), Lookup(table="daily"))
 NAMES = (*MODELS, "sequences")
-AS_OF = ("days_alone", "events_alone", "levels", "sequences")
+AS_OF = ("days_alone", "events_alone", "before_alone", "levels", "sequences")
+#: Model -> the gold table of its events, and the tables that are computed of it.
+OF_EVENTS = {
+    "events": ("readings", ("hourly", "daily")),
+    "events_alone": ("readings", ("hourly", "before", "daily")),
+    "counts": ("readings", ("counted", "before")),
+    "before_alone": ("readings", ("before",)),
+    "levels": ("levels", ("level",)),
+}
 
 
 @dataclass
@@ -141,8 +162,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         path = home / "projects" / "plant" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    settings = Settings(home=home, projects=home / "projects")
-    project, lake = load_project("plant", settings), Lake(settings.lake, "dev")
+    chosen = Settings(home=home, projects=home / "projects")
+    project, lake = load_project("plant", chosen), Lake(chosen.lake, "dev")
     for name, frame in (
         ("readings", readings()),
         ("levels", readings().drop("num")),
@@ -151,12 +172,12 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         gold = project.gold[name]
         lake.create(project.gold_name(name), gold.schema, primary_key=gold.key, timeseries=gold.event_time)
         lake.merge(project.gold_name(name), frame)
-    store = open_store(settings)
+    store = open_store(chosen)
     for table in project.tables:
         compute_table(project, table, lake)
         publish_table(lake, store, project.table_name(table), projects=ProjectCatalog(None, project))
     publish_table(lake, store, project.table_name("hourly"), sequence_length=4)
-    yield Plant(project, settings, lake, store)
+    yield Plant(project, chosen, lake, store)
     store.close()
 
 
@@ -221,12 +242,12 @@ def test_the_request_that_a_run_prints_gets_the_value_of_batch_scoring(
     plant.lake.create(table, rows.to_arrow().schema, primary_key=model.spine.primary_key)
     plant.lake.overwrite(table, rows)
     monkeypatch.setattr(Project, "prediction_name", lambda *_: table)
-    settings = plant.settings
-    assert example_call(settings, plant.project, (spec.name,)) == ""  # no champion answers
-    champions_file(settings).parent.mkdir(exist_ok=True)
-    champions_file(settings).write_text(json.dumps({"champions": {str(model.name): 1}}))
-    call = example_call(settings, plant.project, ("days" if spec.name != "days" else "events", spec.name))
-    champions_file(settings).unlink()
+    chosen = plant.settings
+    assert example_call(chosen, plant.project, (spec.name,)) == ""  # no champion answers
+    champions_file(chosen).parent.mkdir(exist_ok=True)
+    champions_file(chosen).write_text(json.dumps({"champions": {str(model.name): 1}}))
+    call = example_call(chosen, plant.project, ("days" if spec.name != "days" else "events", spec.name))
+    champions_file(chosen).unlink()
     body = json.loads(shlex.split(call)[-1])
     order = [c for c in ("day", "at", "num") if c in keys]
     newest = (rows.sort(order) if order else rows).row(-1 if order else 0, named=True)
@@ -260,11 +281,58 @@ def test_a_new_event_gets_the_value_that_it_has_once_stored(plant: Plant) -> Non
     assert stored == [new["predicted_value"]]
 
 
+@settings(max_examples=examples(3), deadline=None)
+@given(data=st.data(), name=st.sampled_from(sorted(OF_EVENTS)))
+def test_a_first_event_gets_the_value_that_it_has_once_stored(plant: Plant, data: st.DataObject, name: str) -> None:
+    """Of an entity that no store has seen: its own windows count it where declared, the others are empty, not unknown.
+
+    Every event has an entity of its own, so that all are stored at once and none counts in the windows of another.
+    """
+    minutes = st.integers(1, 60 * 24 * 4)
+    values = st.integers(-800, 800).map(lambda eighths: eighths / 8)
+    events = data.draw(st.lists(st.tuples(minutes, values), min_size=1, max_size=8))
+    source, tables = OF_EVENTS[name]
+    predictor, _ = plant.model(name)
+    rows, asked = [], []
+    for place, (ago, value) in enumerate(events):
+        keys = {"sensor": f"new {place}", "at": NOW - timedelta(minutes=ago), "num": 50_000 + place}
+        keys = {k: v for k, v in keys.items() if k in predictor.key_columns}
+        answer = ask(predictor, keys=keys, features={"value": value} if "value" in predictor.types else {})
+        rows.append({**keys, "value": value})
+        asked.append(answer)
+    frame = pl.DataFrame(rows, schema_overrides={"at": pl.Datetime("us", "UTC")})
+    with stored_event(plant, source, frame, *tables):
+        stored = predict(plant.lake, predictor.loaded, frame.drop("value"))
+    assert [a["predicted_value"] for a in asked] == stored["prediction"].to_list()
+    assert [a["degraded"] for a in asked] == stored["degraded"].to_list()
+
+
+@pytest.mark.parametrize("name", sorted(OF_EVENTS))
+def test_a_first_event_without_time_is_of_now(plant: Plant, name: str) -> None:
+    """A key alone is still unknown, and the error says how a new event is asked for."""
+    predictor, _ = plant.model(name)
+    with pytest.raises(EntityNotFound) as caught:
+        ask(predictor, keys={"sensor": "nobody"})
+    assert "name its time" in caught.value.remedy
+    if "value" not in predictor.types:
+        return
+    answer = ask(predictor, keys={"sensor": "nobody"}, features={"value": 4.0})
+    own = {f.name for t in OF_EVENTS[name][1] if t != "daily" for f in plant.project.tables[t].stored}
+    statuses = answer["feature_statuses"]
+    assert {statuses[f] for f in own} == {"PRESENT"}
+    assert {statuses[f] for f in statuses.keys() - own} <= {"NOT_FOUND"}
+    assert set(answer["missing_features"]) == statuses.keys() - own
+
+
 @contextmanager
 def stored_event(plant: Plant, source: str, event: pl.DataFrame, *tables: str) -> Iterator[None]:
-    """An event with the value 4 in gold and in these tables; afterwards the plant is as it was."""
+    """Events, by themselves with the value 4, in gold and in these tables; afterwards the plant is as it was."""
     gold = plant.project.gold_name(source)
-    plant.lake.merge(gold, event.with_columns(value=pl.lit(4.0)))
+    stored = event if "value" in event.columns else event.with_columns(value=pl.lit(4.0))
+    if "num" in plant.project.gold[source].columns and "num" not in stored.columns:
+        stored = stored.with_row_index("num", 50_000).with_columns(pl.col("num").cast(pl.Int64))
+    event = stored
+    plant.lake.merge(gold, stored)
     try:
         for name in tables:
             compute_table(plant.project, name, plant.lake)

@@ -118,6 +118,11 @@ class EventRead(TableRead):
         return bool(self._time)
 
     @property
+    def time_column(self) -> str:
+        """The request's column of the event's time; "" if the lookup names none."""
+        return self._time
+
+    @property
     def gold(self) -> TableName:
         """The gold table of the events."""
         return self._source.gold
@@ -261,11 +266,12 @@ class EventRead(TableRead):
         self._put(row, Row(values, _statuses(values), at, None), expires)
 
     def _fill(self, row: EntityRow, tail: Tail | None, moment: int, *, is_new: bool = False) -> None:
-        """Finish the features; an entity without an event is NOT_FOUND unless the request brings one itself.
+        """Finish the features; an entity without an event is NOT_FOUND unless the request is of a new one.
 
-        The row is as old as its newest event; one that ``is_new`` is of this moment, as it is once it is stored.
+        The row is as old as its newest event; one that ``is_new`` is of this moment, as it is once it is stored, and
+        counts where its own windows hold it, also where no column of its own is read.
         """
-        key, event = self.key(row.keys), self._event(row)
+        key, event = self.key(row.keys), self._event(row, is_new=is_new)
         newest = None if tail is None else tail.newest(moment)
         if tail is None or None in key or (newest is None and event is None):
             count = len(self.columns)
@@ -277,7 +283,7 @@ class EventRead(TableRead):
         if current is None:  # what is the event's own is not null: nothing says it
             own = self._own_features
             statuses = tuple(Status.NOT_FOUND if c in own else s for c, s in zip(self.columns, statuses, strict=True))
-        self._put(row, Row(values, statuses, moment if is_new or current is not None else newest, None), moment)
+        self._put(row, Row(values, statuses, newest if current is None else moment, None), moment)
 
     def _put(self, row: EntityRow, stored: Row, at: int) -> None:
         row.vector.record(self.table, stored)
@@ -287,9 +293,9 @@ class EventRead(TableRead):
         named = keys.get(self._time)
         return microseconds(named) if isinstance(named, datetime) else at
 
-    def _event(self, row: EntityRow) -> dict[str, Value] | None:
-        """The request's own event; None if it brings nothing of it beside its id."""
-        if not any(name in row.event for name in self._own):
+    def _event(self, row: EntityRow, *, is_new: bool) -> dict[str, Value] | None:
+        """The request's own event; None if it is of no new one, and brings nothing beside its id."""
+        if not is_new and not any(name in row.event for name in self._own):
             return None
         event = {name: row.event.get(name) for name in self.own_types}
         event_id = row.keys.get(self._event_id)

@@ -98,6 +98,12 @@ class FeatureReader:
         return any(isinstance(read, EventRead) for read in self._reads)
 
     @property
+    def event_times(self) -> list[str]:
+        """The key columns that name the time of an event, which need not be stored yet."""
+        times = (read.time_column for read in self._reads if isinstance(read, EventRead))
+        return list(dict.fromkeys(column for column in times if column))
+
+    @property
     def time_columns(self) -> frozenset[str]:
         """Key columns that may name a time, by their type; no store is read for it."""
         return frozenset(c for c, dtype in self.key_types.items() if dtype in ("date", "timestamp"))
