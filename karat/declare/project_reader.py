@@ -16,6 +16,7 @@ from karat.declare.feature_tables import FeatureTable
 from karat.declare.functions import DeclaredFunction
 from karat.declare.gold import GoldTable
 from karat.declare.models import ModelSpec
+from karat.declare.past_window import with_past_window
 from karat.declare.project import Metrics, Project, ProjectSpec, Sample, gold_files
 from karat.declare.python_files import ROOT, line_of, run_file
 from karat.declare.yaml_source import (
@@ -75,6 +76,8 @@ def load_project(name: str, settings: Settings | None = None) -> Project:
         errors.extend(check_batch_tables(path / "project.yaml", spec, models, tables))
     if errors or spec is None:
         raise _declaration_error(name, path, errors)
+    for model in models:
+        models[model] = with_past_window(models[model], tables)
     return Project(name, path, settings.environment, spec, gold, tables, models, sample, functions, metrics)
 
 
