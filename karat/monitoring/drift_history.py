@@ -12,12 +12,10 @@ import polars as pl
 from scipy import stats
 
 from karat.monitoring.bins import Bins, stability_index
+from karat.monitoring.current_window import MIN_ROWS, WEEK
 
-WEEK = 7
 #: At most this many past periods are compared, each as long as the current one.
 MAX_PERIODS = 8
-#: A period, or its reference, with fewer rows is left out.
-MIN_ROWS = 50
 #: Chance alone passes the bound for a sample's size in one of this many columns.
 CHANCE_ODDS = 1000
 

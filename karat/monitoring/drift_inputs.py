@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
-from karat.monitoring.drift_history import MIN_ROWS, WEEK, past_periods
+from karat.monitoring.current_window import MIN_ROWS, current_window
+from karat.monitoring.drift_history import past_periods
 from karat.monitoring.drift_thresholds import DriftHistory, comparable_columns
 from karat.monitoring.reference_current import Champion, ChampionRows
 from karat.training.split import TEST, TRAIN
 
-#: Days of current rows at most, in whole weeks: the last 7 days of features, and a month of predictions.
+#: Days of current rows, in whole weeks: the last 7 days of features, and up to a month of predictions. They are more
+#: where these have too few rows.
 FEATURE_DAYS, PREDICTION_DAYS = 7, 28
 
 
@@ -70,10 +72,11 @@ def _drift_inputs(
     left_out = str(champion.unfinished_day or "")
     if champion.is_unchanged and (until == newest or (until and newest and newest < until)):
         return DriftInputs("no row is newer than the training set", left_out=left_out)
-    first, last = _current_window(until, newest, longest)
+    first, last = current_window(
+        champion.rows_by_day, until, newest, longest, champion.first_test_day if parts else None
+    )
     rows, current = champion.training_rows(parts, first), champion.current_rows(first, last, parts)
-    if min(rows.height, current.total) < MIN_ROWS:
-        reason = f"too few rows: {current.total} current, {rows.height} reference (at least {MIN_ROWS} of each)"
+    if reason := _too_few(champion, current.total, rows.height, parts, first):
         return DriftInputs(reason, first, last, left_out=left_out)
     reference = champion.reference_rows(rows)
     learned = champion.reference_rows(champion.training_rows(past_parts, first)) if past_parts else reference
@@ -103,12 +106,19 @@ def _drift_history(
     return DriftHistory(comparable_columns(of(every)), comparable_columns(of(learned)), past)
 
 
-def _current_window(until: date | None, newest: date | None, longest: int) -> tuple[date | None, date | None]:
-    """Return the newest week, or as many weeks, up to ``longest`` days, as have passed since the training set."""
-    if until is None or newest is None:
-        return None, None
-    days = max(WEEK, min(longest, (newest - until).days // WEEK * WEEK))
-    return newest - timedelta(days=days - 1), newest
+def _too_few(champion: Champion, current: int, reference: int, parts: Sequence[str], first: date | None) -> str:
+    """Why too few rows are there to compare, and what gives more; "" if there are enough."""
+    if min(current, reference) >= MIN_ROWS:
+        return ""
+    since = "" if first is None else f" since {first}"
+    reason = f"too few rows: {current} current{since}, {reference} reference (at least {MIN_ROWS} of each)"
+    if current < MIN_ROWS:
+        return f"{reason}; checked once {MIN_ROWS - current} more have come"
+    if TEST in parts:
+        split = champion.spec.split
+        more = "an earlier test_from" if split.test_from else f"more than test: {split.test:g}"
+        return f"{reason}; the reference are the test rows: declare {more} under 'split', and train again"
+    return f"{reason}; train again once gold has more days: karat run {champion.context.project.name} --train always"
 
 
 def model_outputs(champion: Champion, inputs: pl.DataFrame) -> pl.DataFrame:

@@ -15,12 +15,12 @@ from karat.errors import ColumnMissing
 from karat.inference import inputs_of
 from karat.lake import Lake
 from karat.lifecycle import ModelContext
-from karat.monitoring.drift_history import MIN_ROWS
+from karat.monitoring.current_window import MIN_ROWS
 from karat.monitoring.unfinished_day import find_unfinished_day
 from karat.names import TableName
 from karat.quality.unfinished_day import UnfinishedDay, unfinished_gold_day
 from karat.registry import LoadedModel, ModelVersion
-from karat.training.split import SPLIT
+from karat.training.split import SPLIT, TEST
 from karat.training_sets.spine import ROW_NUMBER
 
 #: Greatest number of reference rows, and of current rows.
@@ -103,20 +103,26 @@ class Champion:
         return None if self.time is None else _latest_day(self.training_keys[self.time])
 
     @property
+    def first_test_day(self) -> date | None:
+        """The first day of its test rows, from which on the judged model has learned nothing; None without time."""
+        return None if self.time is None else _first_day(self.training_rows((TEST,))[self.time])
+
+    @property
     def latest_day(self) -> date | None:
         """The newest day of its spine table that has ended; None without time."""
         left_out = self.unfinished_day
-        return max((d for d in self._rows_by_day if left_out is None or d < left_out.day), default=None)
+        return max((d for d in self.rows_by_day if left_out is None or d < left_out.day), default=None)
 
     @cached_property
     def unfinished_day(self) -> UnfinishedDay | None:
         """The last day of its spine table, if that day has clearly not ended in the data; None without time."""
         project, source = self.context.project, self.context.spine.source
         of_gold = unfinished_gold_day(self.lake, project.gold_name(source), project.gold[source])
-        return find_unfinished_day(self._rows_by_day, of_gold)
+        return find_unfinished_day(self.rows_by_day, of_gold)
 
     @cached_property
-    def _rows_by_day(self) -> dict[date, int]:
+    def rows_by_day(self) -> dict[date, int]:
+        """Rows of each day of its spine table; none without time."""
         return {} if self.time is None else self.lake.rows_by_day(self._spine)
 
     @property
@@ -221,6 +227,12 @@ def sample_rows(rows: pl.DataFrame, most: int = MAX_ROWS) -> pl.DataFrame:
         return rows
     places = np.random.default_rng(_SEED).choice(rows.height, most, replace=False)
     return rows[np.sort(places)]
+
+
+def _first_day(times: pl.Series) -> date | None:
+    found = times.cast(pl.Date).min()
+    assert found is None or isinstance(found, date)
+    return found
 
 
 def _latest_day(times: pl.Series) -> date | None:

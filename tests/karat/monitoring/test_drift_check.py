@@ -174,3 +174,28 @@ def test_the_rows_that_were_looked_at_are_counted_and_no_others(
     (found,) = check_champion(ModelContext(champions, spec, lake, registry), checks=["fairness"], day=DAY).results
     assert found.rows.select("reference_rows", "current_rows").row(0) == (60, 60)
     assert found.rows["first_day"][0] > END
+
+
+def test_a_single_series_is_judged_by_as_many_weeks_as_have_enough_rows(
+    champions: Project, lake: Lake, registry: Registry
+) -> None:
+    """A week of one or two entities has few rows, which say nothing. Where all of them are too few, that is told."""
+    orders = lake.read(champions.gold_name("orders"))
+    longest = orders.group_by("customer").agg(pl.col("day").n_unique()).top_k(2, by="day")["customer"]
+    alone = orders.filter(pl.col("customer").is_in(longest.implode()))
+    write_table(champions, lake, "orders", alone, "sample")
+    compute(champions, lake)
+    spine = champions.models["next_week"].spine_table
+    days = lake.read(champions.table_name(spine))["day"]
+    found = report(champions, "next_week", lake, registry)
+    first, rows = found.rows["first_day"][0], found.rows["current_rows"][0]
+    assert rows >= 50, found.summary
+    assert days.filter(days >= first + timedelta(days=7)).len() < 50
+    assert found.rows["statistic"].null_count() < found.rows.height
+
+    write_table(champions, lake, "orders", alone.filter(pl.col("day") > END - timedelta(days=20)), "sample")
+    compute(champions, lake)
+    few = report(champions, "next_week", lake, registry)
+    assert "too few rows" in few.summary
+    assert "more have come" in few.summary
+    assert few.rows["statistic"].null_count() == few.rows.height
