@@ -21,6 +21,7 @@ from infra.new.features import Grain, TableOptions, draft_features, source_of
 from infra.new.from_file import Told
 from infra.new.model import ModelOptions, draft_model
 from infra.new.project import About, FileDraft, draft_project, draft_project_on
+from infra.new.row_count import RowCount, count_rows
 from karat.declare import Project, load_project
 from karat.errors import WrongCall
 from karat.lake import Lake
@@ -203,7 +204,7 @@ def model(
     The label of a day is an aggregate over the gold rows of the days after it: `sum(amount)`, `count(*) > 0`. The label
     of an event is a column of its own row (`is_fraud`), or with `--horizon` an aggregate over what comes after it.
     Where gold has no time, it is a column. Without `--label` it is the first sum, or the last column, that is fit; what
-    was taken is said, and settings for a small file are written where the lake has few rows. Examples:
+    was taken is said, and settings for few rows are written where the lake has few. Examples:
 
     `karat new model big_spender --project shop --label "sum(amount) > 100" --horizon 14d`
 
@@ -224,7 +225,7 @@ def model(
         domain=domain,
         description=description,
         owner=owner,
-        rows=_gold_rows(loaded, settings, _listed(features), gold),
+        count=_row_count(loaded, settings, _listed(features)),
     )
     draft = draft_model(loaded, name, options)
     _place(draft, project, settings)
@@ -304,14 +305,16 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def _gold_rows(project: Project, settings: Settings, features: tuple[str, ...], gold: str | None) -> int | None:
-    """The rows of the gold table that the model will read; None where the lake has none, or holds the sample's."""
-    tables = [project.tables[t] for t in features if t in project.tables] or list(project.tables.values())
-    table = gold or (tables[0].source if tables else None)
-    if table not in project.gold:
+def _row_count(project: Project, settings: Settings, features: tuple[str, ...]) -> RowCount | None:
+    """The rows that the model will learn from; None where the lake has no gold, or holds the sample's."""
+    spine = next((project.tables[t] for t in features if t in project.tables), None)
+    spine = spine or next(iter(project.tables.values()), None)
+    if spine is None or spine.source not in project.gold:
         return None
-    lake, name = Lake(settings.lake, settings.environment), project.gold_name(table)
-    return lake.count(name) if lake.exists(name) and origin(lake, name) != SAMPLE else None
+    lake, source = Lake(settings.lake, settings.environment), project.gold[spine.source]
+    name = project.gold_name(spine.source)
+    known = lake.exists(name) and origin(lake, name) != SAMPLE
+    return count_rows(lake, name, source, spine) if known else None
 
 
 def _login() -> str:

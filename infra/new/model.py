@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,12 +11,15 @@ from infra.new.drafts import Draft, File, check_name
 from infra.new.durations import duration_option
 from infra.new.label import LabelChoice, Rows, telling, wanted
 from infra.new.render import render
+from infra.new.row_count import RowCount
 from karat.clock import DAY
 from karat.declare import FeatureTable, GoldTable, Project
-from karat.declare.models import BASELINES, DEFAULT_METRIC, UNSUPERVISED, ModelSpec
+from karat.declare.models import BASELINES, DEFAULT_METRIC, UNSUPERVISED, Label, ModelSpec
+from karat.declare.past_window import past_window_baseline, past_window_feature
 from karat.dtypes import SEQUENCE_TYPES
 from karat.errors import AlreadyThere, TableNotFound, WrongCall, did_you_mean
 from karat.kinds import facts
+from karat.monitoring.current_window import MIN_ROWS, WEEK, scope_days
 
 #: What a task is learned with where nobody says.
 KINDS = {
@@ -46,8 +48,10 @@ _USUAL_MINIMUM = ModelSpec.model_fields["minimum_rows"].default
 SEQUENCE = 28
 #: The horizon over days where none is named.
 HORIZON = "7d"
-#: A file of fewer rows is cross-validated: one test of a few rows says little.
+#: Fewer rows are cross-validated: one test of a few rows says little.
 FEW_ROWS = 5000
+#: The folds of a small table; by time fewer where a stretch would have fewer rows than these.
+FOLDS, _STRETCH = 5, 20
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class ModelOptions:
         owner: Who answers for it.
         description: One line.
         truth: What the planted truth of a sample would answer.
-        rows: Rows of the label's gold table, from which small-data settings follow; None if unknown.
+        count: The rows that the model learns from, which decide on small-data settings and scope; None if unknown.
     """
 
     task: str | None = None
@@ -85,7 +89,12 @@ class ModelOptions:
     owner: str | None = None
     description: str | None = None
     truth: Mapping[str, str] | None = None
-    rows: int | None = None
+    count: RowCount | None = None
+
+    @property
+    def few(self) -> int | None:
+        """The number of rows, if it is small; None if it is not, or unknown."""
+        return self.count.rows if self.count is not None and self.count.rows < FEW_ROWS else None
 
 
 def draft_model(project: Project, name: str, options: ModelOptions = ModelOptions()) -> Draft:
@@ -120,14 +129,49 @@ def draft_model(project: Project, name: str, options: ModelOptions = ModelOption
     text = _text(label, kind, rows, tables, options, owner=options.owner or spine.owner or project.spec.owner)
     path = "/".join(filter(None, ("models", options.domain, f"{name}.yaml")))
     file = File(path, text, f"model {name}: {label.task} by {kind}")
-    told = (*_unread(kind, tables), *_small_data(spine, options.rows), *_unlearned(rows, label, tables))
+    told = (*_unread(kind, tables), *_small_data(rows, label, options), *_unlearned(rows, label, tables))
+    told = (*told, *_weak_baseline(rows, label, tables), *_wide_scope(options.count))
     return Draft((file,), (*how, *label.chosen, *told))
 
 
-def _small_data(spine: FeatureTable, rows: int | None) -> tuple[str, ...]:
-    if rows is None or spine.row_span is not None or rows >= FEW_ROWS:
+def _small_data(rows: Rows, label: LabelChoice, options: ModelOptions) -> tuple[str, ...]:
+    if options.few is None:
         return ()
-    return (f"settings for {rows:,} rows: small leaves, minimum_rows, folds of a cross-validation",)
+    if label.task in UNSUPERVISED or options.folds is not None:
+        return (f"settings for {options.few:,} rows: small leaves, minimum_rows",)
+    folds = _few_folds(rows, label, options)
+    if folds is None:
+        return (
+            f"settings for {options.few:,} rows: small leaves, minimum_rows; no cross-validation, since their days are "
+            "too few for a label that looks so far ahead",
+        )
+    return (f"settings for {options.few:,} rows: small leaves, minimum_rows, {folds} folds of a cross-validation",)
+
+
+def _few_folds(rows: Rows, label: LabelChoice, options: ModelOptions) -> int | None:
+    """The folds of a small table: five, by time as many as leave each stretch twice the label's span and some rows."""
+    assert options.count is not None
+    if rows.spine.time is None or options.count.days is None:
+        return FOLDS
+    stretches = ((folds, options.count.days / (folds + 1)) for folds in range(FOLDS, 1, -1))
+    per_day, ahead = options.count.per_day or 0, _label_span(label)
+    return next((n for n, days in stretches if days * DAY >= 2 * ahead and days * per_day >= _STRETCH), None)
+
+
+def _label_span(label: LabelChoice) -> timedelta:
+    """How long after its row the label is known."""
+    if not label.ahead or label.fields is None:
+        return timedelta(0)
+    declared = Label(**label.fields)
+    assert declared.horizon is not None
+    return declared.offset + declared.horizon * (declared.steps or 1)
+
+
+def _wide_scope(count: RowCount | None) -> tuple[str, ...]:
+    """Why a scope is longer than a week."""
+    if count is None or count.per_day is None or (days := scope_days(count.per_day)) == WEEK:
+        return ()
+    return (f"scope of {days} days: a week has {count.per_day * WEEK:.3g} rows, and a drift check needs {MIN_ROWS}",)
 
 
 def _unlearned(rows: Rows, label: LabelChoice, tables: Sequence[FeatureTable]) -> list[str]:
@@ -160,18 +204,17 @@ def _split(rows: Rows, label: LabelChoice, options: ModelOptions) -> dict[str, A
     found: dict[str, Any] = {"by": "time" if timed else "entity"}
     found |= {"test": 0.2} if options.test_from is None else {"test_from": options.test_from}
     folds = options.folds
-    few = options.rows is not None and options.rows < FEW_ROWS and rows.spine.row_span is None
-    if folds is None and few and label.task not in UNSUPERVISED:
-        folds = 5
+    if folds is None and options.few is not None and label.task not in UNSUPERVISED:
+        folds = _few_folds(rows, label, options)
     return found | ({"folds": folds} if folds else {})
 
 
-def _parameters(kind: str, spine: FeatureTable, rows: int | None) -> dict[str, Any]:
+def _parameters(kind: str, few: int | None) -> dict[str, Any]:
     """The parameters that fit so many rows: a leaf of a twentieth of a small file leaves a tree nothing to split."""
     found = dict(PARAMETERS.get(kind, {}))
-    if rows is None or spine.row_span is not None or rows >= FEW_ROWS or kind not in LEAVES:
+    if few is None or kind not in LEAVES:
         return found
-    return found | {LEAVES[kind]: max(3, min(50, rows // 100))}
+    return found | {LEAVES[kind]: max(3, min(50, few // 100))}
 
 
 def _text(
@@ -183,26 +226,28 @@ def _text(
         task=task,
         kind=kind,
         label=label.fields,
-        parameters=_parameters(kind, spine, options.rows),
+        parameters=_parameters(kind, options.few),
         label_comment=_comment(label),
         lookups=[_lookup(table, label, kind) for table in tables],
         split=_split(rows, label, options),
-        minimum_rows=_minimum_rows(spine, options.rows),
+        minimum_rows=_minimum_rows(options.few),
         metric="silhouette" if label.fields is None else DEFAULT_METRIC[task],
-        baseline=_baseline(rows, label),
+        baseline=_baseline(rows, label, tables),
         risk_levels={"low": 0.0, "medium": 0.3, "high": 0.7} if task == "binary" else None,
-        scope={"last": "7d"} if spine.time else None,
+        scope={"last": f"{_scope_days(options.count)}d"} if spine.time else None,
         truth=dict(options.truth) if options.truth else None,
         owner=owner,
         description=options.description or label.told,
     )
 
 
-def _minimum_rows(spine: FeatureTable, rows: int | None) -> int | None:
-    """Half of a small file; None where the usual minimum fits."""
-    if rows is None or spine.row_span is not None or rows >= 2 * _USUAL_MINIMUM:
-        return None
-    return max(20, rows // 2)
+def _minimum_rows(few: int | None) -> int | None:
+    """Half of a small table's rows; None where the usual minimum fits."""
+    return None if few is None or few >= 2 * _USUAL_MINIMUM else max(20, few // 2)
+
+
+def _scope_days(count: RowCount | None) -> int:
+    return WEEK if count is None or count.per_day is None else scope_days(count.per_day)
 
 
 def _horizon(spine: FeatureTable, given: str | None, task: str | None) -> timedelta | None:
@@ -293,24 +338,19 @@ def _unread(kind: str, tables: Sequence[FeatureTable]) -> tuple[str, ...]:
     return (f"all features but {', '.join(left)}: a sequence holds numbers only",) if left else ()
 
 
-def _baseline(rows: Rows, label: LabelChoice) -> dict[str, Any]:
-    """Persistence if a feature sums the label's column over past days (the longest); else mean, prior or chance."""
-    expression = label.fields.get("expression", "") if label.fields else ""
-    summed = re.fullmatch(r"sum\(\"?(\w+)\"?\)", expression)
-    own = re.fullmatch(r"(?:sum|avg|mean|max|min|first|last|any_value)\(\"?(\w+)\"?\)", expression)
-    if label.task in ("regression", "forecast") and label.ahead and own and not rows.daily:
-        # The next readings are as the latest is.
-        stored = [f.name for f in rows.spine.stored if f.event in (own[1], f'"{own[1]}"')]
-        if stored:
-            return {"strategy": "feature", "feature": stored[0]}
-    if label.task not in ("regression", "forecast") or summed is None or not rows.daily:
-        return {"strategy": "mean" if label.task == "forecast" else BASELINES[label.task][0]}
-    past = [f for f in rows.spine.stored if f.function == "sum" and f.column == summed[1] and f.window and not f.where]
-    if not past:
-        return {"strategy": "mean"}
-    longest = max(past, key=lambda f: f.window or DAY)
-    ahead = DAY if label.task == "forecast" else rows.horizon
-    assert longest.window is not None
-    assert ahead is not None
-    scale = ahead / longest.window
-    return {"strategy": "feature", "feature": longest.name} | ({} if scale == 1 else {"scale": round(scale, 6)})
+def _baseline(rows: Rows, label: LabelChoice, tables: Sequence[FeatureTable]) -> dict[str, Any]:
+    """What the label was over a window of the past, if a feature says so; else mean, prior or chance."""
+    found = past_window_baseline(label.task, Label(**label.fields), rows.spine, tables) if label.fields else None
+    if found is not None:
+        return found.model_dump(exclude_defaults=True)
+    return {"strategy": "mean" if label.task == "forecast" else BASELINES[label.task][0]}
+
+
+def _weak_baseline(rows: Rows, label: LabelChoice, tables: Sequence[FeatureTable]) -> tuple[str, ...]:
+    """What feature would make a stronger baseline than the mean, where none says what the label was before."""
+    if not label.fields or _baseline(rows, label, tables)["strategy"] == "feature":
+        return ()
+    line = past_window_feature(label.task, Label(**label.fields))
+    return (
+        (f"baseline mean: no feature says what {label.fields['expression']} was before; {line} would",) if line else ()
+    )

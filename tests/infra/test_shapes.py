@@ -176,3 +176,30 @@ def test_forty_columns_of_a_bill_are_all_features_or_named(karat: Typed, tmp_pat
     own = {*gold.key, *table.entity, gold.event_time}
     for column in gold.columns:
         assert column in own or column in read or column in said, column
+
+
+def test_a_single_series_by_the_day(karat: Typed, tmp_path: Path, shared_data: Path):
+    """Few rows: folds by time, a scope and a leaf that fit them, and what came in the past as the baseline."""
+    file = tmp_path / "days.csv"
+    days = hourly(shared_data).group_by(pl.col("hour").dt.date().alias("day")).agg(pl.col("payments").sum())
+    series = pl.concat([days.with_columns(pl.col("day").dt.offset_by(f"-{n * days.height}d")) for n in range(4)])
+    series.sort("day").write_csv(file)
+    karat("new", "project", "load", "--from", file)
+    karat("ingest", "load", "days", file)
+    karat("new", "features", "past", "-p", "load", "--grain", "day")
+    said = karat("new", "model", "next_week", "-p", "load", "--label", "sum(payments)")
+    assert "small leaves, minimum_rows, 5 folds of a cross-validation" in said
+    assert "scope of 56 days: a week has 7 rows, and a drift check needs 50" in said
+    spec = load_project("load", Settings(projects=tmp_path / "projects")).models["next_week"]
+    assert (spec.split.by, spec.split.folds, spec.scope.last) == ("time", 5, timedelta(days=56))
+    assert (spec.baseline.feature, spec.baseline.scale) == ("payments_28d", 0.25)
+    trial = tried(tmp_path, "load", "next_week")
+    assert len(trial.run.result.folds) == 5
+    said = karat("new", "model", "rows", "-p", "load", "--label", "count(*)", "--horizon", "28d")
+    assert "2 folds of a cross-validation" in said or "3 folds of a cross-validation" in said
+    spec = load_project("load", Settings(projects=tmp_path / "projects")).models["rows"]
+    assert (spec.baseline.feature, spec.baseline.scale) == ("days_28d", 1.0)
+    said = karat("new", "model", "mean", "-p", "load", "--label", "avg(payments)")
+    assert 'aggregate("past_7d", "mean", "payments", window="7d"' in said
+    said = karat("new", "model", "year", "-p", "load", "--label", "sum(payments)", "--horizon", "100d")
+    assert "no cross-validation" in said
