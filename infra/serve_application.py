@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ import httpx
 
 from infra.code import ROOT
 from infra.local.environment import REQUEST_SECONDS, token_file
+from infra.local.ports import ray_port
 from infra.services import require_ray
 from karat.credentials import api_login
 from karat.errors import JobFailed, ServiceDown
@@ -128,10 +131,32 @@ def _call(settings: Settings, method: str, path: str, body: Any = None) -> Any:
 
 
 def is_settled(settings: Settings) -> bool:
-    """Whether every replica runs and has taken over the configuration that Serve was given last."""
+    """Whether every replica runs, has the configuration that Serve was given last, and gets requests of HAProxy.
+
+    Serve calls a replica healthy some seconds before HAProxy knows of it. If the other one died meanwhile, HAProxy
+    would have no server.
+    """
     found = _call(settings, "GET", "/api/serve/applications/").get("applications", {}).get(APPLICATION, {})
     deployments = found.get("deployments", {}).values()
-    return found.get("status") == "RUNNING" and all(d.get("status") == "HEALTHY" for d in deployments)
+    if found.get("status") != "RUNNING" or any(d.get("status") != "HEALTHY" for d in deployments):
+        return False
+    servers = proxied_replicas(settings)
+    return servers is None or servers == settings.serve_replicas
+
+
+def proxied_replicas(settings: Settings) -> int | None:
+    """Count the replicas that HAProxy has and finds healthy; None if its figures can't be asked for.
+
+    Its page of figures is the only place that says so: ``/stats;csv`` has a row for each server.
+    """
+    address = f"http://{settings.host}:{ray_port(settings, 'haproxy_statistics')}/stats;csv"
+    try:
+        answer = httpx.get(address, timeout=5, trust_env=False).raise_for_status()
+    except httpx.HTTPError:
+        return None
+    rows = csv.DictReader(io.StringIO(answer.text.removeprefix("# ")))
+    replicas = (row for row in rows if row["svname"].startswith(f"SERVE_REPLICA_{APPLICATION}-{DEPLOYMENT}-"))
+    return sum(1 for row in replicas if row["status"].startswith("UP"))
 
 
 def settled(health: Any) -> bool:

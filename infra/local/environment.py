@@ -153,6 +153,9 @@ def _ray(settings: Settings) -> dict[str, str]:
         # may be made twice. Twice only, so that a request which kills its replica does not go round.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "2",
+        # The first connection that a replica refuses takes it out until its health checks pass again. Ray's default of
+        # three would use up the tries of a request where that replica is the only one that HAProxy has at the moment.
+        "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
