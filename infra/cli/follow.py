@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ POLL_SECONDS = 0.7
 PATIENCE_SECONDS = 120.0
 #: Log lines reach Prefect in batches and out of order; each poll looks back this far for late ones.
 LATE = timedelta(seconds=15)
+#: So many more looks at a run that has ended, and at a pipeline, before its end is told: for its last lines.
+LAST_LOOKS = 2
 # What Prefect and Ray log about every task.
 _CHATTER = ("Finished in state", "Created task run", "job_manager.py", "Running entrypoint for job")
 _MARKS = {"COMPLETED": "[green]done[/]", "FAILED": "[red]failed[/]", "CRASHED": "[red]crashed[/]"}
@@ -52,19 +55,20 @@ class Follower:
         """
         with self._steps() as show:
             silent_since: float | None = None
-            while True:
+            looks_since_end = 0
+            while looks_since_end <= LAST_LOOKS:
                 try:
                     run = self.api.run(run.id)
                     children = self.api.children(run.id)
-                    show(run, children)
                     self._lines(run, children)
+                    show(run, children)
                 except ServiceDown as error:
                     silent_since = self._be_patient(error, silent_since)
                 else:
                     silent_since = None
-                    if run.is_final:
-                        return run
+                    looks_since_end += run.is_final
                 time.sleep(POLL_SECONDS)
+            return run
 
     def _be_patient(self, error: ServiceDown, since: float | None) -> float:
         """Return since when the server is silent, or raise ``error`` after too long. The run goes on without it."""
@@ -107,15 +111,23 @@ def brief(message: str) -> str:
 
 
 class StateLines:
-    """Prints a line whenever a run or one of its pipelines changes its state."""
+    """Prints a line whenever a run or one of its pipelines changes its state.
+
+    Log lines reach Prefect later than states. So the end of a run is told ``LAST_LOOKS`` calls after it is known, and
+    that of its pipelines before its own.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last: dict[str, str | None] = {}
+        self._ended: Counter[str] = Counter()
 
     def __call__(self, run: Run, children: list[Run]) -> None:
         """Print the runs whose state differs from the last call."""
-        for one in (run, *children):
+        for one in (*children, run) if run.is_final else (run, *children):
+            self._ended[one.id] += one.is_final
+            if one.is_final and self._ended[one.id] <= LAST_LOOKS:
+                continue
             if self._last.get(one.id) != one.state_name:
                 self._last[one.id] = one.state_name
                 self._console.print(f"{datetime.now():%H:%M:%S} {one.name}: {one.state_name}", highlight=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from rich.console import Console
 
 from infra.cli import follow
 from infra.cli.follow import Follower, brief
-from infra.prefect_api import Prefect, Run
+from infra.prefect_api import Line, Prefect, Run
 from karat.errors import ServiceDown
 from karat.settings import Settings
 from tests.infra.conftest import Server
@@ -40,6 +42,55 @@ def test_a_server_that_starts_anew_is_waited_for(server: Server, follower: Follo
     ended = follower.follow(Run(id="r", name="master-shop"))
     assert ended.state_type == "COMPLETED"
     assert follower.console.export_text().count("the run goes on; trying again") == 1
+
+
+class LatePrefect:
+    """An API whose log lines come one look after the states, as Prefect's do."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def _state(self, name: str, ended_at: int) -> Run:
+        ended = self.looks >= ended_at
+        state = "Completed" if ended else "Running"
+        return Run(id=name, name=name, state_name=state, state_type=state.upper())
+
+    def run(self, _: str) -> Run:
+        self.looks += 1
+        return self._state("master-shop", 3)
+
+    def children(self, _: str) -> list[Run]:
+        return [self._state("serving", 2)]
+
+    def logs(self, *_: object) -> list[Line]:
+        lines = [(2, "serving begins"), (4, "shop answers"), (5, "all is served")]
+        return [
+            Line(
+                id=text,
+                message=text,
+                level=20,
+                task_run_id="t",
+                timestamp=datetime(2026, 12, 1, 0, 0, n, tzinfo=UTC),
+            )
+            for n, (look, text) in enumerate(lines)
+            if self.looks >= look
+        ]
+
+
+def test_the_last_lines_of_a_job_come_before_the_end_of_its_run(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.0)
+    console = Console(record=True, width=200)
+    Follower(LatePrefect(), console).follow(Run(id="master-shop", name="master-shop"))  # type: ignore[arg-type]
+    told = [line.split(" ", 1)[1].strip() for line in console.export_text().splitlines()]
+    assert told == [
+        "master-shop: Running",
+        "serving: Running",
+        "serving begins",
+        "shop answers",
+        "serving: Completed",
+        "all is served",
+        "master-shop: Completed",
+    ]
 
 
 def test_one_that_stays_away_is_an_error(server: Server, follower: Follower, monkeypatch: pytest.MonkeyPatch):

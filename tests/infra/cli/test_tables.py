@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from infra.cli.run import _RUN_COLUMNS
 from infra.cli.summary import show_models
 from infra.cli.tables import Column, print_table
 from infra.code import ROOT
@@ -158,3 +160,18 @@ def test_a_run_without_models_says_what_to_do(project: Project) -> None:
     console = at(80)
     show_models(console, [], project, ended_well=True)
     assert "karat new model NAME --project customers" in " ".join(lines(console))
+
+
+def test_a_name_is_broken_after_its_parts_and_not_inside_a_word() -> None:
+    rows = [
+        [n, f"{kind}-pipeline", "health_monitor", "AwaitingRetry", "2026-12-01 13:00:00", "70.1"]
+        for n, kind in (("master-hotline-of-a-plant", "inference"), ("brave-otter", "monitoring"))
+    ]
+    for width in (80, 90, 100, 110):
+        console = at(width)
+        print_table(console, _RUN_COLUMNS, rows, title="Runs")
+        words = set(re.findall(r"[A-Za-z]+", "\n".join(lines(console))))
+        parts = {word for row in rows for cell in row for word in re.findall(r"[A-Za-z]+", cell)}
+        shown = words - {"Runs", "wide", "shows", "also", "flow", *(column.name for column in _RUN_COLUMNS)}
+        assert shown <= parts, (width, shown - parts)
+        assert "brave-otter" in "\n".join(lines(console))
