@@ -65,7 +65,7 @@ format: install  ## ruff's formatter and its safe fixes
 test: install  ## all tests; needs no server started beforehand; ORDER=random SEED=1 shuffles them
 	@$(BIN)/python -m pytest -m "not faults and not nightly" $(SPREAD)
 
-test-nightly: install  ## the tests without a platform and their slow cases, with ten times as many random examples
+test-nightly: install  ## the tests without a platform and their slow cases, with twenty times as many random examples
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m "not platform and not faults" $(SPREAD)
 
 coverage: install  ## the tests that need no platform, with coverage; raises the floor in pyproject.toml, never lowers it
