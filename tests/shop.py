@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,10 @@ class Shop:
 
 
 @pytest.fixture
-def shop(platform: Settings, tmp_path: Path) -> Shop:
-    """The shop on the running platform."""
-    name = f"shop_{uuid.uuid4().hex[:8]}"
-    shutil.copytree(SHOP, tmp_path / "projects" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "projects" / name / "hold").mkdir()
-    return Shop(name, platform.model_copy(update={"projects": tmp_path / "projects"}))
+def shop(platform: Settings) -> Iterator[Shop]:
+    """The shop on the running platform, among its projects: for other projects Serve would start its replicas anew."""
+    made = Shop(f"shop_{uuid.uuid4().hex[:8]}", platform)
+    shutil.copytree(SHOP, made.folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (made.folder / "hold").mkdir()
+    yield made
+    shutil.rmtree(made.folder)

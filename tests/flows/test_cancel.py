@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,24 +9,13 @@ from ray.job_submission import JobStatus
 
 from infra.jobs import Jobs
 from infra.prefect_api import Prefect
-from karat.settings import Settings
 from tests.shop import Shop
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.platform
 
 
-@pytest.fixture
-def known_shop(shop: Shop, platform: Settings) -> Iterator[Shop]:
-    """The shop among the platform's own projects: a run brings no settings of its own to the worker."""
-    place = platform.projects / shop.name
-    place.symlink_to(shop.folder)
-    yield Shop(shop.name, platform)
-    place.unlink()
-
-
-def test_cancelling_the_flow_stops_its_job(known_shop: Shop):
-    shop = known_shop
+def test_cancelling_the_flow_stops_its_job(shop: Shop):
     shop.hold()
     began = datetime.now(UTC) - timedelta(minutes=1)
     api, jobs = Prefect(shop.settings), Jobs(shop.settings)
