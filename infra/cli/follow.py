@@ -113,8 +113,8 @@ def brief(message: str) -> str:
 class StateLines:
     """Prints a line whenever a run or one of its pipelines changes its state.
 
-    Log lines reach Prefect later than states. So the end of a run is told ``LAST_LOOKS`` calls after it is known, and
-    that of its pipelines before its own.
+    Log lines reach Prefect later than states. So the end of a run is told ``LAST_LOOKS`` calls after it is known, or
+    when the next pipeline begins, and that of its pipelines before its own.
     """
 
     def __init__(self, console: Console) -> None:
@@ -124,9 +124,13 @@ class StateLines:
 
     def __call__(self, run: Run, children: list[Run]) -> None:
         """Print the runs whose state differs from the last call."""
-        for one in (*children, run) if run.is_final else (run, *children):
+        ended, others = ([c for c in children if c.is_final is final] for final in (True, False))
+        next_begins = any(c.id not in self._last for c in others)
+        for one in (*ended, *others, run) if run.is_final else (*ended, run, *others):
             self._ended[one.id] += one.is_final
-            if one.is_final and self._ended[one.id] <= LAST_LOOKS:
+            if one.is_final and self._ended[one.id] <= LAST_LOOKS and not next_begins:
+                continue
+            if one.state_type == "PENDING":  # a pipeline that is just being begun has no name of its own yet
                 continue
             if self._last.get(one.id) != one.state_name:
                 self._last[one.id] = one.state_name

@@ -164,7 +164,8 @@ def _described(lake: Lake, name: TableName) -> dict[str, Any]:
 def task_progress() -> Iterator[Callable[[int, int, str], None]]:
     """A bar on standard error, gone when the work is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as bar:
+    # Where nobody watches, Rich would leave an empty line.
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("reading declarations", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
 

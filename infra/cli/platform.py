@@ -119,4 +119,5 @@ def _bar() -> Progress:
         TimeElapsedColumn(),
         console=errors,
         transient=True,
+        disable=not errors.is_terminal,  # where nobody watches, Rich would leave an empty line
     )

@@ -230,7 +230,7 @@ def _text(
         label_comment=_comment(label),
         lookups=[_lookup(table, label, kind) for table in tables],
         split=_split(rows, label, options),
-        minimum_rows=_minimum_rows(options.few),
+        minimum_rows=_minimum_rows(label, options),
         metric="silhouette" if label.fields is None else DEFAULT_METRIC[task],
         baseline=_baseline(rows, label, tables),
         risk_levels={"low": 0.0, "medium": 0.3, "high": 0.7} if task == "binary" else None,
@@ -241,9 +241,14 @@ def _text(
     )
 
 
-def _minimum_rows(few: int | None) -> int | None:
-    """Half of a small table's rows; None where the usual minimum fits."""
-    return None if few is None or few >= 2 * _USUAL_MINIMUM else max(20, few // 2)
+def _minimum_rows(label: LabelChoice, options: ModelOptions) -> int | None:
+    """Half of the rows that a small table leaves to learn from and to test; None where the usual minimum fits."""
+    if options.few is None or options.count is None:
+        return None
+    # The last rows have no label yet, and as many before the test are the gap.
+    lost = 2 * (_label_span(label) / DAY) * (options.count.per_day or 0)
+    left = options.few - int(lost)
+    return None if left >= 2 * _USUAL_MINIMUM else max(20, left // 2)
 
 
 def _scope_days(count: RowCount | None) -> int:

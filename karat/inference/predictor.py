@@ -17,7 +17,7 @@ from karat.features import MISSING, Status
 from karat.inference.answer import outcome
 from karat.inference.example_keys import example_keys, plain_key
 from karat.inference.explanation import Explanation, explained, unexplained
-from karat.inference.feature_reader import FeatureReader, FeatureVector
+from karat.inference.feature_reader import FeatureReader, FeatureVector, keys_text
 from karat.inference.on_demand_features import OnDemandFeatures
 from karat.inference.prediction_log import LoggedPrediction, PredictionAnswer, PredictionLog
 from karat.inference.request import PredictionRequest
@@ -182,7 +182,7 @@ class Predictor:
         if len(missing) <= declared.most(len(self.features)):
             return False
         if declared.action == "refuse":
-            shown = ", ".join(f"{name}={value!r}" for name, value in keys.items())
+            shown = keys_text(keys)
             raise FeaturesMissing(
                 f"{len(missing)} of the model's {len(self.features)} features have no value: {', '.join(missing)}",
                 where=f"{self.loaded.name}{f', keys {shown}' if shown else ''}",
@@ -228,9 +228,8 @@ class Predictor:
 
 def _unknown(keys: Mapping[str, KeyValue], vector: FeatureVector, times: Sequence[str]) -> EntityNotFound:
     event = f"; for a new event of a new entity name its time, too ({times[0]})" if times else ""
-    shown = ", ".join(f"{name}={value!r}" for name, value in keys.items())
     return EntityNotFound(
-        f"no feature table knows {shown}",
+        f"no feature table knows {keys_text(keys)}",
         where=", ".join(vector.times),
         remedy=f"check the key, or give the features in the request{event}",
     )

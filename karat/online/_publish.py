@@ -281,4 +281,4 @@ def _write(store: OnlineStore, state: PublishState, version: int, plan: _Publish
     for number, (some, gone) in enumerate(pieces or [([], [])], start=1):
         store.apply(ended if number >= len(pieces) else state, some, gone)
         done += len(some) + len(gone)
-        progress(done, total, f"publish {state.table}")
+        progress(done, total, f"publish {state.table}: {state.index}")

@@ -324,6 +324,13 @@ def test_a_first_event_without_time_is_of_now(plant: Plant, name: str) -> None:
     assert set(answer["missing_features"]) == statuses.keys() - own
 
 
+def test_a_message_has_a_time_as_a_request_writes_it(plant: Plant) -> None:
+    predictor, _ = plant.model("sequences")
+    with pytest.raises(EntityNotFound) as caught:
+        ask(predictor, keys={"sensor": "nobody", "at": NOW})
+    assert caught.value.what.endswith(f"sensor='nobody', at={NOW.isoformat()}")
+
+
 @contextmanager
 def stored_event(plant: Plant, source: str, event: pl.DataFrame, *tables: str) -> Iterator[None]:
     """Events, by themselves with the value 4, in gold and in these tables; afterwards the plant is as it was."""

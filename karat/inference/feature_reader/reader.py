@@ -18,7 +18,7 @@ from karat.errors import FeatureLookupFailed, InvalidRequest, KaratError, Sequen
 from karat.inference.feature_reader.event_rows import EventRead
 from karat.inference.feature_reader.stored_rows import RowRead, SequenceRead
 from karat.inference.feature_reader.table_read import TableRead
-from karat.inference.feature_reader.vector import EntityRow, FeatureVector
+from karat.inference.feature_reader.vector import EntityRow, FeatureVector, keys_text
 from karat.lake import Lake
 from karat.names import TableName
 from karat.online import MARGIN, Keys, KeyValue, OnlineStore, Values
@@ -319,7 +319,7 @@ class _LookupErrors:
         if not isinstance(error, KaratError | OSError | pl.exceptions.PolarsError):
             return
         what, remedy = (error.what, error.remedy) if isinstance(error, KaratError) else (str(error), "")
-        shown = ", ".join(f"{column}={value!r}" for column, value in self._keys.items())
+        shown = keys_text(self._keys)
         raise FeatureLookupFailed(
             f"the features of {self._tables} could not be read: {what}",
             where=f"{self._tables}{f', keys {shown}' if shown else ''}",

@@ -16,7 +16,7 @@ from karat.dtypes import POLARS, arrow_type, dtype_of
 from karat.errors import InvalidRequest, SequenceTooShort, StoreUnreachable
 from karat.features import Status, point_in_time_join, sequence_join
 from karat.inference.feature_reader.table_read import TableRead, fill, slots, time_of
-from karat.inference.feature_reader.vector import EntityRow
+from karat.inference.feature_reader.vector import EntityRow, keys_text
 from karat.lake import Lake
 from karat.online import Index, Keys, KeySpace, OnlineStore, PublishState, Row, RowReader, Value
 from karat.training_sets.lookups import PinnedLookup
@@ -315,7 +315,7 @@ class SequenceRead(StoredRead):
         if self._lookup.short == "refuse" and sum(mask) < self._length:
             raise SequenceTooShort(
                 f"{sum(mask)} rows of {self.table} are known, and the model takes {self._length}",
-                where=", ".join(f"{column}={value!r}" for column, value in row.keys.items()),
+                where=keys_text(row.keys),
                 remedy="ask when the entity has more of them, or train with short='pad'",
             )
         vector = row.vector

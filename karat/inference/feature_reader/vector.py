@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import date, datetime
 from typing import NamedTuple
 
 from karat.clock import EPOCH, MICROSECOND
 from karat.features import Status
 from karat.names import TableName
 from karat.online import Keys, KeyValue, Row, Value, Values
+
+
+def keys_text(keys: Mapping[str, object]) -> str:
+    """Keys as a message shows them: a time as it is written in a request."""
+    return ", ".join(f"{name}={v.isoformat() if isinstance(v, date) else repr(v)}" for name, v in keys.items())
 
 
 class FeatureVector(NamedTuple):

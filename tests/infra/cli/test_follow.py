@@ -93,6 +93,21 @@ def test_the_last_lines_of_a_job_come_before_the_end_of_its_run(monkeypatch: pyt
     ]
 
 
+def test_a_pipeline_ends_before_the_next_one_begins():
+    console = Console(record=True, width=200)
+    show = follow.StateLines(console)
+
+    def state(name: str, state_name: str) -> Run:
+        return Run(id=name, name=name, state_name=state_name, state_type=state_name.upper())
+
+    run = state("master-shop", "Running")
+    for features, training in (("Running", None), ("Completed", "Pending"), ("Completed", "Running")):
+        begun = [state("training", training)] if training else []
+        show(run, [state("features", features), *begun])
+    told = [line.split(" ", 1)[1].strip() for line in console.export_text().splitlines()]
+    assert told == ["master-shop: Running", "features: Running", "features: Completed", "training: Running"]
+
+
 def test_one_that_stays_away_is_an_error(server: Server, follower: Follower, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(follow, "PATIENCE_SECONDS", 0.2)
     server.refusals = 1_000_000
