@@ -26,7 +26,7 @@ from deltalake import DeltaTable, write_deltalake
 from benchmarks.events import warm_ray
 from benchmarks.measure import HERE, Claim, conclude, family, peak_memory, versions
 from karat.kinds import Model
-from karat.training.distributed import FitPlan
+from karat.training.fit_placement import FitPlan
 from karat.training.sharded_fit import REPORT, ShardedFit, load_fitted, sharded_fit
 from karat.training_sets.files import DataFile, TrainingSetFiles
 from ray_jobs.fitter import RayFitter

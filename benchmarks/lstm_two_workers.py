@@ -18,8 +18,9 @@ import polars as pl
 from benchmarks.events import warm_ray
 from benchmarks.measure import Claim, conclude, take_turns, timed, versions
 from karat.kinds import Model
-from karat.training.distributed import Distributor, FitPlan
+from karat.training.fit_distributor import Distributor
 from karat.training.fit_files import write_learned_rows
+from karat.training.fit_placement import FitPlan
 from karat.training.sharded_fit import sharded_fit
 from ray_jobs.fitter import RayFitter
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from karat.errors import KaratError, TrainingError
 from karat.kinds import Checkpoints, WorkerPlace
-from karat.training.distributed import FitPlan
+from karat.training.fit_placement import FitPlan
 from karat.training.sharded_fit import ShardedFit, fit_shard
 
 #: How often the workers of a fit may die.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ray
 
-from karat.training.distributed import Cluster, FitPlan
+from karat.training.fit_placement import Cluster, FitPlan
 from karat.training.sharded_fit import ShardedFit
 
 #: Seconds between two checkpoints; what a killed worker costs at most.
@@ -18,7 +18,7 @@ _UNKNOWN_MEMORY = 2 << 30
 
 @dataclass(frozen=True)
 class RayFitter:
-    """Runs distributed fits on Ray (``karat.training.distributed.DistributedFitter``).
+    """Runs distributed fits on Ray (``karat.training.fit_distributor.DistributedFitter``).
 
     Attributes:
         checkpoint_seconds: Seconds between two checkpoints.

@@ -17,7 +17,7 @@ from ray import train
 from ray.train.collective import broadcast_from_rank_zero
 
 from karat.kinds import WriteFiles, facts
-from karat.training.distributed import FitPlan
+from karat.training.fit_placement import FitPlan
 from karat.training.sharded_fit import ShardedFit
 from ray_jobs.fit_worker import MAX_FAILURES, Rhythm, forget_error, raise_error, run_worker, workers_died
 

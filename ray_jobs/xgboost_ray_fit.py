@@ -25,7 +25,7 @@ from xgboost_ray.main import RayXGBoostActor, RayXGBoostTrainingError, RayXGBoos
 from xgboost_ray.matrix import RayDMatrix
 
 from karat.kinds import WriteFiles
-from karat.training.distributed import FitPlan
+from karat.training.fit_placement import FitPlan
 from karat.training.sharded_fit import ShardedFit
 from ray_jobs.fit_worker import MAX_FAILURES, Rhythm, forget_error, raise_error, run_worker, workers_died
 

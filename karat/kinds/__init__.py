@@ -7,7 +7,7 @@ loads no machine-learning library: each kind's file imports its own.
 
 from karat.kinds._calibration import Calibrator
 from karat.kinds._contributions import Contributions
-from karat.kinds._encoder import Encoder
+from karat.kinds._encoder import Encoder, EncoderStatistics
 from karat.kinds._find import KindFacts, check_declared, facts, load_kind, names
 from karat.kinds._group_thresholds import GroupThresholds
 from karat.kinds._kind import Kind, Report
@@ -23,6 +23,7 @@ __all__ = [
     "Contributions",
     "EncodedRows",
     "Encoder",
+    "EncoderStatistics",
     "GroupThresholds",
     "Kind",
     "KindFacts",

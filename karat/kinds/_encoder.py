@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -109,23 +109,7 @@ class Encoder:
             SchemaMismatch: A column has a type that no model takes.
             NaiveTimestamp: A timestamp has no time zone.
         """
-        columns, warnings = [], []
-        for series in frame:
-            if sequences and isinstance(series.dtype, pl.Array):
-                columns.append(_sequence(series.name, series.dtype))
-                continue
-            dtype = dtype_of(series.name, series.dtype)
-            categories: tuple[str, ...] = ()
-            if dtype == "string":
-                categories, different = _categories(series.cast(pl.String))
-                if len(categories) < different:
-                    warnings.append(
-                        f"feature {series.name!r} has {different} distinct texts; {len(categories)} of them are "
-                        f"frequent enough to learn from (in {FEWEST_ROWS} rows, {MAX_CATEGORIES} at most); the others "
-                        "count as missing"
-                    )
-            columns.append(Column(series.name, dtype, categories))
-        return cls(tuple(columns), tuple(warnings))
+        return EncoderStatistics.of(frame, sequences=sequences).encoder()
 
     def __reduce__(self) -> tuple[type[Encoder], tuple[Any, ...]]:  # the readers below can't be sent to a worker
         return Encoder, (self.columns, self.warnings)
@@ -236,6 +220,65 @@ class Encoder:
         return cls(tuple(Column(c["name"], c["dtype"], tuple(c["categories"]), c.get("length", 0)) for c in data))
 
 
+@dataclass(frozen=True)
+class EncoderStatistics:
+    """What an encoder learns from some rows; that of two sets of rows together is their sum.
+
+    Attributes:
+        types: Column -> its type.
+        texts: Text column -> its distinct texts and their numbers of rows.
+        sequences: Whether Array columns are read as sequences.
+    """
+
+    types: Mapping[str, pl.DataType]
+    texts: Mapping[str, pl.DataFrame]
+    sequences: bool = False
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, *, sequences: bool = False) -> EncoderStatistics:
+        """Count the texts of a frame of features; see ``Encoder.fit``.
+
+        Raises:
+            SchemaMismatch: A column has a type that no model takes.
+            NaiveTimestamp: A timestamp has no time zone.
+        """
+        texts = {}
+        for series in frame:
+            if sequences and isinstance(series.dtype, pl.Array):
+                _sequence(series.name, series.dtype)
+            elif dtype_of(series.name, series.dtype) == "string":
+                counts = series.cast(pl.String).drop_nulls().alias("text").value_counts(name="rows")
+                texts[series.name] = counts.with_columns(pl.col("rows").cast(pl.Int64))
+        return cls(dict(frame.schema), texts, sequences)
+
+    def __add__(self, other: EncoderStatistics) -> EncoderStatistics:
+        """Statistics of the rows of both, which have the same columns."""
+        texts = {
+            name: pl.concat([counts, other.texts[name]]).group_by("text").agg(pl.col("rows").sum())
+            for name, counts in self.texts.items()
+        }
+        return EncoderStatistics(self.types, texts, self.sequences)
+
+    def encoder(self) -> Encoder:
+        """Return the encoder of these rows."""
+        columns, warnings = [], []
+        for name, given in self.types.items():
+            if self.sequences and isinstance(given, pl.Array):
+                columns.append(_sequence(name, given))
+                continue
+            categories: tuple[str, ...] = ()
+            if name in self.texts:
+                categories, different = _categories(self.texts[name])
+                if len(categories) < different:
+                    warnings.append(
+                        f"feature {name!r} has {different} distinct texts; {len(categories)} of them are "
+                        f"frequent enough to learn from (in {FEWEST_ROWS} rows, {MAX_CATEGORIES} at most); the others "
+                        "count as missing"
+                    )
+            columns.append(Column(name, dtype_of(name, given), categories))
+        return Encoder(tuple(columns), tuple(warnings))
+
+
 def _sequence(name: str, dtype: pl.Array) -> Column:
     inner = dtype_of(name, dtype.inner)  # type: ignore[arg-type]
     if inner not in _NUMBERS:
@@ -272,11 +315,10 @@ def _read_steps(column: Column, read: Callable[[Any], float], value: Any, steps:
     return row
 
 
-def _categories(texts: pl.Series) -> tuple[tuple[str, ...], int]:
+def _categories(counts: pl.DataFrame) -> tuple[tuple[str, ...], int]:
     """The texts that get a code, in the order of their codes, and the number of distinct texts."""
-    counts = texts.drop_nulls().value_counts().rows()
-    frequent = sorted((r for r in counts if r[1] >= FEWEST_ROWS), key=lambda r: (-r[1], r[0]))
-    return tuple(sorted(text for text, _ in frequent[:MAX_CATEGORIES])), len(counts)
+    frequent = counts.filter(pl.col("rows") >= FEWEST_ROWS).sort("rows", "text", descending=[True, False])
+    return tuple(sorted(frequent["text"].head(MAX_CATEGORIES).to_list())), counts.height
 
 
 def _other_type(column: Column, given: str) -> SignatureError:

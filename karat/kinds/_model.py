@@ -160,7 +160,11 @@ class Model:
             UnusableLabel: The label is null or infinite, or has too few or too many classes.
             SchemaMismatch: A feature has a type that no model takes.
         """
-        self.encoder = Encoder.fit(frame, sequences=self.kind.sequences)
+        return self.set_encoder(Encoder.fit(frame, sequences=self.kind.sequences), y)
+
+    def set_encoder(self, encoder: Encoder, y: pl.Series | None) -> np.ndarray | None:
+        """Take an encoder that was fitted elsewhere, and fit the classes; see ``fit_encoder``."""
+        self.encoder = encoder
         if y is None or self.task in UNSUPERVISED:
             return None
         return self._transformed(self._target(y))
@@ -176,13 +180,21 @@ class Model:
             The features, ``(rows, features)`` or ``(rows, steps, features)``, and what the kind learns, ``(rows,)`` or
             ``(rows, parts)``.
         """
+        return self.encoder.encode(frame), self.known_target(y)
+
+    def known_target(self, y: pl.Series) -> np.ndarray:
+        """Return what the kind learns of labels of known classes, ``(rows,)`` or ``(rows, parts)``.
+
+        Raises:
+            SignatureError: A label is none of the classes.
+        """
         if self.task in SEVERAL:
             target = parts_of(y)[1]
         elif self.task in CLASSIFICATION:
             target = codes_of(y, self.classes)
         else:
             target = y.cast(pl.Float64).to_numpy()
-        return self.encoder.encode(frame), self._transformed(target)
+        return self._transformed(target)
 
     def _transformed(self, target: np.ndarray) -> np.ndarray:
         return target if self.transform is None else transform_label(self.transform, target)

@@ -23,12 +23,13 @@ from karat.registry.store import Registry
 from karat.training.contribution_sample import with_contributions
 from karat.training.custom_metrics import custom_metrics
 from karat.training.data_warnings import missing_day_warnings
-from karat.training.distributed import FITS, DistributedFitter, Distributor
 from karat.training.environment import TrainingEnvironment
 from karat.training.fairness import measure_fairness
+from karat.training.fit_distributor import FITS, DistributedFitter, Distributor
 from karat.training.fitted_evaluation import TrainingResult
 from karat.training.oracle import with_oracle
 from karat.training.refit import refit_on_all
+from karat.training.row_stream import RowSource
 from karat.training.search import Searcher, with_parameters
 from karat.training.seeds import try_seeds
 from karat.training.significance import gain_significance
@@ -78,7 +79,7 @@ def make_candidate(
     log = TrainingLog()
     progress = log.progress(progress)
     progress(0, _STEPS, "training set")
-    training_set = candidate_rows(context, lake, sharding, progress)
+    training_set = candidate_rows(context, lake, sharding, progress, fitter=fitter)
     definition = context.definition_hash
     existing = None if force else registry.find(context.name, definition, training_set.digest)
     if existing is not None and search == "always" and searcher is not None and not was_searched(context, existing):
@@ -90,13 +91,18 @@ def make_candidate(
     began = time.perf_counter()
     with log.listening():
         found = found_parameters(context, training_set, searcher, search, progress=progress)
-        distributor = None if fitter is None else Distributor(fitter, _fit_folder(context, training_set, found))
+        distributor = _distributor(context, training_set, found, fitter, sharding)
         run = training_run(context, lake, training_set, found=found, distributor=distributor, log=log)
-        if run.result.spec.refits and not run.result.distributed:
+        if run.result.spec.refits:
             log.write("refit on all rows with a label")
-            rows = with_protected(context, lake, training_set.data)
             refitted = refit_on_all(
-                run.result.spec, run.result.model, rows, label=run.result.spec.target, time=context.spine.time
+                run.result.spec,
+                run.result.model,
+                with_protected(context, lake, training_set.data),
+                label=run.result.spec.target,
+                time=context.spine.time,
+                distributor=distributor,
+                placement=run.result.placement,
             )
             run = replace(run, result=replace(run.result, refitted=refitted))
     environment = TrainingEnvironment.now(time.perf_counter() - began)
@@ -173,6 +179,23 @@ def training_run(
 
 def _figures(metrics: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
+
+
+def _distributor(
+    context: ModelContext,
+    training_set: TrainingSet,
+    found: FoundParameters | None,
+    fitter: DistributedFitter | None,
+    sharding: Sharding | None,
+) -> Distributor | None:
+    """Return what fits the model by workers: on the files of a training set that is in files, if they are to stream."""
+    if fitter is None:
+        return None
+    source = None
+    if isinstance(training_set, SampledTrainingSet) and training_set.streams and training_set.whole is not None:
+        executor = None if sharding is None else sharding.executor
+        source = RowSource.of_declared(context, context.lake, training_set.whole, executor)
+    return Distributor(fitter, _fit_folder(context, training_set, found), source)
 
 
 def _fit_folder(context: ModelContext, training_set: TrainingSet, found: FoundParameters | None) -> Path:

@@ -12,6 +12,9 @@ from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.fingerprint import fingerprint
 from karat.lake import Lake
 from karat.settings import TRAINING_FILES_ABOVE
+from karat.training.fit_distributor import DistributedFitter
+from karat.training.fit_placement import place_fit
+from karat.training.row_stream import RowSource
 from karat.training.split import split_rule
 from karat.training_sets.declared_training_set import declared_sources, declared_training_set
 from karat.training_sets.labels import label_spine
@@ -41,7 +44,12 @@ class Sharding:
 
 
 def candidate_rows(
-    model: DeclaredModel, lake: Lake, sharding: Sharding | None = None, progress: Progress = silent
+    model: DeclaredModel,
+    lake: Lake,
+    sharding: Sharding | None = None,
+    progress: Progress = silent,
+    *,
+    fitter: DistributedFitter | None = None,
 ) -> TrainingSet:
     """Return the declared training set; of a large one, what one process works on, the whole being in files.
 
@@ -50,6 +58,7 @@ def candidate_rows(
         lake: Holds gold and feature tables.
         sharding: When it is built in files; by default above ``TRAINING_FILES_ABOVE`` rows, in this process.
         progress: Receives each step.
+        fitter: Runs the workers of a distributed fit, which stream the files; None fits in one process.
 
     Raises:
         KaratError: what labels and lookups raise.
@@ -69,8 +78,16 @@ def candidate_rows(
         executor=sharding.executor,
         progress=progress,
     )
+    streams = False
+    if fitter is not None and (source := RowSource.of_declared(model, lake, built)) is not None:
+        rows = built.files.count("train")
+        streams = place_fit(model.spec, rows, rows * source.width, fitter.cluster).plan is not None
     return sample_training_set(
-        built, model.spine.primary_key, train_cells=sharding.train_cells, test_rows=sharding.test_rows
+        built,
+        model.spine.primary_key,
+        train_cells=sharding.train_cells,
+        test_rows=sharding.test_rows,
+        streams=streams,
     )
 
 

@@ -63,7 +63,7 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         *([f"## Notes\n\n{spec.notes}"] if spec.notes else []),
         *_importance(trained),
         *_explanation(trained),
-        *_environment(run.environment),
+        *_environment(run.environment, trained),
         *(["## Warnings\n\n" + "\n".join(f"- {w}" for w in trained.warnings)] if trained.warnings else []),
     ]
     return "\n\n".join(parts) + "\n"
@@ -308,10 +308,17 @@ def _why(judged: GainReport | None, limits: str = "") -> Iterator[str]:
         yield "**Why not more**\n\n" + "\n".join(f"- {reason}." for reason in (*judged.shortfall, *declared))
 
 
-def _environment(where: TrainingEnvironment | None) -> Iterator[str]:
+def _environment(where: TrainingEnvironment | None, trained: TrainingResult) -> Iterator[str]:
+    placed = [] if trained.placement is None else [str(trained.placement)]
+    if trained.refitted is not None and trained.distributed:
+        placed.append("The same workers fitted it again on all rows.")
+    if where is not None or placed:
+        yield "## Training"
+    if placed:
+        yield " ".join(placed)
     if where is not None:
         yield (
-            f"## Training\n\n{where.seconds:.3g} s on {where.cores} cores and {where.memory_gib:g} GiB "
+            f"{where.seconds:.3g} s on {where.cores} cores and {where.memory_gib:g} GiB "
             f"({where.system}, Python {where.python}); the process held at most {where.peak_memory_mib:.0f} MiB. "
             "Versions of the libraries are in `environment.json`, the steps and rounds in `training.log`."
         )

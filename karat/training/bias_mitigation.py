@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 
 from karat.declare.fairness import FAIRNESS_RATES
+from karat.declare.models import ModelSpec
 from karat.errors import TrainingError
 from karat.kinds import Encoder, GroupThresholds, Model
 from karat.training.fairness import MIN_GROUP_ROWS
+from karat.training_sets.protected_columns import groups_of
 
 
 def reweighing(groups: pl.DataFrame, y: pl.Series) -> np.ndarray:
@@ -30,6 +32,30 @@ def reweighing(groups: pl.DataFrame, y: pl.Series) -> np.ndarray:
     count = pl.len().cast(pl.Float64)
     weight = count.over("group") * count.over("label") / (count.over("group", "label") * len(y))
     return rows.select(weight.alias("weight")).to_series().to_numpy()
+
+
+def reweighed(spec: ModelSpec, rows: pl.DataFrame, y: pl.Series | None) -> np.ndarray | None:
+    """Return the weights of reweighing, ``(rows,)``; None for a model that declares none.
+
+    Args:
+        spec: The model's declaration.
+        rows: The rows, with their protected columns.
+        y: Their labels.
+
+    Raises:
+        TrainingError: The rows have no protected columns.
+    """
+    if spec.fairness is None or spec.fairness.mitigation != "reweigh" or y is None:
+        return None
+    columns = spec.fairness.mitigated_columns(spec.protected)
+    groups = groups_of(rows, columns)
+    if groups is None:
+        raise TrainingError(
+            f"the rows of {spec.name!r} lack the protected columns {', '.join(columns)}",
+            where=f"model {spec.name!r}, fairness",
+            remedy="train the declared model on its training set, which looks them up",
+        )
+    return reweighing(groups, y)
 
 
 def group_thresholds(

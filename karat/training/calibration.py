@@ -13,7 +13,8 @@ from karat.declare.models import CALIBRATED, ModelSpec
 from karat.errors import TooFewRows, TrainingError
 from karat.kinds import Calibrator, ConformalInterval, Model, parts_of
 from karat.training.preconditions import LabelledRows, PreparedRows
-from karat.training.split import TEST, TRAIN, split_rows
+from karat.training.row_stream import RowFilter, RowSource
+from karat.training.split import TEST, TRAIN, SplitRule, rule_of_rows
 
 #: Bins of the reliability diagram, of as many rows each.
 BINS = 10
@@ -26,29 +27,44 @@ class HeldOut:
     Attributes:
         rows: The rows, those that are held out taken out of the training rows.
         aside: Features and label of the rows that are held out; None if there are none.
-        kept: Which of the training rows are left, ``(rows,)``.
+        rule: By which they are divided; None if all are left.
     """
 
     rows: PreparedRows
     aside: LabelledRows | None
-    kept: np.ndarray
+    rule: SplitRule | None = None
+
+    @property
+    def used(self) -> RowFilter | None:
+        """Whether a fit uses rows of the same training set; None if it uses all."""
+        rule = self.rule
+        return None if rule is None else lambda rows: rule.parts(rows) == TRAIN
 
 
 def set_calibration_rows_aside(
-    spec: ModelSpec, rows: PreparedRows, *, time: str | None, entity: Sequence[str]
+    spec: ModelSpec, rows: PreparedRows, *, time: str | None, entity: Sequence[str], source: RowSource | None = None
 ) -> HeldOut:
     """Take the calibration rows out of the training rows, for a model that declares calibration or intervals.
 
-    Arguments and errors are those of ``hold_rows_out``.
+    Of a ``source``, ``rows`` are a sample: the days are those of all its training rows. Other arguments and errors are
+    those of ``hold_rows_out``.
     """
     if spec.calibration == "none" and spec.intervals is None:
-        return HeldOut(rows, None, np.ones(rows.learned_rows.height, dtype=bool))
+        return HeldOut(rows, None)
     # Another draw of entities than those of the test and of a search.
-    return hold_rows_out(spec, rows, spec.calibration_share, draw=2, time=time, entity=entity)
+    days = source.days("train") if source is not None else None
+    return hold_rows_out(spec, rows, spec.calibration_share, draw=2, time=time, entity=entity, days=days)
 
 
 def hold_rows_out(
-    spec: ModelSpec, rows: PreparedRows, share: float, *, draw: int, time: str | None, entity: Sequence[str]
+    spec: ModelSpec,
+    rows: PreparedRows,
+    share: float,
+    *,
+    draw: int,
+    time: str | None,
+    entity: Sequence[str],
+    days: pl.Series | None = None,
 ) -> HeldOut:
     """Divide the training rows once more, as the model's own split takes the test rows.
 
@@ -62,6 +78,7 @@ def hold_rows_out(
         draw: Number of the draw of entities, from 1.
         time: The time column.
         entity: The entity's columns; none if they are not known.
+        days: The days of all rows, where ``rows`` are a sample.
 
     Returns:
         The rows that are left, and those that are held out.
@@ -75,7 +92,8 @@ def hold_rows_out(
     if not entity and (spec.split.by == "entity" or time is None):
         inner = inner.model_copy(update={"split": split.model_copy(update={"by": "entity"})})
         frame, entity = frame.with_row_index("karat_row"), ("karat_row",)
-    parts = split_rows(frame, inner, time=time, entity=entity)
+    rule = rule_of_rows(frame, inner, time=time, entity=entity, days=days)
+    parts = rule.parts(frame)
     if not {TRAIN, TEST} <= set(parts.unique()):
         raise TooFewRows(
             f"the {frame.height} training rows of {spec.name!r} leave no rows to "
@@ -87,7 +105,8 @@ def hold_rows_out(
     fit, held = parts == TRAIN, parts == TEST
     X, y = rows.learned
     learned, aside = ((X.filter(mask), None if y is None else y.filter(mask)) for mask in (fit, held))
-    return HeldOut(replace(rows, learned=learned, learned_rows=rows.learned_rows.filter(fit)), aside, fit.to_numpy())
+    kept = replace(rows, learned=learned, learned_rows=rows.learned_rows.filter(fit))
+    return HeldOut(kept, aside, rule)
 
 
 def calibrate(spec: ModelSpec, model: Model, rows: LabelledRows | None) -> list[str]:

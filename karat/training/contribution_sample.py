@@ -89,7 +89,7 @@ def sample_contributions(trained: TrainingResult) -> ContributionSample | None:
         categories={c.name: c.categories for c in model.encoder.columns if c.dtype == "string"},
         unit=found[0].unit,
         method=found[0].method,
-        test_rows=trained.test.height,
+        test_rows=trained.rows["test"],
     )
 
 

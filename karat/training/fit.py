@@ -10,15 +10,14 @@ import polars as pl
 
 from karat.declare.fairness import Fairness
 from karat.declare.models import ModelSpec, ThresholdRule
-from karat.errors import TrainingError
 from karat.kinds import Model, Report
-from karat.training.bias_mitigation import group_thresholds, reweighing
+from karat.training.bias_mitigation import group_thresholds, reweighed
 from karat.training.calibration import calibrate, hold_rows_out, set_calibration_rows_aside
 from karat.training.decision_threshold import choose_threshold, out_of_fold_scores
-from karat.training.distributed import Distributor
 from karat.training.feature_selection import select_features
+from karat.training.fit_distributor import Distributor
+from karat.training.fit_placement import FitPlacement
 from karat.training.preconditions import PreparedRows
-from karat.training_sets.protected_columns import groups_of
 
 #: Share of the training rows on which features are selected.
 VALIDATION_SHARE = 0.2
@@ -32,13 +31,13 @@ class Fit:
         rows: The rows, calibration rows taken out of the training rows.
         calibration: Number of calibration rows.
         notes: Lines for the user.
-        distributed: Whether several workers fitted the model.
+        placement: Where the model was fitted; None if nobody chose.
     """
 
     rows: PreparedRows = field(repr=False)
     calibration: int = 0
     notes: tuple[str, ...] = ()
-    distributed: bool = False
+    placement: FitPlacement | None = None
 
 
 def fit_declared(
@@ -68,9 +67,9 @@ def fit_declared(
     Raises:
         TrainingError: The library refuses a parameter's value or the data, or the rows lack what the mitigation needs.
     """
-    weight = reweighed(spec, rows.learned_rows, rows.learned[1])
-    held = set_calibration_rows_aside(spec, rows, time=time, entity=entity)
-    weight = None if weight is None else weight[held.kept]
+    source = None if distributor is None else distributor.source
+    held = set_calibration_rows_aside(spec, rows, time=time, entity=entity, source=source)
+    weight = reweighed(spec, held.rows.learned_rows, held.rows.learned[1])
     notes: list[str] = []
     X, y = held.rows.learned
     order = held.rows.learned_rows[time] if time else None
@@ -87,8 +86,10 @@ def fit_declared(
         chosen = select_features(fit, inner.aside, spec.primary_metric, seed=spec.seed)
         X = X.select(chosen.kept)
         notes.append(str(chosen))
-    distributed = distributor is not None and distributor.fit(spec, model, (X, y), order=order, weight=weight)
-    if not distributed:
+    placement = None
+    if distributor is not None:
+        placement = distributor.fit(spec, model, (X, y), order=order, weight=weight, used=held.used)
+    if placement is None or placement.plan is None:
         model.fit(X, y, report=report, order=order, weight=weight)
     notes += calibrate(spec, model, held.aside)
     if isinstance(spec.threshold, ThresholdRule):
@@ -100,31 +101,7 @@ def fit_declared(
         (column,) = spec.fairness.mitigated_columns(spec.protected)
         score = out_of_fold_scores(spec, X, y, order)
         notes.append(_choose_group_thresholds(model, spec.fairness, column, X, y=y, score=score))
-    return Fit(held.rows, 0 if held.aside is None else held.aside[0].height, tuple(notes), distributed)
-
-
-def reweighed(spec: ModelSpec, rows: pl.DataFrame, y: pl.Series | None) -> np.ndarray | None:
-    """Return the weights of reweighing, ``(rows,)``; None for a model that declares none.
-
-    Args:
-        spec: The model's declaration.
-        rows: The rows, with their protected columns.
-        y: Their labels.
-
-    Raises:
-        TrainingError: The rows have no protected columns.
-    """
-    if spec.fairness is None or spec.fairness.mitigation != "reweigh" or y is None:
-        return None
-    columns = spec.fairness.mitigated_columns(spec.protected)
-    groups = groups_of(rows, columns)
-    if groups is None:
-        raise TrainingError(
-            f"the rows of {spec.name!r} lack the protected columns {', '.join(columns)}",
-            where=f"model {spec.name!r}, fairness",
-            remedy="train the declared model on its training set, which looks them up",
-        )
-    return reweighing(groups, y)
+    return Fit(held.rows, 0 if held.aside is None else held.aside[0].height, tuple(notes), placement)
 
 
 def _choose_group_thresholds(

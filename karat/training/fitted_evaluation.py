@@ -16,6 +16,7 @@ from karat.training.calibration import CalibrationReport, IntervalReport, calibr
 from karat.training.contribution_sample import ContributionSample
 from karat.training.decision_threshold import threshold_warnings
 from karat.training.evaluation import evaluate
+from karat.training.fit_placement import FitPlacement
 from karat.training.importance import feature_importance
 from karat.training.leakage_guard import lone_feature_warnings, perfect_score_warnings
 from karat.training.preconditions import LabelledRows, PreparedRows, prepare_rows
@@ -58,7 +59,7 @@ class TrainingResult:
         calibration: How well the probabilities of a binary model agree with the test rows.
         intervals: How many test labels the prediction intervals hold.
         refitted: The same model fitted again on all rows, which is registered in its place; None without.
-        distributed: Whether several workers fitted the model.
+        placement: Where the model was fitted, and why there; None if nobody chose.
         time: The time column of the test rows; None without.
         entity: The entity's columns of the test rows; empty if they are not known.
         contributions: Contributions of a sample of the test rows; None before the model is registered.
@@ -90,10 +91,15 @@ class TrainingResult:
     calibration: CalibrationReport | None = None
     intervals: IntervalReport | None = None
     refitted: Model | None = field(default=None, repr=False)
-    distributed: bool = False
+    placement: FitPlacement | None = None
     time: str | None = None
     entity: tuple[str, ...] = ()
     contributions: ContributionSample | None = field(default=None, repr=False)
+
+    @property
+    def distributed(self) -> bool:
+        """Whether several workers fitted the model."""
+        return self.placement is not None and self.placement.plan is not None
 
 
 class FittedModel(Protocol):

@@ -6,11 +6,21 @@ import polars as pl
 
 from karat.declare.models import UNSUPERVISED, ModelSpec
 from karat.kinds import Model
-from karat.training.fit import reweighed
-from karat.training.preconditions import label_mask
+from karat.training.bias_mitigation import reweighed
+from karat.training.fit_distributor import Distributor, known_labels
+from karat.training.fit_placement import FitPlacement
 
 
-def refit_on_all(spec: ModelSpec, model: Model, frame: pl.DataFrame, *, label: str | None, time: str | None) -> Model:
+def refit_on_all(
+    spec: ModelSpec,
+    model: Model,
+    frame: pl.DataFrame,
+    *,
+    label: str | None,
+    time: str | None,
+    distributor: Distributor | None = None,
+    placement: FitPlacement | None = None,
+) -> Model:
     """Fit an evaluated model again on every row; what was chosen on rows apart stays.
 
     Encoder, classes, thresholds, calibration and intervals are those of the evaluated model: the refitted one has no
@@ -22,6 +32,8 @@ def refit_on_all(spec: ModelSpec, model: Model, frame: pl.DataFrame, *, label: s
         frame: The training set, ``(rows, columns)``.
         label: The label's column; unsupervised models learn without it.
         time: Column that orders the rows.
+        distributor: Fits models by several workers.
+        placement: Where the evaluated model was fitted; its workers fit it again.
 
     Returns:
         The refitted model.
@@ -32,9 +44,10 @@ def refit_on_all(spec: ModelSpec, model: Model, frame: pl.DataFrame, *, label: s
     if label is None or spec.task in UNSUPERVISED:
         rows, y = frame, None
     else:
-        rows = frame.filter(label_mask(frame[label]))
-        if model.classes:
-            rows = rows.filter(pl.Series([value in model.classes for value in rows[label].to_list()]))
+        rows = frame.filter(known_labels(model, frame[label]))
         y = rows[label]
+    order = rows[time] if time else None
     weight = reweighed(spec, rows, y)
-    return model.refit(rows, y, parameters=spec.parameters, order=rows[time] if time else None, weight=weight)
+    if distributor is not None and placement is not None and placement.plan is not None:
+        return distributor.refit(spec, model, (rows, y), placement.plan, order=order, weight=weight)
+    return model.refit(rows, y, parameters=spec.parameters, order=order, weight=weight)

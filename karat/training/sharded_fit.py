@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from karat.errors import TrainingError
 from karat.kinds import Batch, Checkpoints, LabelStatistics, Model, Report, WorkerPlace, load_kind
+from karat.training.row_stream import RowFiles
 
 #: The file that a fitted kind writes last; with it a checkpoint is the fitted model.
 FITTED = "kind.json"
@@ -22,24 +21,6 @@ FITTED = "kind.json"
 REPORT = "fit.json"
 #: Validation rows that one worker reads for all, if its library compares no losses between workers.
 _MOST_VALIDATION_ROWS = 500_000
-
-
-class RowFiles(Protocol):
-    """Rows in files that every worker reads, in a fixed order; ``TrainingSetFiles`` is one."""
-
-    def count(self, part: Literal["train"]) -> int:
-        """Return the number of training rows."""
-        ...
-
-    def batches(
-        self,
-        shard: int = 0,
-        of: int = 1,
-        part: Literal["train"] | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> Iterator[pa.RecordBatch]:
-        """Stream consecutive rows: rows ``n * shard // of`` to ``n * (shard + 1) // of`` of the part's n rows."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +85,7 @@ class FileShard:
     def _frames(self, shard: int, of: int, first: int) -> Iterator[tuple[int, pl.DataFrame]]:
         """Rows of a shard as they are read, with the number of the first of each batch."""
         columns = [*self.fit.model.feature_names, self.fit.label]
-        for rows in self.fit.files.batches(shard, of, "train", columns):
+        for rows in self.fit.files.batches(shard, of, columns=columns):
             frame = pl.from_arrow(rows)
             assert isinstance(frame, pl.DataFrame)
             yield first, frame
@@ -138,6 +119,7 @@ def sharded_fit(
     target: np.ndarray,
     *,
     order: np.ndarray | None = None,
+    place: np.ndarray | None = None,
     weight: np.ndarray | None = None,
 ) -> ShardedFit:
     """Describe a fit by its label alone.
@@ -148,13 +130,16 @@ def sharded_fit(
         label: The label's column.
         target: What the kind learns of each training row, ``(rows,)`` or ``(rows, parts)``.
         order: The time of each training row, ``(rows,)``.
+        place: The numbers of the rows in the order in which one process has them; None if the files have that order.
         weight: How much each training row counts, ``(rows,)``.
     """
     kind = model.kind
     kind.classes = len(model.classes) if model.task in ("binary", "multiclass") else 0
     kind.outputs = target.shape[1] if target.ndim == 2 else 0
-    aside = kind.validation_rows(target, order)
-    values = target.reshape(len(target), -1).astype(np.float64, copy=False)
+    aside = np.empty(len(target), dtype=bool)
+    placed: np.ndarray | slice = slice(None) if place is None else place
+    aside[placed] = kind.validation_rows(target[placed], None if order is None else order[placed])
+    values = target[placed].reshape(len(target), -1).astype(np.float64, copy=False)
     statistics = LabelStatistics(
         rows=len(target),
         validation_rows=int(aside.sum()),

@@ -73,13 +73,21 @@ def split_rows(frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity
         ColumnMissing: The rows lack the time or an entity column.
         TrainingError: The split is by time and the rows have none.
     """
+    return rule_of_rows(frame, spec, time=time, entity=entity).parts(frame)
+
+
+def rule_of_rows(
+    frame: pl.DataFrame, spec: ModelSpec, *, time: str | None, entity: Sequence[str], days: pl.Series | None = None
+) -> SplitRule:
+    """Return the rule of ``split_rows``; ``days`` are those of all rows where ``frame`` is a sample."""
     by_time = _is_by_time(spec, time)
     needed = [time] if by_time and time else list(entity)
     for column in needed:
         if column not in frame.columns:
             raise ColumnMissing(f"the rows to split have no column {column!r}. {did_you_mean(column, frame.columns)}")
-    days = distinct_days(frame[time]) if by_time and time else None
-    return split_rule(spec, days, time=time, entity=entity).parts(frame)
+    if days is None and by_time and time:
+        days = distinct_days(frame[time])
+    return split_rule(spec, days, time=time, entity=entity)
 
 
 def split_training_set(

@@ -27,9 +27,10 @@ def evaluate_whole(trained: TrainingResult, training_set: SampledTrainingSet) ->
     Returns:
         The evaluation, with what was done on a sample among its warnings.
     """
-    noted = replace(trained, warnings=[*trained.warnings, *training_set.notes])
+    streamed = trained.placement is not None and trained.placement.streamed
+    noted = replace(trained, warnings=[*trained.warnings, *training_set.notes(streamed=streamed)])
     spec, label, whole = trained.spec, training_set.label, training_set.whole
-    if "test" not in training_set.sampled or spec.task in UNSUPERVISED or label is None or whole is None:
+    if not training_set.sampled or spec.task in UNSUPERVISED or label is None or whole is None:
         return noted
     model = trained.model
     read = [spec.baseline.feature] if spec.baseline.strategy == "feature" and spec.baseline.feature else []

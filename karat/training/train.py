@@ -12,8 +12,8 @@ from karat.declare.models import UNSUPERVISED, ModelSpec, ThresholdRule
 from karat.kinds import Model, Report
 from karat.training.cross_validation import cross_validate
 from karat.training.data_warnings import data_warnings, unseen_value_warnings
-from karat.training.distributed import Distributor
 from karat.training.fit import fit_declared
+from karat.training.fit_distributor import Distributor
 from karat.training.fitted_evaluation import TrainingResult, evaluate_model
 from karat.training.leakage_guard import refuse_perfect_score
 from karat.training.preconditions import prepare_rows
@@ -134,7 +134,9 @@ def train(
     fit = fit_declared(spec, model, rows, time=time, entity=entity, report=report, distributor=distributor)
     warnings += [*fit.notes, *model.encoder.warnings, *_class_warnings(model)]
     trained = replace(evaluate_model(spec, model, fit.rows, warnings=warnings), time=time, entity=tuple(entity))
-    trained = replace(trained, distributed=fit.distributed)
+    trained = replace(trained, placement=fit.placement)
+    if fit.placement is not None and fit.placement.streamed:
+        trained = replace(trained, rows={**trained.rows, "train": fit.placement.rows})
     if fit.calibration:
         trained = replace(trained, rows={**trained.rows, "calibration": fit.calibration})
     refuse_perfect_score(spec, trained.metrics, rows.learned, rows.test)

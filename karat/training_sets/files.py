@@ -96,7 +96,7 @@ class TrainingSetFiles:
             columns: Columns to read, in this order; by default all.
             batch_rows: Most rows of a batch.
 
-        Yields:
+        Returns:
             Batches of at least one row.
 
         Raises:
@@ -104,19 +104,28 @@ class TrainingSetFiles:
             ColumnMissing: There is no such column.
             DataError: A file is gone, or has not the rows that it was written with.
         """
+        if not 0 <= shard < of:
+            raise WrongCall(f"shard={shard}, of={of}", remedy="give a shard from 0 to of - 1")
+        rows = self.count(part)
+        first, end = rows * shard // of, rows * (shard + 1) // of
+        return self.rows_between(first, end, part, columns, batch_rows)
+
+    def rows_between(
+        self,
+        first: int,
+        end: int,
+        part: Part | None = None,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = ROW_GROUP,
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream the rows ``first`` to ``end`` of a part; see ``batches``."""
         if part is not None and part not in PARTS:
             raise WrongCall(f"there is no part {part!r}", remedy=did_you_mean(part, PARTS) or ", ".join(PARTS))
-        if not 0 <= shard < of or batch_rows < 1:
-            raise WrongCall(
-                f"shard={shard}, of={of}, batch_rows={batch_rows}",
-                remedy="give a shard from 0 to of - 1, and at least one row a batch",
-            )
+        if batch_rows < 1:
+            raise WrongCall(f"batch_rows={batch_rows}", remedy="give at least one row a batch")
         names = self._known_columns(columns)
-        files = [f for f in self.files if part in (None, f.part)]
-        rows = sum(f.rows for f in files)
-        first, end = rows * shard // of, rows * (shard + 1) // of
         begin = 0
-        for file in files:
+        for file in (f for f in self.files if part in (None, f.part)):
             low, high = max(first - begin, 0), min(end - begin, file.rows)
             if low < high:
                 yield from self._rows_of(file, low, high, names, batch_rows)

@@ -28,11 +28,13 @@ class SampledTrainingSet(TrainingSet):
         whole: The whole training set.
         parts: The part of each row of ``data``, ``(rows,)``.
         sampled: Part -> its rows in ``data`` and its rows in all, where these differ.
+        streams: Whether workers are to stream all training rows.
     """
 
     whole: FileTrainingSet | None = field(default=None, repr=False)
     parts: pl.Series = field(default_factory=lambda: pl.Series([], dtype=pl.String), repr=False)
     sampled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    streams: bool = False
 
     @property
     def rows(self) -> int:
@@ -40,11 +42,16 @@ class SampledTrainingSet(TrainingSet):
         assert self.whole is not None
         return self.whole.rows
 
-    @property
-    def notes(self) -> list[str]:
-        """What was done on a sample, in words."""
+    def notes(self, *, streamed: bool) -> list[str]:
+        """Say what was done on a sample.
+
+        Args:
+            streamed: Whether workers fitted the model on all training rows.
+        """
+        fitted = "the model was fitted on {0} of {1} training rows, every {2} of an entity and time order"
+        chosen = "search, thresholds and training metrics are of {0} of {1} training rows; the model was fitted on all"
         what = {
-            "train": "the model was fitted on {0} of {1} training rows, every {2} of an entity and time order",
+            "train": chosen if streamed else fitted,
             "test": "plots, importance, the bootstrap and the gain are of {0} of {1} test rows; metrics are of all",
         }
         return [
@@ -59,7 +66,12 @@ def _ordinal(number: int) -> str:
 
 
 def sample_training_set(
-    whole: FileTrainingSet, key: Sequence[str], *, train_cells: int = TRAIN_CELLS, test_rows: int = TEST_ROWS
+    whole: FileTrainingSet,
+    key: Sequence[str],
+    *,
+    train_cells: int = TRAIN_CELLS,
+    test_rows: int = TEST_ROWS,
+    streams: bool = False,
 ) -> SampledTrainingSet:
     """Load the rows of a training set that one process works on, in the order of the key.
 
@@ -70,10 +82,12 @@ def sample_training_set(
         whole: The training set.
         key: The spine's key.
         train_cells: Most cells (rows times columns) of the training part.
-        test_rows: Most rows of the test part.
+        test_rows: Most rows of the test part, and of a training part that workers stream.
+        streams: Whether workers stream the training rows, so that this process needs a sample of them alone.
     """
     files = whole.files
-    most = {"train": max(1, train_cells // len(files.schema)), "test": test_rows}
+    train_rows = max(1, train_cells // len(files.schema))
+    most = {"train": min(train_rows, test_rows) if streams else train_rows, "test": test_rows}
     frames, parts = [], []
     sampled: dict[str, tuple[int, int]] = {}
     for part in PARTS:
@@ -104,4 +118,5 @@ def sample_training_set(
         whole=whole,
         parts=split,
         sampled=sampled,
+        streams=streams,
     )

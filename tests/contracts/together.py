@@ -24,15 +24,12 @@ from tests import warm
 
 
 class FrameRows:
-    """Rows of a frame in place of files (``karat.training.sharded_fit.RowFiles``), in small batches."""
+    """Rows of a frame in place of files (``karat.training.row_stream.RowFiles``), in small batches."""
 
     def __init__(self, frame: pl.DataFrame, batch_rows: int = 100) -> None:
         self.frame, self.batch_rows = frame, batch_rows
 
-    def count(self, part: str) -> int:
-        return self.frame.height
-
-    def batches(self, shard: int = 0, of: int = 1, part: str | None = None, columns=None) -> Iterator[pa.RecordBatch]:
+    def batches(self, shard: int = 0, of: int = 1, *, columns=None) -> Iterator[pa.RecordBatch]:
         rows = self.frame.height
         first, end = rows * shard // of, rows * (shard + 1) // of
         table = self.frame.select(columns).slice(first, end - first).to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -21,8 +21,9 @@ from ray.util.state import list_actors
 from karat.errors import TrainingError
 from karat.kinds import Model
 from karat.settings import Settings
-from karat.training.distributed import Backend, Distributor, FitPlan
+from karat.training.fit_distributor import Distributor
 from karat.training.fit_files import write_learned_rows
+from karat.training.fit_placement import Backend, FitPlan
 from karat.training.sharded_fit import ShardedFit, sharded_fit
 from ray_jobs.fitter import RayFitter
 from tests.contracts.test_distributed_kinds import EXACT, frame, labels

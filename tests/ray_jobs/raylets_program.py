@@ -11,15 +11,16 @@ from pathlib import Path
 
 import ray
 from ray.cluster_utils import Cluster
+from tests.karat.training.test_distributed import spec_of
 
 from infra.code import ROOT
 from karat.kinds import Model
-from karat.training.distributed import Distributor, plan_fit
+from karat.training.fit_distributor import Distributor
 from karat.training.fit_files import write_learned_rows
+from karat.training.fit_placement import place_fit
 from karat.training.sharded_fit import sharded_fit
 from ray_jobs.fitter import RayFitter
 from tests.contracts.test_distributed_kinds import frame, labels
-from tests.karat.training.test_distributed import spec_of
 from tests.ray_jobs.distributed_program import SECONDS, SLOW, when_checkpointed
 
 #: Memory of a raylet: of its two CPUs each has less than twice what a shard of the rows takes.
@@ -35,7 +36,7 @@ def fitted(folder: Path) -> tuple[list[float], int]:
     fit = sharded_fit(model, write_learned_rows(folder / "rows", X, y, key="rows"), y.name, target)
     distributor = Distributor(RayFitter(SECONDS), folder)
     spec = spec_of(distributed={"backend": "ray_train", "workers": 2})
-    plan = plan_fit(spec, X.height, X.height * X.width, distributor.fitter.cluster)
+    plan = place_fit(spec, X.height, X.height * X.width, distributor.fitter.cluster).plan
     assert plan is not None
     distributor.run(fit, plan)
     return model.predict(X).tolist(), plan.memory

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray.util.state import list_actors
 
+from karat.settings import Settings
 from karat.training.search import SearchResult, Trial, search_parameters
 from ray_jobs.tune_search import tune_search
 from tests.karat.training.test_search import frame_of, problem_of, spec_of
@@ -37,7 +38,7 @@ def summary(result: SearchResult) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run the three searches and print their trials."""
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    ray.init(address=Settings().ray_address, log_to_driver=False, logging_level="ERROR")
     spec = spec_of(
         parameters={"n_estimators": 64},
         search={"gamma": [0.0, -1.0], "learning_rate": {"low": 0.01, "high": 0.5, "log": True}},

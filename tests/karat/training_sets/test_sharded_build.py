@@ -199,7 +199,7 @@ def test_a_large_part_is_sampled_and_says_so(
     assert rows.data.n_unique() == rows.data.height == len(rows.parts)
     whole = sample_training_set(made, model.spine.primary_key)
     assert whole.data.join(rows.data, on=list(model.spine.primary_key), how="semi").height == rows.data.height
-    assert [note.partition(" of ")[0] for note in rows.notes] == [
+    assert [note.partition(" of ")[0] for note in rows.notes(streamed=False)] == [
         f"the model was fitted on {rows.sampled['train'][0]}",
         "plots, importance, the bootstrap and the gain are",
     ]
