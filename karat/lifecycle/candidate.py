@@ -154,6 +154,8 @@ def training_run(
     rows = with_protected(model, lake, with_oracle(model, lake, training_set.data))
     log.write(f"fit of kind {model.spec.kind}: {json.dumps(model.spec.parameters)}, seed {model.spec.seed}")
     trained = train_declared(model, training_set, rows, split, distributor, report=log.report)
+    if trained.placement is not None:
+        log.write(str(trained.placement))
     log.add_curve(trained.curve)
     log.write(f"{json.dumps(trained.rows)} rows; {_figures(trained.metrics)}; baseline {_figures(trained.baseline)}")
     trained = replace(trained, warnings=[*trained.warnings, *missing_day_warnings(model, lake)])
