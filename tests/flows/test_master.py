@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
-from karat.training.fit_distributor import FITS
 
 from infra.local.probes import call_prefect
 from infra.prefect_api import Prefect, Run
@@ -16,6 +15,7 @@ from karat.credentials import mlflow_login
 from karat.monitoring import read_drift
 from karat.names import prediction_log_name
 from karat.registry import Registry
+from karat.training.fit_distributor import FITS
 from tests.shop import Shop
 from tests.waiting import wait_until
 
