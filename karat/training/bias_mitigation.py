@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
-from karat.declare.fairness import FAIRNESS_RATES
-from karat.declare.models import ModelSpec
+from karat.declare.fairness import FAIRNESS_RATES, Fairness
 from karat.errors import TrainingError
 from karat.kinds import Encoder, GroupThresholds, Model
 from karat.training.fairness import MIN_GROUP_ROWS
@@ -34,25 +33,28 @@ def reweighing(groups: pl.DataFrame, y: pl.Series) -> np.ndarray:
     return rows.select(weight.alias("weight")).to_series().to_numpy()
 
 
-def reweighed(spec: ModelSpec, rows: pl.DataFrame, y: pl.Series | None) -> np.ndarray | None:
+def reweighed(
+    fairness: Fairness | None, protected: Sequence[str], rows: pl.DataFrame, y: pl.Series | None
+) -> np.ndarray | None:
     """Return the weights of reweighing, ``(rows,)``; None for a model that declares none.
 
     Args:
-        spec: The model's declaration.
+        fairness: What the model declares of its fairness.
+        protected: Its protected columns.
         rows: The rows, with their protected columns.
         y: Their labels.
 
     Raises:
         TrainingError: The rows have no protected columns.
     """
-    if spec.fairness is None or spec.fairness.mitigation != "reweigh" or y is None:
+    if fairness is None or fairness.mitigation != "reweigh" or y is None:
         return None
-    columns = spec.fairness.mitigated_columns(spec.protected)
+    columns = fairness.mitigated_columns(protected)
     groups = groups_of(rows, columns)
     if groups is None:
         raise TrainingError(
-            f"the rows of {spec.name!r} lack the protected columns {', '.join(columns)}",
-            where=f"model {spec.name!r}, fairness",
+            f"the rows lack the protected columns {', '.join(columns)}",
+            where="fairness.mitigation: reweigh",
             remedy="train the declared model on its training set, which looks them up",
         )
     return reweighing(groups, y)

@@ -69,7 +69,7 @@ def fit_declared(
     """
     source = None if distributor is None else distributor.source
     held = set_calibration_rows_aside(spec, rows, time=time, entity=entity, source=source)
-    weight = reweighed(spec, held.rows.learned_rows, held.rows.learned[1])
+    weight = reweighed(spec.fairness, spec.protected, held.rows.learned_rows, held.rows.learned[1])
     notes: list[str] = []
     X, y = held.rows.learned
     order = held.rows.learned_rows[time] if time else None

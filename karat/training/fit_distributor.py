@@ -198,7 +198,7 @@ def known_labels(model: Model, label: pl.Series) -> pl.Series:
 
 
 def _streamed(spec: ModelSpec, model: Model, read: LearnedRows, target: np.ndarray) -> ShardedFit:
-    weight = None if read.groups is None else reweighed(spec, read.groups, read.label)
+    weight = None if read.groups is None else reweighed(spec.fairness, spec.protected, read.groups, read.label)
     name = read.label.name
     return sharded_fit(model, read.stream, name, target, order=read.order, place=read.place, weight=weight)
 

@@ -47,7 +47,7 @@ def refit_on_all(
         rows = frame.filter(known_labels(model, frame[label]))
         y = rows[label]
     order = rows[time] if time else None
-    weight = reweighed(spec, rows, y)
+    weight = reweighed(spec.fairness, spec.protected, rows, y)
     if distributor is not None and placement is not None and placement.plan is not None:
         return distributor.refit(spec, model, (rows, y), placement.plan, order=order, weight=weight)
     return model.refit(rows, y, parameters=spec.parameters, order=order, weight=weight)
