@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -34,7 +34,7 @@ def reweighing(groups: pl.DataFrame, y: pl.Series) -> np.ndarray:
 
 
 def reweighed(
-    fairness: Fairness | None, protected: Sequence[str], rows: pl.DataFrame, y: pl.Series | None
+    fairness: Fairness | None, protected: tuple[str, ...], rows: pl.DataFrame, y: pl.Series | None
 ) -> np.ndarray | None:
     """Return the weights of reweighing, ``(rows,)``; None for a model that declares none.
 
