@@ -47,6 +47,7 @@ def tune_search(
         logging.getLogger(name).setLevel(logging.ERROR)
     mode = "max" if problem.maximize else "min"
     suggestions = _Suggestions(
+        problem.rungs,
         hyperopt_space(problem.space),
         metric=VALUE,
         mode=mode,
@@ -145,10 +146,33 @@ class _Trainable(tune.Trainable):
             self._thread.join()
 
 
+#: A loss that no metric reaches: from here on hyperopt ranks the trials that were stopped.
+_STOPPED = 1e9
+
+
+def stopped_loss(rungs: Sequence[int], at: int, loss: float) -> float:
+    """Return what hyperopt minimizes for a trial that was stopped: worse than every trial that went on.
+
+    Hyperopt uses the order of its losses alone. A trial that was stopped at an earlier rung is worse, and at the same
+    rung the one with the greater loss.
+
+    Args:
+        rungs: Rounds at which trials are compared.
+        at: The round at which it was stopped.
+        loss: Its loss there.
+    """
+    left = sum(rung > at for rung in rungs)
+    return _STOPPED * (1 + left) + (math.atan(loss) if math.isfinite(loss) else math.pi)
+
+
 class _Suggestions(HyperOptSearch):
-    """Hyperopt's suggestions, numbered; a trial without a value, failed or stopped, teaches it nothing."""
+    """Hyperopt's suggestions, numbered; it learns nothing of a trial that failed."""
 
     _count = 0
+
+    def __init__(self, rungs: Sequence[int], *space: Any, **options: Any) -> None:
+        super().__init__(*space, **options)
+        self._rungs = rungs
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         found = super().suggest(trial_id)
@@ -158,6 +182,8 @@ class _Suggestions(HyperOptSearch):
         return {**found, NUMBER: self._count - 1}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if result and not error and TRIAL not in result:
+            result = {**result, VALUE: self.metric_op * stopped_loss(self._rungs, result[ROUND], result[LOSS])}
         super().on_trial_complete(trial_id, result, error or not result or math.isnan(result[VALUE]))
 
 

@@ -36,6 +36,10 @@ def try_model_command(
     *,
     rows: Annotated[int, typer.Option(min=1, help="the most gold rows to read; see --all")] = TRIAL_ROWS,
     whole: Annotated[bool, typer.Option("--all", help="read every gold row")] = False,
+    search: Annotated[
+        bool, typer.Option("--search", help="search for the parameters under 'search' first, in this process")
+    ] = False,
+    trials: Annotated[int, typer.Option(min=1, help="trials of the search")] = 10,
     out: Annotated[Path | None, typer.Option(help="folder of card and plots; KARAT_HOME/trials by default")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,
 ) -> None:
@@ -44,16 +48,24 @@ def try_model_command(
     Features, label and training set are computed from the declarations as they are now, then the model is fitted and
     compared with its baseline. Of more than `--rows` gold rows whole entities are drawn, or of a few entities the
     latest rows; what was drawn is printed. The quality checks are asked as well: rows that a run would set aside are
-    left out, and a check that would stop a run is printed. The lake stays as it is. Once the figures are good, `karat
-    run` trains on everything and registers a version.
+    left out, and a check that would stop a run is printed. The lake stays as it is. `--search` first
+    tries `--trials` values of the parameters that the model declares under `search`, with the best so far. Once the
+    figures are good, `karat run` trains on everything and registers a version.
 
-    Example:  `karat try shop comes_back --rows 20000`
+    Examples:  `karat try shop comes_back --rows 20000`, `karat try healthcare sepsis --search --trials 5`
     """
     settings = Settings()
     loaded, began = load_project(project, settings), time.monotonic()
     with task_progress() as tell:
         lake = Lake(settings.lake, settings.environment)
-        trial = try_model(loaded, model, lake, rows=None if whole else rows, progress=tell)
+        trial = try_model(
+            loaded,
+            model,
+            lake,
+            rows=None if whole else rows,
+            search_trials=trials if search else None,
+            progress=tell,
+        )
     took = time.monotonic() - began
     folder = out or settings.home / "trials" / project / model
     files = trial.write(folder)
@@ -65,6 +77,7 @@ def try_model_command(
     for line in trial.sample:
         console.print(f"  {line}", markup=False, highlight=False)
     _show_checks(trial)
+    _show_search(trial)
     _show_metrics(trial)
     for line in _verdict(trial):
         console.print(line, markup=False, highlight=False)
@@ -92,6 +105,23 @@ def _show_checks(trial: Trial) -> None:
     console.print(f"Quality checks: {asked} asked, of which", highlight=False)
     for line in lines:
         console.print(f"  {line}", markup=False, highlight=False)
+
+
+def _show_search(trial: Trial) -> None:
+    """The best trial, and beside it the one with the kind's own parameters, which is tried first."""
+    found = trial.run.search.result if trial.run.search else None
+    if found is None:
+        return
+    best, first = found.best, found.trials[0]
+    shown = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in best.parameters.items()
+    )
+    told = f"Search: {len(found.trials)} trials in {found.seconds:.1f} s, {found.metric} on {found.validation_rows:,}"
+    told += f" validation rows. Trial {first.number}: {_number(first.value) or first.error or first.state}."
+    console.print(
+        f"{told} Best, trial {best.number}: {_number(best.value)} with {shown}.", markup=False, highlight=False
+    )
 
 
 def _show_metrics(trial: Trial) -> None:
@@ -135,6 +165,7 @@ def _as_json(trial: Trial, folder: Path, files: list[Path]) -> dict[str, Any]:
         "baseline_name": result.baseline_name,
         "train_metrics": result.train_metrics,
         "gain": gain.as_metrics() if gain else {},
+        "search": trial.run.search.to_dict() if trial.run.search else None,
         "folds": result.folds,
         "importance": result.importance,
         "warnings": list(trial.warnings),

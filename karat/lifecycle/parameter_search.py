@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+from karat.declare.declared_model import DeclaredModel
 from karat.executors import Progress, silent
+from karat.lake import Lake
 from karat.lifecycle.model_context import ModelContext
 from karat.lifecycle.records import FoundParameters
 from karat.lifecycle.search_trials import SearchTrials
@@ -13,6 +16,7 @@ from karat.registry.records import ModelVersion
 from karat.training.search import Searcher, Trial, prepare_search, search_parameters
 from karat.training.split import split_training_set
 from karat.training.train import unfitted_model
+from karat.training_sets.protected_columns import with_protected
 from karat.training_sets.training_set import TrainingSet
 
 #: ``when-due`` searches if no version of the same declaration has searched; its parameters are taken otherwise.
@@ -50,11 +54,48 @@ def found_parameters(
         return None
     if mode == "when-due" and (earlier := _earlier(context)) is not None:
         return earlier
-    time, entity = context.spine.time, context.spine.entity
+    search = f"{context.definition_hash}-{training_set.digest}"
+    stored = SearchTrials(context.lake, context.name, search, spec.primary_metric)
+    return search_declared(
+        context,
+        context.lake,
+        training_set,
+        searcher,
+        known=stored.read(),
+        done=stored.write,
+        progress=progress,
+    )
+
+
+def search_declared(
+    model: DeclaredModel,
+    lake: Lake,
+    training_set: TrainingSet,
+    searcher: Searcher,
+    *,
+    known: Sequence[Trial] = (),
+    done: Callable[[Trial], None] = lambda trial: None,
+    progress: Progress = silent,
+) -> FoundParameters:
+    """Search for the parameters of a model that declares a search.
+
+    Args:
+        model: The declared model.
+        lake: Holds the protected columns.
+        training_set: The declared training set.
+        searcher: Runs the trials.
+        known: Trials of the same search that an interrupted run had finished.
+        done: Called after each new trial.
+        progress: Receives each trial, and the best value so far.
+
+    Raises:
+        TrainingError: The training rows leave no validation rows, or no trial finished.
+    """
+    spec, time, entity = model.spec, model.spine.time, model.spine.entity
     assert spec.target is not None
     problem = prepare_search(
         spec,
-        training_set.data,
+        with_protected(model, lake, training_set.data),
         unfitted_model(spec),
         features=training_set.features,
         label=spec.target,
@@ -62,19 +103,15 @@ def found_parameters(
         time=time,
         entity=entity,
     )
-    stored = SearchTrials(
-        context.lake, context.name, f"{context.definition_hash}-{training_set.digest}", spec.primary_metric
-    )
-    known = stored.read()
     told = _Told(spec.search_budget.trials, problem.metric, maximize=problem.maximize, progress=progress)
     for trial in known:
         told.hear(trial)
 
-    def done(trial: Trial) -> None:
-        stored.write(trial)
+    def hear(trial: Trial) -> None:
+        done(trial)
         told.hear(trial)
 
-    result = search_parameters(problem, spec.search_budget, searcher, known=known, done=done)
+    result = search_parameters(problem, spec.search_budget, searcher, known=known, done=hear)
     return FoundParameters(result.best.parameters, None, result)
 
 

@@ -15,8 +15,10 @@ import polars as pl
 from karat.clock import yesterday
 from karat.declare import FeatureTable, GoldTable, Project
 from karat.declare.declared_model import DeclaredModel
-from karat.errors import TableNotFound
+from karat.declare.models import ModelSpec
+from karat.errors import TableNotFound, WrongCall
 from karat.executors import Progress, silent
+from karat.extras import optional_imports
 from karat.features import compute_frame
 from karat.features.schema import feature_schema
 from karat.features.shard import entity_hash
@@ -24,7 +26,8 @@ from karat.lake import Lake
 from karat.lifecycle.candidate import training_run
 from karat.lifecycle.card_page import card_page
 from karat.lifecycle.model_card import model_card
-from karat.lifecycle.records import TrainingRun
+from karat.lifecycle.parameter_search import search_declared
+from karat.lifecycle.records import FoundParameters, TrainingRun
 from karat.lifecycle.trial_checks import TrialChecks, checked_features, checks_of_gold, checks_of_sample
 from karat.quality import check, origin, valid_rows
 from karat.quality.origin import SAMPLE, has_rows
@@ -32,6 +35,7 @@ from karat.training.training_log import TrainingLog
 from karat.training_sets.declared_training_set import declared_training_set
 from karat.training_sets.labels import label_spine
 from karat.training_sets.leakage_report import leak_messages
+from karat.training_sets.training_set import TrainingSet
 
 #: Gold rows that a trial reads by default.
 TRIAL_ROWS = 50_000
@@ -63,6 +67,7 @@ class Trial:
         # matplotlib, which a trial without files does without
         from karat.training.contribution_plot import save_contribution_plots
         from karat.training.plots import save_plots
+        from karat.training.search_plot import save_search_plot
 
         folder.mkdir(parents=True, exist_ok=True)
         card = folder / "model_card.md"
@@ -71,6 +76,8 @@ class Trial:
         plots, sample = save_plots(self.run.result, folder), self.run.result.contributions
         if sample is not None:
             plots += save_contribution_plots(sample, folder, title=title)
+        if self.run.search is not None and self.run.search.result is not None:
+            plots.append(save_search_plot(self.run.search.result, folder))
         plots.append(self.run.training_set.draw_report(folder, title=title))
         page, log = folder / "model_card.html", folder / "training.log"
         page.write_text(card_page(self.card, plots))
@@ -79,7 +86,13 @@ class Trial:
 
 
 def try_model(
-    project: Project, model: str, lake: Lake, *, rows: int | None = TRIAL_ROWS, progress: Progress = silent
+    project: Project,
+    model: str,
+    lake: Lake,
+    *,
+    rows: int | None = TRIAL_ROWS,
+    search_trials: int | None = None,
+    progress: Progress = silent,
 ) -> Trial:
     """Compute label, features and training set of a declared model on a sample of gold, then fit and evaluate it.
 
@@ -94,14 +107,19 @@ def try_model(
         model: One of its models.
         lake: The lake; read only.
         rows: The most gold rows of the spine's source; None reads all.
+        search_trials: How many trials search for the declared ``search`` parameters, one after the other in this
+            process; None trains with the declared values and the kind's own.
         progress: Receives each step.
 
     Raises:
         UnknownModel: The project has no such model.
         TableNotFound: There are no gold rows and no sample generator.
+        WrongCall: A search is wanted, and the model declares none.
         KaratError: what labels, features and training raise.
     """
     (spec,) = project.select(models=(model,)).values()
+    if search_trials is not None:
+        spec = _with_trials(spec, search_trials)
     # A sample may have fewer rows than a version must; that is a warning here.
     trial = DeclaredModel(project, spec.model_copy(update={"minimum_rows": 1}))
     progress(0, _STEPS, "gold")
@@ -118,13 +136,33 @@ def try_model(
         progress(4, _STEPS, "training")
         log = TrainingLog()
         with log.listening():
-            run = training_run(trial, copy, training_set, log=log)
+            found = None
+            if search_trials is not None:
+                found = _searched(trial, copy, training_set, log.progress(progress))
+            run = training_run(trial, copy, training_set, found=found, log=log)
         run = replace(run, log=str(log))
     progress(_STEPS, _STEPS, "done")
     used = sum(run.result.rows.values())
     few = () if used >= spec.minimum_rows else (_few_rows(used, spec.minimum_rows),)
     warnings = (*few, *leak_messages(training_set.report), *run.result.warnings)
     return Trial(run, model_card(trial, run), sample, warnings, checks)
+
+
+def _with_trials(spec: ModelSpec, trials: int) -> ModelSpec:
+    """The model with so many trials in its search."""
+    if not spec.search:
+        raise WrongCall(
+            f"{spec.name!r} declares no search",
+            where=f"model {spec.name!r}",
+            remedy="name parameters and their values under 'search', as in: search: {max_depth: [2, 4, 8]}",
+        )
+    return spec.model_copy(update={"search_budget": spec.search_budget.model_copy(update={"trials": trials})})
+
+
+def _searched(model: DeclaredModel, lake: Lake, training_set: TrainingSet, progress: Progress) -> FoundParameters:
+    with optional_imports():  # hyperopt, which a trial without a search does without
+        from karat.training.hyperopt_search import hyperopt_search
+    return search_declared(model, lake, training_set, hyperopt_search, progress=progress)
 
 
 def _few_rows(used: int, minimum: int) -> str:

@@ -11,14 +11,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from karat.declare.models import HIGHER_IS_BETTER, ModelSpec
+from karat.declare.models import HIGHER_IS_BETTER, ModelSpec, ThresholdRule
 from karat.declare.search import SearchBudget, SearchSpace
 from karat.errors import KaratError, TrainingError
-from karat.kinds import EncodedRows, Model, facts
+from karat.kinds import EncodedRows, Model, Report, facts
 from karat.training.evaluation import evaluate
-from karat.training.preconditions import prepare_rows
+from karat.training.fit import fit_declared
+from karat.training.preconditions import PreparedRows, prepare_rows
 from karat.training.split import TEST, TRAIN, split_rows
 
+#: Metrics of decisions, which depend on the threshold.
+_DECIDED = frozenset({"precision", "recall", "f1", "accuracy"})
 #: Parameter values by name.
 Parameters = dict[str, Any]
 #: ``stopped``: successive halving ended the trial before its last round.
@@ -94,6 +97,23 @@ RungReport = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
+class DeclaredFit:
+    """How each trial of a model is fitted that does more than fit its estimator.
+
+    Attributes:
+        spec: The declaration, less what does not change the primary metric.
+        rows: Rows to fit, and the validation rows as its test rows.
+        time: The time column.
+        entity: The entity's columns.
+    """
+
+    spec: ModelSpec
+    rows: PreparedRows = field(repr=False)
+    time: str | None
+    entity: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SearchProblem:
     """What every trial works on; it can be pickled, and trials do not change it.
 
@@ -106,6 +126,7 @@ class SearchProblem:
         space: Parameter -> its search space.
         metric: The primary metric.
         seed: Seed of the suggestions.
+        declared: Fits each trial as the final model is fitted; None where the estimator's own fit does so.
     """
 
     template: Model = field(repr=False)
@@ -116,6 +137,7 @@ class SearchProblem:
     space: Mapping[str, SearchSpace]
     metric: str
     seed: int
+    declared: DeclaredFit | None = field(default=None, repr=False)
 
     @property
     def maximize(self) -> bool:
@@ -155,12 +177,12 @@ class SearchProblem:
             if report is not None and iteration in rungs:
                 report(iteration, losses.get("validation", losses["train"]))
 
-        model.fit_encoded(self.rows, report=at_rung if report is not None and rungs else None)
+        predicted, threshold = self._fit(model, parameters, at_rung if report is not None and rungs else None)
         found = evaluate(
             model.task,
             self.labels,
-            model.predict_encoded(self.validation),
-            threshold=model.threshold,
+            predicted,
+            threshold=threshold,
             classes=model.classes or None,
             only=self.metric,
         )
@@ -168,6 +190,19 @@ class SearchProblem:
         if not math.isfinite(value):
             raise TrainingError(f"{self.metric} of the validation rows is {value}")
         return value
+
+    def _fit(
+        self, model: Model, parameters: Parameters, report: Report | None
+    ) -> tuple[np.ndarray, float | np.ndarray]:
+        """Fit a trial; its predictions of the validation rows, and the thresholds by which they are decided."""
+        if self.declared is None:
+            model.fit_encoded(self.rows, report=report)
+            return model.predict_encoded(self.validation), model.threshold
+        declared = self.declared
+        spec = with_parameters(declared.spec, self.fixed | parameters)
+        fit_declared(spec, model, declared.rows, time=declared.time, entity=declared.entity, report=report)
+        X = declared.rows.test[0]
+        return model.predict(X), model.thresholds(X)
 
 
 def run_trial(problem: SearchProblem, number: int, parameters: Parameters, report: RungReport | None = None) -> Trial:
@@ -231,7 +266,7 @@ def prepare_search(
 
     Args:
         spec: The model's declaration.
-        frame: The training set, ``(rows, columns)``.
+        frame: The training set, ``(rows, columns)``, with the protected columns of a model that is reweighed.
         unfitted: The declared estimator.
         features: Columns that the model reads, in order.
         label: Column that the model learns.
@@ -275,7 +310,24 @@ def prepare_search(
         space=dict(spec.search),
         metric=spec.primary_metric,
         seed=spec.seed,
+        declared=_declared_fit(spec, rows, time, entity),
     )
+
+
+def _declared_fit(spec: ModelSpec, rows: PreparedRows, time: str | None, entity: Sequence[str]) -> DeclaredFit | None:
+    """The fit of each trial, if it takes more than the estimator's own; thresholds only where the metric knows them."""
+    if spec.primary_metric not in _DECIDED:
+        spec = spec.model_copy(update={"threshold": 0.5})
+        if spec.fairness is not None and spec.fairness.mitigation == "thresholds":
+            spec = spec.model_copy(update={"fairness": spec.fairness.model_copy(update={"mitigation": "none"})})
+    own = (
+        spec.calibration == "none"
+        and spec.intervals is None
+        and spec.feature_selection == "none"
+        and not isinstance(spec.threshold, ThresholdRule)
+        and (spec.fairness is None or spec.fairness.mitigation == "none")
+    )
+    return None if own else DeclaredFit(spec, rows, time, tuple(entity))
 
 
 def search_parameters(

@@ -200,3 +200,31 @@ def test_an_unknown_model_is_named_with_the_nearest(
     with pytest.raises(SystemExit):
         main(["try", "club", "return"])
     assert "Did you mean 'returns'?" in capsys.readouterr().err
+
+
+def test_a_search_is_made_in_process_with_as_many_trials_as_are_asked_for(
+    club: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    bring_in(club, visits(80))
+    monkeypatch.setenv("KARAT_HOME", str(club.home))
+    monkeypatch.setenv("KARAT_PROJECTS", str(club.projects))
+    with pytest.raises(SystemExit) as stop:
+        main(["try", "club", "returns", "--search"])
+    assert stop.value.code
+    assert "'returns' declares no search" in capsys.readouterr().err
+    searched = MODEL + "search: {C: {low: 0.001, high: 10.0, log: true}}\nsearch_budget: {trials: 50}\n"
+    (club.projects / "club" / "models" / "returns.yaml").write_text(searched)
+    with pytest.raises(SystemExit) as stop:
+        main(["try", "club", "returns", "--search", "--trials", "3", "--json"])
+    assert not stop.value.code
+    said = json.loads(capsys.readouterr().out)
+    assert [t["number"] for t in said["search"]["trials"]] == [0, 1, 2]
+    folder = club.home / "trials" / "club" / "returns"
+    assert "3 trials of C" in (folder / "model_card.md").read_text()
+    assert {"search.png", "training.log", "model_card.html"} <= {p.name for p in folder.iterdir()}
+    log = (folder / "training.log").read_text()
+    best = max(said["search"]["trials"], key=lambda trial: trial["value"])
+    assert f"best roc_auc {best['value']:.4g} by trial {best['number']}, trials (3 of 3)" in log
+    with pytest.raises(SystemExit):
+        main(["try", "club", "returns", "--search", "--trials", "2"])
+    assert "Search: 2 trials" in " ".join(capsys.readouterr().out.split())

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from karat.errors import NoCounterfactual, WrongCall
+from karat.inference import counterfactual
 from karat.inference.counterfactual import Counterfactual, find_counterfactuals
 from karat.kinds import Model
 from tests.profiles import examples
@@ -117,3 +118,26 @@ def test_where_nothing_may_change_or_nothing_is_decided_it_says_so() -> None:
         find_counterfactuals(model_of("binary"), frame.row(0), frame, held=frame.columns)
     with pytest.raises(WrongCall, match="a regression model decides between no classes"):
         find_counterfactuals(model_of("regression"), frame.row(0), frame)
+
+
+@pytest.mark.parametrize("most", [3, 40])
+def test_a_search_that_never_ends_by_itself_asks_no_more_than_its_limit(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row is decided otherwise, for which DiCE's genetic search goes on for ever."""
+    frame, _ = learned()
+    rows = frame.select("a", "visits")
+    model = Model("logistic_regression", "binary", threshold=1.0).fit(rows, pl.Series("y", rows["a"] > 0))
+    monkeypatch.setattr(counterfactual, "_MOST_QUESTIONS", most)
+    asked: list[int] = []
+    predict = counterfactual._Classifier.predict_proba
+
+    def counted(self: object, given: object) -> np.ndarray:
+        asked.append(1)
+        return predict(self, given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(counterfactual._Classifier, "predict_proba", counted)
+    with pytest.raises(NoCounterfactual):
+        find_counterfactuals(model, rows.row(0), rows)
+    # One question before the searches, then each of both methods up to its limit, and the one that is refused.
+    assert most < len(asked) <= 1 + 2 * (most + 1)

@@ -13,9 +13,9 @@ from karat.declare.models import ModelSpec
 from karat.declare.search import SearchSpace
 from karat.errors import DeclarationError, TrainingError
 from karat.training.hyperopt_search import hyperopt_search, hyperopt_space, plain
-from karat.training.search import SearchProblem, Trial, prepare_search, search_parameters
+from karat.training.search import SearchProblem, Trial, prepare_search, search_parameters, with_parameters
 from karat.training.split import TEST, TRAIN, split_rows
-from karat.training.train import unfitted_model
+from karat.training.train import train, unfitted_model
 from tests.profiles import examples
 
 ROWS = 400
@@ -181,3 +181,63 @@ def test_rungs_are_parts_of_the_declared_rounds() -> None:
     assert problem_of(spec_of(parameters={"n_estimators": 15}), frame_of()).rungs == ()
     searched = spec_of(parameters={}, search={"n_estimators": {"low": 10, "high": 50}})
     assert problem_of(searched, frame_of()).rungs == (), "rounds that differ between trials have no common rungs"
+
+
+OPTIONS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "calibration": {"calibration": "platt", "metric": "log_loss"},
+    "selection": {
+        "feature_selection": "permutation",
+    },
+    "threshold": {"threshold": {"maximize": "f1"}, "metric": "f1"},
+    "reweighing": {"protected": ["group"], "fairness": {"mitigation": "reweigh"}},
+    "group thresholds": {
+        "protected": ["group"],
+        "fairness": {"mitigation": "thresholds", "metric": "demographic_parity"},
+        "metric": "accuracy",
+    },
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_trial_is_fitted_and_judged_as_the_final_model_is(option: str) -> None:
+    spec = spec_of(**OPTIONS[option])
+    draw = default_rng(3)
+    group = pl.Series("group", ["x" if value > 0 else "y" for value in draw.normal(size=ROWS)])
+    frame = frame_of().with_columns(
+        group, group.alias("karat_protected_group"), pl.Series("noise", draw.normal(size=ROWS))
+    )
+    features = ["a", "b", *({"selection": ["noise"], "group thresholds": ["group"]}.get(option, []))]
+    split = split_rows(frame, spec, time="day", entity=["person"])
+    problem = prepare_search(
+        spec,
+        frame,
+        unfitted_model(spec),
+        features=features,
+        label="left",
+        split=split,
+        time="day",
+        entity=["person"],
+    )
+    learned = frame.filter(split == TRAIN)
+    inner = spec.model_copy(
+        update={"seed": spec.seed + 1, "minimum_rows": 1, "split": spec.split.model_copy(update={"test": 0.25})}
+    )
+    parts = split_rows(learned, inner, time="day", entity=["person"])
+    parameters = {"max_depth": 2, "learning_rate": 0.3}
+    final = train(
+        with_parameters(spec, parameters).model_copy(update={"minimum_rows": 1}),
+        learned,
+        features=features,
+        label="left",
+        split=parts,
+        time="day",
+        entity=["person"],
+    )
+    assert problem.fit_and_evaluate(parameters) == pytest.approx(final.metrics[spec.primary_metric], rel=1e-12)
+    assert (problem.declared is None) is (option == "plain")
+
+
+def test_a_threshold_is_not_chosen_in_trials_that_are_compared_without_it() -> None:
+    """Its four fits more would change nothing of roc_auc."""
+    assert problem_of(spec_of(threshold={"maximize": "f1"}), frame_of()).declared is None
