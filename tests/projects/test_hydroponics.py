@@ -23,6 +23,8 @@ from karat.training_sets.training_set import create_training_set
 from tests.projects.conftest import END, Bench
 
 SCALE, HOUR = 0.22, timedelta(hours=1)
+#: A network that is fitted in a second.
+SMALL = {"hidden_size": 8, "num_layers": 1, "epochs": 1, "batch_size": 128, "learning_rate": 0.004}
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +171,7 @@ def test_trees_gain_and_are_not_perfect(bench: Bench, model: str, better: int) -
 def test_a_small_network_beats_persistence_and_the_truth_stands_beside_it(bench: Bench) -> None:
     """Of one narrow layer and one pass, so that the test is quick."""
     spec = bench.project.models["lstm_forecast"]
-    small = spec.model_copy(update={"parameters": spec.parameters | {"hidden_size": 8, "num_layers": 1, "epochs": 1}})
+    small = spec.model_copy(update={"parameters": spec.parameters | SMALL})
     trained = Bench(replace(bench.project, models={small.name: small}), bench.lake).train(small.name)
     assert trained.baseline_name == "ph_level"
     assert trained.test_predictions.shape[1] == 6
