@@ -112,6 +112,22 @@ class DeclaredFit:
     time: str | None
     entity: tuple[str, ...]
 
+    @classmethod
+    def of(cls, spec: ModelSpec, rows: PreparedRows, time: str | None, entity: Sequence[str]) -> DeclaredFit | None:
+        """Return the fit of a model that declares more than an estimator; thresholds where the metric knows them."""
+        if spec.primary_metric not in _DECIDED:
+            spec = spec.model_copy(update={"threshold": 0.5})
+            if spec.fairness is not None and spec.fairness.mitigation == "thresholds":
+                spec = spec.model_copy(update={"fairness": spec.fairness.model_copy(update={"mitigation": "none"})})
+        own = (
+            spec.calibration == "none"
+            and spec.intervals is None
+            and spec.feature_selection == "none"
+            and not isinstance(spec.threshold, ThresholdRule)
+            and (spec.fairness is None or spec.fairness.mitigation == "none")
+        )
+        return None if own else cls(spec, rows, time, tuple(entity))
+
 
 @dataclass(frozen=True)
 class SearchProblem:
@@ -310,24 +326,8 @@ def prepare_search(
         space=dict(spec.search),
         metric=spec.primary_metric,
         seed=spec.seed,
-        declared=_declared_fit(spec, rows, time, entity),
+        declared=DeclaredFit.of(spec, rows, time, entity),
     )
-
-
-def _declared_fit(spec: ModelSpec, rows: PreparedRows, time: str | None, entity: Sequence[str]) -> DeclaredFit | None:
-    """The fit of each trial, if it takes more than the estimator's own; thresholds only where the metric knows them."""
-    if spec.primary_metric not in _DECIDED:
-        spec = spec.model_copy(update={"threshold": 0.5})
-        if spec.fairness is not None and spec.fairness.mitigation == "thresholds":
-            spec = spec.model_copy(update={"fairness": spec.fairness.model_copy(update={"mitigation": "none"})})
-    own = (
-        spec.calibration == "none"
-        and spec.intervals is None
-        and spec.feature_selection == "none"
-        and not isinstance(spec.threshold, ThresholdRule)
-        and (spec.fairness is None or spec.fairness.mitigation == "none")
-    )
-    return None if own else DeclaredFit(spec, rows, time, tuple(entity))
 
 
 def search_parameters(
