@@ -184,11 +184,13 @@ def _moments(column: pl.Series) -> pl.Series:
     return column.alias("text").to_frame().select(pl.coalesce(readings).alias(column.name)).to_series()
 
 
-def write_frame(frame: pl.DataFrame, out: Path) -> None:
-    """Write a frame atomically: to a temporary file beside ``out``, then rename it."""
+def write_frame(frame: pl.DataFrame | pl.LazyFrame, out: Path) -> None:
+    """Write a frame atomically: to a temporary file beside ``out``, then rename it. A lazy one is streamed."""
     part = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        if out.suffix == ".csv":
+        if isinstance(frame, pl.LazyFrame):
+            (frame.sink_csv if out.suffix == ".csv" else frame.sink_parquet)(part)
+        elif out.suffix == ".csv":
             frame.write_csv(part)
         else:
             frame.write_parquet(part)

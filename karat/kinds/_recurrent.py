@@ -11,7 +11,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import expit
@@ -25,7 +25,7 @@ from karat.kinds._contributions import Contributions
 from karat.kinds._kind import UNITS, Kind, Parameters, Report, State
 from karat.kinds._recurrent_gradient import Network, integrated_gradients
 from karat.kinds._reduction import OneWorker
-from karat.kinds._shard import Checkpoints, NoCheckpoints, Shard, WorkerPlace, collect
+from karat.kinds._shard import Batch, Checkpoints, NoCheckpoints, Shard, WorkerPlace, collect
 from karat.kinds._validation import latest_rows
 
 #: Rows that are predicted together.
@@ -57,15 +57,16 @@ class Recurrent(Kind):
     ) -> None:
         assert y is not None
         self._check()
-        X = self._steps(X)
-        self._channels = Channels.fit(X, categorical, tell_missing=True)
         values = y.reshape(len(y), -1)
-        self._set_scale(values.mean(0), values.std(0))
-        fit = _torch_fit()
-        aside = self.validation_rows(y, self.order)
         threads = self.parameters["n_jobs"]
-        place = WorkerPlace(rank=0, workers=1, cores=threads if threads > 0 else os.cpu_count() or 1)
-        self._learn(fit.Rows(self._scaled(X), self._scaled_labels(y), aside), place, report, NoCheckpoints())
+        self._fit_rows(
+            Batch(X, y, self.validation_rows(y, self.order)),
+            (values.mean(0), values.std(0)),
+            WorkerPlace(rank=0, workers=1, cores=threads if threads > 0 else os.cpu_count() or 1),
+            categorical=categorical,
+            report=report,
+            checkpoints=NoCheckpoints(),
+        )
 
     def _fit_shard(
         self,
@@ -77,19 +78,28 @@ class Recurrent(Kind):
         checkpoints: Checkpoints,
     ) -> None:
         self._check()
-        fit = _torch_fit()
+        scale = (shard.labels.mean, shard.labels.deviation)
         own = collect(shard.batches(), shard.rows)
-        X = self._steps(own.X)
-        workers = fit.ProcessGroup() if shard.place.workers > 1 else OneWorker()
-        self._channels = Channels.fit(X, categorical, tell_missing=True, workers=workers)
-        self._set_scale(shard.labels.mean, shard.labels.deviation)
-        rows = fit.Rows(self._scaled(X), self._scaled_labels(own.y), own.aside)
-        self._learn(rows, shard.place, report, checkpoints)
+        self._fit_rows(own, scale, shard.place, categorical=categorical, report=report, checkpoints=checkpoints)
 
-    def _learn(self, rows: Any, place: WorkerPlace, report: Report | None, checkpoints: Checkpoints) -> None:
-        learned = _torch_fit().fit(
+    def _fit_rows(
+        self,
+        own: Batch,
+        scale: tuple[np.ndarray, np.ndarray],
+        place: WorkerPlace,
+        *,
+        categorical: list[bool],
+        report: Report | None,
+        checkpoints: Checkpoints,
+    ) -> None:
+        """Fit the network on a worker's own rows; ``scale`` is mean and deviation of the label over all rows."""
+        fit, X = _torch_fit(), self._steps(own.X)
+        workers = fit.ProcessGroup() if place.workers > 1 else OneWorker()
+        self._channels = Channels.fit(X, categorical, tell_missing=True, workers=workers)
+        self._set_scale(*scale)
+        learned = fit.fit(
             self.cell,
-            rows,
+            fit.Rows(self._scaled(X), self._scaled_labels(own.y), own.aside),
             self.parameters,
             binary=self.task == "binary",
             balanced=self.class_weight is not None,

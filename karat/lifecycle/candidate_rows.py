@@ -97,10 +97,10 @@ def delete_files(lake: Lake, catalog: str) -> None:
 
 
 def _folder(lake: Lake, catalog: str, model: str, what: str) -> Path:
-    """The folder of a model's files; those of its earlier training sets are deleted."""
+    """The folder of a model's files; those of its earlier training sets, and their unfinished builds, are deleted."""
     folder = lake.root / catalog / FOLDER / model / what
     for earlier in folder.parent.glob("*"):
-        if earlier != folder:
+        if earlier.name.removeprefix(".").partition("-build-")[0] != folder.name:
             shutil.rmtree(earlier, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     return folder

@@ -23,6 +23,8 @@ Part = Literal["train", "validation", "gap", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
 #: The file that describes a folder. It is written last: a folder without it is incomplete.
 MANIFEST = "training_set.json"
+#: The folder of the records of blocks, beside the files of a training set that was built in blocks.
+BLOCKS = "blocks"
 #: Rows of a row group: few enough for a reader's memory, many enough for compression.
 ROW_GROUP = 1 << 16
 _FORMAT = 1
@@ -326,7 +328,7 @@ def commit_files(staging: Path, files: TrainingSetFiles) -> TrainingSetFiles:
     }
     named = {file.name for file in files.files}
     for path in staging.iterdir():
-        if path.name not in named:  # what an interrupted writer left
+        if path.name not in named and path.name != BLOCKS:  # what an interrupted writer left
             path.unlink() if path.is_file() else shutil.rmtree(path)
     (staging / MANIFEST).write_text(json.dumps(described))
     try:

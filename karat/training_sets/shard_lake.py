@@ -74,7 +74,7 @@ def cut_tables(
     Args:
         lake: The lake.
         tables: The tables.
-        folder: An empty folder.
+        folder: A folder. Chunks that are cut in it already, by a build that was killed, are kept.
         of: Number of blocks.
         executor: Runs the cutting, chunk by chunk.
 
@@ -96,7 +96,9 @@ def cut_tables(
 
 def cut_chunk(chunk: Chunk) -> None:
     """Write a chunk's rows of each block as one file."""
-    table = chunk.table
+    table, done = chunk.table, chunk.folder / f"{chunk.number:06d}.done"
+    if done.exists():
+        return
     rows = Lake(chunk.lake, chunk.environment).scan(table.name, table.version).select(table.columns)
     frame = rows.slice(chunk.number * chunk.rows, chunk.rows).collect()
     blocks = frame.select(block_number(table.key, table.key_type, chunk.of)).to_series().to_numpy()
@@ -107,6 +109,7 @@ def cut_chunk(chunk: Chunk) -> None:
         if rows:
             write_arrow(frame.slice(start, rows), chunk.folder / str(block) / f"{chunk.number:06d}.arrow")
             start += rows
+    done.touch()
 
 
 def write_arrow(frame: pl.DataFrame, path: Path) -> None:

@@ -8,7 +8,6 @@ the same files, the same split and the same digest.
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,27 +17,27 @@ from pathlib import Path
 from typing import Protocol
 
 import polars as pl
-import pyarrow as pa
 
 from karat.declare import load_project
 from karat.declare.declared_model import DeclaredModel
 from karat.declare.gold import GoldTable
 from karat.declare.models import ModelSpec
-from karat.errors import CodeMismatch
+from karat.errors import CodeMismatch, KaratError
 from karat.executors import Executor, LocalExecutor, Progress, silent
 from karat.features.shard import hash_probe
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality import valid_rows
 from karat.settings import Settings
+from karat.training_sets.block_record import JoinedBlock, LabelledBlock, begin_work, finished_blocks, work_of
 from karat.training_sets.declared_training_set import declared_features, declared_sources
 from karat.training_sets.digest import RowDigest
 from karat.training_sets.feature_join import JoinedFeatures, concat_features, function_outputs, join_features
 from karat.training_sets.files import (
-    DataFile,
     TrainingSetFiles,
     arrow_schema,
     commit_files,
+    open_files,
     stage_rows,
 )
 from karat.training_sets.functions import (
@@ -50,7 +49,6 @@ from karat.training_sets.functions import (
     resolve_functions,
 )
 from karat.training_sets.labels import (
-    LabelCounts,
     LabelExtent,
     check_counts,
     check_label,
@@ -161,19 +159,6 @@ class _Block:
         return model, BlockLake(self.lake, self.environment, self.folder / "cut", self.number, self.cut)
 
 
-@dataclass(frozen=True)
-class _JoinedBlock:
-    """What a worker returns: files and figures, no rows but a few for messages."""
-
-    files: tuple[DataFile, ...]
-    schema: pa.Schema
-    rows: RowDigest
-    spine: RowDigest
-    report: pl.DataFrame
-    functions: tuple[PinnedFunction, ...]
-    head: pl.DataFrame
-
-
 def build_training_set(
     model: DeclaredModel,
     lake: Lake,
@@ -187,12 +172,13 @@ def build_training_set(
     """Build the training set of a declared model as files, in shards by entity.
 
     The rows, their split and their digest are those of ``declared_training_set``, for any number of shards. A build
-    that is killed leaves nothing but a hidden folder, which the next build deletes; it starts anew.
+    that is killed leaves a hidden folder; the next build of the same tables, declaration and code goes on with it, and
+    any other deletes it. Files of the same build that are there already are kept.
 
     Args:
         model: The declared model.
         lake: Holds gold and feature tables.
-        folder: The folder of the files. Files of the same rows that are there already are kept.
+        folder: The folder of the files.
         rule: Makes the rule that splits the rows.
         executor: Runs the shards; in this process by default.
         shards: Most shards, each of one block at least; by default one for each block.
@@ -223,9 +209,13 @@ def build_training_set(
         model.spine_name, lake.version(model.spine_name), key, tuple(model.spine_columns), head.schema[key]
     )
     of = block_count(lake.count(spine.name, spine.version))
-    with _build_folder(folder) as hidden:
+    tables = _tables(model, lake, plan.lookups, spine)
+    work = work_of("build", model.definition_hash, sources, tables, plan.lookups, of, hash_probe())
+    if (finished := finished_blocks(folder, work, of)) is not None:
+        return replace(_merged(model, folder, finished, plan.lookups, sources), files=open_files(folder))
+    with _build_folder(folder, work) as hidden:
         progress(0, _STEPS, "training set: tables cut by entity")
-        cut = cut_tables(lake, _tables(model, lake, plan.lookups, spine), hidden / "cut", of, executor)
+        cut = cut_tables(lake, tables, hidden / "cut", of, executor)
         extent = label_extent(model, lake)
         base = replace(_first_block(model, lake, hidden, cut), extent=extent, lookups=plan.lookups)
         progress(1, _STEPS, "training set: label")
@@ -270,8 +260,9 @@ def rebuild_files(
     spine = CutTable(source, version, stored.columns[key], read, key_type)
     lookups = tuple(PinnedLookup.from_json(p) for p in pins["lookups"])
     of = block_count(lake.count(source, version))
-    with _build_folder(folder) as hidden:
-        tables = [spine, *_lookup_cuts(lake, lookups, key, key_type)]
+    tables = [spine, *_lookup_cuts(lake, lookups, key, key_type)]
+    work = work_of("rebuild", record.digest, tables, lookups, pins.get("functions"), of, hash_probe())
+    with _build_folder(folder, work) as hidden:
         base = replace(
             _first_block(model, lake, hidden, cut_tables(lake, tables, hidden / "cut", of, executor)),
             lookups=lookups,
@@ -301,17 +292,24 @@ def _first_block(model: DeclaredModel, lake: Lake, hidden: Path, cut: Mapping[Ta
 
 
 @contextmanager
-def _build_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside ``folder``, deleted at the end; what a killed build of the same files left is deleted."""
+def _build_folder(folder: Path, work: str) -> Iterator[Path]:
+    """The hidden folder of a build beside ``folder``, deleted at its end; those of other builds are deleted.
+
+    A build that is killed, or whose worker or disk fails, leaves it: the next one of the same work finds it. An error
+    of the data or the declaration deletes it.
+    """
+    hidden = folder.parent / f".{folder.name}-build-{work}"
     for left in folder.parent.glob(f".{folder.name}-build-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    hidden = folder.parent / f".{folder.name}-build-{uuid.uuid4().hex[:8]}"
-    (hidden / "labelled").mkdir(parents=True)
-    (hidden / "files").mkdir()
+        if left != hidden:
+            shutil.rmtree(left, ignore_errors=True)
+    (hidden / "labelled").mkdir(parents=True, exist_ok=True)
+    begin_work(hidden / "files", work)
     try:
         yield hidden
-    finally:
+    except KaratError:
         shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _library(model: DeclaredModel) -> FunctionLibrary:
@@ -383,35 +381,42 @@ def _grouped(base: _Block, of: int, shards: int | None) -> list[list[_Block]]:
 def _labelled(model: DeclaredModel, executor: Executor, shards: list[list[_Block]]) -> pl.Series | None:
     """Label the spine of every block; return the distinct days of all rows."""
     found = [each for _, shard in executor.map(_label_shard, shards) for each in shard]
-    check_counts(model, reduce(add, (counts for counts, _ in found)))
-    return None if model.spine.time is None else distinct_days(pl.concat(days for _, days in found))
+    check_counts(model, reduce(add, (each.counts for each in found)))
+    return None if model.spine.time is None else distinct_days(pl.concat(each.days for each in found))
 
 
-def _joined(executor: Executor, shards: list[list[_Block]]) -> list[_JoinedBlock]:
+def _joined(executor: Executor, shards: list[list[_Block]]) -> list[JoinedBlock]:
     found = sorted(executor.map(_join_shard, shards), key=lambda pair: pair[0])
     return [block for _, shard in found for block in shard]
 
 
-def _label_shard(blocks: Sequence[_Block]) -> list[tuple[LabelCounts, pl.Series]]:
+def _label_shard(blocks: Sequence[_Block]) -> list[LabelledBlock]:
     return [_label_block(block) for block in blocks]
 
 
-def _join_shard(blocks: Sequence[_Block]) -> list[_JoinedBlock]:
+def _join_shard(blocks: Sequence[_Block]) -> list[JoinedBlock]:
     return [_join_block(block) for block in blocks if block.stored is not None or block.labelled.exists()]
 
 
-def _label_block(block: _Block) -> tuple[LabelCounts, pl.Series]:
+def _label_block(block: _Block) -> LabelledBlock:
     """Label the keys of a block's entities and write them; return their number and their days."""
+    record = block.labelled.with_suffix(".json")
+    if (finished := LabelledBlock.read(record, block.extent)) is not None:
+        return finished
     model, lake = block.open()
     rows, counts = label_keys(model, lake, block.extent)
     if rows.height:
         write_arrow(rows, block.labelled)
     time = model.spine.time
-    return counts, distinct_days(rows[time]) if time else pl.Series([], dtype=pl.Date)
+    labelled = LabelledBlock(counts, distinct_days(rows[time]) if time else pl.Series([], dtype=pl.Date))
+    labelled.write(record)
+    return labelled
 
 
-def _join_block(block: _Block) -> _JoinedBlock:
+def _join_block(block: _Block) -> JoinedBlock:
     """Join, split, digest and write the rows of a block's entities."""
+    if (finished := JoinedBlock.read(block.folder / "files", block.number)) is not None:
+        return finished
     model, lake = block.open()
     spine = read_arrow([block.labelled]) if block.stored is None else read_spine(lake, block.stored)
     filled = join_features(lake, spine, block.lookups, pinned=True)
@@ -419,7 +424,7 @@ def _join_block(block: _Block) -> _JoinedBlock:
     data = pl.DataFrame([*spine, *filled.values])
     whole = pl.repeat("train", data.height, dtype=pl.String, eager=True)
     parts = whole if block.rule is None else block.rule.parts(data).cast(pl.String)
-    return _JoinedBlock(
+    joined = JoinedBlock(
         files=tuple(stage_rows(block.folder / "files", f"rows-{block.number:05d}", data, parts)),
         schema=arrow_schema(data),
         rows=RowDigest.of(data),
@@ -428,6 +433,8 @@ def _join_block(block: _Block) -> _JoinedBlock:
         functions=functions,
         head=spine.head(3),
     )
+    joined.write(block.folder / "files", block.number)
+    return joined
 
 
 def _with_functions(
@@ -447,7 +454,7 @@ def _with_functions(
 def _merged(
     model: DeclaredModel,
     folder: Path,
-    joined: Sequence[_JoinedBlock],
+    joined: Sequence[JoinedBlock],
     lookups: tuple[PinnedLookup, ...],
     sources: Mapping[str, int],
 ) -> FileTrainingSet:

@@ -33,6 +33,7 @@ from karat.online import open_store, publish_table
 from karat.quality import write_sample
 from karat.registry import open_registry
 from karat.settings import Settings
+from karat.training_sets import reproduce, shard_lake
 
 ROOT = Path(__file__).parents[2]
 
@@ -373,6 +374,21 @@ def test_rebuild_writes_the_training_set_of_a_model(karat, tmp_path: Path, kind:
     assert "digest" in karat("rebuild", "churn/1")[1]
     assert karat("rebuild", "churn", "--out", str(tmp_path / "set.txt"))[0] == 2
     assert karat("rebuild", "churn/7")[0] == 1
+
+
+def test_a_large_training_set_is_rebuilt_in_blocks(karat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = json.loads(karat("rebuild", "customers.churn", "--out", str(tmp_path / "whole.parquet"), "--json")[1])
+    monkeypatch.setenv("KARAT_TRAINING_FILES_ABOVE", "100")
+    monkeypatch.setattr(shard_lake, "BLOCK_ROWS", 200)
+    monkeypatch.setattr(reproduce, "join_features", None)  # what joins all rows at once
+    status, told, err = karat("rebuild", "customers.churn", "--out", str(tmp_path / "blocks.parquet"), "--json")
+    assert status == 0, err
+    assert json.loads(told) == whole | {"out": str(tmp_path / "blocks.parquet")}
+    one, blocks = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("whole", "blocks"))
+    assert not blocks.equals(one), "in the order of the blocks"
+    assert blocks.sort(pl.all()).equals(one.sort(pl.all()))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["blocks.parquet", "whole.parquet"]
+    assert "as in the model" in karat("rebuild", "churn/1")[1]
 
 
 def test_retain_lists_and_removes_nothing_unless_told(karat, home: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -23,10 +25,12 @@ from karat.lake import Lake
 from karat.training.split import split_rows, split_rule
 from karat.training_sets import shard_lake, sharded_build
 from karat.training_sets.declared_training_set import declared_training_set
+from karat.training_sets.files import DataFile, stage_rows
 from karat.training_sets.labels import label_spine
 from karat.training_sets.row_sample import sample_training_set
 from karat.training_sets.sharded_build import FileTrainingSet, build_training_set
 from karat.training_sets.training_set import TrainingSet
+from tests import warm
 from tests.profiles import examples
 
 MODELS = ("next_week", "leaver", "odd_days")
@@ -111,31 +115,93 @@ def test_blocks_of_any_size_give_the_rows_of_one_process(
     assert_same(made, whole, parts, model.spine.primary_key)
 
 
-def test_a_killed_build_leaves_nothing_and_the_next_starts_anew(
+#: Builds the training set of ``next_week`` in blocks of given sizes, and dies when it joins the third.
+KILLED = """
+import os, signal, sys
+from functools import partial
+from pathlib import Path
+from karat.declare import load_project
+from karat.declare.declared_model import DeclaredModel
+from karat.lake import Lake
+from karat.settings import Settings
+from karat.training.split import split_rule
+from karat.training_sets import shard_lake, sharded_build
+
+projects, lake, folder = map(Path, sys.argv[1:4])
+shard_lake.BLOCK_ROWS, shard_lake.CHUNK_ROWS, sharded_build._SMALL = map(int, sys.argv[4:])
+project = load_project("shop", Settings(projects=projects))
+model, real, calls = DeclaredModel(project, project.models["next_week"]), sharded_build._join_block, []
+
+def dies(block):
+    calls.append(block)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(block)
+
+sharded_build._join_block = dies
+rule = partial(split_rule, model.spec, time=model.spine.time, entity=model.spine.entity)
+sharded_build.build_training_set(model, Lake(lake, project.environment), folder, rule)
+"""
+
+
+def test_a_killed_build_goes_on_with_the_blocks_that_are_not_whole(
     shop_features: Project, lake: Lake, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = DeclaredModel(shop_features, shop_features.models["next_week"])
     folder = tmp_path / "sets" / "set"
-    real, calls = sharded_build._join_block, []
+    sizes = [shard_lake.BLOCK_ROWS, shard_lake.CHUNK_ROWS, sharded_build._SMALL]
+    program = [sys.executable, "-c", KILLED, shop_features.path.parent, lake.root, folder, *sizes]
+    assert warm.run(program, cwd=tmp_path, capture_output=True).returncode == -signal.SIGKILL
+    (left,) = folder.parent.iterdir()
+    finished = sorted(p.stem for p in (left / "files" / "blocks").glob("*.json"))
+    assert finished == ["00000", "00001"]
+    damaged = next((left / "files").glob("rows-00001-*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    joined: list[str] = []
 
-    def dies(block: Any) -> Any:
-        calls.append(block)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(block)
+    def stage(staging: Path, name: str, rows: pl.DataFrame, parts: pl.Series) -> list[DataFile]:
+        joined.append(name)
+        return stage_rows(staging, name, rows, parts)
 
+    monkeypatch.setattr(sharded_build, "stage_rows", stage)
+    monkeypatch.setattr(sharded_build, "label_keys", None)  # all blocks are labelled
+    monkeypatch.setattr(shard_lake, "write_arrow", None)  # and all tables are cut
+    made = build(model, lake, folder)
+    blocks = {file.name.rpartition("-")[0] for file in made.files.files}
+    assert set(joined) == blocks - {"rows-00000"}, "the first is whole, the second was damaged"
+    assert [p.name for p in folder.parent.iterdir()] == ["set"], "nothing is left beside the files"
+    assert_same(made, *in_memory(model, lake), model.spine.primary_key)
+
+
+def test_a_finished_build_is_not_made_again(
+    shop_features: Project, lake: Lake, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = DeclaredModel(shop_features, shop_features.models["next_week"])
+    folder = tmp_path / "sets" / "set"
+    made = build(model, lake, folder)
     with monkeypatch.context() as patch:
-        patch.setattr(sharded_build, "_join_block", dies)
-        with pytest.raises(KeyboardInterrupt):
-            build(model, lake, folder)
-    assert list(folder.parent.iterdir()) == []
-    left = folder.parent / ".set-build-0a1b2c3d"  # as a process that was killed by the kernel leaves it
+        patch.setattr(sharded_build, "cut_tables", None)
+        again = build(model, lake, folder)
+    assert (again.files, again.pins, again.columns, again.functions) == (
+        made.files, made.pins, made.columns, made.functions
+    )  # fmt: skip
+    assert again.report.equals(made.report)
+    other = replace(model, spec=model.spec.model_copy(update={"seed": 5}))
+    monkeypatch.setattr(sharded_build, "cut_tables", None)
+    with pytest.raises(TypeError):
+        build(other, lake, folder)
+
+
+def test_what_another_build_has_left_is_deleted(
+    shop_features: Project, lake: Lake, tmp_path: Path, small_blocks: None
+) -> None:
+    model = DeclaredModel(shop_features, shop_features.models["next_week"])
+    left = tmp_path / ".set-build-0a1b2c3d"
     (left / "files").mkdir(parents=True)
     (left / "files" / "rows-00000-train.parquet").write_bytes(b"half")
-    made = build(model, lake, folder)
-    assert [p.name for p in folder.parent.iterdir()] == ["set"]
+    made = build(model, lake, tmp_path / "set")
+    assert not left.exists()
     assert_same(made, *in_memory(model, lake), model.spine.primary_key)
-    assert build(model, lake, folder).files == made.files, "files of the same rows are kept"
 
 
 WRONG = [
