@@ -129,23 +129,24 @@ def draft_model(project: Project, name: str, options: ModelOptions = ModelOption
     text = _text(label, kind, rows, tables, options, owner=options.owner or spine.owner or project.spec.owner)
     path = "/".join(filter(None, ("models", options.domain, f"{name}.yaml")))
     file = File(path, text, f"model {name}: {label.task} by {kind}")
-    told = (*_unread(kind, tables), *_small_data(rows, label, options), *_unlearned(rows, label, tables))
-    told = (*told, *_weak_baseline(rows, label, tables), *_wide_scope(options.count))
+    told = (*_unread(kind, tables), *_small_data(rows, label, kind, options), *_unlearned(rows, label, tables))
+    told = (*told, *_weak_baseline(rows, label, kind, tables), *_wide_scope(options.count))
     return Draft((file,), (*how, *label.chosen, *told))
 
 
-def _small_data(rows: Rows, label: LabelChoice, options: ModelOptions) -> tuple[str, ...]:
+def _small_data(rows: Rows, label: LabelChoice, kind: str, options: ModelOptions) -> tuple[str, ...]:
     if options.few is None:
         return ()
+    settings = "small leaves, minimum_rows" if kind in LEAVES else "minimum_rows"
     if label.task in UNSUPERVISED or options.folds is not None:
-        return (f"settings for {options.few:,} rows: small leaves, minimum_rows",)
+        return (f"settings for {options.few:,} rows: {settings}",)
     folds = _few_folds(rows, label, options)
     if folds is None:
         return (
-            f"settings for {options.few:,} rows: small leaves, minimum_rows; no cross-validation, since their days are "
+            f"settings for {options.few:,} rows: {settings}; no cross-validation, since their days are "
             "too few for a label that looks so far ahead",
         )
-    return (f"settings for {options.few:,} rows: small leaves, minimum_rows, {folds} folds of a cross-validation",)
+    return (f"settings for {options.few:,} rows: {settings}, {folds} folds of a cross-validation",)
 
 
 def _few_folds(rows: Rows, label: LabelChoice, options: ModelOptions) -> int | None:
@@ -232,7 +233,7 @@ def _text(
         split=_split(rows, label, options),
         minimum_rows=_minimum_rows(label, options),
         metric="silhouette" if label.fields is None else DEFAULT_METRIC[task],
-        baseline=_baseline(rows, label, tables),
+        baseline=_baseline(rows, label, kind, tables),
         risk_levels={"low": 0.0, "medium": 0.3, "high": 0.7} if task == "binary" else None,
         scope={"last": f"{_scope_days(options.count)}d"} if spine.time else None,
         truth=dict(options.truth) if options.truth else None,
@@ -343,17 +344,19 @@ def _unread(kind: str, tables: Sequence[FeatureTable]) -> tuple[str, ...]:
     return (f"all features but {', '.join(left)}: a sequence holds numbers only",) if left else ()
 
 
-def _baseline(rows: Rows, label: LabelChoice, tables: Sequence[FeatureTable]) -> dict[str, Any]:
+def _baseline(rows: Rows, label: LabelChoice, kind: str, tables: Sequence[FeatureTable]) -> dict[str, Any]:
     """What the label was over a window of the past, if a feature says so; else mean, prior or chance."""
-    found = past_window_baseline(label.task, Label(**label.fields), rows.spine, tables) if label.fields else None
+    lengths = dict.fromkeys((t.name for t in tables), SEQUENCE if facts(kind).sequences else None)
+    declared = Label(**label.fields) if label.fields else None
+    found = past_window_baseline(label.task, declared, rows.spine, tables, lengths) if declared else None
     if found is not None:
         return found.model_dump(exclude_defaults=True)
     return {"strategy": "mean" if label.task == "forecast" else BASELINES[label.task][0]}
 
 
-def _weak_baseline(rows: Rows, label: LabelChoice, tables: Sequence[FeatureTable]) -> tuple[str, ...]:
+def _weak_baseline(rows: Rows, label: LabelChoice, kind: str, tables: Sequence[FeatureTable]) -> tuple[str, ...]:
     """What feature would make a stronger baseline than the mean, where none says what the label was before."""
-    if not label.fields or _baseline(rows, label, tables)["strategy"] == "feature":
+    if not label.fields or _baseline(rows, label, kind, tables)["strategy"] == "feature":
         return ()
     line = past_window_feature(label.task, Label(**label.fields))
     return (

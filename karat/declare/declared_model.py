@@ -72,6 +72,8 @@ class DeclaredModel:
         for name in _UNCHANGED_BY_DEFAULT:
             if getattr(self.spec, name) == type(self.spec).model_fields[name].default:
                 del meaning[name]
+        if self.spec.baseline.newest == 1:
+            del meaning["baseline"]["newest"]
         used = meaning.pop("functions")
         if used:
             hashes = {use.function: self.project.functions[use.function].source_hash for use in self.spec.functions}

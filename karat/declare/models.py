@@ -210,13 +210,14 @@ class Baseline(Declaration):
     """The naive prediction to beat.
 
     ``mean`` and ``prior`` are scikit-learn's dummies. ``feature`` predicts that feature's value times ``scale``
-    (persistence: last week's cost is next week's), of a sequence its newest value; a forecast's steps all have the
-    same.
+    (persistence: last week's cost is next week's), of a sequence the mean of its ``newest`` values; a forecast's steps
+    all have the same.
     """
 
     strategy: Literal["mean", "median", "prior", "random", "feature"] | None = None
     feature: str | None = None
     scale: float = 1.0
+    newest: int = Field(1, ge=1, le=10_000)
 
     @model_validator(mode="after")
     def _named(self) -> Baseline:

@@ -28,6 +28,8 @@ _FUNCTIONS = {
 }
 #: What grows with the window: that of another length is scaled.
 _ADDITIVE = ("sum", "count")
+#: Of these the mean over several rows stands for a longer window.
+_AVERAGED = (*_ADDITIVE, "mean", "share")
 _NUMBERS = ("regression", "forecast")
 _AGGREGATE = re.compile(r"(\w+)\((distinct)?(.*?)\)(?:filter\(where(.*)\))?", re.IGNORECASE | re.DOTALL)
 #: What the aggregate reads: its function, its column (None counts rows), and the conditions on the rows.
@@ -35,20 +37,25 @@ _Meaning = tuple[str, str | None, frozenset[str]]
 
 
 def past_window_baseline(
-    task: str, label: Label, spine: FeatureTable, tables: Sequence[FeatureTable]
+    task: str,
+    label: Label,
+    spine: FeatureTable,
+    tables: Sequence[FeatureTable],
+    sequences: Mapping[str, int | None] | None = None,
 ) -> Baseline | None:
     """Choose the feature that says what a label over a window was in the past.
 
     A feature fits if it is the label's aggregate of the same column and rows, over a window before the row. Sums and
     counts take the longest window, scaled to the horizon: it holds the most rows. Other aggregates take the window
     whose length is nearest to the horizon. Of events, a horizon shorter than every window takes the event's own value:
-    the next reading is as this one.
+    the next reading is as this one. Of a sequence of days, so many of the newest count as make up the horizon.
 
     Args:
         task: The model's task.
         label: The model's label.
         spine: The table whose rows are labelled.
         tables: The tables whose features the model reads.
+        sequences: Table -> length of the sequence that the model reads of it; None if it is none.
 
     Returns:
         The baseline; None if the label is no number over a window, or no feature fits.
@@ -60,23 +67,26 @@ def past_window_baseline(
         return None
     own = [t for t in tables if t.source == label.source and t.entity == spine.entity and t.time is not None]
     found = [
-        (f, f.window)
+        (f, f.window, t)
         for t in own
         for f in t.stored
         if f.window and not f.delay and not t.delay and _feature_meaning(f, t) == meaning
     ]
-    function, column, _ = meaning
+    (function, column, _), horizon = meaning, label.horizon
     at_once = None if spine.row_span is not None else _own_value(column, own)
-    if at_once is not None and function != "count" and all(window > label.horizon for _, window in found):
+    if at_once is not None and function != "count" and all(window > horizon for _, window, _ in found):
         return Baseline(strategy="feature", feature=at_once)
     if not found:
         return None
     if function in _ADDITIVE:
-        feature, window = max(found, key=lambda one: one[1])
-        return Baseline(strategy="feature", feature=feature.name, scale=round(label.horizon / window, 6))
-    horizon = label.horizon
-    feature, _ = min(found, key=lambda one: (max(one[1], horizon) / min(one[1], horizon), one[1]))
-    return Baseline(strategy="feature", feature=feature.name)
+        feature, window, table = max(found, key=lambda one: one[1])
+    else:
+        feature, window, table = min(found, key=lambda one: (max(one[1], horizon) / min(one[1], horizon), one[1]))
+    scale = round(horizon / window, 6) if function in _ADDITIVE else 1.0
+    newest = 1
+    if table.row_span is not None and function in _AVERAGED:
+        newest = max(1, min((sequences or {}).get(table.name) or 1, (horizon - window) // table.row_span + 1))
+    return Baseline(strategy="feature", feature=feature.name, scale=scale, newest=newest)
 
 
 def past_window_feature(task: str, label: Label) -> str:
@@ -95,7 +105,8 @@ def with_past_window(spec: ModelSpec, tables: Mapping[str, FeatureTable]) -> Mod
     if spec.label is None or "baseline" in spec.model_fields_set:
         return spec
     looked = [_chosen(tables[lookup.table], lookup.features, lookup.exclude) for lookup in spec.lookups]
-    found = past_window_baseline(spec.task, spec.label, tables[spec.spine_table], looked)
+    lengths = {lookup.table: lookup.sequence_length for lookup in spec.lookups}
+    found = past_window_baseline(spec.task, spec.label, tables[spec.spine_table], looked, lengths)
     return spec if found is None else spec.model_copy(update={"baseline": found})
 
 

@@ -51,8 +51,9 @@ def baseline_prediction(
     - random: for a regression a training label drawn for each row; else the same chance for every row, which equals a
       random ranking: roc_auc 0.5 and average_precision the share of positives.
     - random for a clustering: the model's own clusters in random order, in the model's ``space``.
-    - feature: its value (a sequence's newest known one) times ``scale`` (persistence). Rows without a value are left
-      out of its metrics. A score may have any range; outside 0 to 1 the metrics that need a probability are left out.
+    - feature: its value (of a sequence the mean of its ``newest`` known ones) times ``scale`` (persistence). Rows
+      without a value are left out of its metrics. A score may have any range; outside 0 to 1 the metrics that need a
+      probability are left out.
 
     Args:
         spec: The model's declaration.
@@ -78,6 +79,8 @@ def baseline_prediction(
         name = str(spec.baseline.feature)
         if spec.baseline.scale != 1:
             name += f" x {spec.baseline.scale:g}"
+        if spec.baseline.newest > 1:
+            name += f", mean of the newest {spec.baseline.newest}"
     elif spec.task == "regression":
         answer = _regression_baseline(strategy, y_train, test.height, spec.seed)
     elif spec.task == "clustering":
@@ -134,8 +137,8 @@ def prediction_metrics(
 def feature_prediction(
     spec: ModelSpec, y_train: pl.Series | None, test: pl.DataFrame, classes: list[Any]
 ) -> np.ndarray:
-    """Predict by the baseline's feature (a sequence's newest known value) times its scale; by the mean if missing."""
-    newest = last_known_value(test[str(spec.baseline.feature)])
+    """Predict by the baseline's feature (a sequence's newest values) times its scale; by the mean if missing."""
+    newest = last_known_value(test[str(spec.baseline.feature)], spec.baseline.newest)
     values = newest.cast(pl.Float64).to_numpy() * spec.baseline.scale
     if spec.task == "forecast":
         assert y_train is not None
@@ -149,12 +152,13 @@ def feature_prediction(
     return np.where(np.isfinite(values), values, usual)
 
 
-def last_known_value(given: pl.Series) -> pl.Series:
-    """Return each sequence's last value that is neither null nor NaN; other series as they are."""
+def last_known_value(given: pl.Series, newest: int = 1) -> pl.Series:
+    """Return the mean of each sequence's ``newest`` values that are neither null nor NaN; other series as they are."""
     if not isinstance(given.dtype, pl.Array):
         return given
     steps = given.cast(pl.Array(pl.Float64, given.dtype.shape[0]))
-    return steps.arr.to_list().list.eval(pl.element().drop_nulls().drop_nans()).list.last()
+    known = steps.arr.to_list().list.eval(pl.element().drop_nulls().drop_nans())
+    return known.list.last() if newest == 1 else known.list.tail(newest).list.mean()
 
 
 def _regression_baseline(strategy: str, y_train: pl.Series | None, rows: int, seed: int) -> np.ndarray:

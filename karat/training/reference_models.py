@@ -26,7 +26,7 @@ _Rows = tuple[pl.DataFrame, pl.Series | None]
 def reference_models(spec: ModelSpec, model: Model, learned: _Rows, test: _Rows) -> dict[str, BaselinePrediction]:
     """Fit the reference models and evaluate them on the test rows.
 
-    - persistence: the newest known value of the baseline's feature, times its scale. If the baseline names no feature,
+    - persistence: the newest known values of the baseline's feature, times its scale. If the baseline names no feature,
       the one with the least error on the training rows; a binary model then has no persistence. Rows without a value
       are left out of its metrics.
     - linear: ridge regression (logistic for a binary model) on every step of every sequence. A missing step takes the
@@ -50,7 +50,9 @@ def reference_models(spec: ModelSpec, model: Model, learned: _Rows, test: _Rows)
         given = spec if spec.baseline.feature else _persistence_spec(spec, feature)
         answer = feature_prediction(given, y, test[0], model.classes)
         known = rows_with_value(feature, test[0])
-        found[PERSISTENCE] = _score_prediction(f"the newest {feature}", spec, model, y_test, answer, known=known)
+        newest = given.baseline.newest
+        name = f"the newest {feature}" if newest == 1 else f"the mean of the newest {newest} {feature}"
+        found[PERSISTENCE] = _score_prediction(name, spec, model, y_test, answer, known=known)
     answer = _linear_prediction(spec, model, learned[0], y, test[0])
     found[LINEAR] = _score_prediction("linear model of every step", spec, model, y_test, answer)
     return {name: model for name, model in found.items() if primary_metric(spec, model.metrics) in model.metrics}

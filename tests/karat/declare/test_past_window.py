@@ -96,6 +96,31 @@ def test_of_events_the_latest_reading_or_a_window_no_longer_than_the_horizon(
     assert baseline(EVENTS, expression, horizon) == expected
 
 
+@pytest.mark.parametrize(
+    ("expression", "horizon", "length", "expected"),
+    [
+        ("sum(size)", "7d", 28, ("size_1d", 7.0, 7)),
+        ("sum(size)", "7d", 3, ("size_1d", 7.0, 3)),
+        ("sum(size)", "7d", None, ("size_1d", 7.0, 1)),
+        ("avg(size)", "14d", 28, ("size_mean_7d", 1.0, 8)),
+        ("max(size)", "7d", 28, ("size_max_1d", 1.0, 1)),
+    ],
+)
+def test_of_a_sequence_the_days_that_make_up_the_horizon(
+    expression: str, horizon: str, length: int | None, expected: Any
+):
+    features = (
+        aggregate("size_1d", "sum", "size", window="1d", **TOLD),
+        aggregate("size_mean_7d", "mean", "size", window="7d", **TOLD),
+        aggregate("size_max_1d", "max", "size", window="1d", **TOLD),
+    )
+    table = DAYS.model_copy(update={"features": features})
+    label = Label(source="orders", expression=expression, horizon=horizon)  # type: ignore[arg-type]
+    found = past_window_baseline("regression", label, table, [table], {"days": length})
+    assert found is not None
+    assert (found.feature, found.scale, found.newest) == expected
+
+
 def test_no_other_entity_gold_table_or_task():
     label = Label(source="orders", expression="count(*)", horizon=timedelta(days=7))
     assert past_window_baseline("binary", label, DAYS, [DAYS]) is None

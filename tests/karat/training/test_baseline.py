@@ -50,6 +50,16 @@ def test_persistence_answers_with_a_feature_times_its_scale():
     assert found.prediction.tolist() == [1, 4, 3]  # the mean of the learned labels where the feature is missing
 
 
+def test_of_a_sequence_the_mean_of_its_newest_known_values():
+    rows = [[1.0, 2.0, 3.0, 5.0], [None, 4.0, None, 6.0], [None, None, None, 7.0]]
+    test = pl.DataFrame({"f": rows}, schema={"f": pl.Array(pl.Float64, 4)})
+    y = pl.Series("y", [1.0, 2.0, 3.0])
+    for newest, expected in ((1, [10, 12, 14]), (2, [8, 10, 14]), (4, [5.5, 10, 14])):
+        given = {"strategy": "feature", "feature": "f", "scale": 2.0, "newest": newest}
+        found = baseline_prediction(spec_of("regression", baseline=given), y, test, y, classes=[], threshold=0.5)
+        assert found.prediction.tolist() == expected
+
+
 @pytest.mark.parametrize("classes", [(0, 1), (False, True), ("No", "Yes")])
 def test_classes_are_answered_with_their_share(classes):
     found = binary(None, classes)
