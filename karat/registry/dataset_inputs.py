@@ -26,7 +26,7 @@ _TYPES = {
 }
 
 
-def dataset_inputs(name: str, model_id: str, metadata: ModelMetadata) -> list[DatasetInput]:
+def dataset_inputs(name: str, location: str, metadata: ModelMetadata) -> list[DatasetInput]:
     """Return what the run has learned from.
 
     ``mlflow.data.get_source`` opens them: the training set's keys, label and split as a Parquet file of the logged
@@ -34,7 +34,7 @@ def dataset_inputs(name: str, model_id: str, metadata: ModelMetadata) -> list[Da
 
     Args:
         name: The model.
-        model_id: The logged model, whose folder holds the keys.
+        location: Address of the logged model's files, the keys among them.
         metadata: Pins and digest.
     """
     pins = metadata.pins
@@ -43,7 +43,7 @@ def dataset_inputs(name: str, model_id: str, metadata: ModelMetadata) -> list[Da
         name=f"{name} training set",
         digest=metadata.digest[:36],
         source_type="local",
-        source=json.dumps({"uri": f"models:/{model_id}/{DATA}/{SPINE}"}),
+        source=json.dumps({"uri": f"{location}/{DATA}/{SPINE}"}),
         schema=_schema(columns),
         profile=json.dumps({"num_rows": pins["spine"]["rows"], "num_elements": pins["spine"]["rows"] * len(columns)}),
     )

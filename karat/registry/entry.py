@@ -18,7 +18,7 @@ import pandas as pd
 import polars as pl
 import psutil
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, Param, Run
+from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.utils.mlflow_tags import (
@@ -160,10 +160,11 @@ def write_entry(connection: Connection, entry: VersionEntry) -> int:
     )
     run_id = run.info.run_id
     try:
-        model_id = _logged_model(connection, experiment, run_id, entry)
+        logged = _logged_model(connection, experiment, run_id, entry)
+        model_id = str(logged.model_id)
         _metrics(client, run_id, model_id, entry)
         _files(connection, run, entry)
-        _log_inputs(client, run_id, model_id, entry)
+        _log_inputs(client, run_id, logged, entry)
         client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
         for trial in entry.trials:
             _log_trial(client, experiment, run_id, trial)
@@ -195,7 +196,7 @@ def _user() -> str:
         return ""
 
 
-def _logged_model(connection: Connection, experiment: str, run_id: str, entry: VersionEntry) -> str:
+def _logged_model(connection: Connection, experiment: str, run_id: str, entry: VersionEntry) -> LoggedModel:
     client = connection.client
     logged = client.create_logged_model(
         experiment,
@@ -225,7 +226,7 @@ def _logged_model(connection: Connection, experiment: str, run_id: str, entry: V
     finally:
         shutil.rmtree(work, ignore_errors=True)
     client.finalize_logged_model(logged.model_id, "READY")
-    return str(logged.model_id)
+    return logged
 
 
 def _metrics(client: MlflowClient, run_id: str, model_id: str, entry: VersionEntry) -> None:
@@ -287,10 +288,10 @@ def _log_trial(client: MlflowClient, experiment: str, parent: str, trial: TrialE
     stop=stop_after_attempt(5),
     reraise=True,
 )
-def _log_inputs(client: MlflowClient, run_id: str, model_id: str, entry: VersionEntry) -> None:
+def _log_inputs(client: MlflowClient, run_id: str, logged: LoggedModel, entry: VersionEntry) -> None:
     """Log the datasets. MLflow looks for each and then inserts it: of two runs at once, one must look again."""
-    datasets = dataset_inputs(entry.name.name, model_id, entry.metadata)
-    client.log_inputs(run_id, datasets=datasets, models=[LoggedModelInput(model_id)])
+    datasets = dataset_inputs(entry.name.name, logged.artifact_location, entry.metadata)
+    client.log_inputs(run_id, datasets=datasets, models=[LoggedModelInput(logged.model_id)])
 
 
 def _register(connection: Connection, run_id: str, model_id: str, entry: VersionEntry) -> int:

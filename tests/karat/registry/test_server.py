@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow.data
 import polars as pl
 import pytest
 from mlflow import MlflowClient
@@ -72,6 +73,10 @@ def test_registered_through_the_server_and_read_without_it(  # noqa: PLR0917
     assert {f.path for f in client.list_artifacts(made.version.run_id, "plots")}
     folder = client.download_artifacts(made.version.run_id, "plots", str(tmp_path))
     assert any(Path(folder).iterdir())
+    # MLflow's own verbs open the training set's rows
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_url)
+    spine, *_ = client.get_run(made.version.run_id).inputs.dataset_inputs
+    assert pl.read_parquet(mlflow.data.get_source(spine.dataset).load()).height == 600
     # pages that are written later, of which the newest stay
     for day in ("2026-11-19", "2026-11-20", "2026-11-21", "2026-11-21"):
         remote.attach(made.version, f"monitoring/{day}-dataset.html", f"of {day}", keep=2)
