@@ -137,8 +137,32 @@ def sort_by_key(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     found = packed((frame[key[0]], frame[key[1]])) if len(key) > 1 else None
     if found is not None:
         (numbers,), _ = found
-        order = np.argsort(numbers)
+        order = np.argsort(numbers, kind="stable")  # of several sorted parts it merges, in a tenth of the time
         ordered = numbers[order]
         if len(key) == 2 or (ordered[1:] > ordered[:-1]).all():
             return frame[order]
     return frame.sort(key)
+
+
+def order_of(wanted: pl.DataFrame, found: pl.DataFrame) -> np.ndarray | None:
+    """Return the order in which ``found`` has the keys of ``wanted``, row for row.
+
+    Args:
+        wanted: Unique keys, sorted: an entity of whole numbers, a time, and further columns.
+        found: Keys in columns of the same order.
+
+    Returns:
+        The rows of ``found``, ``(rows,)``; None if the keys are others, or are not seen to be the same.
+    """
+    both = (wanted, found)
+    if wanted.height != found.height or wanted.width < 2:
+        return None
+    numbers = packed(*((frame.to_series(0), frame.to_series(1)) for frame in both))
+    if numbers is None:
+        return None
+    (known, given), _ = numbers
+    order = np.argsort(given, kind="stable")
+    if not (given[order] == known).all() or not (known[1:] > known[:-1]).all():
+        return None
+    rest = zip(wanted.get_columns()[2:], found.get_columns()[2:], strict=True)
+    return order if all(ours.equals(theirs[order]) for ours, theirs in rest) else None

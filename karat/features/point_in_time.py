@@ -155,7 +155,7 @@ def _as_of_sorted(left: pl.DataFrame, right: pl.DataFrame, asked: pl.Series, kno
     (wanted, had), bits = found
     if (wanted[1:] < wanted[:-1]).any():
         return None
-    order = None if (had[1:] > had[:-1]).all() else np.argsort(had)
+    order = None if (had[1:] > had[:-1]).all() else np.argsort(had, kind="stable")
     ordered = had if order is None else had[order]
     if (ordered[1:] == ordered[:-1]).any():  # several rows of one time: an event id decides
         return None

@@ -46,20 +46,36 @@ class RowDigest:
         Values of equal meaning are equal: categories and text; one NaN for all, and 0.0 for -0.0; times of one moment
         in any zone and unit.
         """
+        return cls.of_both(frame, 0)[1]
+
+    @classmethod
+    def of_both(cls, frame: pl.DataFrame, width: int) -> tuple[RowDigest, RowDigest]:
+        """Digest the first ``width`` columns of a frame, and all of it: each value is hashed once."""
         normal = [_normalize_type(series.rename(name)) for name, series in zip(frame.columns, frame, strict=True)]
         keys = {s.name: _column_keys(s.name, str(s.dtype)) for s in normal}
-        sums, columns = np.zeros(2, dtype=np.uint64), dict.fromkeys(keys, 0)
+        columns = dict.fromkeys(keys, 0)
+        sums = {at: np.zeros(2, dtype=np.uint64) for at in (width, len(normal))}
         for start in range(0, frame.height, _ROWS):
             left, right = (np.zeros(min(_ROWS, frame.height - start), dtype=np.uint64) for _ in range(2))
-            for series in normal:
+            for place, series in enumerate(normal):
                 own = keys[series.name]
                 words = _mix(_words(series.slice(start, _ROWS)) ^ own[0])
                 columns[series.name] = (columns[series.name] + int(words.sum())) % 2**64
                 left += words * own[1]
                 right += words * own[2]
-            sums += np.array([_mix(left).sum(), _mix(right).sum()])
+                if place + 1 in sums:
+                    sums[place + 1] += np.array([_mix(left.copy()).sum(), _mix(right.copy()).sum()])
         types = {s.name: str(s.dtype) for s in normal}
-        return cls(types, frame.height, (int(sums[0]), int(sums[1])), columns)
+        first, whole = (
+            cls(
+                dict(list(types.items())[:at]),
+                frame.height,
+                (int(sums[at][0]), int(sums[at][1])),
+                dict(list(columns.items())[:at]),
+            )
+            for at in (width, len(normal))
+        )
+        return first, whole
 
     def __add__(self, other: RowDigest) -> RowDigest:
         """Digest of the rows of both; their columns must be the same."""

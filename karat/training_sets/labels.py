@@ -17,7 +17,7 @@ from karat.declare.feature_tables import FeatureTable, LabelWindow
 from karat.declare.gold import GoldTable
 from karat.declare.models import UNSUPERVISED, ModelSpec, step_name
 from karat.errors import EmptyTrainingSet, KaratError, LabelNotFound, TableNotFound, UnusableLabel, did_you_mean
-from karat.features.keys import sort_by_key
+from karat.features.keys import order_of, sort_by_key
 from karat.lake import Lake
 from karat.names import TableName
 from karat.quality import origin, valid_rows
@@ -150,6 +150,7 @@ def label_keys(model: DeclaredModel, lake: Lake, extent: LabelExtent | None = No
     if window is LabelWindow.OWN_ROW:
         labelled = _keyed_labels(spec, table, gold, keys, rows)
         return counted(_drop_unlabelled(spec, labelled), keys.height, extent or LabelExtent())
+    rows = rows.sort(gold.key)  # so that the order of the files can't change a sum's last bits
     extent = extent or _gold_extent(model, gold, lake, rows.lazy())
     mature = keys.filter(pl.col(str(table.time)) <= _last_mature(spec, table, extent))
     if mature.is_empty():
@@ -296,8 +297,7 @@ def _gold_rows(model: DeclaredModel, gold: GoldTable, lake: Lake) -> pl.DataFram
     if gold.truth and spec.task in UNSUPERVISED and _stale_oracle(model, gold, lake):
         return None
     # Like features, labels ignore rows that break the contract.
-    rows = lake.read(name, columns=gold_columns(model, gold), where=valid_rows(gold))
-    return rows.sort(gold.key)  # so that the order of the files can't change a sum's last bits
+    return lake.read(name, columns=gold_columns(model, gold), where=valid_rows(gold))
 
 
 def _stale_oracle(model: DeclaredModel, oracle: GoldTable, lake: Lake) -> bool:
@@ -370,6 +370,8 @@ def _keyed_labels(
     """Compute labels of keys without a time and of events: the one gold row's, or an aggregate over the key's rows."""
     key, entity = table.label_key(spec.labelled), _gold_key(spec, table)
     query = _keyed_query(spec, gold, rows.clear(), entity)
+    if "GROUP BY" in query:
+        rows = rows.sort(gold.key)  # so that the order of the files can't change a sum's last bits
     # One thread: several threads add floats in varying order, and the digest of equal data would differ.
     with connect(threads=1) as connection:
         connection.register("gold", plain_times(rows))
@@ -379,9 +381,12 @@ def _keyed_labels(
             raise _binding_error(spec, gold, error) from error
     times = [c for c in entity if isinstance(rows.schema[c], pl.Datetime)]
     found = found.with_columns(pl.col(times).dt.replace_time_zone("UTC"))
+    order = order_of(keys.select(key), found.select(entity))
+    if order is not None:  # each row has its own gold row: nothing to look for
+        return keys.with_columns(_fill_default(spec, found.select("__label", "__found")[order]))
     found = sort_by_key(found, entity)
     if found.select(entity).rename(dict(zip(entity, key, strict=True))).equals(keys.select(key)):
-        return keys.with_columns(_fill_default(spec, found))  # each row has its own gold row: nothing to look for
+        return keys.with_columns(_fill_default(spec, found))
     doubled = found.select(entity).is_duplicated().sum()
     if doubled:
         raise UnusableLabel(

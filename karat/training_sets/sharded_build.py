@@ -424,11 +424,12 @@ def _join_block(block: _Block) -> JoinedBlock:
     data = pl.DataFrame([*spine, *filled.values])
     whole = pl.repeat("train", data.height, dtype=pl.String, eager=True)
     parts = whole if block.rule is None else block.rule.parts(data).cast(pl.String)
+    of_spine, of_rows = RowDigest.of_both(data, spine.width)
     joined = JoinedBlock(
         files=tuple(stage_rows(block.folder / "files", f"rows-{block.number:05d}", data, parts)),
         schema=arrow_schema(data),
-        rows=RowDigest.of(data),
-        spine=RowDigest.of(spine),
+        rows=of_rows,
+        spine=of_spine,
         report=filled.report,
         functions=functions,
         head=spine.head(3),

@@ -23,10 +23,10 @@ from tests.ray_jobs.distributed_program import SLOW
 pytestmark = [pytest.mark.platform, pytest.mark.usefixtures("platform")]
 
 
-def run(folder: Path, *cases: str) -> dict[str, Any]:
+def run(folder: Path, *cases: str, program: str = "distributed_program") -> dict[str, Any]:
     """What the program printed."""
     ended = warm.run(
-        [sys.executable, "-m", "tests.ray_jobs.distributed_program", folder, *cases],
+        [sys.executable, "-m", f"tests.ray_jobs.{program}", folder, *cases],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -66,3 +66,17 @@ def test_the_networks_of_the_other_kinds(tmp_path: Path) -> None:
         assert_model_of_one_process(found[kind], kind)
     assert "XGBoost could not be trained" in found["refused"]
     assert "sideways" in found["refused"]
+
+
+@pytest.mark.faults
+def test_ray_builds_a_training_set_in_files_and_its_workers_stream_it(tmp_path: Path) -> None:
+    found = run(tmp_path, program="stream_program")
+    assert found["blocks"] > 3
+    assert found["digests"][0] == found["digests"][1]
+    assert found["rows"][0] == found["rows"][1]
+    alone, streamed = found["metrics"]
+    assert alone.keys() == streamed.keys()
+    np.testing.assert_allclose(list(streamed.values()), list(alone.values()), rtol=1e-5)
+    assert found["placement"].startswith(
+        "Fitted by 2 workers of 1 CPU each (Ray Train), which streamed the training set's files"
+    )

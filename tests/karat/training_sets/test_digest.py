@@ -133,3 +133,9 @@ def test_a_value_younger_than_its_row_is_counted() -> None:
     line = report_line("f", "t", pl.Series([1.0, 2.0, None]), statuses, age)
     assert (line["younger"], line["age_min"], line["present"], line["not_found"]) == (1, timedelta(days=-1), 2, 1)
     assert line["null_share"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_the_first_columns_are_digested_with_the_whole(width: int) -> None:
+    frame = pl.DataFrame({"a": range(40_000), "b": ["x", None, "y", "z"] * 10_000, "c": [0.5] * 40_000})
+    assert RowDigest.of_both(frame, width) == (RowDigest.of(frame.select(frame.columns[:width])), RowDigest.of(frame))
