@@ -51,14 +51,14 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
         "## Data\n\n" + "\n".join(_data(spec, training_set, run.provenance.origins)),
         "## Split\n\n" + _split(model, training_set.data, run.split) + _refit(trained),
         f"## Metrics on {trained.rows['test']} test rows\n\n" + "\n".join(_figures(trained, judged)),
+        *_gains(trained, judged),
+        *_why(judged),
         *_custom(run.custom),
         *_seeds(run.seeds),
         *_cross_validation(model, trained),
         *_calibration(trained),
         *_fairness(model, run),
         *_search(spec, run.search),
-        *_gains(trained, judged),
-        *_why(judged),
         f"## Limits\n\n{spec.limits or _undeclared('limits')}",
         *([f"## Notes\n\n{spec.notes}"] if spec.notes else []),
         *_importance(trained),
@@ -70,7 +70,7 @@ def model_card(model: DeclaredModel, run: TrainingRun) -> str:
 
 
 def _undeclared(field: str) -> str:
-    return f"Not declared: `{field}` in the model's file says it."
+    return f"Not declared: write `{field}` in the model's file."
 
 
 def _what(model: DeclaredModel, trained: TrainingResult) -> Iterator[str]:

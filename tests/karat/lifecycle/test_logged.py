@@ -71,7 +71,7 @@ def test_a_run_holds_log_page_data_and_descriptions(made: tuple[ModelVersion, Pa
     assert wanted <= set(page.titles)
     card = (folder / "model_card.md").read_text()
     assert "The shop calls who may leave" in card
-    assert "Not declared: `limits`" in card
+    assert "Not declared: write `limits`" in card
     assert "| owner | " in card
 
     tags = run.data.tags
