@@ -55,27 +55,52 @@ class TrainingLog:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Meanwhile add what libraries warn of, in this thread; the warnings go where they went before, too."""
-        handler = _Handler(self)
+        thread = threading.get_ident()
+        _WARNINGS.enter(thread, self)
+        handler = _Handler(self, thread)
         logging.getLogger().addHandler(handler)
-        show, thread = warnings.showwarning, threading.get_ident()
-
-        def heard(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if threading.get_ident() == thread:
-                self.write(f"{category.__name__}: {message}")
-            show(message, category, *where, **more)
-
-        warnings.showwarning = heard
         try:
             yield
         finally:
-            warnings.showwarning = show
             logging.getLogger().removeHandler(handler)
+            _WARNINGS.leave(thread)
+
+
+class _Warnings:
+    """Python's warnings, which have one hook for all threads: each goes to the log of its own thread."""
+
+    def __init__(self) -> None:
+        self._logs: dict[int, TrainingLog] = {}
+        self._show = warnings.showwarning
+        self._lock = threading.Lock()
+
+    def enter(self, thread: int, log: TrainingLog) -> None:
+        with self._lock:
+            if not self._logs:
+                self._show = warnings.showwarning
+                warnings.showwarning = self._hear
+            self._logs[thread] = log
+
+    def leave(self, thread: int) -> None:
+        with self._lock:
+            del self._logs[thread]
+            if not self._logs:
+                warnings.showwarning = self._show
+
+    def _hear(self, message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        log = self._logs.get(threading.get_ident())
+        if log is not None:
+            log.write(f"{category.__name__}: {message}")
+        self._show(message, category, *where, **more)
+
+
+_WARNINGS = _Warnings()
 
 
 class _Handler(logging.Handler):
-    def __init__(self, log: TrainingLog) -> None:
+    def __init__(self, log: TrainingLog, thread: int) -> None:
         super().__init__(logging.WARNING)
-        self._log, self._thread = log, threading.get_ident()
+        self._log, self._thread = log, thread
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self._thread:

@@ -196,8 +196,8 @@ def test_two_at_once_leave_one_version(
     spec = shop_features.models["leaver"]
     together, trained = Barrier(2, timeout=120), candidate.train_declared
 
-    def wait(*args):
-        out = trained(*args)
+    def wait(*args, **named):
+        out = trained(*args, **named)
         together.wait()
         return out
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import Barrier
 
 import mlflow.data
 import polars as pl
@@ -110,6 +113,27 @@ def test_a_log_hears_what_libraries_warn_of_in_its_own_time() -> None:
         warnings.warn("later", UserWarning, stacklevel=1)
     assert len(log.lines) == 1
     assert log.lines[0].endswith("UserWarning: did not converge")
+
+
+def test_trainings_side_by_side_hear_their_own_warnings_alone() -> None:
+    logs, together = [TrainingLog(), TrainingLog()], Barrier(2, timeout=60)
+    before = warnings.showwarning
+
+    def train(number: int) -> None:
+        with logs[number].listening():
+            together.wait()
+            warnings.showwarning(UserWarning(f"of {number}"), UserWarning, "file", 1)
+            logging.getLogger("library").warning("line of %d", number)
+            together.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(train, range(2)))
+    for number, log in enumerate(logs):
+        assert [line.partition(" ")[2] for line in log.lines] == [
+            f"UserWarning: of {number}",
+            f"WARNING library: line of {number}",
+        ]
+    assert warnings.showwarning is before
 
 
 def test_a_page_shows_html_of_a_description_as_text(tmp_path: Path) -> None:
