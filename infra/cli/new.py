@@ -17,14 +17,17 @@ from infra.cli.app import console
 from infra.cli.tables import Column, print_table
 from infra.new.columns import names_of
 from infra.new.drafts import Draft, place
-from infra.new.features import Grain, TableOptions, draft_features, source_of
+from infra.new.feature_lines import Grain
+from infra.new.features import FeaturesDraft, TableOptions, draft_features, source_of
 from infra.new.from_file import Told
 from infra.new.model import ModelOptions, draft_model
 from infra.new.project import About, FileDraft, draft_project, draft_project_on
 from infra.new.row_count import RowCount, count_rows
+from infra.new.text_variety import TextVariety, variety_of
 from karat.declare import Project, load_project
 from karat.errors import WrongCall
 from karat.lake import Lake
+from karat.names import TableName
 from karat.quality.maps import Format
 from karat.quality.origin import SAMPLE, origin
 from karat.settings import Settings
@@ -56,7 +59,9 @@ def project(
         typer.Option("--from", help="your own rows: CSV, JSON, Parquet or Excel; without it, a sample"),
     ] = None,
     table: Annotated[str | None, typer.Option(help="what its gold table has a row of; orders, or as FILE")] = None,
-    entity: Annotated[str | None, typer.Option(help="the column by which one asks for predictions")] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="the column by which one asks for predictions; of FILE also series: all rows")
+    ] = None,
     key: OfFile = None,
     time: Annotated[str | None, typer.Option(help="of FILE: the column that says when a row was")] = None,
     types: Annotated[
@@ -127,8 +132,7 @@ def project(
         return
     _place(drafted, name, settings)
     (gold,) = load_project(name, settings).gold.values()
-    named = next((n for n, c in gold.columns.items() if entity in (n, c.description)), None)
-    whose = f" --entity {named}" if named else ""
+    whose = f" --entity {drafted.entity}" if drafted.entity and drafted.entity not in gold.key else ""
     _next(
         f"karat ingest {name} {gold.name} {file}   # its rows; those that break the contract are set aside",
         f"karat new features NAME --project {name}{whose}",
@@ -148,24 +152,33 @@ def features(
     windows: Annotated[
         str | None, typer.Option(help="how far back they look: 7d,28d; with --grain event 1h,24h")
     ] = None,
+    aggregates: Annotated[
+        list[str] | None,
+        typer.Option("--aggregate", help="of a column: COLUMN=sum or COLUMN=mean,max; may be repeated"),
+    ] = None,
     owner: Owner = None,
 ) -> None:
     """Begin a feature table: what a gold table's contract lets one compute, a line a feature.
 
-    `--grain day`: a row for each entity and day, with counts, sums and shares of past days.
+    `--grain day`: a row for each entity and day, with counts, sums, means and shares of past days, weekday and month.
     `--grain event`: a row for each row of gold (a payment, an hourly reading), with its own columns and what its entity
     did in the windows before it, hours too. `--grain entity`: a row for each entity without time, its columns as they
-    are. Every column that can be a feature becomes one; what is left out is told, with the reason. On a terminal the
-    grain and the columns are asked for. Examples:
+    are. Every column that can be a feature becomes one; what is left out is told, with the reason. What adds up (an
+    amount) is summed, what does not (a temperature, a price, a rate) is averaged; a table shows the choice with its
+    reason, and `--aggregate` changes it. On a terminal the grain and the columns are asked for. Examples:
 
     `karat new features basket --project shop --gold orders --entity customer_id`
 
     `karat new features readings --project plant --grain event --windows 1h,24h`
+
+    `karat new features sales --project shop --aggregate price=max --aggregate visitors=sum,mean`
     """
     settings = Settings()
     loaded = load_project(project, settings)
-    options = TableOptions(gold, _listed(entity), grain, _listed(columns), _listed(windows), owner)
-    draft = draft_features(loaded, name, _asked(loaded, options))
+    options = TableOptions(gold, _listed(entity), grain, _listed(columns), _listed(windows), _aggregates(aggregates))
+    options = replace(_asked(loaded, options), owner=owner, texts=_varieties(loaded, settings, gold))
+    draft = draft_features(loaded, name, options)
+    _show_uses(draft)
     _place(draft, project, settings)
     _next(
         f"karat new model NAME --project {project} --features {name}",
@@ -258,6 +271,19 @@ def _types(given: list[str]) -> dict[str, str]:
     return found
 
 
+def _aggregates(given: list[str] | None) -> dict[str, tuple[str, ...]]:
+    """``COLUMN=FUNCTION,...`` as a mapping. Raises WrongCall."""
+    found = {}
+    for one in given or []:
+        column, sign, functions = one.rpartition("=")
+        if not sign or not column or not _listed(functions):
+            raise WrongCall(
+                f"--aggregate {one!r} is no COLUMN=FUNCTION", remedy="write it as in --aggregate price=mean"
+            )
+        found[column] = _listed(functions)
+    return found
+
+
 def _joins(given: list[str]) -> dict[str, tuple[str, str]]:
     """``NAME=DAY,CLOCK`` as a mapping. Raises WrongCall."""
     found = {}
@@ -280,6 +306,15 @@ def _show_columns(draft: FileDraft, file: Path) -> None:
     print_table(console, _COLUMNS, cells, title=f"{escape(file.name)} is read as")
 
 
+def _show_uses(draft: FeaturesDraft) -> None:
+    """What becomes of each column, with the reason."""
+    if draft.uses:
+        cells = [[escape(text) for text in (use.column, use.made, use.reason)] for use in draft.uses]
+        print_table(console, _USES, cells)
+        console.print("--aggregate COLUMN=sum,mean,... makes others of a column.", highlight=False)
+
+
+_USES = (Column("column", whole=True), Column("becomes"), Column("because"))
 _COLUMNS = (Column("column"), Column("type", whole=True), Column("values, such as"), Column("note"))
 #: More columns than this are asked for on a terminal.
 _MANY = 12
@@ -315,6 +350,29 @@ def _row_count(project: Project, settings: Settings, features: tuple[str, ...]) 
     name = project.gold_name(spine.source)
     known = lake.exists(name) and origin(lake, name) != SAMPLE
     return count_rows(lake, name, source, spine) if known else None
+
+
+def _ingested(project: Project, settings: Settings, table: str) -> tuple[Lake, TableName] | None:
+    """The lake and the name of a gold table that has a user's rows."""
+    if table not in project.gold:
+        return None
+    lake, name = Lake(settings.lake, settings.environment), project.gold_name(table)
+    return (lake, name) if lake.exists(name) and origin(lake, name) != SAMPLE else None
+
+
+#: Rows by which the variety of texts is judged.
+_JUDGED = 200_000
+
+
+def _varieties(project: Project, settings: Settings, gold: str | None) -> dict[str, TextVariety]:
+    """The variety of the texts of the gold table that features will read; empty where it has no rows of a user's."""
+    source, _ = source_of(project, gold)
+    if not (read := _ingested(project, settings, source.name)):
+        return {}
+    lake, name = read
+    texts = [c for c, declared in source.columns.items() if declared.dtype == "string" and c not in source.key]
+    rows = lake.scan(name).select(texts).head(_JUDGED).collect()
+    return {c: variety_of(rows[c]) for c in texts}
 
 
 def _login() -> str:

@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Literal
 
+from infra.new.column_roles import Measure, measure_of
 from infra.new.render import call, literal
 from karat.clock import DAY
 from karat.declare import Column, GoldTable
 from karat.declare.base import format_duration
+from karat.declare.features import Function
 from karat.sql import identifier
 
-#: How columns end that name somebody or something.
-IDS = ("_id", "_key", "_no", "_nr", "_number")
+#: What a row of a feature table stands for.
+Grain = Literal["day", "event", "entity"]
 _NUMBERS = ("int64", "float64")
+#: What is computed of the rows of a window, by what a column of numbers holds.
+_FUNCTIONS: Mapping[Measure, tuple[Function, ...]] = {
+    "level": ("mean", "min", "max"),
+    "place": ("mean",),
+    "code": ("count_distinct",),
+    "unknown": ("mean", "min", "max"),
+}
+#: What is computed of an amount: over days its sum; before an event its mean, beside the number of rows.
+_OF_AMOUNTS: Mapping[Grain, tuple[Function, ...]] = {"day": ("sum",), "event": ("mean",), "entity": ("sum", "mean")}
+#: Functions that are computed in every window; the others in the longest alone.
+_EVERY_WINDOW = ("sum", "mean")
+_TOLD: Mapping[Function, str] = {
+    "sum": "Sum of {}",
+    "mean": "Mean {}",
+    "min": "Least {}",
+    "max": "Greatest {}",
+    "std": "Standard deviation of {}",
+    "variance": "Variance of {}",
+    "first": "First {}",
+    "last": "Latest {}",
+    "count": "Rows with a value of {}",
+    "count_distinct": "Different values of {}",
+    "share": "Share of the rows with {}",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +74,8 @@ class Choice:
         columns: The gold columns that become features.
         windows: The lengths of the windows, shortest first.
         time: The name of the feature table's time column; None without one.
+        functions: The aggregates of columns for which the user names some.
+        grain: What a row of the feature table stands for.
     """
 
     source: GoldTable
@@ -54,6 +83,13 @@ class Choice:
     columns: Mapping[str, Column]
     windows: tuple[timedelta, ...] = ()
     time: str | None = None
+    functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict)
+    grain: Grain = "day"
+
+    @property
+    def single(self) -> bool:
+        """Whether each entity has one gold row, whose columns are its features as they are."""
+        return self.grain == "entity" and set(self.source.key) <= set(self.entity)
 
     @property
     def rows_name(self) -> str:
@@ -70,8 +106,31 @@ def _line(function: str, name: str, *rest: str, description: str) -> str:
     return call(function, literal(name), *rest, f"description={literal(description)}", indent=8)
 
 
-def _is_number(name: str, column: Column) -> bool:
-    return column.dtype in _NUMBERS and not name.endswith(IDS)
+@dataclass(frozen=True)
+class Aggregates:
+    """How the rows of a window become values of a column.
+
+    Attributes:
+        functions: The aggregates.
+        reason: Why these.
+    """
+
+    functions: tuple[Function, ...]
+    reason: str
+
+
+def aggregates_of(choice: Choice, name: str) -> Aggregates:
+    """The aggregates of a gold column: as the user names them, else by what the column holds."""
+    column = choice.columns[name]
+    if given := choice.functions.get(name):
+        return Aggregates(given, "as --aggregate says")
+    if column.dtype == "bool":
+        return Aggregates(("share",), "true or false")
+    if column.dtype not in _NUMBERS:
+        return Aggregates(("count_distinct",), "a text")
+    role = measure_of(name, column)
+    functions = _OF_AMOUNTS[choice.grain] if role.measure == "amount" else _FUNCTIONS[role.measure]
+    return Aggregates(functions, role.reason)
 
 
 def _dtype(column: Column) -> tuple[str, ...]:
@@ -85,15 +144,46 @@ def _windows_in_words(choice: Choice, count: str) -> Iterator[tuple[str, str, st
         yield text, f'window="{text}"', f"{count}, last {text}"
 
 
+def _aggregated(choice: Choice, name: str, *, before: str = "") -> Iterator[str]:
+    """One line for each aggregate of a column and each of its windows."""
+    own, longest = literal(identifier(name)), choice.windows[-1:]
+    for function in aggregates_of(choice, name).functions:
+        for window in choice.windows if function in _EVERY_WINDOW else longest:
+            text = format_duration(window)
+            told = f"{_TOLD[function].format(name)}{before}, last {text}"
+            made = _made_name(name, function, text, summed=not before)
+            yield _line("aggregate", made, f'"{function}"', own, f'window="{text}"', description=told)
+
+
+def _made_name(name: str, function: Function, window: str, *, summed: bool) -> str:
+    """``amount_7d`` of a sum over days, else ``amount_mean_7d``; ``distinct_shop_7d`` of a number of values."""
+    if function == "count_distinct":
+        return f"distinct_{name}_{window}"
+    return f"{name}_{window}" if function == "sum" and summed else f"{name}_{function}_{window}"
+
+
 # A row per entity and day.
 
 
 def daily_lines(choice: Choice) -> FeatureLines:
-    """Counts, sums and shares over windows of past days."""
-    lines = [*_counts(choice), *_recency(choice)]
-    for name, column in choice.columns.items():
-        lines += _daily_column(choice, name, column)
+    """Counts, and sums, means and shares over windows of past days; weekday and month of the day itself."""
+    lines = [*_calendar(choice), *_counts(choice), *_recency(choice)]
+    for name in choice.columns:
+        lines += _aggregated(choice, name)
+        if "sum" in aggregates_of(choice, name).functions and len(choice.windows) > 1:
+            lines.append(_trend(name, choice.windows[0], choice.windows[-1]))
     return FeatureLines(lines, 'volume(fall=0.8, on_fail="warn")', frozenset({"aggregate", "from_sql", "volume"}))
+
+
+def _calendar(choice: Choice) -> Iterator[str]:
+    """What each weekday and season has of its own."""
+    assert choice.time is not None
+    day = identifier(choice.time)
+    for name, function, told in (
+        ("weekday", "isodow", "Day of the week: 1 is Monday"),
+        ("month", "month", "Month of the year: 1 is January"),
+    ):
+        yield _line("from_sql", choice.free(name), literal(f"{function}({day})"), 'dtype="int64"', description=told)
 
 
 def _counts(choice: Choice) -> Iterator[str]:
@@ -121,22 +211,6 @@ def _recency(choice: Choice) -> Iterator[str]:
         literal(f"epoch({identifier(choice.time)}) / 86400 - {last}"),
         description=f"Days since the latest row; null where there is none in {longest // DAY} days",
     )
-
-
-def _daily_column(choice: Choice, name: str, column: Column) -> Iterator[str]:
-    own, longest = literal(identifier(name)), format_duration(choice.windows[-1])
-    if _is_number(name, column):
-        for text, window, told in _windows_in_words(choice, f"Sum of {name}"):
-            yield _line("aggregate", f"{name}_{text}", '"sum"', own, window, description=told)
-        if len(choice.windows) > 1:
-            yield _trend(name, choice.windows[0], choice.windows[-1])
-        return
-    function, made, told = (
-        ("share", f"{name}_share_{longest}", f"Share of the rows with {name}, last {longest}")
-        if column.dtype == "bool"
-        else ("count_distinct", f"distinct_{name}_{longest}", f"Different values of {name}, last {longest}")
-    )
-    yield _line("aggregate", made, f'"{function}"', own, f'window="{longest}"', description=told)
 
 
 def _trend(name: str, short: timedelta, long: timedelta) -> str:
@@ -167,25 +241,10 @@ def event_lines(choice: Choice) -> FeatureLines:
         lines.append(_line("from_event", name, *own, *_dtype(column), description=told))
     for text, window, told in _windows_in_words(choice, f"Rows of {choice.source.name} before this one"):
         lines.append(_line("aggregate", f"{choice.rows_name}_{text}", '"count"', window, description=told))
-    for name, column in choice.columns.items():
-        lines += _before_event(choice, name, column)
+    for name in choice.columns:
+        lines += _aggregated(choice, name, before=" before this one")
     check = f'between("{hour}", 0, 23, on_fail="warn")'
     return FeatureLines(lines, check, frozenset({"aggregate", "between", "from_event"}))
-
-
-def _before_event(choice: Choice, name: str, column: Column) -> Iterator[str]:
-    own = literal(identifier(name))
-    if _is_number(name, column):
-        for text, window, told in _windows_in_words(choice, f"Mean {name} before this one"):
-            yield _line("aggregate", f"{name}_mean_{text}", '"mean"', own, window, description=told)
-        return
-    text = format_duration(choice.windows[-1])
-    function, made, told = (
-        ("share", f"{name}_share_{text}", f"Share of the rows before with {name}, last {text}")
-        if column.dtype == "bool"
-        else ("count_distinct", f"distinct_{name}_{text}", f"Different values of {name} before, last {text}")
-    )
-    yield _line("aggregate", made, f'"{function}"', own, f'window="{text}"', description=told)
 
 
 # A row per entity, without time.
@@ -193,21 +252,18 @@ def _before_event(choice: Choice, name: str, column: Column) -> Iterator[str]:
 
 def entity_lines(choice: Choice) -> FeatureLines:
     """The columns of an entity's one row as they are; of several rows their number, mean and variety."""
-    single = set(choice.source.key) <= set(choice.entity)
     lines = []
-    if not single:
+    if not choice.single:
         told = f"Rows of {choice.source.name}"
         lines.append(_line("aggregate", f"{choice.rows_name}_count", '"count"', description=told))
     for name, column in choice.columns.items():
         own, told = literal(identifier(name)), column.description or f"As in {choice.source.name}"
-        if single:
+        if choice.single:
             lines.append(_line("aggregate", name, '"max"', own, *_dtype(column), description=told))
-        elif _is_number(name, column):
-            lines.append(_line("aggregate", f"{name}_mean", '"mean"', own, description=f"Mean of {name}"))
-        else:
-            function = "share" if column.dtype == "bool" else "count_distinct"
-            made = f"{name}_share" if function == "share" else f"distinct_{name}"
-            lines.append(_line("aggregate", made, f'"{function}"', own, description=told))
+            continue
+        for function in aggregates_of(choice, name).functions:
+            made = f"distinct_{name}" if function == "count_distinct" else f"{name}_{function}"
+            lines.append(_line("aggregate", made, f'"{function}"', own, description=_TOLD[function].format(name)))
     first = lines[0].split('"')[1]
     check = f'not_null({literal(first)}, at_most=0.5, on_fail="warn")'
     return FeatureLines(lines, check, frozenset({"aggregate", "not_null"}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,14 @@ import polars as pl
 
 from infra.new.columns import InferredColumn, columns_of
 from infra.new.drafts import File, check_name
-from infra.new.feature_lines import IDS
+from infra.new.file_shape import SERIES, FileShape, is_clock, shape_of
 from infra.new.render import call, literal, render
-from karat.dtypes import KEY_TYPES
+from infra.new.text_variety import variety_of
 from karat.errors import ColumnMissing, UnreadableInput, WrongCall, did_you_mean
 from karat.quality.dialect import infer_format, looks_like_data, other_word
 from karat.quality.maps import Format
 from karat.quality.sources import InputFile, kind_of, read_source
 from karat.sql import quote
-
-#: The key of a file in which no column and no pair of columns tells the rows apart.
-SURROGATE = "row_id"
-#: The entity of a file that has none: a single series.
-SERIES = "series"
-#: How the time of a series without an entity is called, beside names that hold "date" or "time".
-_MOMENTS = ("day", "month", "week", "hour", "ts", "when")
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class Told:
     Attributes:
         key: Columns that tell the rows apart, as gold or as the file names them.
         time: The event time.
-        entity: The column whose features are wanted.
+        entity: The column whose features are wanted; ``series`` for all rows together.
         format: What is declared of a CSV file.
         types: Types of columns: ``float64``, ``date:%m/%d/%Y``.
         nulls: Texts that are a missing value in every column.
@@ -59,11 +52,13 @@ class FileContract:
         files: ``gold.py`` and ``maps/TABLE.yaml``.
         chosen: What was taken where the user left it open.
         columns: The inferred columns.
+        shape: What a row of the file is.
     """
 
     files: tuple[File, ...]
     chosen: tuple[str, ...]
     columns: tuple[InferredColumn, ...]
+    shape: FileShape
 
 
 def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told = Told()) -> FileContract:
@@ -95,24 +90,14 @@ def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told 
     columns = [c for c in columns if c not in empty]
     found = {column.name: column for column in columns}
     chosen = [*_told_of_format(path, form, told.format), *source.notes, *_told_of_rows(source, empty)]
-    keys, how = _key(found, told, path)
-    chosen += how
-    surrogate = keys == (SURROGATE,) and SURROGATE not in found
-    whose = _named(found, told.entity, path) if told.entity else _entity(found, keys)
+    shape = shape_of(found, source.rows, path, table, key=told.key, entity=told.entity, time=told.time)
+    chosen += shape.told
     chosen += [column.told for column in columns if "could be" in column.told]
     chosen += _joinable(columns, told)
-    when = _time(found, keys, whose, told, path)
-    if when and not told.time:
-        chosen.append(f"event time {when} (--time names another)")
-    lines = [_line(column, must=column.name in (whose, when)) for column in columns]
-    made = {SURROGATE: _surrogate(source.rows)} if surrogate else {}
-    if surrogate:
-        lines.insert(0, _made_line(SURROGATE, "Fingerprint of the row, counted among equal rows"))
-    if when and keys == (when,) and not whose and SERIES not in found:
-        # Features are of somebody, and here there is one.
-        keys, made = (SERIES, when), made | {SERIES: f"'{table}'"}
-        lines.insert(0, _made_line(SERIES, f"The one series that there is: {table}"))
-        chosen.append(f"entity {SERIES}, always {table!r}: the file names none (--entity names a column)")
+    chosen += _incomplete(columns, shape)
+    columns = [_with_variety(column) if column.name not in (*shape.key, shape.entity) else column for column in columns]
+    lines = [_line(column, must=column.name in (shape.entity, shape.time)) for column in columns]
+    lines[:0] = [_made_line(name, table, shape) for name in reversed(list(shape.made))]
     text = render(
         "contract.py",
         project=project,
@@ -120,16 +105,16 @@ def contract_of(path: Path, project: str, table: str, *, owner: str, told: Told 
         table=table,
         description=f"One row each, as {path.name} has them",
         owner=owner,
-        key=f"({', '.join(literal(k) for k in keys)}{',' if len(keys) == 1 else ''})",
-        time=when,
+        key=f"({', '.join(literal(k) for k in shape.key)}{',' if len(shape.key) == 1 else ''})",
+        time=shape.time,
         columns=lines,
     )
-    mapped = _map(path, table, found, form, made)
+    mapped = _map(path, table, found, form, shape.made)
     files = (
         File("gold.py", text, f"gold table {table}: the contract of its {len(lines)} columns"),
         File(f"maps/{table}.yaml", mapped, f"how the columns of {path.name} become those"),
     )
-    return FileContract(files, tuple(chosen), tuple(columns))
+    return FileContract(files, tuple(chosen), tuple(columns), shape)
 
 
 def _read(path: Path, told: Told) -> tuple[InputFile, Format]:
@@ -193,15 +178,33 @@ def _check_joined(columns: Sequence[InferredColumn], told: Told) -> None:
 def _joinable(columns: Sequence[InferredColumn], told: Told) -> Iterator[str]:
     """A column of days and one of clocks could be one time; it is proposed, never made."""
     days = [c for c in columns if c.dtype == "date"]
-    clocks = [c for c in columns if c.dtype == "string" and _is_clock(c.values)]
+    clocks = [c for c in columns if c.dtype == "string" and is_clock(c.values)]
     if len(days) == len(clocks) == 1 and not told.joined:
         day, clock = days[0].source, clocks[0].source
         yield f"{day} and {clock} could be one time (--join at={literal(f'{day},{clock}')})"
 
 
-def _is_clock(values: pl.Series) -> bool:
-    shape = r"^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?( ?[AaPp][Mm])?$"
-    return values.dtype == pl.String and len(values) > 0 and bool(values.str.contains(shape).all())
+def _with_variety(column: InferredColumn) -> InferredColumn:
+    """The column; if it is a text of which no model learns much, its note says so."""
+    if column.dtype != "string" or column.values.dtype != pl.String:
+        return column
+    found = variety_of(column.values)
+    if not found.too_many or found.rows < _FEW:
+        return column
+    told = f"{found.different:,} different texts in {found.rows:,} rows: too many to learn; windows count them"
+    return replace(column, told="; ".join(filter(None, (column.told, told))))
+
+
+#: Rows below which the number of different texts says nothing.
+_FEW = 50
+
+
+def _incomplete(columns: Sequence[InferredColumn], shape: FileShape) -> Iterator[str]:
+    """Rows without an entity or a time, which the contract will set aside."""
+    rows = max((len(c.values) for c in columns), default=0)
+    for column in columns:
+        if column.name in (shape.entity, shape.time) and (gone := rows - len(column.values)):
+            yield f"{gone:,} of {rows:,} rows have no {column.name}: they will be set aside"
 
 
 def _told_of_format(path: Path, form: Format, declared: Format) -> Iterator[str]:
@@ -229,94 +232,20 @@ def _told_of_rows(source: InputFile, empty: Sequence[InferredColumn]) -> Iterato
         yield f"{', '.join(named)}: without a name in the file"
 
 
-def _key(found: dict[str, InferredColumn], told: Told, path: Path) -> tuple[tuple[str, ...], list[str]]:
-    """The key, and what is to be told of it."""
-    if told.key:
-        return tuple(_named(found, name, path) for name in told.key), []
-    rows = max((len(c.values) for c in found.values()), default=0)
-    fit = [c for c in found.values() if c.dtype in ("string", "int64") and len(c.values) == rows and c.unique]
-    ids = [c for c in fit if c.name == "id" or c.name.endswith(IDS)]
-    first = [c for c in fit if c.name == next(iter(found))]
-    others = [c for c in fit if c.values.dtype == pl.String and all(len(v) <= 64 for v in c.values)]
-    times = [c for c in found.values() if c.dtype in ("date", "timestamp")]
-    if best := next(iter((*first, *ids, *others)), None):
-        return (best.name,), [f"key {best.name}: no two rows are alike in it (--key names others)"]
-    series = [c for c in times if len(c.values) == rows and c.unique and not told.entity]
-    if series and _is_moment(series[0].name):
-        return (series[0].name,), [f"key {series[0].name}: a single series, a row a time (--key names others)"]
-    entity = _named(found, told.entity, path) if told.entity else None
-    for one in (c for c in found.values() if c.dtype in ("string", "int64") and entity in (None, c.name)):
-        for time in times:
-            if len(one.values) == len(time.values) == rows and _alike(one, time) == 0:
-                pair = (one.name, time.name)
-                return pair, [f"key {', '.join(pair)}: no two rows are alike in both (--key names others)"]
-    told_of = f"key {SURROGATE}: made from each row's values, as no column tells the rows apart (--key names some)"
-    if SURROGATE in found:
-        raise WrongCall(
-            "no single column tells the rows apart",
-            where=str(path),
-            remedy=f"name those that do together: --key {','.join(list(found)[:2])}",
-        )
-    return (SURROGATE,), [told_of]
-
-
-def _complete(column: InferredColumn, found: dict[str, InferredColumn]) -> bool:
-    """Whether each row has a value."""
-    return len(column.values) == max(len(c.values) for c in found.values())
-
-
-def _alike(one: InferredColumn, other: InferredColumn) -> int:
-    pairs = pl.DataFrame([one.values.alias("one"), other.values.alias("other")])
-    return pairs.height - pairs.n_unique()
-
-
-def _is_moment(name: str) -> bool:
-    """Whether a column may say when its row was: not when somebody was born."""
-    return "birth" not in name and ("date" in name or "time" in name or "day" in name or name in _MOMENTS)
-
-
-def _entity(found: dict[str, InferredColumn], keys: tuple[str, ...]) -> str:
-    """The first column beside the key that is named an id; of a key with a time its other column."""
-    rest = [k for k in keys if k in found and found[k].dtype not in ("date", "timestamp")]
-    if len(rest) < len(keys) and rest:
-        return rest[0]
-    fit = (n for n, c in found.items() if n not in keys and n.endswith(IDS) and c.dtype in KEY_TYPES)
-    return next(fit, "")
-
-
-def _time(found: dict[str, InferredColumn], keys: tuple[str, ...], whose: str, told: Told, path: Path) -> str | None:
-    """The event time: as told, the key's, else the first time if the rows are of an entity."""
-    if told.time:
-        return _named(found, told.time, path)
-    times = [n for n, c in found.items() if c.dtype in ("date", "timestamp")]
-    of_key = [n for n in times if n in keys]
-    series = [n for n in times if found[n].unique and _complete(found[n], found) and _is_moment(n)]
-    return next(iter(of_key or (times if whose else series)), None)
-
-
-def _surrogate(rows: pl.DataFrame) -> str:
-    """SQL that gives equal rows numbers, and every row the fingerprint of its values."""
-    values = ", ".join(f"CAST({quote(c)} AS VARCHAR)" for c in rows.columns)
-    equal = ", ".join(map(quote, rows.columns))
-    return f"md5(CAST([{values}] AS VARCHAR)) || '-' || row_number() OVER (PARTITION BY {equal})"
-
-
-def _named(found: dict[str, InferredColumn], name: str, path: Path) -> str:
-    """A column's name in gold, whichever of both is given."""
-    names = {column.source: column.name for column in found.values()} | {n: n for n in found}
-    if name not in names:
-        raise ColumnMissing(f"there is no column {name!r}", where=str(path), remedy=did_you_mean(name, names))
-    return names[name]
-
-
 def _line(column: InferredColumn, *, must: bool) -> str:
     must_have = ("nullable=False",) if must else ()
     told = f"description={literal(column.source)}"
     return call(f"{literal(column.name)}: Column", f'dtype="{column.dtype}"', *must_have, told, indent=8)
 
 
-def _made_line(name: str, description: str) -> str:
-    return call(f"{literal(name)}: Column", 'dtype="string"', f"description={literal(description)}", indent=8)
+def _made_line(name: str, table: str, shape: FileShape) -> str:
+    """The contract's line of a column that the file does not have."""
+    told = f"The one series that there is: {table}" if name == SERIES else _FINGERPRINT
+    must_have = () if name in shape.key else ("nullable=False",)
+    return call(f"{literal(name)}: Column", 'dtype="string"', *must_have, f"description={literal(told)}", indent=8)
+
+
+_FINGERPRINT = "Fingerprint of the row, counted among equal rows"
 
 
 def _map(path: Path, table: str, found: dict[str, InferredColumn], form: Format, made: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from infra.new.column_roles import measure_of
 from karat.clock import DAY
 from karat.declare import Feature, FeatureTable, GoldTable
 from karat.declare.base import format_duration
@@ -172,7 +173,7 @@ def _default(rows: Rows, task: str | None) -> str:
     numbers, texts = rows.columns("float64", "int64"), rows.columns("string")
     if rows.windowed:
         of_task = {"binary": "count(*) > 0", "multiclass": f"mode({identifier(texts[0])})" if texts else ""}
-        sql = of_task.get(task or "regression", f"sum({identifier(numbers[0])})" if numbers else "count(*)")
+        sql = of_task.get(task or "regression", _number_ahead(rows.gold, numbers))
     else:
         fit = {"binary": rows.columns("bool"), "regression": rows.columns("float64") or numbers, "multiclass": texts}
         sql = next((identifier(columns[-1]) for kind, columns in fit.items() if columns and task in (None, kind)), "")
@@ -182,6 +183,14 @@ def _default(rows: Rows, task: str | None) -> str:
             remedy="say with --label what is to be foretold: SQL over its columns, as in --label 'max(size) > 100'",
         )
     return sql
+
+
+def _number_ahead(gold: GoldTable, numbers: Sequence[str]) -> str:
+    """The sum of the first amount; where nothing adds up the mean of the first number, or the number of rows."""
+    amount = next((n for n in numbers if measure_of(n, gold.columns[n]).measure == "amount"), None)
+    if amount is not None:
+        return f"sum({identifier(amount)})"
+    return f"avg({identifier(numbers[0])})" if numbers else "count(*)"
 
 
 def _name(rows: Rows, sql: str, task: str) -> str | None:

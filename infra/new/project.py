@@ -53,9 +53,10 @@ def draft_project(
 
 @dataclass(frozen=True)
 class FileDraft(Draft):
-    """The draft of a project on a file; ``columns`` are those that were inferred."""
+    """The draft of a project on a file: the columns that were inferred, and whose its rows are."""
 
     columns: tuple[InferredColumn, ...] = ()
+    entity: str = ""
 
 
 def draft_project_on(
@@ -82,7 +83,7 @@ def draft_project_on(
     _refuse_taken(name, settings)
     made = contract_of(path, name, table or table_name(path), owner=about.owner, told=told)
     files = (about.file(f"What {path.name} lets one foretell"), *made.files)
-    return FileDraft(files, made.chosen, made.columns)
+    return FileDraft(files, made.chosen, made.columns, made.shape.entity)
 
 
 def table_name(path: Path) -> str:
@@ -137,5 +138,5 @@ def _with_features(begun: tuple[File, ...], name: str, settings: Settings, table
     project = tried(Draft(begun), name, settings)
     truth = {"source": f"{table}_truth", "expression": "chance"}
     told = f"The probability that a {_who(entity)} has any of {table} in the next 7 days"
-    drafted = draft_model(project, "comes_back", ModelOptions(labels=["count(*) > 0"], truth=truth, description=told))
-    return (*begun, *drafted.files)
+    model = draft_model(project, "comes_back", ModelOptions(labels=["count(*) > 0"], truth=truth, description=told))
+    return (*begun, *model.files)

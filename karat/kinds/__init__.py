@@ -7,7 +7,7 @@ loads no machine-learning library: each kind's file imports its own.
 
 from karat.kinds._calibration import Calibrator
 from karat.kinds._contributions import Contributions
-from karat.kinds._encoder import Encoder, EncoderStatistics
+from karat.kinds._encoder import FEWEST_ROWS, MAX_CATEGORIES, Encoder, EncoderStatistics, learned_categories
 from karat.kinds._find import KindFacts, check_declared, facts, load_kind, names
 from karat.kinds._group_thresholds import GroupThresholds
 from karat.kinds._kind import Kind, Report
@@ -16,6 +16,8 @@ from karat.kinds._prediction_interval import ConformalInterval
 from karat.kinds._shard import Batch, Checkpoints, LabelStatistics, NoCheckpoints, Shard, WorkerPlace, WriteFiles
 
 __all__ = [
+    "FEWEST_ROWS",
+    "MAX_CATEGORIES",
     "Batch",
     "Calibrator",
     "Checkpoints",
@@ -36,6 +38,7 @@ __all__ = [
     "WriteFiles",
     "check_declared",
     "facts",
+    "learned_categories",
     "load_kind",
     "names",
     "parts_of",

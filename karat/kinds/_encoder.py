@@ -268,7 +268,7 @@ class EncoderStatistics:
                 continue
             categories: tuple[str, ...] = ()
             if name in self.texts:
-                categories, different = _categories(self.texts[name])
+                categories, different = learned_categories(self.texts[name])
                 if len(categories) < different:
                     warnings.append(
                         f"feature {name!r} has {different} distinct texts; {len(categories)} of them are "
@@ -315,8 +315,15 @@ def _read_steps(column: Column, read: Callable[[Any], float], value: Any, steps:
     return row
 
 
-def _categories(counts: pl.DataFrame) -> tuple[tuple[str, ...], int]:
-    """The texts that get a code, in the order of their codes, and the number of distinct texts."""
+def learned_categories(counts: pl.DataFrame) -> tuple[tuple[str, ...], int]:
+    """The texts that get a code, in the order of their codes, and the number of distinct texts.
+
+    Args:
+        counts: ``text`` and the number of its ``rows``.
+
+    Returns:
+        The texts in at least ``FEWEST_ROWS`` rows, ``MAX_CATEGORIES`` at most; and how many distinct ones there are.
+    """
     frequent = counts.filter(pl.col("rows") >= FEWEST_ROWS).sort("rows", "text", descending=[True, False])
     return tuple(sorted(frequent["text"].head(MAX_CATEGORIES).to_list())), counts.height
 
