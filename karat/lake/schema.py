@@ -345,32 +345,56 @@ def new_columns(info: TableInfo, wanted: Definition) -> list[pa.Field]:
     """
     problems = []
     if wanted.primary_key != info.primary_key:
-        problems.append(f"the primary key is {list(info.primary_key)}, not {list(wanted.primary_key)}")
+        problems.append(f"key: {', '.join(info.primary_key)} in the table, {', '.join(wanted.primary_key)} declared")
     if wanted.timeseries != info.timeseries:
-        problems.append(f"the time column is {info.timeseries!r}, not {wanted.timeseries!r}")
+        there, now = info.timeseries or "none", wanted.timeseries or "none"
+        problems.append(f"time column: {there} in the table, {now} declared")
     stored = [info.tokens.get(c, c) for c in info.partition_by]
     if stored != list(wanted.partitions.values()):  # tables of before 0132 have the column itself
-        problems.append(f"it is partitioned by {stored}, not {list(wanted.partitions.values())}")
+        there, now = ", ".join(stored) or "none", ", ".join(wanted.partitions.values()) or "none"
+        problems.append(f"partitions: {there} in the table, {now} declared")
     new = {f.name: f for f in wanted.visible}
     for field in info.schema:
-        other = new.pop(field.name, None)
-        if other is None:
-            problems.append(f"column {field.name!r} is in the table but not in the new definition")
-        elif (other.type, other.nullable) != (field.type, field.nullable):
-            problems.append(f"column {field.name!r} is {_type_text(field)}, not {_type_text(other)}")
-    problems += [f"the new column {f.name!r} is NOT NULL" for f in new.values() if not f.nullable]
+        problems += _column_difference(field, new.pop(field.name, None), {*info.primary_key, *wanted.primary_key})
+    problems += [
+        f"column {f.name}: not in the table, declared as {_in_words(f)}" for f in new.values() if not f.nullable
+    ]
     if problems:
+        listed = "".join(f"\n    {problem}" for problem in problems)
         raise SchemaMismatch(
-            f"{info.name} exists with another definition: " + "; ".join(problems),
+            f"{info.name} exists, and its declaration is another now:{listed}",
             where=str(info.path),
-            remedy="a table may only gain nullable columns: give a new meaning a new name, deprecate a feature instead "
-            "of removing it, or drop the table to start again",
+            remedy="declare it as the table has it, or under a new name: a table may only gain columns that may be null. "
+            "Or remove the table with its rows, then write them again from their files or by the next run: "
+            f"karat drop table {info.name} --yes",
         )
     return list(new.values())
 
 
-def _type_text(field: pa.Field) -> str:
-    return f"{field.type}{'' if field.nullable else ' NOT NULL'}"
+def _column_difference(there: pa.Field, now: pa.Field | None, keys: set[str]) -> list[str]:
+    """What differs between a column of the table and its declaration; a key's must have values, which says its key."""
+    if now is None:
+        return [f"column {there.name}: {_in_words(there)} in the table, not declared"]
+    alike = there.nullable == now.nullable or there.name in keys
+    if there.type == now.type:
+        return [] if alike else [f"column {there.name}: {_nulls(there)} in the table, {_nulls(now)} as declared"]
+    if alike:
+        return [f"column {there.name}: {_type_name(there)} in the table, {_type_name(now)} declared"]
+    return [f"column {there.name}: {_in_words(there)} in the table, {_in_words(now)} declared"]
+
+
+def _type_name(field: pa.Field) -> str:
+    """A column's type as declarations call it."""
+    known = dtype_of(field.type)
+    return str(field.type) if known == "other" else known
+
+
+def _nulls(field: pa.Field) -> str:
+    return "may be null" if field.nullable else "may not be null"
+
+
+def _in_words(field: pa.Field) -> str:
+    return f"{_type_name(field)} that {_nulls(field)}"
 
 
 def tokens_of(properties: Mapping[str, str]) -> dict[str, str]:

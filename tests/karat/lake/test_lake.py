@@ -61,13 +61,18 @@ def test_a_table_gains_nullable_columns_and_nothing_else(lake, plain):
     assert lake.info(plain).comments["opened"] == "first day"
     before = lake.version(plain)
     for other, text in (
-        (schema, "not in the new definition"),
-        (wider.append(pa.field("x", pa.int64(), nullable=False)), "NOT NULL"),
-        (wider.set(2, pa.field("size", pa.float64())), "'size' is int64, not double"),
+        (schema, "column opened: date that may be null in the table, not declared"),
+        (
+            wider.append(pa.field("x", pa.int64(), nullable=False)),
+            "column x: not in the table, declared as int64 that may not be null",
+        ),
+        (wider.set(2, pa.field("size", pa.float64())), "column size: int64 in the table, float64 declared"),
+        (wider.set(2, pa.field("size", pa.int64(), False)), "column size: may be null in the table, may not be null"),
     ):
-        with pytest.raises(SchemaMismatch, match=text):
+        with pytest.raises(SchemaMismatch, match=text) as error:
             lake.create(plain, other, primary_key=("shop",))
-    with pytest.raises(SchemaMismatch, match="primary key"):
+        assert f"karat drop table {plain} --yes" in error.value.remedy
+    with pytest.raises(SchemaMismatch, match="key: shop in the table, shop, city declared"):
         lake.create(plain, wider, primary_key=("shop", "city"))
     assert lake.version(plain) == before
 
