@@ -83,6 +83,9 @@ def project(
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="of FILE: whether its first line names the columns")
     ] = None,
+    header_rows: Annotated[
+        int | None, typer.Option(help="of FILE: rows of its header; 2 if names of groups stand above those of columns")
+    ] = None,
     names: Annotated[str | None, typer.Option(help="of FILE: the names of its columns: A,B,C")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what FILE is taken for; write nothing")] = False,
     description: Annotated[str | None, typer.Option(help="one line")] = None,
@@ -94,8 +97,8 @@ def project(
     The sample has a planted truth, written down in `gold.py`, so that one sees how far the model comes. With `--from`
     the gold table's contract is that of your own file, beside it the map that brings the file in; features and a model
     are for the next two commands. A table shows what each column was taken for, with values as evidence; `--set`
-    changes it. Forms for `--set`: `date:%d.%m.%Y`, `timestamp:epoch_ms`, `float64:comma` (1.234,5), `float64:point`
-    (1,234.5), `float64:percent`. Examples:
+    changes it. Forms for `--set`: `date:%d.%m.%Y`, `date:de:%d. %B %Y` (a language), `date:week`, `date:quarter`,
+    `timestamp:epoch_ms`, `float64:comma` (1.234,5), `float64:point` (1,234.5), `float64:percent`. Examples:
 
     `karat new project shop`
 
@@ -106,7 +109,7 @@ def project(
     settings = Settings()
     about = About(owner or _login(), description, timezone)
     form: dict[str, object] = {"delimiter": delimiter, "encoding": encoding, "quote": quote, "skip": skip}
-    form |= {"sheet": sheet, "header": header, "names": _listed(names) or None}
+    form |= {"sheet": sheet, "header": header, "header_rows": header_rows, "names": _listed(names) or None}
     declared = {k: v for k, v in form.items() if v is not None}
     if file is None:
         if key or time or types or nulls or join or declared or dry_run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,10 +12,24 @@ import typer
 from infra.cli.app import console
 from karat.declare.project_catalog import ProjectCatalog
 from karat.dtypes import POLARS
-from karat.errors import DiskFull, SchemaMismatch, UnknownModel, WrongCall, did_you_mean, is_disk_full
+from karat.errors import (
+    DiskFull,
+    NaiveTimestamp,
+    SchemaMismatch,
+    UnknownModel,
+    UnreadableInput,
+    WrongCall,
+    did_you_mean,
+    is_disk_full,
+)
 from karat.inference import predict
 from karat.lake import Lake
 from karat.names import ModelRef, catalog_of
+from karat.quality.dialect import infer_format
+from karat.quality.maps import Format
+from karat.quality.sources import kind_of, read_source
+from karat.quality.text_parsing import parse
+from karat.quality.zones import zone_of_table
 from karat.registry import LoadedModel, Registry, open_registry
 from karat.settings import Settings
 from karat.training_sets.functions import FunctionLibrary
@@ -36,31 +49,34 @@ _SUFFIXES = (".csv", ".parquet")
 
 def score(
     model: Annotated[str, typer.Argument(help="project.model, or bare; @challenger or /3 may follow")],
-    keys: Annotated[Path, typer.Option(help="CSV or Parquet with the model's lookup keys, by suffix")],
+    keys: Annotated[Path, typer.Option(help="CSV, Parquet, JSON or Excel with the model's lookup keys")],
     out: Annotated[Path, typer.Option(help="CSV or Parquet to be written, by suffix")],
     missing: Annotated[
         Literal["raise", "null"], typer.Option(help="what becomes of a key that no feature table knows")
     ] = "raise",
+    timezone: Annotated[
+        str | None, typer.Option(help="what times without a zone mean; by default as for karat ingest")
+    ] = None,
 ) -> None:
     """Score a file of keys with a model's champion.
 
     The rows stay as they are and in their order; prediction, model name, version, run and time come beside them. A
-    column that bears a feature's name overrides the lookup. Example:
+    column that bears a feature's name overrides the lookup. Times without a zone mean what they mean to `karat ingest`:
+    of the zone that the map, the gold table or `project.yaml` names. Example:
     `karat score customers.churn --keys keys.csv --out scored.csv`
     """
     settings = Settings()
     _check_paths(keys, out)
     registry = open_registry(settings)
     loaded = registry.load(reference(model, registry, settings))
-    given = pl.read_parquet(keys) if keys.suffix == ".parquet" else pl.read_csv(keys, infer_schema=False)
-    typed = _typed(given, loaded, keys) if keys.suffix == ".csv" else given
+    given, projects = _read_keys(keys), ProjectCatalog(settings)
     added = predict(
         Lake(settings.lake, settings.environment),
         loaded,
-        typed,
+        _typed(given, loaded, keys, timezone or _zone(loaded, projects)),
         missing=missing,
         library=FunctionLibrary(settings),
-        projects=ProjectCatalog(settings),
+        projects=projects,
     )
     write_frame(given.hstack(added), out)
     console.print(
@@ -69,10 +85,32 @@ def score(
 
 
 def _check_paths(keys: Path, out: Path) -> None:
-    check_suffix(keys, "--keys")
     if not keys.is_file():
         raise WrongCall(f"there is no file {keys}", where="--keys")
     check_out(out)
+
+
+def _read_keys(path: Path) -> pl.DataFrame:
+    """The rows of the file, read as ``karat ingest`` reads it. Raises UnreadableInput if a line is no row."""
+    found = read_source(path, infer_format(path, Format()) if kind_of(path) == "csv" else Format())
+    if found.unread.height:
+        first = found.unread.row(0, named=True)
+        raise UnreadableInput(
+            f"{found.unread.height} lines of {path} are no rows: {first['place']}: {first['reason']}",
+            remedy="correct them: each row of the file gets its prediction",
+        )
+    return found.rows
+
+
+def _zone(loaded: LoadedModel, projects: ProjectCatalog) -> str | None:
+    """The zone that naive times of the model's gold tables have; None if none is declared."""
+    for lookup in loaded.lookups:
+        project = projects.of(lookup.table)
+        if project is not None and (
+            zone := zone_of_table(project, project.gold[project.tables[lookup.table.table].source])
+        ):
+            return zone
+    return None
 
 
 def check_suffix(path: Path, option: str) -> None:
@@ -125,8 +163,8 @@ def reference(text: str, registry: Registry, settings: Settings) -> ModelRef:
     return ModelRef.parse(f"{found[0]}{rest}")
 
 
-def _typed(given: pl.DataFrame, loaded: LoadedModel, path: Path) -> pl.DataFrame:
-    """A CSV's text in the types of the model's keys and features; a key such as 007 stays text where it is text."""
+def _typed(given: pl.DataFrame, loaded: LoadedModel, path: Path, zone: str | None) -> pl.DataFrame:
+    """A file's values in the types of the model's keys and features; a key such as 007 stays text where it is text."""
     types = {**loaded.metadata.feature_types} | {n: t for f in loaded.functions for n, t in f.types.items()}
     wanted = {n: t for n, t in types.items() if n in given.columns}
     keys = {column: _declared(lk.schema[key]) for lk in loaded.lookups for column, key in lk.keys.items()}
@@ -135,53 +173,48 @@ def _typed(given: pl.DataFrame, loaded: LoadedModel, path: Path) -> pl.DataFrame
     days = {lk.time[0]: "date" for lk in loaded.lookups if lk.time and lk.time[0] not in times}
     known = days | times | keys | dict(loaded.metadata.spine_types)
     wanted |= {column: dtype for column, dtype in known.items() if column in given.columns}
-    return given.with_columns(_cast(given[name], dtype, path) for name, dtype in wanted.items())
+    return given.with_columns(_cast(given[name], dtype, path, zone) for name, dtype in wanted.items())
 
 
 def _are_days(given: pl.DataFrame, column: str) -> bool:
-    """Whether a CSV column holds days alone; True where the file has no such column."""
-    return column not in given.columns or bool(
-        given[column].str.strip_chars().str.len_chars().le(len("2024-09-30")).all()
-    )
+    """Whether a column holds days alone; True where the file has no such column."""
+    if column not in given.columns or given[column].dtype == pl.Date:
+        return True
+    if given[column].dtype != pl.String:
+        return False
+    return bool(given[column].str.strip_chars().str.len_chars().le(len("2024-09-30")).all())
 
 
 def _declared(arrow: str) -> str:
     return _ARROW_TO_DECLARED.get(arrow, arrow)
 
 
-def _cast(column: pl.Series, dtype: str, path: Path) -> pl.Series:
-    target = POLARS[dtype]
-    if dtype == "bool":
-        cast = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
-    elif dtype == "timestamp":
-        cast = _moments(column)
-    elif dtype == "date":  # a time at midnight is its day
-        found = _moments(column)
-        cast = found.set(found.dt.time() != time(0), None).dt.date()
-    else:
-        cast = column.cast(target, strict=False)
-    bad = column.is_not_null() & cast.is_null()
+def _cast(column: pl.Series, dtype: str, path: Path, zone: str | None) -> pl.Series:
+    """A column as ``karat ingest`` would read it; what has the type already stays."""
+    if column.dtype == POLARS[dtype] or not _may_parse(column.dtype):
+        return column
+    try:
+        parsed = parse(column, dtype, zone)
+    except NaiveTimestamp as error:
+        raise NaiveTimestamp(
+            error.what, where=str(path), remedy="give the zone: --timezone Europe/Berlin, or timezone in project.yaml"
+        ) from None
+    bad = parsed.problem.is_not_null()
     if bad.any():
         row = bad.arg_max() or 0
         noun, form = _FORMS[dtype]
         raise SchemaMismatch(
             f"column {column.name!r} has {int(bad.sum())} of {len(column)} values that are no {noun}, the first is "
-            f"{column[row]!r} in row {row + 1}",
+            f"{column[row]!r} in row {row + 1}: {parsed.problem[row]}",
             where=str(path),
             remedy=f"write {form}; leave a cell empty where nothing is known",
         )
-    return cast
+    return parsed.values.alias(column.name)
 
 
-def _moments(column: pl.Series) -> pl.Series:
-    """Read ISO times; one without a zone is UTC, and a date is its midnight."""
-    text = pl.col("text").str.strip_chars()
-    plain = text.str.replace("T", " ", literal=True)
-    readings = [text.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")]
-    for form in ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"):
-        readings.append(plain.str.to_datetime(form, time_unit="us", strict=False).dt.replace_time_zone("UTC"))
-    readings.append(text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us", "UTC")))
-    return column.alias("text").to_frame().select(pl.coalesce(readings).alias(column.name)).to_series()
+def _may_parse(dtype: pl.DataType) -> bool:
+    """Whether a file's type has to be read: texts, and times without a zone. Others are checked by the lookup."""
+    return dtype == pl.String or (isinstance(dtype, pl.Datetime) and dtype.time_zone is None)
 
 
 def write_frame(frame: pl.DataFrame | pl.LazyFrame, out: Path) -> None:

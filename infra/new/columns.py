@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from infra.new.dates import EPOCHS, date_reading, reading_by_format
+from infra.new.dates import EPOCHS, UnreadDates, date_reading, reading_by_format
 from infra.new.number_forms import FORMS, number_reading, reading_by_form
 from karat.dtypes import DTYPES, Dtype, dtype_of_polars, to_decimals
-from karat.errors import ColumnMissing, WrongCall, did_you_mean
+from karat.errors import ColumnMissing, UnreadableInput, WrongCall, did_you_mean
 from karat.sql import literal, quote
 
 #: Texts that stand for a missing value in a column of numbers or times.
@@ -35,6 +35,7 @@ class InferredColumn:
         values: The values that are not null.
         sql: SQL that converts the value, if the contract cannot read it as it is.
         told: What was inferred, in words.
+        refused: Why the column cannot be read without ``--set``.
         term: SQL that names the value as it is in the file.
     """
 
@@ -45,6 +46,7 @@ class InferredColumn:
     sql: str | None = None
     told: str = ""
     term: str = ""
+    refused: str = ""
 
     @property
     def unique(self) -> bool:
@@ -79,6 +81,7 @@ def columns_of(
     Raises:
         ColumnMissing: ``given`` names a column that the file does not have.
         WrongCall: ``given`` names a type that does not exist.
+        UnreadableInput: A column has dates that cannot be read with certainty, and ``given`` does not name it.
     """
     sql_of = {name: quote(name) for name in rows.columns} | dict(computed or {})
     leaves = [leaf for column in rows.get_columns() for leaf in _leaves(column, sql_of[column.name])]
@@ -87,6 +90,12 @@ def columns_of(
         for (values, sql), name in zip(leaves, names_of([v.name for v, _ in leaves]), strict=True)
     ]
     chosen = dict(_chosen(found, given or {}))
+    if asked := next((c for c in found if c.refused and c.name not in chosen), None):
+        raise UnreadableInput(
+            f"column {asked.source!r}: {asked.refused}",
+            remedy=f"say how it is read: --set {asked.name}=date:de:%d. %B %Y names a language and a format; "
+            f"--set {asked.name}=string keeps the text",
+        )
     return [_set(column, chosen[column.name]) if column.name in chosen else column for column in found]
 
 
@@ -121,6 +130,15 @@ def _inferred(column: pl.Series, name: str, sql: str, texts: frozenset[str]) -> 
     plain = InferredColumn(column.name, name, "string", values, None if sql == quote(column.name) else sql)
     if values.is_empty():
         return replace(plain, told="no values")
+    try:
+        return _of_texts(column, plain, sql, texts)
+    except UnreadDates as error:
+        return replace(plain, refused=str(error))
+
+
+def _of_texts(column: pl.Series, plain: InferredColumn, sql: str, texts: frozenset[str]) -> InferredColumn:
+    """A column of texts: numbers, times or texts. Raises UnreadDates."""
+    values = plain.values
     if column.name in texts:
         return _without_markers(plain, sql, (date_reading,)) or plain
     if reason := _is_code(values):
@@ -269,7 +287,12 @@ def _set(column: InferredColumn, wanted: str) -> InferredColumn:
         readers = (lambda v, c: _as_number(v, c, kind),)
     elif kind in ("date", "timestamp"):
         readers = (lambda v, c: _time_reading(v, c, kind),)
-    read = _without_markers(replace(column, sql=None), source, readers) if readers else None
+    try:
+        read = _without_markers(replace(column, sql=None), source, readers) if readers else None
+    except UnreadDates as error:
+        raise WrongCall(
+            f"--set {column.name}={wanted}: {error}", remedy=f"name its format: --set {column.name}={kind}:de:%d. %B %Y"
+        ) from None
     return replace(read or replace(column, sql=None), dtype=kind, told=told)
 
 

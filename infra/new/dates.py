@@ -9,8 +9,17 @@ from itertools import product
 
 import duckdb
 import polars as pl
+from babel import Locale
 
 from karat.dtypes import Dtype
+from karat.quality.calendar_text import (
+    ENGLISH_MONTHS,
+    QUARTER_PATTERN,
+    WEEK_PATTERN,
+    english_months,
+    in_english,
+    languages_of,
+)
 from karat.quality.text_parsing import parse
 from karat.sql import literal
 
@@ -25,6 +34,7 @@ _ORDERS = ("%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%Y{0}%m{0}%d", "%d{0}%m{0}%y", "%m{0
 _NAMED = (
     "%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%d %b %y", "%d %B %Y", "%d-%B-%Y", "%d. %B %Y", "%b %d, %Y",
     "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d", "%Y %b %d", "%a, %d %b %Y", "%A, %d %B %Y", "%A, %B %d, %Y",
+    "%Y年%m月%d日", "%d %B, %Y", "%d/%B/%Y", "%d.%B %Y", "%d. %b %Y", "%Y. %B %d",
 )  # fmt: skip
 _DAYS = (*(order.format(mark) for mark, order in product("./-", _ORDERS)), *_NAMED, "%Y%m%d")
 _CLOCKS = (
@@ -36,14 +46,16 @@ _HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p", ", %I:%M %p", ", %I:%M:%S %p", " %I:%
 _BASIC = ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M", "%Y%m%d %H%M%S", "%Y%m%d %H%M", "%Y%m%d%H%M%S")
 #: Months without a day: the format, and what every value must look like.
 _YEAR, _MONTH = r"(19|20)\d{2}", r"(0[1-9]|1[0-2])"
+_SHORT, _LONG = "|".join(m[:3] for m in ENGLISH_MONTHS), "|".join(ENGLISH_MONTHS)
 _MONTHS: Mapping[str, str] = {
     "%Y-%m": f"^{_YEAR}-{_MONTH}$",
     "%Y/%m": f"^{_YEAR}/{_MONTH}$",
     "%m/%Y": f"^{_MONTH}/{_YEAR}$",
     "%m.%Y": f"^{_MONTH}\\.{_YEAR}$",
-    "%b %Y": f"^[A-Z][a-z]{{2}} {_YEAR}$",
-    "%b-%Y": f"^[A-Z][a-z]{{2}}-{_YEAR}$",
-    "%B %Y": f"^[A-Z][a-z]{{3,8}} {_YEAR}$",
+    "%b %Y": f"^({_SHORT}) {_YEAR}$",
+    "%b-%Y": f"^({_SHORT})-{_YEAR}$",
+    "%B %Y": f"^({_LONG}) {_YEAR}$",
+    "%B-%Y": f"^({_LONG})-{_YEAR}$",
 }
 _OTHERS = ("%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S,%f")
 #: A unit of epochs, and how many of it make a microsecond, as SQL over the number.
@@ -78,14 +90,74 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
     Returns:
         The SQL that converts them (None for ISO 8601, which a contract reads), the type, and what is to be told; None
         if they are no times.
+
+    Raises:
+        UnreadDates: They are dates with names of months in a language that is not known, or in one of several.
     """
     tried: tuple[Dtype, ...] = ("date", "timestamp")
     for dtype in tried:
         if (read := parse(values, dtype, "UTC").problem.null_count()) >= NEARLY * len(values):
             notes = (_unread(len(values) - read, len(values)), *_told_of_iso(values))
             return None, dtype, "; ".join(filter(None, notes))
-    if not values.str.contains(r"^\D{0,12}\d").head(_TRIED).any():
+    if not values.str.contains(r"^\D{0,20}\d").head(_TRIED).any():
         return None
+    for form, pattern, told in _PERIODS:
+        if values.str.contains(pattern).all():
+            return reading_by_format(column, "date", form), "date", told
+    return _by_names(values, column) if values.head(_TRIED).str.contains(_NAME).mean() == 1 else _usual(values, column)
+
+
+#: A word of letters, other than the T and Z of ISO 8601 and the halves of a day.
+_NAME = r"(?i)\p{L}{3,}"
+_PERIODS = (
+    ("week", WEEK_PATTERN, "ISO weeks: their day, or their Monday"),
+    ("quarter", QUARTER_PATTERN, "quarters: their first day"),
+)
+#: A date with a word for its month: the day beside the word, and a year.
+_WORDED = (
+    r"^(?:\p{L}+(?:-\p{L}+)?[.,]*\s+)?\d{1,2}(?:\.|\p{L}{1,2})?[\s\-/.']*(?:\p{L}{1,3}\s+)?\p{L}{3,}\.?,?[\s\-/.']+"
+    r"(?:\p{L}{1,3}\s+)?(?:19|20)\d{2}(?:\D.*)?$|^\p{L}{3,}\.?\s+\d{1,2}(?:\p{L}{2})?,\s*(?:19|20)\d{2}(?:\D.*)?$"
+)
+#: Different words that names of months and weekdays may be.
+_NAMES = 26
+
+
+class UnreadDates(Exception):
+    """Dates whose names of months are of no language that is known, or of several."""
+
+
+def _by_names(values: pl.Series, column: str) -> _Reading | None:
+    """Dates with names of months: English ones, else those of the only language in which a format fits.
+
+    Raises UnreadDates if none or several do.
+    """
+    if usual := _usual(values, column):
+        return usual
+    some = values.head(_TRIED).to_list()
+    found: list[tuple[_Reading, list[str]]] = []  # each with the dates in English
+    for language in languages_of(some):
+        english = pl.Series(values.name, [in_english(v, language) for v in values.to_list()], dtype=pl.String)
+        if reading := _usual(english, english_months(column, language)):
+            sql, dtype, told = reading
+            told = told.replace(english_months(column, language), column)
+            found.append(((sql, dtype, f"{told}; names of {_language_name(language)}"), english.to_list()))
+    if len(found) == 1 or (found and len({tuple(e) for _, e in found}) == 1):
+        return found[0][0]
+    if found:
+        other = next(n for n, (a, b) in enumerate(zip(found[0][1], found[1][1], strict=True)) if a != b)
+        raise UnreadDates(f"{values[other]!r} can be read as {found[0][1][other]!r} and as {found[1][1][other]!r}")
+    words = {w for v in some for w in re.findall(r"[^\W\d_]{3,}", v.lower())}
+    if len(words) <= _NAMES and len(values) > 2 and values.str.contains(_WORDED).mean() >= NEARLY:  # type: ignore[operator]
+        raise UnreadDates(f"{values[0]!r} looks like a date, and its month is in no language that Karat knows")
+    return None
+
+
+def _language_name(language: str) -> str:
+    return Locale.parse(language).get_display_name("en") or language
+
+
+def _usual(values: pl.Series, column: str) -> _Reading | None:
+    """The first of the usual formats that fits."""
     if month := next((form for form, shape in _MONTHS.items() if values.str.contains(shape).all()), None):
         return reading_by_format(column, "date", month), "date", f"months, as {month}: their first day"
     fitting = _fitting(values)
@@ -97,7 +169,7 @@ def date_reading(values: pl.Series, column: str) -> _Reading | None:
         told = [f"{column} is read as {chosen}, and could be {other}"]
     if "%y" in chosen:
         told.append("years 69 to 99 are 1969 to 1999")
-    dtype = "timestamp" if re.search("%[HI]", chosen) else "date"
+    dtype: Dtype = "timestamp" if re.search("%[HI]", chosen) else "date"
     plain = not other and "%y" not in chosen and not chosen.startswith("%Y%m%d")
     unread = _unread(round((1 - _shares(values, [chosen])[chosen]) * len(values)), len(values))
     told = [f"as {chosen}" if plain else "; ".join(told), unread]
@@ -124,11 +196,17 @@ def reading_by_format(column: str, dtype: Dtype, form: str) -> str:
     Args:
         column: The SQL of the text.
         dtype: ``date`` or ``timestamp``.
-        form: A format of strptime, or a name of ``EPOCHS``.
+        form: A format of strptime, with a language before it if months have names (``de:%d. %B %Y``); a name of
+            ``EPOCHS``, ``week`` or ``quarter``.
 
     Returns:
         The SQL.
     """
+    if form in ("week", "quarter"):
+        day = f"parse_{form}({column})"
+        return day if dtype == "date" else f"CAST({day} AS TIMESTAMP)"
+    if match := re.fullmatch(r"([a-z]{2}):(.*)", form):
+        column, form = english_months(column, match[1]), match[2]
     if form in EPOCHS:  # an epoch is UTC, whatever zone the file's other times have
         moment = f"make_timestamp({EPOCHS[form].format(column)})"
         return f"{moment}::date" if dtype == "date" else f"strftime({moment}, '%Y-%m-%dT%H:%M:%S.%fZ')"

@@ -16,6 +16,8 @@ from infra.new.render import call, literal, render
 from infra.new.text_variety import variety_of
 from karat.errors import ColumnMissing, UnreadableInput, WrongCall, did_you_mean
 from karat.quality.dialect import infer_format, looks_like_data, other_word
+from karat.quality.documents import first_rows
+from karat.quality.header_rows import has_two_headers
 from karat.quality.maps import Format
 from karat.quality.sources import InputFile, kind_of, read_source
 from karat.sql import quote
@@ -129,6 +131,9 @@ def _read(path: Path, told: Told) -> tuple[InputFile, Format]:
                 f"the first line of {path} looks like a row, not like names: {line[:100]}",
                 remedy="say which it is: --header, or --no-header (with --names a,b,c if you like)",
             )
+    asked = {"header", "header_rows", "names"} & told.format.model_fields_set
+    if kind_of(path) == "excel" and not asked and has_two_headers(first_rows(path, sheet=form.sheet, skip=form.skip)):
+        form = form.model_copy(update={"header_rows": 2})
     if told.nulls:
         padded = (f" {text}" for text in told.nulls)  # as in files that have a blank after each delimiter
         form = form.model_copy(update={"null_values": ("", *told.nulls, *padded)})
@@ -216,6 +221,8 @@ def _told_of_format(path: Path, form: Format, declared: Format) -> Iterator[str]
         yield f"{form.escape} stands before a quote within quotes (format: {{escape: ...}} in the map)"
     if form.skip != declared.skip:
         yield f"lines before the header: {form.skip} (--skip says how many)"
+    if form.header_rows != declared.header_rows:
+        yield f"header of {form.header_rows} rows, groups above names, which are joined (--header-rows says how many)"
 
 
 def _told_of_rows(source: InputFile, empty: Sequence[InferredColumn]) -> Iterator[str]:

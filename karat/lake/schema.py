@@ -364,8 +364,8 @@ def new_columns(info: TableInfo, wanted: Definition) -> list[pa.Field]:
         raise SchemaMismatch(
             f"{info.name} exists, and its declaration is another now:{listed}",
             where=str(info.path),
-            remedy="declare it as the table has it, or under a new name: a table may only gain columns that may be null. "
-            "Or remove the table with its rows, then write them again from their files or by the next run: "
+            remedy="declare it as the table has it, or under a new name: a table may only gain columns that may be "
+            "null. Or remove the table with its rows, then write them again from their files or by the next run: "
             f"karat drop table {info.name} --yes",
         )
     return list(new.values())

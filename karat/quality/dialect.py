@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Literal, cast
 import pyarrow as pa
 
 from karat.errors import UnreadableInput, is_disk_full
+from karat.quality.header_rows import has_two_headers, join_headers
 from karat.quality.maps import Format
 
 if TYPE_CHECKING:
@@ -233,6 +234,8 @@ def dialect_of(path: Path, options: Format) -> Dialect:
     spaced = _is_spaced(lines, delimiter, options.quote)
     reader = records(lines, delimiter, options.quote, options.escape, spaced=spaced)
     first = next((r for r in reader if any(f.strip() for f in r)), [])
+    if options.header and options.header_rows > 1:
+        first = join_headers([first, *(r for _, r in zip(range(options.header_rows - 1), reader, strict=False))])
     header = reader.line_num if options.header else 0
     body = [r for _, r in zip(range(_JUDGED), reader, strict=False) if r]
     width = Counter(map(len, body)).most_common(1)[0][0] if body else len(first)
@@ -240,7 +243,7 @@ def dialect_of(path: Path, options: Format) -> Dialect:
     names = tuple(n or f"column_{place}" for place, n in enumerate(given, 1))
     check_names(path, names)
     unnamed = tuple(n for n, own in zip(names, given, strict=True) if not own)
-    plain = delimiter != WHITESPACE and len(given) == len(first) and not spaced
+    plain = delimiter != WHITESPACE and len(given) == len(first) and not spaced and options.header_rows == 1
     return Dialect(names, delimiter, options.quote, options.escape, skip, header, unnamed, spaced, plain)
 
 
@@ -279,7 +282,8 @@ def check_names(path: Path, names: Sequence[str]) -> None:
     if doubled is not None:
         raise UnreadableInput(
             f"the header of {path} names the column {doubled!r} twice",
-            remedy="rename one of them in the file (case does not count), or give all names: --names a,b,c",
+            remedy="rename one of them in the file (case does not count), or give all names: --names a,b,c; or, if "
+            "names of groups stand above them: --header-rows 2",
         )
 
 
@@ -322,13 +326,15 @@ def _judge(lines: Sequence[str], delimiter: str, quote: str) -> tuple[int, float
     found = [len(r) for _, r in zip(range(_JUDGED), records(lines, delimiter, quote), strict=False) if r]
     if not found:
         return 0, 0.0, 0
-    if found[0] == 1 and len(found) > _PREAMBLE:
+    skipped = found[0] == 1 and len(found) > _PREAMBLE
+    if skipped:
         found = found[next((n for n, f in enumerate(found[:_PREAMBLE]) if f > 1), 0) :]
     header, *body = found
     width, often = Counter(body or found).most_common(1)[0]
     if width < 2 and header < 2:
         return 0, 0.0, 1
-    fits = 2 if header == width > 1 else int(1 < header == width - 1)
+    # A first line that the delimiter does not split is rather a header of another delimiter: "id;price" above "1;3,50".
+    fits = (1 if skipped else 2) if header == width > 1 else int(1 < header == width - 1)
     return fits, round(often / len(body or found), 1), width
 
 
@@ -359,7 +365,7 @@ def looks_like_data(path: Path, options: Format) -> str:
 
 
 def infer_format(path: Path, options: Format) -> Format:
-    """Complete a format by what the file shows: encoding, quote and the lines before the header.
+    """Complete a format by what the file shows: encoding, quote, the lines before the header and those of the header.
 
     Args:
         path: The file.
@@ -391,6 +397,12 @@ def infer_format(path: Path, options: Format) -> Format:
     found = options.model_copy(update=update)
     if not {"skip", "header"} & declared and (skip := _preamble(lines, found)):
         update["skip"] = skip
+    if not {"header", "header_rows", "names"} & declared:
+        found = options.model_copy(update=update)
+        delimiter = found.delimiter or judged_delimiter(lines[found.skip :], found.quote)
+        head = records(lines[found.skip :], delimiter, found.quote, found.escape)
+        if has_two_headers([r for _, r in zip(range(_JUDGED), head, strict=False) if r]):
+            update["header_rows"] = 2
     return Format.model_validate({**options.model_dump(exclude_unset=True), **update})
 
 

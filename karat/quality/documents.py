@@ -13,6 +13,7 @@ import polars as pl
 from karat.errors import UnreadableInput, did_you_mean
 from karat.extras import optional_imports
 from karat.quality.dialect import text
+from karat.quality.header_rows import join_headers
 
 if TYPE_CHECKING:
     import fastexcel
@@ -208,7 +209,9 @@ class Sheet:
     unnamed: tuple[str, ...]
 
 
-def read_excel(path: Path, *, sheet: str | None = None, skip: int = 0, header: bool = True) -> Sheet:
+def read_excel(
+    path: Path, *, sheet: str | None = None, skip: int = 0, header: bool = True, header_rows: int = 1
+) -> Sheet:
     """Read a sheet of an Excel file.
 
     Args:
@@ -216,6 +219,7 @@ def read_excel(path: Path, *, sheet: str | None = None, skip: int = 0, header: b
         sheet: The sheet's name; by default the first one that is not empty.
         skip: Rows before the header.
         header: Whether the first row names the columns.
+        header_rows: How many rows do: names of groups above names of columns.
 
     Returns:
         The sheet.
@@ -232,10 +236,12 @@ def read_excel(path: Path, *, sheet: str | None = None, skip: int = 0, header: b
             raise UnreadableInput(f"{path} has no sheet {sheet!r}", remedy=did_you_mean(sheet, book.sheet_names))
         filled = [n for n in book.sheet_names if n == sheet or _is_filled(book, n)]
         name = sheet or next(iter(filled), book.sheet_names[0])
-        if not skip and header:
+        if not skip and header and header_rows == 1:
             _check_title(path, book.load_sheet(name, header_row=None, n_rows=20).to_polars())
-        loaded = book.load_sheet(name, skip_rows=skip, header_row=0 if header else None)
-        rows = loaded.to_polars()
+        if header and header_rows > 1:
+            rows = _below_headers(book, name, skip, header_rows)
+        else:
+            rows = book.load_sheet(name, skip_rows=skip, header_row=0 if header else None).to_polars()
     except fastexcel.FastExcelError as error:
         first = str(error).splitlines()[0]
         raise UnreadableInput(f"{path} cannot be read as Excel: {first}", remedy="save it as .xlsx or CSV") from None
@@ -246,6 +252,27 @@ def read_excel(path: Path, *, sheet: str | None = None, skip: int = 0, header: b
     clocks = [c for c, t in rows.schema.items() if isinstance(t, pl.Datetime) and _is_clock(rows[c])]
     rows = rows.with_columns(pl.col(clocks).dt.strftime("%H:%M:%S"))
     return Sheet(rows, name, tuple(n for n in filled if n != name), tuple(named.values()))
+
+
+def first_rows(path: Path, *, sheet: str | None = None, skip: int = 0) -> list[tuple[object, ...]]:
+    """The first rows of a sheet of an Excel file, the header too, as ``read_excel`` would choose it."""
+    with optional_imports():
+        import fastexcel
+    try:
+        book = fastexcel.read_excel(path)
+        name = sheet or next((n for n in book.sheet_names if _is_filled(book, n)), book.sheet_names[0])
+        return book.load_sheet(name, header_row=None, skip_rows=skip, n_rows=20).to_polars().rows()
+    except fastexcel.FastExcelError:
+        return []  # read_excel says what is wrong
+
+
+def _below_headers(book: fastexcel.ExcelReader, name: str, skip: int, header_rows: int) -> pl.DataFrame:
+    """The rows below a header of several rows, in columns of their joined names."""
+    head = book.load_sheet(name, header_row=None, skip_rows=skip, n_rows=header_rows).to_polars()
+    rows = book.load_sheet(name, header_row=None, skip_rows=skip + header_rows).to_polars()
+    names = join_headers(head.rows())
+    given = [names[n] if n < len(names) else "" for n in range(rows.width)]
+    return rows.rename({c: g or f"__UNNAMED__{n}" for n, (c, g) in enumerate(zip(rows.columns, given, strict=True))})
 
 
 def _is_filled(book: fastexcel.ExcelReader, name: str) -> bool:

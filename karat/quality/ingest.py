@@ -23,6 +23,7 @@ from karat.quality.maps import Map, check_targets, find_map, load_map
 from karat.quality.origin import GOLD_WORK, INGEST, SAMPLE, create_gold, origin
 from karat.quality.quarantine import RowsBeside, original_rows, quarantined_rows
 from karat.quality.sources import digest_of, head_of, read_source
+from karat.quality.zones import zone_of_map
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,6 @@ def _contract(project: Project, table: str) -> GoldTable:
     return project.gold[table]
 
 
-def _project_zone(project: Project) -> str | None:
-    """The project's time zone, if project.yaml names one."""
-    return project.spec.timezone if "timezone" in project.spec.model_fields_set else None
-
-
 def _input(
     project: Project, contract: GoldTable, path: Path, given: Path | None, timezone: str | None, *, own: bool
 ) -> Input:
@@ -157,8 +153,7 @@ def _input(
     if chosen is not None:
         check_targets(chosen, contract)
         bind_map(chosen, head_of(path, chosen.format), str(path))
-    zone = timezone or (chosen.timezone if chosen else None) or contract.timezone or _project_zone(project)
-    return Input(path, chosen, zone)
+    return Input(path, chosen, timezone or zone_of_map(project, contract, chosen))
 
 
 def _key(inputs: Sequence[Input], contract: GoldTable) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 
 from karat.declare import GoldTable
 from karat.errors import ColumnMissing, DeclarationError, did_you_mean
+from karat.quality.calendar_text import add_calendar
 from karat.quality.maps import Expression, Map
 from karat.quality.numbers import MACROS
 from karat.quality.sources import InputFile
@@ -38,7 +39,7 @@ class MappedRows:
 def isolated_connection(timezone: str | None) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB without files, network, extensions or Python's variables; its settings are locked.
 
-    It has the macros ``parse_number`` and ``parse_integer``.
+    It has ``parse_number`` and ``parse_integer``, and those of ``add_calendar``.
     """
     connection = duckdb.connect(
         config={
@@ -50,6 +51,7 @@ def isolated_connection(timezone: str | None) -> duckdb.DuckDBPyConnection:
     connection.execute("SET python_enable_replacements = false")
     for macro in MACROS:
         connection.execute(macro)
+    add_calendar(connection)
     connection.execute(f"SET TimeZone = '{timezone or 'UTC'}'")
     # This optimizer moves common expressions out of TRY(...), so that one bad value would fail all rows.
     connection.execute("SET disabled_optimizers = 'common_subexpressions'")

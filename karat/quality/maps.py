@@ -24,8 +24,8 @@ class Format(Declaration):
 
     The delimiter is detected in the rows if it is not declared; ``whitespace`` means any number of blanks. ``skip`` are
     lines before the header. Without a ``header`` the columns are called ``names``, else ``column_1``, ``column_2``.
-    ``escape`` stands before a quote within quotes; by default the quote is doubled. ``sheet`` is by default the first
-    one with rows.
+    Several ``header_rows`` are names of groups above names of columns. ``escape`` stands before a quote within quotes;
+    by default the quote is doubled. ``sheet`` is by default the first one with rows.
     """
 
     delimiter: str | None = Field(None, min_length=1, pattern="^(.|\\t|whitespace)$")
@@ -36,6 +36,7 @@ class Format(Declaration):
     sheet: str | None = None
     skip: int = Field(0, ge=0)
     header: bool = True
+    header_rows: int = Field(1, ge=1, le=5)
     names: tuple[str, ...] = ()
 
     @field_validator("encoding")

@@ -177,7 +177,9 @@ def _typed(path: Path, rows: pl.DataFrame, unread: pl.DataFrame) -> InputFile:
 
 
 def _of_sheet(path: Path, options: Format, unread: pl.DataFrame) -> InputFile:
-    sheet = read_excel(path, sheet=options.sheet, skip=options.skip, header=options.header)
+    sheet = read_excel(
+        path, sheet=options.sheet, skip=options.skip, header=options.header, header_rows=options.header_rows
+    )
     notes = (f"sheet {sheet.name}, of {len(sheet.others) + 1}: {', '.join(sheet.others)} (--sheet names another)",)
     found = _typed(path, sheet.rows, unread)
     # A column of numbers with a "?" in it comes as texts: what they are is inferred, as in CSV.

@@ -27,7 +27,7 @@ from infra.serve_application import champions_file
 from karat.declare import DeclaredModel, Project, load_project
 from karat.declare.models import Lookup
 from karat.declare.project_catalog import ProjectCatalog
-from karat.errors import EntityNotFound, InvalidRequest
+from karat.errors import EntityNotFound, InvalidRequest, NaiveTimestamp
 from karat.features import compute_table
 from karat.inference.batch import predict
 from karat.inference.predictor import Predictor
@@ -223,10 +223,29 @@ def test_a_csv_file_of_keys_is_scored_like_the_rows_themselves(plant: Plant, nam
     predictor, data = plant.model(name)
     keys = data.select(c for c in ("sensor", "day", "at", "num") if c in data.columns)
     texts = [[v.isoformat() if isinstance(v, date) else str(v) for v in row] for row in keys.rows()]
-    typed = _typed(pl.DataFrame(texts, schema=keys.columns, orient="row"), predictor.loaded, Path("keys.csv"))
+    typed = _typed(pl.DataFrame(texts, schema=keys.columns, orient="row"), predictor.loaded, Path("keys.csv"), None)
     assert predict(plant.lake, predictor.loaded, typed)["prediction"].to_list() == (
         predict(plant.lake, predictor.loaded, keys)["prediction"].to_list()
     )
+
+
+@pytest.mark.parametrize("kind", ["text", "typed"])
+@pytest.mark.parametrize("name", NAMES)
+def test_naive_times_of_a_file_of_keys_are_of_the_zone_that_ingest_takes(plant: Plant, name: str, kind: str) -> None:
+    predictor, data = plant.model(name)
+    keys = data.select(c for c in ("sensor", "day", "at", "num") if c in data.columns)
+    times = [c for c, t in keys.schema.items() if t == pl.Datetime("us", "UTC")]
+    # Tokyo's clocks never change: each local time is one moment.
+    local = keys.with_columns(pl.col(times).dt.convert_time_zone("Asia/Tokyo").dt.replace_time_zone(None))
+    given = local.with_columns(pl.col(times).dt.strftime("%Y-%m-%d %H:%M:%S%.f")) if kind == "text" else local
+    typed = _typed(given, predictor.loaded, Path("keys.csv"), "Asia/Tokyo")
+    assert predict(plant.lake, predictor.loaded, typed)["prediction"].to_list() == (
+        predict(plant.lake, predictor.loaded, keys)["prediction"].to_list()
+    )
+    if times:
+        with pytest.raises(NaiveTimestamp, match="without a time zone") as error:
+            _typed(given, predictor.loaded, Path("keys.csv"), None)
+        assert "--timezone" in error.value.remedy
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -350,6 +350,7 @@ def test_score_a_file(karat, home: Path, tmp_path: Path, kind: str) -> None:
         ("customers.churn@challenger", "customer_id\nx\n", "o.csv", 1, "has no challenger"),
         ("customers.churn", "customer_id\nx\n", "o.txt", 2, "neither .csv nor .parquet"),
         ("customers.churn", None, "o.csv", 2, "there is no file"),
+        ("customers.churn", "customer_id,row\nx,1\nx,1,2\n", "o.csv", 1, "1 lines of"),
     ],
 )
 def test_bad_scoring(karat, tmp_path: Path, *, model: str, text: str | None, out: str, status: int, says: str) -> None:
@@ -638,12 +639,12 @@ def test_a_name_of_several_tables_must_be_told_whole(karat, home: Path, scored: 
 def test_a_file_of_keys_may_write_dates_in_any_iso_form() -> None:
     moments = pl.Series("at", ["2024-09-30T12:00:00Z", "2024-09-30 12:00:00", "2024-09-30 12:00", "2024-09-30", None])
     noon = datetime(2024, 9, 30, 12, tzinfo=UTC)
-    read = _cast(moments, "timestamp", Path("keys.csv"))
+    read = _cast(moments, "timestamp", Path("keys.csv"), "UTC")
     assert read.to_list() == [noon, noon, noon, noon.replace(hour=0), None]
-    days = _cast(pl.Series("day", ["2024-09-30", "2024-09-30T00:00:00Z", None]), "date", Path("keys.csv"))
+    days = _cast(pl.Series("day", ["2024-09-30", "2024-09-30T00:00:00Z", None]), "date", Path("keys.csv"), "UTC")
     assert days.to_list() == [noon.date(), noon.date(), None]
     with pytest.raises(SchemaMismatch, match=r"are no day, the first is [\s\S]*write days as 2024-09-30"):
-        _cast(pl.Series("day", ["2024-09-30T12:00:00Z"]), "date", Path("keys.csv"))
+        _cast(pl.Series("day", ["2024-09-30T12:00:00Z"]), "date", Path("keys.csv"), "UTC")
 
 
 @pytest.fixture

@@ -134,10 +134,10 @@ def test_a_text_of_too_many_values_is_told_of_when_the_draft_is_written(karat: C
     names = {f.name for f in load_project("p", settings).tables["rows"].stored}
     assert "note" not in names
     status, said = karat(
-        *("new", "features", "both", "--project", "p", "--grain", "event", "--windows", "7d", "--columns", "note,zip")
+        *("new", "features", "codes", "--project", "p", "--grain", "event", "--windows", "7d", "--columns", "note,zip")
     )
     assert status == 0, said
-    assert "note" in {f.name for f in load_project("p", settings).tables["both"].stored}
+    assert "note" in {f.name for f in load_project("p", settings).tables["codes"].stored}
 
 
 def test_a_table_without_time_says_that_it_looks_ahead(karat: Call):

@@ -368,6 +368,13 @@ def test_epochs_are_utc_by_their_name(tmp_path: Path):
     assert rows["created_at"].to_list()[0] == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
 
+def test_a_comma_in_every_row_is_no_delimiter_if_the_header_has_none(tmp_path: Path):
+    """More rows than a preamble may have lines, so that the header could be taken for a title."""
+    lines = [f"{n};{n % 7},50" for n in range(60)]
+    rows, _ = brought_in(file(tmp_path, "\n".join(["id;price", *lines])))
+    assert rows.rows()[:2] == [(0, 0.5), (1, 1.5)]
+
+
 def test_a_key_is_found_or_made(tmp_path: Path):
     series, _, _ = taken(file(tmp_path, "date,sales\n2020-01-01,5\n2020-01-02,5\n"))
     assert (series.key, series.event_time) == (("series", "date"), "date")
