@@ -12,8 +12,10 @@ import polars as pl
 from babel import Locale
 
 from karat.dtypes import Dtype
+from karat.errors import WrongCall
 from karat.quality.calendar_text import (
     ENGLISH_MONTHS,
+    LANGUAGES,
     QUARTER_PATTERN,
     WEEK_PATTERN,
     english_months,
@@ -201,11 +203,19 @@ def reading_by_format(column: str, dtype: Dtype, form: str) -> str:
 
     Returns:
         The SQL.
+
+    Raises:
+        WrongCall: There is no such language.
     """
     if form in ("week", "quarter"):
         day = f"parse_{form}({column})"
         return day if dtype == "date" else f"CAST({day} AS TIMESTAMP)"
     if match := re.fullmatch(r"([a-z]{2}):(.*)", form):
+        if match[1] not in LANGUAGES:
+            raise WrongCall(
+                f"{dtype}:{form}: there are no names of months in a language {match[1]!r}",
+                remedy=f"the languages are {', '.join(LANGUAGES)}",
+            )
         column, form = english_months(column, match[1]), match[2]
     if form in EPOCHS:  # an epoch is UTC, whatever zone the file's other times have
         moment = f"make_timestamp({EPOCHS[form].format(column)})"

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from babel.dates import format_date
 
-from karat.errors import KaratError, UnreadableInput
+from karat.errors import KaratError, UnreadableInput, WrongCall
 from karat.quality.maps import Format
 from tests.infra.test_new_from_file import brought_in, file, taken
 
@@ -66,6 +66,8 @@ def test_a_language_can_be_said(tmp_path: Path):
     path = file(tmp_path, "id;am\n1;5 listopad 2024\n2;6 listopad 2024\n3;7 listopad 2024\n")
     rows, _ = brought_in(path, types={"am": "date:hr:%d %B %Y"})
     assert rows["am"].to_list() == [date(2024, 10, n) for n in (5, 6, 7)]
+    with pytest.raises(WrongCall, match="in a language 'xx'"):
+        taken(path, types={"am": "date:xx:%d %B %Y"})
 
 
 @pytest.mark.parametrize(
