@@ -10,8 +10,8 @@ from karat.errors import TrainingError
 from karat.kinds import facts
 
 #: With ``auto``, several workers fit from so many values (rows x features x steps) on. Below, the start of the workers
-#: takes longer than they save; docs/decisions/0157-distributed-fits.md has the measurements.
-AUTO_VALUES = 100_000_000
+#: takes longer than they save; docs/decisions/0177-when-workers-are-faster.md has the measurements.
+AUTO_VALUES = 50_000_000
 #: Bytes of a value while one process fits: the frame, the encoded row, the library's own matrix.
 _BYTES_IN_PROCESS = 24
 #: The library that starts the workers.
