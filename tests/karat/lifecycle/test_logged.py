@@ -115,7 +115,8 @@ def test_a_log_hears_what_libraries_warn_of_in_its_own_time() -> None:
     assert log.lines[0].endswith("UserWarning: did not converge")
 
 
-def test_trainings_side_by_side_hear_their_own_warnings_alone() -> None:
+def test_trainings_side_by_side_hear_their_own_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "showwarning", lambda *shown, **more: None)
     logs, together = [TrainingLog(), TrainingLog()], Barrier(2, timeout=60)
     before = warnings.showwarning
 
