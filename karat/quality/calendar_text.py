@@ -59,9 +59,10 @@ def month_names(language: str) -> dict[str, int]:
     written += [(n, _key(_spelled(name))) for use in uses for n, name in use["wide"].items()]
     # Spreadsheets shorten to three or four letters, whatever the language's own short names are.
     written += [(n, key[:length]) for n, key in tuple(written) for length in (3, 4)]
+    short = {_key(_last(name)) for use in uses for name in use["abbreviated"].values()}  # Catalan has ``ag.``
     found: dict[str, set[int]] = {}
     for month, key in written:
-        if len(key) > 2 and _WORD.fullmatch(key):
+        if (len(key) > 2 or key in short) and _WORD.fullmatch(key):
             found.setdefault(key, set()).add(month)
     return {key: next(iter(months)) for key, months in found.items() if len(months) == 1}
 

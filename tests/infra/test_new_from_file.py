@@ -448,6 +448,6 @@ def test_the_table_of_columns_fits_80_columns_and_a_dry_run_writes_nothing(
     assert not (tmp_path / "projects").exists()
     shown, _, taken_lines = said.partition("taken:")
     assert max(map(len, shown.splitlines())) <= 80
-    assert "01-02-2026 · 02-02-2026" in " ".join(shown.split())
+    assert {"01-02-2026", "02-02-2026"} <= set(shown.split())
     assert "key nr" in taken_lines
     assert "could be %m-%d-%Y" in taken_lines  # on a line of its own: a cell of the table may break it

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -74,9 +75,10 @@ def is_probe(process: psutil.Process) -> bool:
 
 def await_end(process: psutil.Process) -> None:
     deadline = time.monotonic() + 20
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, f"{process} lives on"
-        time.sleep(0.02)
+    with suppress(psutil.NoSuchProcess):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline, f"{process} lives on"
+            time.sleep(0.02)
 
 
 def test_a_fork_has_the_programs_streams_environment_and_exit_status(server: Path) -> None:
