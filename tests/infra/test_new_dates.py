@@ -12,7 +12,7 @@ from babel.dates import format_date
 
 from karat.errors import KaratError, UnreadableInput, WrongCall
 from karat.quality.maps import Format
-from tests.infra.test_new_from_file import brought_in, file, taken
+from tests.infra.test_new_from_file import brought_in, file, sheet, taken
 
 DAYS = [date(2023, 1, 3) + timedelta(days=13 * n) for n in range(40)]
 
@@ -105,13 +105,7 @@ NAMES = ["region", "sales_q1", "sales_q2", "costs_q1", "costs_q2"]
 
 
 def workbook(folder: Path, rows: list[tuple[object, ...]]) -> Path:
-    xlsxwriter = pytest.importorskip("xlsxwriter")
-    with xlsxwriter.Workbook(folder / "rows.xlsx") as book:
-        sheet = book.add_worksheet()
-        for number, row in enumerate(rows):
-            for place, value in enumerate(row):
-                if value is not None:
-                    sheet.write(number, place, value)
+    sheet(folder / "rows.xlsx", rows)
     return folder / "rows.xlsx"
 
 

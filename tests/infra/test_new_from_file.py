@@ -9,6 +9,7 @@ import json
 import random
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -232,17 +233,16 @@ def test_a_zip_holds_one_file(tmp_path: Path):
         taken(tmp_path / "1.zip")
 
 
-def sheet(path: Path, rows: tuple[list[Any], ...]) -> None:
+def cell(value: Any) -> str:
+    if value is None:
+        return "<c/>"
+    return f'<c t="inlineStr"><is><t>{value}</t></is></c>' if isinstance(value, str) else f"<c><v>{value}</v></c>"
+
+
+def sheet(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     """A workbook of one sheet, as ECMA-376 has it."""
     space = 'xmlns="http://schemas.openxmlformats.org/'
-    cells = "".join(
-        "<row>"
-        + "".join(
-            f'<c t="inlineStr"><is><t>{v}</t></is></c>' if isinstance(v, str) else f"<c><v>{v}</v></c>" for v in row
-        )
-        + "</row>"
-        for row in rows
-    )
+    cells = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     parts = {
         "_rels/.rels": f'<Relationships {space}package/2006/relationships"><Relationship Id="r1" '
