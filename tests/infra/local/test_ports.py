@@ -15,6 +15,8 @@ from karat.settings import Settings
 def taken(settings: Settings) -> Iterator[Settings]:
     """Settings whose MLflow port somebody (this process) listens on."""
     with socket.socket() as server:
+        # The server of another test may have closed connections on it a moment ago.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("127.0.0.1", settings.mlflow_port))
         server.listen()
         yield settings
@@ -37,6 +39,7 @@ def test_taken_port_names_port_process_and_setting(taken: Settings) -> None:
 def test_port_of_haproxy_taken_on_another_address(settings: Settings) -> None:
     """It binds every address, so it is in the way even where nobody else would notice."""
     with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("127.0.0.2", settings.ray_port_base + RAY_BLOCK.index("haproxy_metrics")))
         server.listen()
         with pytest.raises(PortTaken, match="KARAT_RAY_PORT_BASE"):
