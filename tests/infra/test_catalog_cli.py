@@ -407,7 +407,7 @@ def test_retain_lists_and_removes_nothing_unless_told(karat, home: Path) -> None
     assert karat("retain", "customers", "--keep", "1h")[0] == 2
 
 
-#: The weekly tasks of document 002, as they stand there.
+#: The weekly tasks of a team that watches its features in SQL, as their document has them.
 WEEKLY = {
     "quality": """
        SELECT
